@@ -1,0 +1,38 @@
+# make            set the machine up where something is missing, and build into build/
+# make demo       explain a small CNN on real digits; pictures in build/demo/
+# make test       all tests, then the C and command-line tests under the sanitizers
+# make format     clang-format over the sources
+# make install    into PREFIX (/usr/local), below DESTDIR
+# make clean      remove what was built; `make distclean` the Python packages, too
+
+PYTHON ?= python3
+PREFIX ?= /usr/local
+
+.PHONY: all setup test demo format install clean distclean
+
+all: setup
+	@test -f build/build.ninja -a -z "$(ONNXRUNTIME_ROOT)" || cmake --preset default
+	@cmake --build build
+
+setup:
+	@PYTHON=$(PYTHON) tools/setup
+
+test: all
+	@build/venv/bin/python tools/test
+
+demo: all
+	@tools/demo
+
+format:
+	clang-format -i $(wildcard include/*.h src/*.[ch] cli/*.[ch] ops/*.[ch] tests/*.[ch] examples/*.c)
+
+install: all
+	@cmake build -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+	cmake --build build
+	cmake --install build
+
+clean:
+	rm -rf $(filter-out build/venv build/onnxruntime,$(wildcard build/*))
+
+distclean:
+	rm -rf build
