@@ -1,0 +1,310 @@
+/* onnxexplainer: prediction and Shapley values of an ONNX model in one call.
+ *
+ *     ox_error err;
+ *     ox_model *model = ox_read("model.onnx", &err);
+ *     ox_options options = OX_OPTIONS_INIT;
+ *     options.references = &references;       an ox_tensor of R rows
+ *     options.reference_count = 1;
+ *     ox_model *explained = ox_explain(model, &options, &err);
+ *     ox_write(explained, "explained.onnx", &err);
+ *     ox_free(explained);
+ *     ox_free(model);
+ *
+ * For a sample x and references r_1..r_R the explained model adds to the outputs
+ * of the original, in this order:
+ *
+ *     <input>_shap       SHAP values: mean over r of m(x, r) (x - r), shaped like the input,
+ *                        with a target axis K after the batch axis when there are several targets
+ *     shap_target        int64 [N] or [N, K], flat index of the explained output value, -1 for sums
+ *     base_value         [N] or [N, K], mean over r of f(r)
+ *     completeness_gap   [N] or [N, K], f(x) - base_value - sum(phi), when asked for
+ *
+ * Functions that can fail take an ox_error last (NULL is allowed), return NULL or false,
+ * and leave their arguments as they were. The library never prints and never exits.
+ * Different threads may use different objects at the same time; one ox_session may
+ * run in several threads at once. Strings are UTF-8. */
+#ifndef ONNXEXPLAINER_H
+#define ONNXEXPLAINER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define OX_API
+#else
+#define OX_API __attribute__((visibility("default")))
+#endif
+
+#define OX_VERSION "0.1.0"
+
+/* ---- errors ---------------------------------------------------------------------------- */
+
+/* What a program would branch on. */
+typedef enum ox_code {
+    OX_OK = 0,
+    OX_ARGUMENT,    /* an option or an argument that cannot be used */
+    OX_INVALID,     /* a model or tensor that breaks the rules of its format */
+    OX_UNSUPPORTED, /* a valid model that cannot be explained: no rule, no shape */
+    OX_IO,          /* a file that cannot be read or written */
+    OX_MEMORY,      /* no memory */
+    OX_RUNTIME      /* ONNX Runtime is missing or refuses */
+} ox_code;
+
+/* The caller's to allocate; `message` is one line without full stop that names the culprit. */
+typedef struct ox_error {
+    ox_code code;
+    char message[512];
+} ox_error;
+
+/* ---- tensors --------------------------------------------------------------------------- */
+
+/* Element types, numbered as in ONNX TensorProto.DataType. */
+typedef enum ox_type {
+    OX_NONE = 0,
+    OX_FLOAT = 1,
+    OX_UINT8 = 2,
+    OX_INT8 = 3,
+    OX_UINT16 = 4,
+    OX_INT16 = 5,
+    OX_INT32 = 6,
+    OX_INT64 = 7,
+    OX_STRING = 8,
+    OX_BOOL = 9,
+    OX_FLOAT16 = 10,
+    OX_DOUBLE = 11,
+    OX_UINT32 = 12,
+    OX_UINT64 = 13,
+    OX_BFLOAT16 = 16
+} ox_type;
+
+/* A dense tensor in row-major (C) order. `data` holds the product of `dims` elements, without
+ * gaps; `rank` 0 is a scalar, and a dimension may be 0. Tensors that the caller passes in are
+ * only read. Tensors that the library returns are released by ox_tensor_free. */
+typedef struct ox_tensor {
+    const char *name;
+    ox_type type;
+    int rank;
+    const int64_t *dims;
+    const void *data;
+} ox_tensor;
+
+/* Bytes of one element, 0 for types of no fixed size. */
+OX_API size_t ox_type_size(ox_type type);
+
+/* "float32", "int64", ... as NumPy spells them; "?" for unknown ones. */
+OX_API const char *ox_type_name(ox_type type);
+
+/* Releases what the library allocated for `tensor` (name, dims, data) and clears it.
+ * NULL and cleared tensors are allowed. */
+OX_API void ox_tensor_free(ox_tensor *tensor);
+
+/* ---- models ---------------------------------------------------------------------------- */
+
+/* A model in memory. Unchangeable once made: it may be shared between threads. */
+typedef struct ox_model ox_model;
+
+/* An input or output of a model. `rank` is -1 where the model does not say; `dims` holds -1 for
+ * free dimensions, whose symbolic names stand in `symbols` ("" for nameless ones). Not a tensor
+ * (sequence, map, optional): type OX_NONE. */
+typedef struct ox_value_info {
+    const char *name;
+    ox_type type;
+    int rank;
+    const int64_t *dims;
+    const char *const *symbols;
+} ox_value_info;
+
+/* Reads a model file; external data next to it is mapped. NULL and err on failure. */
+OX_API ox_model *ox_read(const char *path, ox_error *err);
+
+/* Reads a model from memory; the bytes may go afterwards. External data is looked for in `folder`
+ * (NULL: refused). */
+OX_API ox_model *ox_parse(const void *data, size_t size, const char *folder, ox_error *err);
+
+/* Writes `model` to `path`, whole or not at all. Weights go to `path`.data where the file would
+ * exceed the 2 GB of protobuf, where they are used in two places and large, and where large
+ * activations of references are kept. */
+OX_API bool ox_write(const ox_model *model, const char *path, ox_error *err);
+
+/* Called with consecutive pieces of the file; returns false to stop. */
+typedef bool (*ox_sink)(void *user, const void *data, size_t size);
+
+/* Sends the model's bytes to `sink`; fails with OX_UNSUPPORTED where they need a second file. */
+OX_API bool ox_serialize(const ox_model *model, ox_sink sink, void *user, ox_error *err);
+
+/* Frees the model and everything that was read from it. NULL is allowed. */
+OX_API void ox_free(ox_model *model);
+
+/* The model's inputs (without those that are initializers) and outputs; they live as long as it. */
+OX_API const ox_value_info *ox_inputs(const ox_model *model, size_t *count);
+OX_API const ox_value_info *ox_outputs(const ox_model *model, size_t *count);
+
+/* Version of the default operator set ("" for `domain`) or of another domain; 0 if not imported. */
+OX_API int64_t ox_opset(const ox_model *model, const char *domain);
+
+/* IR version of the file format. */
+OX_API int64_t ox_ir_version(const ox_model *model);
+
+/* Value of a metadata property, NULL where there is none; lives as long as the model. */
+OX_API const char *ox_metadata(const ox_model *model, const char *key);
+
+/* ---- explaining ------------------------------------------------------------------------ */
+
+/* Where the references come from. */
+typedef enum ox_reference_source {
+    OX_REFERENCES_GIVEN, /* options.references, kept in the explained model */
+    OX_REFERENCES_INPUT  /* new inputs `<input>_references` of the explained model */
+} ox_reference_source;
+
+/* What is kept of the references. */
+typedef enum ox_cache {
+    OX_CACHE_AUTO, /* load where it folds, else file where options.evaluate is given, else none */
+    OX_CACHE_LOAD, /* the reference branch is in the graph; ONNX Runtime folds it at load */
+    OX_CACHE_FILE, /* their activations are in the model */
+    OX_CACHE_NONE  /* the reference branch runs every time */
+} ox_cache;
+
+/* Runs `model` on `inputs` (by name) and fills `outputs` (in the model's order) with tensors to be
+ * released by ox_tensor_free. */
+typedef bool (*ox_evaluate)(void *user, const ox_model *model, const ox_tensor *inputs,
+                            size_t input_count, ox_tensor *outputs, size_t output_count,
+                            ox_error *err);
+
+/* Receives a one-line remark, such as the cache mode chosen. */
+typedef void (*ox_note)(void *user, const char *message);
+
+typedef struct ox_options {
+    /* One tensor per explained input, found by `name` (NULL for a model with one explained
+     * input), the R references along the batch axis, paired by row over the inputs. */
+    const ox_tensor *references;
+    size_t reference_count;
+    ox_reference_source reference_source;
+
+    const char *target;      /* the grammar of docs/design.md; NULL: "top" */
+    const char *output_name; /* the tensor to explain; NULL: first floating-point output */
+    const char *prefix;      /* put before the names of our outputs and inputs; NULL: none */
+    const char *const *hold; /* inputs that keep the sample's value on both sides */
+    size_t hold_count;
+
+    ox_cache cache;
+    int64_t chunk;     /* references per step of a Scan; 0: decided from `memory` */
+    uint64_t memory;   /* bytes that a run may take; 0: half of what is free */
+    bool gap;          /* add completeness_gap */
+    bool no_functions; /* inline the bodies of our functions */
+    bool no_batch;     /* the model has no batch axis; references have one of their own */
+
+    const char *const *feature_names; /* kept in the metadata */
+    size_t feature_count;
+
+    ox_evaluate evaluate; /* for OX_CACHE_FILE: see ox_evaluate_runtime */
+    void *evaluate_user;
+    ox_note note; /* NULL: remarks are dropped */
+    void *note_user;
+} ox_options;
+
+#define OX_OPTIONS_INIT                                                                            \
+    {                                                                                              \
+        .references = NULL                                                                         \
+    }
+
+/* Makes the model that predicts and explains. The result shares nothing with `model`, which may
+ * be freed first. Source of the method: ONNXExplainer (arXiv 2309.16916), DeepLIFT (arXiv
+ * 1704.02685), and the rules of docs/rules.md. */
+OX_API ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error *err);
+
+/* How a node or an operator is treated. */
+typedef enum ox_state {
+    OX_DIFFERENTIATED, /* has a rule of its own */
+    OX_DECOMPOSED,     /* by the rules of the operators that it is made of */
+    OX_CARRIES_NOTHING,
+    OX_NO_RULE, /* cannot be explained */
+    OX_NOT_REACHED /* of a node: no multiplier reaches it, so it needs no rule */
+} ox_state;
+
+typedef struct ox_node_report {
+    size_t index; /* position in the model's graph */
+    const char *name;
+    const char *op;
+    const char *domain;
+    ox_state state;
+    const char *detail; /* the rule, or why there is none */
+} ox_node_report;
+
+typedef struct ox_report {
+    const ox_node_report *nodes;
+    size_t node_count;
+    bool explainable;
+    const char *reason;   /* why it is not explainable, one line; NULL when it is */
+    uint64_t cache_bytes; /* activations kept per reference; 0 where shapes are not known */
+    void *memory;         /* the library's */
+} ox_report;
+
+/* Says which rule each node of `model` gets. options.references may be missing: free dimensions
+ * are then unknown and cache_bytes may be 0. Release with ox_report_free. */
+OX_API ox_report *ox_inspect(const ox_model *model, const ox_options *options, ox_error *err);
+OX_API void ox_report_free(ox_report *report);
+
+/* A row of the table of operators. */
+typedef struct ox_rule_info {
+    const char *domain;
+    const char *op;
+    ox_state state;
+    const char *formula; /* one line */
+} ox_rule_info;
+
+/* The table of operators, sorted by name; static. */
+OX_API const ox_rule_info *ox_rules(size_t *count);
+
+/* ---- running --------------------------------------------------------------------------- */
+
+/* A model loaded into ONNX Runtime, which is opened at run time: the library that
+ * ONNXRUNTIME_LIBRARY or ONNXRUNTIME_ROOT names, else the one the loader finds, else the one
+ * that the build found. */
+typedef struct ox_session ox_session;
+
+typedef struct ox_session_options {
+    int threads;          /* 0: one per core */
+    bool no_optimization; /* ONNX Runtime's graph optimizations off */
+    const char *runtime;  /* path of the ONNX Runtime library; NULL: search as above */
+    const char *profile;  /* prefix of ONNX Runtime's profile; NULL: none */
+} ox_session_options;
+
+#define OX_SESSION_OPTIONS_INIT                                                                    \
+    {                                                                                              \
+        .threads = 0                                                                               \
+    }
+
+/* Opens a session on a model file (external data is found next to it) or a model in memory. */
+OX_API ox_session *ox_session_open(const char *path, const ox_session_options *options,
+                                   ox_error *err);
+OX_API ox_session *ox_session_open_model(const ox_model *model, const ox_session_options *options,
+                                         ox_error *err);
+OX_API void ox_session_free(ox_session *session);
+
+/* Names of the session's outputs, in order; they live as long as the session. */
+OX_API const char *const *ox_session_outputs(const ox_session *session, size_t *count);
+
+/* Runs on `inputs`, found by name. `outputs` has room for output_count tensors, all of the
+ * session's or those named in `output_names`; release each with ox_tensor_free. */
+OX_API bool ox_session_run(ox_session *session, const ox_tensor *inputs, size_t input_count,
+                           const char *const *output_names, ox_tensor *outputs,
+                           size_t output_count, ox_error *err);
+
+/* For options.evaluate: runs the model once through ONNX Runtime. `user` is an
+ * ox_session_options or NULL. */
+OX_API bool ox_evaluate_runtime(void *user, const ox_model *model, const ox_tensor *inputs,
+                                size_t input_count, ox_tensor *outputs, size_t output_count,
+                                ox_error *err);
+
+/* Version of the ONNX Runtime that would be used, into `version` (at least 32 bytes). */
+OX_API bool ox_runtime_version(const char *runtime, char *version, size_t size, ox_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
