@@ -1,0 +1,81 @@
+/* What the files model*.c share: the generated protobuf types and what is done to them. Nothing
+ * else includes this. */
+#ifndef OX_MODEL_PROTO_H
+#define OX_MODEL_PROTO_H
+
+#include "model.h"
+#include "onnx-ml.pb-c.h"
+
+/* A file of external data, mapped until the model is freed. */
+typedef struct ox_mapping {
+    const char *path;
+    void *data;
+    size_t size;
+} ox_mapping;
+
+/* A text that may be missing, as "". */
+const char *ox_proto_text(const char *text);
+
+/* A domain's name, "" for the default one in all its spellings. */
+const char *ox_proto_domain(const char *domain);
+
+/* An empty message, and a shallow copy of one. */
+void *ox_proto_new(ox_arena *a, const ProtobufCMessageDescriptor *descriptor);
+void *ox_proto_copy(ox_arena *a, const void *message);
+
+/* ---- model.c ---------------------------------------------------------------------------- */
+
+/* How the model that was read describes a graph input or output, NULL for others. */
+const Onnx__ValueInfoProto *ox_model_hint(const ox_model *m, const char *name);
+
+/* The shape in a description of a tensor, NULL where there is none. */
+const Onnx__TensorShapeProto *ox_proto_shape(const Onnx__ValueInfoProto *info);
+
+/* The symbolic name of dimension `axis` of `v`, "" where it has none; `info` may be NULL. */
+const char *ox_model_symbol(const ox_model *m, ox_val v, int axis,
+                            const Onnx__ValueInfoProto *info);
+
+/* Takes the names that occur inside subgraphs of a node, so that no new value gets them. */
+void ox_model_take_names(ox_graph *g, const ox_node *n);
+
+/* ---- model_tensor.c --------------------------------------------------------------------- */
+
+/* Brings every tensor of the model into one form, raw_data: typed fields are converted, external
+ * data is mapped from `folder` (NULL: refused), sparse initializers become dense. Gives up where
+ * a tensor's shape and data disagree. */
+void ox_model_settle(ox_model *m, Onnx__ModelProto *p, const char *folder);
+
+/* A settled tensor as constant. */
+ox_const *ox_proto_const(ox_arena *a, const Onnx__TensorProto *t);
+
+/* ---- model_read.c ----------------------------------------------------------------------- */
+
+/* An attribute that is not a reference; `label` names its node in messages. */
+ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const char *label);
+
+/* ---- model_write.c ---------------------------------------------------------------------- */
+
+/* The reverse, for all but graphs built here. */
+Onnx__AttributeProto *ox_proto_write_attr(ox_arena *a, const ox_attr *attr);
+
+/* A tensor whose contents may be moved to the file of external data. */
+typedef struct ox_placed {
+    Onnx__TensorProto *tensor;
+    const ox_graph *graph;
+} ox_placed;
+
+typedef struct ox_file {
+    Onnx__ModelProto *proto;
+    ox_placed *tensors;
+    size_t tensor_count;
+} ox_file;
+
+/* The model as protobuf structures in `a`, which share the weights. */
+void ox_model_build(ox_arena *a, const ox_model *m, ox_file *out);
+
+/* ---- model_pack.c ----------------------------------------------------------------------- */
+
+/* Sends a message to `sink` piece by piece, without a copy of what is large. */
+bool ox_proto_pack(ox_arena *a, const ProtobufCMessage *message, ox_sink sink, void *user);
+
+#endif

@@ -1,0 +1,408 @@
+/* Reading: bytes to protobuf structures in the model's arena, and these to a graph. Everything is
+ * checked on the way, for a file may hold anything: sizes, names, the order of nodes. */
+#include "model_proto.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "model_scope.h"
+
+enum { OLDEST_IR = 3, NEWEST_IR = 14, MAX_NESTING = 100, MAX_RANK = 64 };
+
+/* ---- the wire format -------------------------------------------------------------------- */
+
+typedef struct bytes {
+    const uint8_t *at, *end;
+} bytes;
+
+static bool read_varint(bytes *b, uint64_t *out)
+{
+    *out = 0;
+    for (unsigned shift = 0; shift < 70 && b->at < b->end; shift += 7) {
+        uint8_t byte = *b->at++;
+        *out |= shift < 64 ? (uint64_t)(byte & 0x7f) << shift : 0;
+        if ((byte & 0x80) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+typedef enum scan_result { SCAN_GOOD, SCAN_DAMAGED, SCAN_NESTED } scan_result;
+
+/* Walks through the fields of a message: whether they end where they should, and whether messages
+ * nest no deeper than a parser's stack allows. Costs nothing beside parsing, as it steps over
+ * everything but messages. */
+static scan_result scan(const ProtobufCMessageDescriptor *d, bytes b, int depth)
+{
+    if (depth > MAX_NESTING) {
+        return SCAN_NESTED;
+    }
+    while (b.at < b.end) {
+        uint64_t key, length = 0;
+        if (!read_varint(&b, &key)) {
+            return SCAN_DAMAGED;
+        }
+        unsigned wire = key & 7;
+        bool known = wire == 2   ? read_varint(&b, &length)
+                     : wire == 0 ? read_varint(&b, &key)
+                                 : wire == 1 || wire == 5;
+        length = wire == 1 ? 8 : wire == 5 ? 4 : length;
+        if (!known || length > (uint64_t)(b.end - b.at)) {
+            return SCAN_DAMAGED;
+        }
+        const ProtobufCFieldDescriptor *f =
+            wire == 2 ? protobuf_c_message_descriptor_get_field(d, (unsigned)(key >> 3)) : NULL;
+        if (f != NULL && f->type == PROTOBUF_C_TYPE_MESSAGE) {
+            bytes inner = {b.at, b.at + length};
+            scan_result result = scan(f->descriptor, inner, depth + 1);
+            if (result != SCAN_GOOD) {
+                return result;
+            }
+        }
+        b.at += length;
+    }
+    return SCAN_GOOD;
+}
+
+typedef struct memory {
+    ox_arena *arena;
+    bool out;
+} memory;
+
+static void *allocate(void *user, size_t size)
+{
+    memory *m = user;
+    void *p = ox_arena_try_alloc(m->arena, size);
+    m->out = m->out || p == NULL;
+    return p;
+}
+
+static void release(void *user, void *p)
+{
+    (void)user;
+    (void)p;
+}
+
+static Onnx__ModelProto *parse(ox_arena *a, const void *data, size_t size)
+{
+    const uint8_t *start = data;
+    /* The first field of every ONNX file is its IR version. */
+    bool looks_right = size >= 2 && start[0] == 0x08 && start[1] > 0 && start[1] < 0x80;
+    const char *problem = looks_right ? "truncated or damaged ONNX model" : "not an ONNX model";
+    scan_result result = SCAN_DAMAGED;
+    if (size > 0) {
+        result = scan(&onnx__model_proto__descriptor, (bytes){start, start + size}, 0);
+    }
+    if (result != SCAN_GOOD) {
+        ox_fail(a, OX_INVALID, "%s", result == SCAN_NESTED ? "subgraphs nest too deeply" : problem);
+    }
+    memory m = {a, false};
+    ProtobufCAllocator allocator = {allocate, release, &m};
+    Onnx__ModelProto *p = onnx__model_proto__unpack(&allocator, size, data);
+    if (m.out) {
+        ox_fail(a, OX_MEMORY, "out of memory");
+    }
+    if (p == NULL || p->graph == NULL) {
+        ox_fail(a, OX_INVALID, "%s", problem);
+    }
+    if (!p->has_ir_version || p->ir_version < OLDEST_IR || p->ir_version > NEWEST_IR) {
+        ox_fail(a, OX_UNSUPPORTED, "IR version %" PRId64 " is not supported (%d to %d are)",
+                p->ir_version, OLDEST_IR, NEWEST_IR);
+    }
+    if (p->n_opset_import == 0) {
+        ox_fail(a, OX_INVALID, "%s: no operator set is imported", problem);
+    }
+    return p;
+}
+
+/* ---- attributes ------------------------------------------------------------------------- */
+
+/* Files of IR versions before the field `type` leave it out. */
+static int32_t kind_of(const Onnx__AttributeProto *p)
+{
+    return p->type != ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED ? (int32_t)p->type
+           : p->has_f                                                  ? OX_ATTR_FLOAT
+           : p->has_i                                                  ? OX_ATTR_INT
+           : p->has_s                                                  ? OX_ATTR_STRING
+           : p->t != NULL                                              ? OX_ATTR_TENSOR
+           : p->g != NULL                                              ? OX_ATTR_GRAPH
+           : p->n_floats > 0                                           ? OX_ATTR_FLOATS
+           : p->n_ints > 0                                             ? OX_ATTR_INTS
+                                                                       : OX_ATTR_OTHER;
+}
+
+ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const char *label)
+{
+    ox_attr attr = {.name = ox_proto_text(p->name), .proto = p};
+    bool complete = attr.name[0] != '\0';
+    switch (kind_of(p)) {
+    case OX_ATTR_FLOAT:
+        attr.kind = OX_ATTR_FLOAT;
+        attr.f = p->f;
+        break;
+    case OX_ATTR_INT:
+        attr.kind = OX_ATTR_INT;
+        attr.i = p->i;
+        break;
+    case OX_ATTR_STRING: {
+        char *text = ox_arena_alloc(a, p->s.len + 1, 1);
+        if (p->s.len > 0) {
+            memcpy(text, p->s.data, p->s.len);
+        }
+        attr.kind = OX_ATTR_STRING;
+        attr.count = p->s.len;
+        attr.s = text;
+        break;
+    }
+    case OX_ATTR_TENSOR:
+        attr.kind = OX_ATTR_TENSOR;
+        attr.tensor = p->t == NULL ? NULL : ox_proto_const(a, p->t);
+        complete = complete && p->t != NULL;
+        break;
+    case OX_ATTR_GRAPH:
+        attr.kind = OX_ATTR_GRAPH;
+        complete = complete && p->g != NULL;
+        break;
+    case OX_ATTR_FLOATS:
+        attr.kind = OX_ATTR_FLOATS;
+        attr.count = p->n_floats;
+        attr.floats = p->floats;
+        break;
+    case OX_ATTR_INTS:
+        attr.kind = OX_ATTR_INTS;
+        attr.count = p->n_ints;
+        attr.ints = p->ints;
+        break;
+    default: attr.kind = OX_ATTR_OTHER;
+    }
+    if (!complete) {
+        ox_fail(a, OX_INVALID, "%s: attribute \"%s\" is incomplete", label, attr.name);
+    }
+    return attr;
+}
+
+/* ---- values ----------------------------------------------------------------------------- */
+
+/* Type, rank and dimensions of a tensor as described; names of dimensions are only hints, so that
+ * each becomes an unknown of its own. */
+static void describe(ox_val v, const Onnx__ValueInfoProto *info)
+{
+    ox_graph *g = v->graph;
+    bool tensor =
+        info->type != NULL && info->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+    if (!tensor || v->rank >= 0) {
+        return;
+    }
+    v->type = (ox_type)info->type->tensor_type->elem_type;
+    const Onnx__TensorShapeProto *shape = ox_proto_shape(info);
+    if (shape == NULL) {
+        return;
+    }
+    if (shape->n_dim > MAX_RANK) {
+        ox_fail(g->arena, OX_INVALID, "value \"%s\" has %zu dimensions", v->name, shape->n_dim);
+    }
+    ox_dim *dims = ox_arena_alloc(g->arena, shape->n_dim, sizeof *dims);
+    for (size_t i = 0; i < shape->n_dim; i++) {
+        const Onnx__TensorShapeProto__Dimension *d = shape->dim[i];
+        bool fixed = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
+                     d->dim_value >= 0;
+        dims[i] = fixed ? ox_dim_of(d->dim_value) : ox_dim_unknown(g);
+    }
+    v->rank = (int)shape->n_dim;
+    v->dims = dims;
+}
+
+static const char *named(ox_graph *g, const char *name, const char *what, size_t index)
+{
+    if (name == NULL || name[0] == '\0') {
+        ox_fail(g->arena, OX_INVALID, "%s %zu has no name", what, index);
+    }
+    return name;
+}
+
+static void read_initializers(ox_graph *g, const Onnx__GraphProto *p)
+{
+    for (size_t i = 0; i < p->n_initializer; i++) {
+        const Onnx__TensorProto *t = p->initializer[i];
+        const char *name = named(g, t->name, "initializer", i);
+        ox_graph_constant(g, name, ox_proto_const(g->arena, t));
+    }
+}
+
+/* Inputs that are initializers are constants. */
+static void read_inputs(ox_graph *g, const Onnx__GraphProto *p)
+{
+    for (size_t i = 0; i < p->n_input; i++) {
+        const char *name = named(g, p->input[i]->name, "input", i);
+        ox_val v = ox_graph_find(g, name);
+        if (v == NULL || v->constant == NULL) {
+            describe(ox_graph_input(g, name, OX_NONE, -1, NULL), p->input[i]);
+        }
+    }
+}
+
+/* ---- nodes ------------------------------------------------------------------------------ */
+
+static void read_attributes(ox_arena *a, const Onnx__NodeProto *p, const char *label, ox_node *out)
+{
+    ox_attr *attrs = ox_arena_alloc(a, p->n_attribute, sizeof *attrs);
+    for (size_t i = 0; i < p->n_attribute; i++) {
+        const Onnx__AttributeProto *attr = p->attribute[i];
+        if (ox_proto_text(attr->ref_attr_name)[0] != '\0') {
+            ox_fail(a, OX_INVALID,
+                    "%s: attribute \"%s\" refers to that of a function, outside "
+                    "of any",
+                    label, ox_proto_text(attr->name));
+        }
+        attrs[i] = ox_proto_read_attr(a, attr, label);
+    }
+    out->attrs = attrs;
+    out->attr_count = p->n_attribute;
+}
+
+static void read_node(ox_graph *g, const Onnx__NodeProto *p, size_t index)
+{
+    ox_arena *a = g->arena;
+    ox_node n = {
+        .graph = g,
+        .op = ox_proto_text(p->op_type),
+        .domain = ox_proto_domain(p->domain),
+        .name = ox_proto_text(p->name),
+        .input_count = p->n_input,
+        .output_count = p->n_output,
+        .inputs = ox_arena_alloc(a, p->n_input, sizeof(ox_val)),
+        .outputs = ox_arena_alloc(a, p->n_output, sizeof(ox_val)),
+        .original = true,
+        .index = index,
+        .proto = p,
+    };
+    const char *label = ox_node_label(&n);
+    if (n.op[0] == '\0') {
+        ox_fail(a, OX_INVALID, "%s has no operator", label);
+    }
+    read_attributes(a, p, label, &n);
+    for (size_t i = 0; i < p->n_input; i++) {
+        const char *name = p->input[i];
+        n.inputs[i] = name[0] == '\0' ? NULL : ox_graph_find(g, name);
+        if (n.inputs[i] == NULL && name[0] != '\0') {
+            ox_fail(a, OX_INVALID, "%s: input \"%s\" is not defined before it", label, name);
+        }
+    }
+    for (size_t i = 0; i < n.attr_count; i++) {
+        ox_scope_check(g, p->attribute[i], label);
+    }
+    for (size_t i = 0; i < p->n_output; i++) {
+        if (p->output[i][0] != '\0' && ox_graph_find(g, p->output[i]) != NULL) {
+            ox_fail(a, OX_INVALID, "%s: output \"%s\" is defined already", label, p->output[i]);
+        }
+        n.outputs[i] = ox_graph_value(g, p->output[i], OX_NONE, -1, NULL);
+    }
+    ox_graph_append(g, &n);
+}
+
+static void read_outputs(ox_graph *g, const Onnx__GraphProto *p)
+{
+    for (size_t i = 0; i < p->n_output; i++) {
+        const char *name = named(g, p->output[i]->name, "output", i);
+        ox_val v = ox_graph_find(g, name);
+        if (v == NULL) {
+            ox_fail(g->arena, OX_INVALID, "output \"%s\" is not defined by any node", name);
+        }
+        if (v->needed) {
+            ox_fail(g->arena, OX_INVALID, "output \"%s\" is listed twice", name);
+        }
+        v->needed = true;
+        describe(v, p->output[i]);
+        ox_graph_output(g, v, name);
+    }
+    for (size_t i = 0; i < g->output_count; i++) {
+        g->outputs[i]->needed = false;
+    }
+    if (p->n_output == 0) {
+        ox_fail(g->arena, OX_INVALID, "the model has no outputs");
+    }
+}
+
+static ox_graph *read_graph(ox_arena *a, const Onnx__GraphProto *p)
+{
+    ox_graph *g = ox_graph_new(a, NULL, ox_proto_text(p->name));
+    read_initializers(g, p);
+    read_inputs(g, p);
+    for (size_t i = 0; i < p->n_node; i++) {
+        read_node(g, p->node[i], i);
+    }
+    read_outputs(g, p);
+    for (size_t i = 0; i < p->n_value_info; i++) {
+        ox_val v = ox_graph_find(g, ox_proto_text(p->value_info[i]->name));
+        if (v != NULL) {
+            describe(v, p->value_info[i]);
+        }
+    }
+    for (size_t i = 0; i < g->node_count; i++) {
+        ox_model_take_names(g, g->nodes[i]);
+    }
+    return g;
+}
+
+/* ---- models ----------------------------------------------------------------------------- */
+
+static void read_header(ox_model *m, const Onnx__ModelProto *p)
+{
+    ox_arena *a = m->arena;
+    for (size_t i = 0; i < p->n_opset_import; i++) {
+        const char *domain = ox_proto_domain(p->opset_import[i]->domain);
+        int64_t version = p->opset_import[i]->version, before = ox_model_opset(m, domain);
+        if (version <= 0 || (before != 0 && before != version)) {
+            ox_fail(a, OX_INVALID,
+                    "operator set \"%s\" is imported as version %" PRId64 " and %" PRId64, domain,
+                    version, before);
+        }
+        ox_model_set_opset(m, domain, version);
+    }
+    for (size_t i = 0; i < p->n_metadata_props; i++) {
+        const Onnx__StringStringEntryProto *entry = p->metadata_props[i];
+        ox_model_set_property(m, ox_proto_text(entry->key), ox_proto_text(entry->value));
+    }
+    m->ir_version = p->ir_version;
+    m->local_count = p->n_functions;
+    m->locals = ox_arena_alloc(a, p->n_functions, sizeof *m->locals);
+    for (size_t i = 0; i < p->n_functions; i++) {
+        const Onnx__FunctionProto *f = p->functions[i];
+        m->locals[i] = (ox_local_function){
+            .domain = ox_proto_domain(f->domain),
+            .name = named(m->graph, f->name, "function", i),
+            .overload = ox_proto_text(f->overload),
+            .proto = f,
+        };
+    }
+}
+
+typedef struct job {
+    ox_model *m;
+    const void *data;
+    size_t size;
+    const char *folder;
+} job;
+
+static void read_model(void *user)
+{
+    job *j = user;
+    ox_model *m = j->m;
+    Onnx__ModelProto *p = parse(m->arena, j->data, j->size);
+    m->proto = p;
+    ox_model_settle(m, p, j->folder);
+    m->graph = read_graph(m->arena, p->graph);
+    read_header(m, p);
+    ox_model_publish(m);
+}
+
+ox_model *ox_parse(const void *data, size_t size, const char *folder, ox_error *err)
+{
+    job j = {ox_model_new(err), data, size, folder};
+    if (j.m != NULL && !ox_arena_try(j.m->arena, read_model, &j, err)) {
+        ox_free(j.m);
+        return NULL;
+    }
+    return j.m;
+}
