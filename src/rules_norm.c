@@ -1,0 +1,239 @@
+/* Composite operators written as the ones that they are made of: normalisations and norms. What is
+ * narrower than float32 is computed in float32. */
+#include "rules_norm.h"
+
+#include <string.h>
+
+/* Where a norm is 0, this keeps the quotient finite. */
+static const double tiny = 1e-30;
+
+static ox_val input(const ox_node *n, size_t i)
+{
+    ox_val v = ox_node_input(n, i);
+    bool narrow = v != NULL && (v->type == OX_FLOAT16 || v->type == OX_BFLOAT16);
+    return narrow ? ox_cast(v, OX_FLOAT) : v;
+}
+
+static ox_val result(const ox_node *n, ox_val y)
+{
+    return ox_cast(y, n->outputs[0]->type);
+}
+
+_Noreturn static void fail(const ox_node *n, const char *message)
+{
+    ox_fail(n->graph->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(n), message);
+}
+
+static ox_val ranked(const ox_node *n, size_t i)
+{
+    ox_val v = input(n, i);
+    if (v == NULL || v->rank < 0) {
+        fail(n, "its shape is not known");
+    }
+    return v;
+}
+
+/* The axes from `first` to the last, counted from the end. */
+static const int64_t *axes_from(const ox_node *n, int first, int rank)
+{
+    int64_t *axes = ox_arena_alloc(n->graph->arena, (size_t)(rank - first) + 1, sizeof *axes);
+    for (int d = first; d < rank; d++) {
+        axes[d - first] = d - rank;
+    }
+    return axes;
+}
+
+static int axis_of(const ox_node *n, int64_t otherwise, int rank)
+{
+    int64_t axis = ox_node_int(n, "axis", otherwise);
+    axis += axis < 0 ? rank : 0;
+    if (axis < 0 || axis >= rank) {
+        fail(n, "its axis is out of range");
+    }
+    return (int)axis;
+}
+
+/* scale [channels] with axes of length 1 for what comes after them. */
+static ox_val per_channel(ox_val scale, int spatial)
+{
+    ox_dim *dims = ox_arena_alloc(scale->graph->arena, (size_t)spatial + 1, sizeof *dims);
+    dims[0] = scale->dims[0];
+    for (int d = 1; d <= spatial; d++) {
+        dims[d] = ox_dim_of(1);
+    }
+    return ox_reshape(scale, spatial + 1, dims);
+}
+
+/* y scale + bias, each of which may be missing. */
+static ox_val affine(ox_val y, ox_val scale, ox_val bias)
+{
+    y = scale == NULL ? y : ox_mul(y, scale);
+    return bias == NULL ? y : ox_add(y, bias);
+}
+
+static ox_val mean(ox_val x, size_t count, const int64_t *axes)
+{
+    return ox_reduce("ReduceMean", x, count, axes, true);
+}
+
+/* (x - mean) / sqrt(variance + epsilon) */
+static ox_val standardize(ox_val x, size_t count, const int64_t *axes, double epsilon)
+{
+    ox_val d = ox_sub(x, mean(x, count, axes));
+    return ox_div(d, ox_sqrt(ox_shift(mean(ox_square(d), count, axes), epsilon)));
+}
+
+/* ---- normalisations ------------------------------------------------------------------------- */
+
+ox_val decompose_instance_normalization(const ox_node *n)
+{
+    ox_val x = ranked(n, 0), scale = ranked(n, 1), bias = ranked(n, 2);
+    int spatial = x->rank - 2;
+    if (spatial < 1) {
+        fail(n, "its input has no spatial axes");
+    }
+    double epsilon = ox_node_float(n, "epsilon", 1e-5);
+    ox_val y = standardize(x, (size_t)spatial, axes_from(n, 2, x->rank), epsilon);
+    return result(n, affine(y, per_channel(scale, spatial), per_channel(bias, spatial)));
+}
+
+ox_val decompose_layer_normalization(const ox_node *n)
+{
+    ox_val x = ranked(n, 0);
+    int axis = axis_of(n, -1, x->rank);
+    double epsilon = ox_node_float(n, "epsilon", 1e-5);
+    ox_val y = standardize(x, (size_t)(x->rank - axis), axes_from(n, axis, x->rank), epsilon);
+    return result(n, affine(y, input(n, 1), input(n, 2)));
+}
+
+/* x / sqrt(mean(x^2) + epsilon) */
+ox_val decompose_rms_normalization(const ox_node *n)
+{
+    ox_val x = ranked(n, 0);
+    int axis = axis_of(n, -1, x->rank);
+    const int64_t *axes = axes_from(n, axis, x->rank);
+    ox_val square = mean(ox_square(x), (size_t)(x->rank - axis), axes);
+    double epsilon = ox_node_float(n, "epsilon", 1e-5);
+    ox_val y = ox_div(x, ox_sqrt(ox_shift(square, epsilon)));
+    return result(n, affine(y, input(n, 1), NULL));
+}
+
+/* scale [groups] (up to opset 20) or [channels] as [channels]. */
+static ox_val per_group(const ox_node *n, ox_val scale, int64_t groups, int64_t channels)
+{
+    if (ox_dim_is(scale->dims[0], channels)) {
+        return scale;
+    }
+    if (!ox_dim_is(scale->dims[0], groups)) {
+        fail(n, "its scale fits neither its groups nor its channels");
+    }
+    const ox_dim repeated[] = {ox_dim_of(groups), ox_dim_of(channels / groups)};
+    ox_dim all = ox_dim_of(channels);
+    return ox_reshape(ox_expand(per_channel(scale, 1), 2, repeated), 1, &all);
+}
+
+ox_val decompose_group_normalization(const ox_node *n)
+{
+    ox_val x = ranked(n, 0), scale = ranked(n, 1), bias = ranked(n, 2);
+    int64_t groups = ox_node_int(n, "num_groups", 0);
+    if (x->rank < 3 || !ox_dims_static(x->rank - 1, x->dims + 1) || groups < 1 ||
+        x->dims[1].size % groups != 0 || scale->rank != 1 || bias->rank != 1) {
+        fail(n, "its shapes are not known or do not fit");
+    }
+    int64_t channels = x->dims[1].size, size = channels / groups;
+    for (int d = 2; d < x->rank; d++) {
+        if (!ox_int_mul(size, x->dims[d].size, &size)) {
+            fail(n, "its shape is too large");
+        }
+    }
+    const ox_dim grouped[] = {x->dims[0], ox_dim_of(groups), ox_dim_of(size)};
+    double epsilon = ox_node_float(n, "epsilon", 1e-5);
+    ox_val y = standardize(ox_reshape(x, 3, grouped), 1, (const int64_t[]){-1}, epsilon);
+    scale = per_channel(per_group(n, scale, groups, channels), x->rank - 2);
+    bias = per_channel(per_group(n, bias, groups, channels), x->rank - 2);
+    return result(n, affine(ox_reshape(y, x->rank, x->dims), scale, bias));
+}
+
+ox_val decompose_mean_variance_normalization(const ox_node *n)
+{
+    static const int64_t usual[] = {0, 2, 3};
+    size_t count = 0;
+    const int64_t *axes = ox_node_ints(n, "axes", &count);
+    if (axes == NULL) {
+        axes = usual;
+        count = 3;
+    }
+    ox_val x = ranked(n, 0), d = ox_sub(x, mean(x, count, axes));
+    ox_val deviation = ox_sqrt(mean(ox_square(d), count, axes));
+    return result(n, ox_div(d, ox_shift(deviation, 1e-9)));
+}
+
+ox_val decompose_lp_normalization(const ox_node *n)
+{
+    ox_val x = ranked(n, 0);
+    int64_t axis = axis_of(n, -1, x->rank) - x->rank;
+    if (ox_node_int(n, "p", 2) == 1) {
+        return result(n, ox_div(x, ox_shift(ox_sum(ox_abs(x), axis, true), tiny)));
+    }
+    return result(n, ox_div(x, ox_sqrt(ox_shift(ox_sum(ox_square(x), axis, true), tiny))));
+}
+
+/* The mean of a over windows of `size` along the channels, zeros beyond them counted. */
+static ox_val mean_over_channels(const ox_node *n, ox_val a, int64_t size)
+{
+    ox_dim pixels = ox_dim_of(1);
+    for (int d = 2; d < a->rank; d++) {
+        pixels = ox_dim_mul(a->graph, pixels, a->dims[d]);
+    }
+    if (size < 1 || a->rank < 2) {
+        fail(n, "its window is empty");
+    }
+    const ox_dim plane[] = {a->dims[0], ox_dim_of(1), a->dims[1], pixels};
+    const int64_t kernel[] = {size, 1}, pads[] = {(size - 1) / 2, 0, size / 2, 0};
+    ox_attr attrs[] = {ox_attr_ints("kernel_shape", 2, kernel), ox_attr_ints("pads", 4, pads),
+                       ox_attr_int("count_include_pad", 1)};
+    ox_val in = ox_reshape(a, 4, plane);
+    return ox_reshape(ox_graph_emit(a->graph, "AveragePool", 1, &in, 3, attrs), a->rank, a->dims);
+}
+
+/* x / (bias + alpha/size sum over channels nearby of x^2)^beta */
+ox_val decompose_lrn(const ox_node *n)
+{
+    ox_val x = ranked(n, 0);
+    ox_val square = mean_over_channels(n, ox_square(x), ox_node_int(n, "size", 1));
+    double alpha = ox_node_float(n, "alpha", 1e-4), bias = ox_node_float(n, "bias", 1);
+    ox_val size = ox_shift(ox_scale(square, alpha), bias);
+    ox_val beta = ox_number(size, ox_node_float(n, "beta", 0.75));
+    return result(n, ox_div(x, ox_binary("Pow", size, beta)));
+}
+
+/* ---- norms --------------------------------------------------------------------------------- */
+
+/* The sum over the axes of node n, which is a Reduce operator. */
+static ox_val sum_like(const ox_node *n, ox_val a)
+{
+    ox_attr attrs[] = {
+        ox_attr_int("keepdims", ox_node_int(n, "keepdims", 1)),
+        ox_attr_int("noop_with_empty_axes", ox_node_int(n, "noop_with_empty_axes", 0))};
+    return ox_graph_emit(a->graph, "ReduceSum", 2, (ox_val[]){a, ox_node_input(n, 1)}, 2, attrs);
+}
+
+ox_val decompose_reduce_l1(const ox_node *n)
+{
+    return result(n, sum_like(n, ox_abs(input(n, 0))));
+}
+
+ox_val decompose_reduce_l2(const ox_node *n)
+{
+    return result(n, ox_sqrt(sum_like(n, ox_square(input(n, 0)))));
+}
+
+ox_val decompose_reduce_sum_square(const ox_node *n)
+{
+    return result(n, sum_like(n, ox_square(input(n, 0))));
+}
+
+ox_val decompose_reduce_log_sum(const ox_node *n)
+{
+    return result(n, ox_log(sum_like(n, input(n, 0))));
+}

@@ -1,0 +1,14 @@
+/* Decompositions that rules.h does not list. */
+#ifndef OX_RULES_NORM_H
+#define OX_RULES_NORM_H
+
+#include "rules.h"
+
+ox_val decompose_rms_normalization(const ox_node *n);
+ox_val decompose_mean_variance_normalization(const ox_node *n);
+ox_val decompose_reduce_l1(const ox_node *n);
+ox_val decompose_reduce_l2(const ox_node *n);
+ox_val decompose_reduce_sum_square(const ox_node *n);
+ox_val decompose_reduce_log_sum(const ox_node *n);
+
+#endif

@@ -1,0 +1,245 @@
+/* Rules of pools: averages pass on their adjoint; of a maximum one winner per window gets all. */
+#include "rules_spatial.h"
+
+#include <string.h>
+
+/* ---- averages ---------------------------------------------------------------------------- */
+
+/* How many inputs output p of an axis averages: with count_include_pad the padding counts too, but
+ * not what hangs over it in ceil_mode. */
+static int64_t count_taps(const ox_window *w, int64_t p, bool include_pad)
+{
+    int64_t low = include_pad ? -w->begin : 0, high = w->in + (include_pad ? w->end : 0);
+    int64_t at = p * w->stride - w->begin, count = 0;
+    for (int64_t t = 0; t < w->kernel && at < high; t++, at += w->dilation) {
+        count += at >= low;
+    }
+    return count;
+}
+
+/* 1 / count for every output position, [out...]: one number where they are all the same. */
+static ox_val inverse_counts(ox_ctx *c, int axes, const ox_window *w)
+{
+    bool include_pad = ox_node_int(c->node, "count_include_pad", 0) != 0;
+    int64_t *dims = ox_arena_alloc(c->g->arena, (size_t)axes, sizeof *dims);
+    size_t size = 1;
+    for (int k = 0; k < axes; k++) {
+        dims[k] = w[k].out;
+        if (!ox_size_mul(size, (size_t)w[k].out, &size)) {
+            ox_rule_fail(c, "its output is too large");
+        }
+    }
+    double *table = ox_arena_alloc(c->g->arena, size, sizeof *table);
+    table[0] = 1;
+    bool same = true;
+    size_t done = 1;
+    /* Backwards, so that what is still to be read is not overwritten. */
+    for (int k = 0; k < axes; k++) {
+        size_t out = (size_t)w[k].out;
+        for (size_t i = done * out; i-- > 0;) {
+            int64_t count = count_taps(&w[k], (int64_t)(i % out), include_pad);
+            table[i] = table[i / out] / (double)(count > 0 ? count : 1);
+        }
+        done *= out;
+    }
+    for (size_t i = 1; i < size; i++) {
+        same = same && table[i] == table[0];
+    }
+    return same ? ox_number(c->m, table[0]) : ox_floats(c->g, c->m->type, axes, dims, table);
+}
+
+/* Each output's flow repeated over its window, for windows side by side: [..., out, 1] expanded
+ * to [..., out, kernel] for every axis; zeros where the input ends behind the last window. */
+static ox_val repeat(ox_val m, int axes, const ox_window *w)
+{
+    ox_graph *g = m->graph;
+    int lead = m->rank - axes, rank = lead + 2 * axes;
+    ox_dim *split = ox_arena_alloc(g->arena, (size_t)rank, sizeof *split);
+    ox_dim *merged = ox_arena_alloc(g->arena, (size_t)m->rank, sizeof *merged);
+    int64_t *factors = ox_arena_alloc(g->arena, (size_t)rank, sizeof *factors);
+    int64_t *none = ox_arena_alloc(g->arena, (size_t)axes, sizeof *none);
+    int64_t *behind = ox_arena_alloc(g->arena, (size_t)axes, sizeof *behind);
+    for (int i = 0; i < lead; i++) {
+        split[i] = merged[i] = m->dims[i];
+    }
+    for (int i = 0; i < rank; i++) {
+        factors[i] = 1;
+    }
+    for (int k = 0; k < axes; k++) {
+        split[lead + 2 * k] = m->dims[lead + k];
+        split[lead + 2 * k + 1] = ox_dim_of(1);
+        merged[lead + k] = ox_dim_of(w[k].out * w[k].kernel);
+        factors[lead + 2 * k + 1] = w[k].kernel;
+        behind[k] = w[k].in - w[k].out * w[k].kernel;
+    }
+    ox_val wide =
+        ox_binary("Expand", ox_reshape(m, rank, split), ox_ints(g, (size_t)rank, factors));
+    return ox_pad(ox_reshape(wide, m->rank, merged), axes, none, behind);
+}
+
+static bool side_by_side(int axes, const ox_window *w)
+{
+    bool yes = true;
+    for (int k = 0; k < axes; k++) {
+        yes = yes && w[k].begin == 0 && w[k].kernel == w[k].stride &&
+              (w[k].dilation == 1 || w[k].kernel == 1) && w[k].out * w[k].kernel <= w[k].in;
+    }
+    return yes;
+}
+
+/* y = sum over the window / count: m / count through the adjoint of a depthwise convolution with
+ * ones. */
+void flow_average_pool(ox_ctx *c)
+{
+    int axes = ox_spatial_axes(c);
+    const ox_window *w = ox_windows(c, NULL);
+    ox_val m = ox_mul(c->m, inverse_counts(c, axes, w));
+    if (side_by_side(axes, w)) {
+        ox_send(c, 0, repeat(m, axes, w));
+        return;
+    }
+    int64_t channels = ox_static_dim(c, 0, -axes - 1);
+    ox_dim *dims = ox_arena_alloc(c->g->arena, (size_t)axes + 2, sizeof *dims);
+    dims[0] = ox_dim_of(channels);
+    dims[1] = ox_dim_of(1);
+    for (int k = 0; k < axes; k++) {
+        dims[2 + k] = ox_dim_of(w[k].kernel);
+    }
+    ox_val ones = ox_expand(ox_number(m, 1), axes + 2, dims);
+    m = ox_unconvolve(c, m, ones, channels, w);
+    if (m != NULL) {
+        ox_send(c, 0, m);
+    }
+}
+
+/* Product of the spatial sizes of input i, or of output 0 (-1). */
+static int64_t positions(ox_ctx *c, int i)
+{
+    int64_t size = 1;
+    for (int k = -ox_spatial_axes(c); k < 0; k++) {
+        if (!ox_int_mul(size, ox_static_dim(c, i, k), &size)) {
+            ox_rule_fail(c, "its shape is too large");
+        }
+    }
+    return size;
+}
+
+void flow_global_average_pool(ox_ctx *c)
+{
+    int axes = ox_spatial_axes(c);
+    int64_t *shape = ox_arena_alloc(c->g->arena, (size_t)axes + 1, sizeof *shape);
+    for (int k = 0; k < axes; k++) {
+        shape[k] = ox_static_dim(c, 0, k - axes);
+    }
+    ox_val m = ox_scale(c->m, 1.0 / (double)positions(c, 0));
+    ox_send(c, 0, ox_binary("Expand", m, ox_ints(c->g, (size_t)axes, shape)));
+}
+
+/* ---- maxima ------------------------------------------------------------------------------ */
+
+/* Merges the last `axes` axes of v into one. */
+static ox_val flatten(ox_val v, int axes, int64_t size)
+{
+    int rank = v->rank - axes + 1;
+    ox_dim *dims = ox_arena_alloc(v->graph->arena, (size_t)rank, sizeof *dims);
+    for (int i = 0; i < rank - 1; i++) {
+        dims[i] = v->dims[i];
+    }
+    dims[rank - 1] = ox_dim_of(size);
+    return ox_reshape(v, rank, dims);
+}
+
+/* A window's maximum goes to one position of the input: where the sample has its maximum if that is
+ * the larger one, else where the reference has it. There abs(x - x0) >= abs(y - y0) with the same
+ * sign, so that the flow's share (y - y0) / (x - x0) lies in [0, 1]. Where x == x0 at the winner, y
+ * == y0 as well and both have their maximum there: it gets all. Shares of windows that overlap are
+ * added up.
+ *
+ * `at` and `at0` are the sample's and the reference's winners, [N, C, windows] and
+ * [R, 1, C, windows], as positions in the plane of `size`. */
+static void send_to_winners(ox_ctx *c, ox_val at, ox_val at0, int64_t size)
+{
+    int axes = ox_spatial_axes(c);
+    int64_t windows = positions(c, -1);
+    ox_val y = flatten(ox_y(c, 0), axes, windows), y0 = flatten(ox_y0(c, 0), axes, windows);
+    ox_val dx = flatten(ox_sub(ox_x(c, 0), ox_x0(c, 0)), axes, size);
+    ox_val winner = ox_where(ox_greater(y, y0), at, at0);
+    ox_val gap = ox_gather_elements(dx, winner, -1);
+    ox_val zero = ox_equal(gap, ox_number(gap, 0)), one = ox_number(gap, 1);
+    ox_val share = ox_where(zero, one, ox_div(ox_sub(y, y0), ox_where(zero, one, gap)));
+    ox_val flow = ox_mul(flatten(c->m, axes, windows), share);
+
+    int rank = flow->rank;
+    ox_dim *dims = ox_arena_copy(c->g->arena, flow->dims, (size_t)rank, sizeof *dims);
+    ox_val index = ox_expand(winner, rank, dims);
+    dims[rank - 1] = ox_dim_of(size);
+    ox_val spread = ox_scatter_add(ox_zeros(c->g, flow->type, rank, dims), index, flow, -1);
+
+    int own = axes + 2, full = rank - 1 + axes;
+    dims = ox_arena_alloc(c->g->arena, (size_t)full, sizeof *dims);
+    for (int i = 0; i < full; i++) {
+        bool spatial = i >= full - axes;
+        dims[i] = spatial ? c->node->inputs[0]->dims[i - full + own] : flow->dims[i];
+    }
+    ox_send(c, 0, ox_reshape(spread, full, dims));
+}
+
+/* The attributes of the node at hand without storage_order. */
+static size_t pool_attrs(ox_ctx *c, ox_attr *attrs)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < c->node->attr_count; i++) {
+        if (strcmp(c->node->attrs[i].name, "storage_order") != 0) {
+            attrs[count] = c->node->attrs[i];
+            attrs[count++].proto = NULL;
+        }
+    }
+    return count;
+}
+
+/* In-plane positions of the maxima of x, [..., N, C, windows], by a MaxPool like the node at hand
+ * over x with the axes before the channels folded: the reference's depends on nothing else, so that
+ * it is computed when the model is loaded. MaxPool counts positions through the whole tensor. */
+static ox_val find_winners(ox_ctx *c, ox_val x, int64_t size)
+{
+    ox_arena *a = c->g->arena;
+    int axes = ox_spatial_axes(c), lead = x->rank - axes - 2;
+    ox_dim *dims = ox_arena_copy(a, x->dims + lead, (size_t)axes + 2, sizeof *dims);
+    for (int i = 0; i < lead; i++) {
+        dims[0] = ox_dim_mul(c->g, dims[0], x->dims[i]);
+    }
+    ox_val folded = ox_reshape(x, axes + 2, dims);
+    ox_attr *attrs = ox_arena_alloc(a, c->node->attr_count + 1, sizeof *attrs);
+    size_t count = pool_attrs(c, attrs);
+    const ox_node *pool = ox_graph_emit_node(c->g, "", "MaxPool", 1, &folded, 2, count, attrs);
+    ox_val at = ox_binary("Mod", pool->outputs[1], ox_int_scalar(c->g, size));
+
+    ox_dim *unfolded = ox_arena_copy(a, x->dims, (size_t)lead + 3, sizeof *unfolded);
+    unfolded[lead + 2] = ox_dim_of(positions(c, -1));
+    return ox_reshape(at, lead + 3, unfolded);
+}
+
+void flow_max_pool(ox_ctx *c)
+{
+    if (ox_m(c, 1) != NULL) {
+        ox_rule_fail(c, "its indices depend on the input and pass no multiplier");
+    }
+    int64_t size = positions(c, 0);
+    ox_val at = find_winners(c, ox_x(c, 0), size), at0 = find_winners(c, ox_x0(c, 0), size);
+    send_to_winners(c, at, at0, size);
+}
+
+static ox_val argmax(ox_val v)
+{
+    ox_attr axis = ox_attr_int("axis", -1);
+    return ox_graph_emit(v->graph, "ArgMax", 1, &v, 1, &axis);
+}
+
+void flow_global_max_pool(ox_ctx *c)
+{
+    int axes = ox_spatial_axes(c);
+    int64_t size = positions(c, 0);
+    ox_val at = argmax(flatten(ox_x(c, 0), axes, size));
+    ox_val at0 = argmax(flatten(ox_x0(c, 0), axes, size));
+    send_to_winners(c, at, at0, size);
+}

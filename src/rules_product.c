@@ -1,0 +1,266 @@
+/* Rules of sums and products.
+ *
+ * Of a product of two operands each gets the multiplier times the mean of the other's two sides:
+ * the Shapley values of a game of two players, and the gradient where the other is constant. Means
+ * are taken as x/2 + x0/2: halves of samples and references are small or constant, so that the
+ * pairs of them are passed over once. */
+#include "rules_product.h"
+
+ox_operand ox_operand_raw(ox_ctx *c, size_t i)
+{
+    ox_operand o = {.x = ox_x(c, i), .varies = ox_varies(c, i)};
+    if (o.x == NULL) {
+        ox_rule_fail(c, "an input is missing");
+    }
+    o.x0 = o.varies ? ox_x0(c, i) : o.x;
+    return o;
+}
+
+ox_operand ox_operand_of(ox_ctx *c, size_t i)
+{
+    ox_operand o = ox_operand_raw(c, i);
+    return (ox_operand){ox_cast(o.x, c->m->type), ox_cast(o.x0, c->m->type), o.varies};
+}
+
+ox_val ox_mean(ox_val x, ox_val x0)
+{
+    return ox_add(ox_scale(x, 0.5), ox_scale(x0, 0.5));
+}
+
+static ox_val mid_of(ox_operand o)
+{
+    return o.varies ? ox_mean(o.x, o.x0) : o.x;
+}
+
+/* ---- sums -------------------------------------------------------------------------------- */
+
+/* y = a + b + ...: m each. */
+void flow_add(ox_ctx *c)
+{
+    for (size_t i = 0; i < c->node->input_count; i++) {
+        ox_send(c, i, c->m);
+    }
+}
+
+/* y = a - b: m and -m. */
+void flow_sub(ox_ctx *c)
+{
+    ox_send(c, 0, c->m);
+    ox_send(c, 1, ox_neg(c->m));
+}
+
+void flow_neg(ox_ctx *c)
+{
+    ox_send(c, 0, ox_neg(c->m));
+}
+
+/* y = (a + b + ...) / n: m / n each. */
+void flow_mean(ox_ctx *c)
+{
+    size_t count = c->node->input_count;
+    ox_val m = count == 1 ? c->m : ox_scale(c->m, 1.0 / (double)count);
+    for (size_t i = 0; i < count; i++) {
+        ox_send(c, i, m);
+    }
+}
+
+/* ---- products ---------------------------------------------------------------------------- */
+
+/* m (b + b0) / 2 */
+static ox_val mul_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    return ox_mul(in[0], ox_mean(in[1], in[2]));
+}
+
+static ox_val times_mid(ox_val m, ox_operand o)
+{
+    return o.varies ? ox_call("MulFlow", mul_body, NULL, 3, (ox_val[]){m, o.x, o.x0})
+                    : ox_mul(m, o.x);
+}
+
+/* y = a b: m_a = m (b + b0)/2, m_b = m (a + a0)/2. */
+void flow_mul(ox_ctx *c)
+{
+    ox_operand a = ox_operand_of(c, 0), b = ox_operand_of(c, 1);
+    if (a.varies) {
+        ox_send(c, 0, times_mid(c->m, b));
+    }
+    if (b.varies) {
+        ox_send(c, 1, times_mid(c->m, a));
+    }
+}
+
+/* m (1/b + 1/b0) / 2 */
+static ox_val dividend_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val half = ox_number(in[1], 0.5);
+    return ox_mul(in[0], ox_add(ox_div(half, in[1]), ox_div(half, in[2])));
+}
+
+/* -m (a + a0)/(2 b b0), through y = a/b so that b b0 cannot overflow: -m (y/b0 + y0/b)/2. */
+static ox_val divisor_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val m = in[0], y = in[1], y0 = in[2], b = in[3], b0 = in[4];
+    ox_val half = ox_number(b, -0.5);
+    return ox_mul(m, ox_add(ox_mul(y, ox_div(half, b0)), ox_mul(y0, ox_div(half, b))));
+}
+
+/* The same for a constant a: -m y/b0. */
+static ox_val divide_constant_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    return ox_mul(ox_mul(in[0], ox_neg(in[1])), ox_unary("Reciprocal", in[2]));
+}
+
+static bool is_integer(ox_type type)
+{
+    return type != OX_FLOAT && type != OX_DOUBLE && type != OX_FLOAT16 && type != OX_BFLOAT16;
+}
+
+/* y = a / b: the product of a and 1/b. Integers divide in steps. */
+void flow_div(ox_ctx *c)
+{
+    if (is_integer(c->node->outputs[0]->type)) {
+        flow_step(c);
+        return;
+    }
+    ox_operand a = ox_operand_of(c, 0), b = ox_operand_of(c, 1);
+    if (!b.varies) {
+        ox_send(c, 0, ox_div(c->m, b.x));
+        return;
+    }
+    if (a.varies) {
+        ox_val in[] = {c->m, b.x, b.x0};
+        ox_send(c, 0, ox_call("DividendFlow", dividend_body, NULL, 3, in));
+        ox_val divisor[] = {c->m, ox_y(c, 0), ox_y0(c, 0), b.x, b.x0};
+        ox_send(c, 1, ox_call("DivisorFlow", divisor_body, NULL, 5, divisor));
+        return;
+    }
+    ox_val in[] = {c->m, ox_y(c, 0), b.x0};
+    ox_send(c, 1, ox_call("DivideConstantFlow", divide_constant_body, NULL, 3, in));
+}
+
+/* y = (x - offset) scale of ai.onnx.ml: m scale. */
+void flow_scaler(ox_ctx *c)
+{
+    const ox_attr *scale = ox_node_attr(c->node, "scale");
+    if (scale == NULL || scale->kind != OX_ATTR_FLOATS || scale->count == 0) {
+        ox_send(c, 0, c->m);
+        return;
+    }
+    double *factors = ox_arena_alloc(c->g->arena, scale->count, sizeof *factors);
+    for (size_t i = 0; i < scale->count; i++) {
+        factors[i] = (double)scale->floats[i];
+    }
+    int64_t dims[1] = {(int64_t)scale->count};
+    ox_send(c, 0, ox_mul(c->m, ox_floats(c->g, c->m->type, 1, dims, factors)));
+}
+
+/* ---- matrices ---------------------------------------------------------------------------- */
+
+/* y = A B: m_A = m mid(B)^T, m_B = mid(A)^T m. A vector is a row on the left and a column on the
+ * right; y lacks the axis that it does not have. */
+void flow_matmul(ox_ctx *c)
+{
+    ox_val left = ox_node_input(c->node, 0), right = ox_node_input(c->node, 1);
+    if (left == NULL || right == NULL || left->rank < 1 || right->rank < 1) {
+        ox_rule_fail(c, "its shape is not known");
+    }
+    bool row = left->rank == 1, column = right->rank == 1;
+    ox_val m = column ? ox_unsqueeze(c->m, -1) : c->m;
+    m = row ? ox_unsqueeze(m, -2) : m;
+    if (ox_varies(c, 0)) {
+        ox_val b = mid_of(ox_operand_of(c, 1));
+        ox_val flow = ox_matmul(m, column ? ox_unsqueeze(b, -2) : ox_swap_last(b));
+        ox_send(c, 0, row ? ox_squeeze(flow, -2) : flow);
+    }
+    if (ox_varies(c, 1)) {
+        ox_val a = mid_of(ox_operand_of(c, 0));
+        ox_val flow = ox_matmul(row ? ox_unsqueeze(a, -1) : ox_swap_last(a), m);
+        ox_send(c, 1, column ? ox_squeeze(flow, -1) : flow);
+    }
+}
+
+static ox_val swapped(ox_val a, bool swap)
+{
+    return swap ? ox_swap_last(a) : a;
+}
+
+static ox_val scaled(ox_val a, double factor)
+{
+    return factor == 1 ? a : ox_scale(a, factor);
+}
+
+/* Y = alpha A B + beta C with A and B transposed where transA and transB say so: as MatMul, and
+ * beta m for C. */
+void flow_gemm(ox_ctx *c)
+{
+    bool trans_a = ox_node_int(c->node, "transA", 0) != 0;
+    bool trans_b = ox_node_int(c->node, "transB", 0) != 0;
+    double alpha = ox_node_float(c->node, "alpha", 1);
+    if (ox_varies(c, 0)) {
+        ox_val b = scaled(mid_of(ox_operand_of(c, 1)), alpha);
+        ox_send(c, 0, trans_a ? ox_matmul(swapped(b, trans_b), ox_swap_last(c->m))
+                              : ox_matmul(c->m, swapped(b, !trans_b)));
+    }
+    if (ox_varies(c, 1)) {
+        ox_val a = scaled(mid_of(ox_operand_of(c, 0)), alpha);
+        ox_send(c, 1, trans_b ? ox_matmul(ox_swap_last(c->m), swapped(a, trans_a))
+                              : ox_matmul(swapped(a, !trans_a), c->m));
+    }
+    ox_send(c, 2, scaled(c->m, ox_node_float(c->node, "beta", 1)));
+}
+
+/* ---- choice ------------------------------------------------------------------------------ */
+
+/* m (c + c0)/2 and m (1 - (c + c0)/2), without a product that infinities could spoil */
+static ox_val chosen_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val half = ox_number(in[0], 0.5), none = ox_number(in[0], 0);
+    return ox_mul(in[0], ox_add(ox_where(in[1], half, none), ox_where(in[2], half, none)));
+}
+
+static ox_val rejected_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val half = ox_number(in[0], 0.5), none = ox_number(in[0], 0);
+    return ox_mul(in[0], ox_add(ox_where(in[1], none, half), ox_where(in[2], none, half)));
+}
+
+/* m ((a + a0) - (b + b0))/2 where the condition changes. Elsewhere nothing depends on it, and a or
+ * b may be the infinity of a mask. */
+static ox_val condition_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val m = in[0], a = in[3], a0 = in[4], b = in[5], b0 = in[6];
+    ox_val sample = ox_sub(ox_scale(a, 0.5), ox_scale(b, 0.5));
+    ox_val reference = ox_sub(ox_scale(a0, 0.5), ox_scale(b0, 0.5));
+    ox_val gain = ox_add(sample, reference);
+    ox_val changed = ox_binary("Xor", in[1], in[2]);
+    return ox_mul(m, ox_where(changed, gain, ox_number(m, 0)));
+}
+
+/* y = c a + (1 - c) b for a condition c of zeros and ones: products of two operands each. */
+void flow_where(ox_ctx *c)
+{
+    ox_val condition = ox_x(c, 0);
+    if (!ox_varies(c, 0)) {
+        ox_val none = ox_number(c->m, 0);
+        ox_send(c, 1, ox_where(condition, c->m, none));
+        ox_send(c, 2, ox_where(condition, none, c->m));
+        return;
+    }
+    ox_operand a = ox_operand_of(c, 1), b = ox_operand_of(c, 2);
+    ox_val in[] = {c->m, condition, ox_x0(c, 0), a.x, a.x0, b.x, b.x0};
+    ox_send(c, 0, ox_call("ConditionFlow", condition_body, NULL, 7, in));
+    if (a.varies) {
+        ox_send(c, 1, ox_call("ChosenFlow", chosen_body, NULL, 3, in));
+    }
+    if (b.varies) {
+        ox_send(c, 2, ox_call("RejectedFlow", rejected_body, NULL, 3, in));
+    }
+}
