@@ -1,0 +1,271 @@
+/* ox_explain: from a model and references to the model that predicts and explains. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "explain.h"
+
+enum { MIN_IR_VERSION = 8 };
+
+void ox_note_to(const ox_options *options, const char *format, ...)
+{
+    char message[512];
+    if (options->note == NULL) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    options->note(options->note_user, message);
+}
+
+/* ---- making ready ------------------------------------------------------------------------------
+ */
+
+/* Binds and lifts. False when the batch turned out to be fixed: once more, then. */
+static bool prepare(ox_explain_state *s, bool force_fixed)
+{
+    s->g = s->model->graph;
+    ox_target_find_output(s);
+    ox_bind(s, force_fixed);
+    const char *output = s->output->name;
+    ox_lift(s->model);
+    s->g = s->model->graph;
+    s->output = ox_graph_find(s->g, output);
+    for (size_t i = 0; i < s->input_count; i++) {
+        s->inputs[i].x = ox_graph_find(s->g, s->inputs[i].x->name);
+    }
+    return ox_bind_check(s);
+}
+
+static void find_output_batch(ox_explain_state *s)
+{
+    ox_val y = s->output;
+    s->output_batch_axis = -1;
+    if (y->rank < 0) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "the shape of output \"%s\" is not known", y->name);
+    }
+    if (s->options->no_batch || y->rank == 0) {
+        return;
+    }
+    if (!s->batch_free) {
+        s->output_batch_axis = ox_dim_is(y->dims[0], s->batch) ? 0 : -1;
+        return;
+    }
+    for (int d = 0; d < y->rank; d++) {
+        if (y->dims[d].batch == 1) {
+            s->output_batch_axis = d;
+        }
+    }
+}
+
+/* N at run time, read off the first input that has it. */
+static void find_batch_size(ox_explain_state *s)
+{
+    for (size_t i = 0; s->batch_free && i < s->input_count; i++) {
+        const ox_explained *e = &s->inputs[i];
+        if (e->batch_axis >= 0) {
+            ox_attr range[] = {ox_attr_int("start", e->batch_axis),
+                               ox_attr_int("end", e->batch_axis + 1)};
+            s->g->batch_size = ox_graph_emit(s->g, "Shape", 1, &e->x, 2, range);
+            return;
+        }
+    }
+}
+
+static void mark_inputs(ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->g->input_count; i++) {
+        ox_side_of(s, s->g->inputs[i])->depends = true;
+    }
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_side_of(s, s->inputs[i].x)->varies = true;
+    }
+    for (size_t i = 0; i < s->g->value_count; i++) { /* in topological order */
+        ox_side_of(s, s->g->values[i]);
+    }
+}
+
+/* ---- metadata
+ * ------------------------------------------------------------------------------------- */
+
+static uint64_t checksum(const ox_explain_state *s)
+{
+    uint64_t hash = OX_HASH_START;
+    for (size_t i = 0; i < s->input_count; i++) {
+        const ox_tensor *t = s->inputs[i].given;
+        size_t size = ox_type_size(t->type);
+        for (int d = 0; d < t->rank; d++) {
+            size *= (size_t)t->dims[d];
+        }
+        hash = ox_hash(hash, t->data, size);
+    }
+    return hash;
+}
+
+static const char *join(ox_arena *a, const char *left, const char *separator, const char *right)
+{
+    return left[0] == '\0' ? ox_arena_string(a, right)
+                           : ox_arena_format(a, "%s%s%s", left, separator, right);
+}
+
+/* The tensor before a final Softmax or Sigmoid, which saturates; NULL for other outputs. */
+static const char *logits_of(const ox_explain_state *s)
+{
+    static const char *const saturating[] = {"Softmax", "Sigmoid"};
+    const ox_node *n = s->output->node;
+    while (n != NULL && strcmp(n->op, "Identity") == 0) {
+        n = n->inputs[0]->node;
+    }
+    for (size_t i = 0; n != NULL && i < 2; i++) {
+        if (strcmp(n->op, saturating[i]) == 0) {
+            return n->inputs[0]->name;
+        }
+    }
+    return NULL;
+}
+
+static void set_metadata(ox_explain_state *s)
+{
+    static const char *const caches[] = {"auto", "load", "file", "none"};
+    const ox_options *o = s->options;
+    ox_arena *a = s->arena;
+    ox_model *m = s->model;
+    const char *inputs = "", *features = "";
+    for (size_t i = 0; i < s->input_count; i++) {
+        inputs = join(a, inputs, ",", s->inputs[i].x->name);
+    }
+    for (size_t i = 0; i < o->feature_count; i++) {
+        features = join(a, features, "\n", o->feature_names[i]);
+    }
+    ox_model_set_property(m, "onnxexplainer.version", OX_VERSION);
+    ox_model_set_property(m, "onnxexplainer.method", "DeepSHAP");
+    ox_model_set_property(m, "onnxexplainer.target", o->target == NULL ? "top" : o->target);
+    ox_model_set_property(m, "onnxexplainer.output", s->output->name);
+    ox_model_set_property(m, "onnxexplainer.inputs", inputs);
+    ox_model_set_property(m, "onnxexplainer.references",
+                          s->refs_count == 0
+                              ? "input"
+                              : ox_arena_format(a, "%lld fnv1a:%016llx", (long long)s->refs_count,
+                                                (unsigned long long)checksum(s)));
+    ox_model_set_property(m, "onnxexplainer.cache", caches[s->cache]);
+    if (o->prefix != NULL && o->prefix[0] != '\0') {
+        ox_model_set_property(m, "onnxexplainer.prefix", o->prefix);
+    }
+    if (o->feature_count > 0) {
+        ox_model_set_property(m, "onnxexplainer.feature_names", features);
+    }
+    const char *logits = logits_of(s);
+    if (logits != NULL) {
+        ox_model_set_property(m, "onnxexplainer.logits", logits);
+        ox_note_to(o,
+                   "output \"%s\" is a probability, which says little where it saturates: "
+                   "--output-name=%s explains the value before",
+                   s->output->name, logits);
+    }
+}
+
+/* ---- all of it
+ * ---------------------------------------------------------------------------------------- */
+
+void ox_explain_check_rules(ox_explain_state *s)
+{
+    const ox_node *n = NULL;
+    const char *why = ox_walk_missing(s, &n);
+    if (why != NULL) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(n), why);
+    }
+}
+
+static ox_type multiplier_type(const ox_explain_state *s)
+{
+    bool wide = s->output->type == OX_DOUBLE;
+    for (size_t i = 0; i < s->input_count; i++) {
+        wide = wide || s->inputs[i].x->type == OX_DOUBLE;
+    }
+    return wide ? OX_DOUBLE : OX_FLOAT;
+}
+
+bool ox_explain_begin(ox_explain_state *s, bool force_fixed)
+{
+    if (!prepare(s, force_fixed)) {
+        return false;
+    }
+    s->g->no_functions = s->options->no_functions;
+    s->type = multiplier_type(s);
+    find_output_batch(s);
+    find_batch_size(s);
+    mark_inputs(s);
+    ox_walk_order(s);
+    return true;
+}
+
+void ox_explain_build(ox_explain_state *s)
+{
+    ox_plan_batch(s);
+    ox_target_seed(s);
+    ox_plan(s);
+    ox_bind_references(s);
+    ox_result_walk(s);
+    ox_result_outputs(s);
+    ox_graph_prune(s->g);
+}
+
+typedef struct job {
+    ox_explain_state state;
+    const ox_model *source;
+    bool force_fixed;
+    bool again;
+} job;
+
+static void explain(void *user)
+{
+    job *j = user;
+    ox_explain_state *s = &j->state;
+    s->arena = s->model->arena;
+    ox_model_copy(s->model, (ox_model *)(uintptr_t)j->source);
+    if (s->options->reference_source == OX_REFERENCES_GIVEN && s->options->reference_count == 0) {
+        ox_fail(s->arena, OX_ARGUMENT, "no references");
+    }
+    j->again = !ox_explain_begin(s, j->force_fixed);
+    if (j->again) {
+        return;
+    }
+    ox_explain_check_rules(s);
+    ox_explain_build(s);
+    if (s->cache == OX_CACHE_FILE) {
+        ox_reference_keep(s);
+    }
+    set_metadata(s);
+    if (s->model->ir_version < MIN_IR_VERSION) {
+        s->model->ir_version = MIN_IR_VERSION;
+    }
+    if (s->g->function_count > 0) {
+        ox_model_set_opset(s->model, "onnxexplainer", 1);
+    }
+    ox_model_publish(s->model);
+}
+
+ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error *err)
+{
+    job j = {.source = model};
+    do {
+        ox_free(j.state.model);
+        memset(&j.state, 0, sizeof j.state);
+        j.state.options = options;
+        j.state.model = ox_model_new(err);
+        if (j.state.model == NULL || !ox_arena_try(j.state.model->arena, explain, &j, err)) {
+            ox_free(j.state.model);
+            return NULL;
+        }
+        if (j.again) {
+            ox_note_to(options, "the model declares a free batch but keeps only a batch of 1");
+            if (j.force_fixed) {
+                break;
+            }
+            j.force_fixed = true;
+        }
+    } while (j.again);
+    return j.state.model;
+}

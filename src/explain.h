@@ -1,0 +1,183 @@
+/* Explaining: forward on the sample, the reference branch, one backward walk, the mean over the
+ * references. The parts of it, in the order in which explain.c calls them:
+ *
+ *     explain_bind.c       which inputs are explained, batch axes, references
+ *     explain_plan.c       what is kept of the references, how many a step, in which graphs
+ *     explain_target.c     which output values: the multiplier that the walk starts with
+ *     explain_walk.c       the walk, and what rules see of it
+ *     explain_reference.c  the reference branch, and its values as the walk sees them
+ *     explain_scan.c       the walk inside a Scan over the references
+ *     explain_result.c     the mean over the references, and the outputs
+ *
+ * Three graphs may be involved. `g` is the model's. Multipliers live in `flow`: the same one, or
+ * the body of a Scan. References are computed in `refs`: the model's graph, the body, or a graph
+ * of its own whose results are run once and kept (OX_CACHE_FILE). */
+#ifndef OX_EXPLAIN_H
+#define OX_EXPLAIN_H
+
+#include "lift.h"
+#include "rules.h"
+#include "shape.h"
+
+/* What is known of a value of the lifted graph; its `mark`. */
+typedef struct ox_side {
+    bool depends; /* on an input, if only through its shape */
+    bool varies;  /* may differ between sample and reference */
+    bool order_seen, order_done;
+    ox_val raw;    /* in the reference graph, with the references' batch */
+    ox_val view;   /* the reference in the flow graph, [R, own shape] */
+    ox_val sample; /* in the flow graph */
+    ox_val alias;  /* first output of the decomposition of its node */
+    ox_val m;      /* sum of the multipliers that arrived */
+} ox_side;
+
+typedef struct ox_explained {
+    ox_val x;               /* the input */
+    int batch_axis;         /* -1: none */
+    const ox_tensor *given; /* its references, or NULL */
+    ox_val references;      /* in the model's graph: R along the batch axis */
+    ox_val slices;          /* in the model's graph: [R, own shape with 1 in place of N] */
+    ox_val phi;             /* SHAP values [K, own shape], summed over the references' weights */
+} ox_explained;
+
+/* A value that enters a Scan body. */
+typedef struct ox_entry {
+    ox_val outside, inside;
+    ox_val next; /* state after the step; NULL for scanned values */
+} ox_entry;
+
+/* A reference value that is computed once and kept. */
+typedef struct ox_cached {
+    ox_val computed; /* in the reference graph */
+    ox_val kept;     /* the constant */
+} ox_cached;
+
+typedef struct ox_explain_state {
+    ox_model *model; /* the result in the making */
+    const ox_options *options;
+    ox_arena *arena;
+    ox_graph *g, *flow, *refs;
+    ox_type type; /* of multipliers: float or double */
+
+    ox_explained *inputs;
+    size_t input_count;
+    bool batch_free;    /* N is symbolic */
+    int64_t batch;      /* N where it is fixed, 1 without a batch axis */
+    bool one_at_a_time; /* references enter one by one, repeated to the sample's batch */
+    int64_t refs_count; /* R, 0 where it is known at run time only */
+    int64_t padded;     /* R rounded up to whole chunks */
+    int64_t chunk;      /* references per step, 0: no Scan */
+    ox_cache cache;
+
+    ox_val output; /* explained */
+    int output_batch_axis;
+    int64_t target_count; /* K */
+    bool many_targets;    /* the target axis exists */
+    bool sums;            /* targets are sums or differences: no flat index */
+    ox_val seed;          /* [K, 1, own shape of the output]: the first multiplier, in `g` */
+    ox_val target;        /* int64 [N, K] flat indices, in `g` */
+    ox_val target_input;  /* shap_target_input, or NULL */
+    int lead;             /* lead axes of multipliers */
+
+    ox_node **order; /* nodes that multipliers reach, consumers first */
+    size_t order_count;
+
+    ox_entry *states, *scanned; /* of the Scan */
+    size_t state_count, scanned_count;
+    ox_cached *cached;
+    size_t cached_count;
+    ox_val weight; /* in `flow`: weights of the chunk's references, or NULL: all 1 */
+    ox_val base;   /* mean f(r) of the targets [K, N] */
+} ox_explain_state;
+
+/* ---- explain.c ------------------------------------------------------------------------------ */
+
+/* Binds, lifts and orders the nodes. False when the batch turned out to be fixed: start again
+ * with force_fixed. */
+bool ox_explain_begin(ox_explain_state *s, bool force_fixed);
+
+/* Gives up where a node that multipliers reach has no rule. */
+void ox_explain_check_rules(ox_explain_state *s);
+
+/* Builds the explained graph; values kept of the references have no contents yet. */
+void ox_explain_build(ox_explain_state *s);
+
+/* ---- explain_bind.c ---------------------------------------------------------------------- */
+
+/* Finds the explained inputs and the batch, checks the references against them, and sets the
+ * dimensions of the inputs of s->model's graph. With force_fixed the batch is taken as 1. */
+void ox_bind(ox_explain_state *s, bool force_fixed);
+
+/* After lifting: false when the model declares a free batch that its nodes do not keep. */
+bool ox_bind_check(ox_explain_state *s);
+
+/* Adds the references to the graph, as constants or inputs. */
+void ox_bind_references(ox_explain_state *s);
+
+/* References with R along the batch axis as [R, own shape with 1 in place of N]. */
+ox_val ox_bind_slices(const ox_explained *e, ox_val references);
+
+/* ---- explain_target.c --------------------------------------------------------------------- */
+
+void ox_target_find_output(ox_explain_state *s);
+void ox_target_seed(ox_explain_state *s);
+
+/* values [K, 1, own shape of the output] times seed, summed: [K, N]. */
+ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values);
+
+/* ---- explain_plan.c ------------------------------------------------------------------------- */
+
+/* Decides whether one run of the reference branch takes all references. Needs the order. */
+void ox_plan_batch(ox_explain_state *s);
+
+/* Decides on cache and chunk, and makes the graphs. Needs the targets. */
+void ox_plan(ox_explain_state *s);
+
+/* ---- explain_result.c -------------------------------------------------------------------------
+ */
+
+/* Walks back and takes the mean over the references: s->inputs[].phi and s->base, in the model's
+ * graph. */
+void ox_result_walk(ox_explain_state *s);
+
+/* Adds the outputs. */
+void ox_result_outputs(ox_explain_state *s);
+
+/* ---- explain_walk.c ------------------------------------------------------------------------ */
+
+ox_side *ox_side_of(ox_explain_state *s, ox_val v);
+void ox_walk_order(ox_explain_state *s);
+
+/* The node that cannot be explained and why, as far as rules go; NULL where there is none. */
+const char *ox_walk_missing(ox_explain_state *s, const ox_node **which);
+void ox_walk(ox_explain_state *s, ox_val seed);
+
+/* ---- explain_reference.c -------------------------------------------------------------------- */
+
+/* `v` as it is for the sample, in the flow graph. */
+ox_val ox_sample(ox_explain_state *s, ox_val v);
+
+/* `v` as it is for the references, in the flow graph: [R, own shape], or own shape where they come
+ * one at a time. The sample's where v does not vary. */
+ox_val ox_reference(ox_explain_state *s, ox_val v);
+
+/* R as it is in the reference graph, where it takes the place of N. */
+ox_dim ox_refs_dim(const ox_explain_state *s);
+
+/* Runs the reference graph and fills the constants that keep its values. */
+void ox_reference_keep(ox_explain_state *s);
+
+/* ---- explain_scan.c ---------------------------------------------------------------------------
+ */
+
+/* Brings a value of the model's graph into the Scan body: as state, or one slice at a time. */
+ox_val ox_scan_state(ox_explain_state *s, ox_val outside);
+ox_val ox_scan_slice(ox_explain_state *s, ox_val outside);
+
+/* Closes the body, which adds up the values that *totals point to over the steps, and emits the
+ * Scan. *totals are the sums afterwards, in the model's graph. */
+void ox_scan_emit(ox_explain_state *s, ox_val *totals[], size_t total_count);
+
+void ox_note_to(const ox_options *options, const char *format, ...);
+
+#endif

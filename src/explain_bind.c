@@ -1,0 +1,478 @@
+/* Which inputs are explained, where their batch axes are, and whether the references fit. */
+#include <math.h>
+#include <string.h>
+
+#include "explain.h"
+
+enum { MAX_RANK = 32 };
+
+static bool is_float(ox_type type)
+{
+    return type == OX_FLOAT || type == OX_DOUBLE || type == OX_FLOAT16 || type == OX_BFLOAT16;
+}
+
+static bool is_held(const ox_options *o, const char *name)
+{
+    for (size_t i = 0; i < o->hold_count; i++) {
+        if (strcmp(o->hold[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const ox_value_info *input_info(const ox_model *m, const char *name)
+{
+    for (size_t i = 0; i < m->graph->input_count; i++) {
+        if (strcmp(m->inputs[i].name, name) == 0) {
+            return &m->inputs[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- which inputs ------------------------------------------------------------------------------
+ */
+
+/* Marks what the explained output is computed from; the graph is the one that was read. */
+static void mark_reached(ox_graph *g, ox_val output)
+{
+    for (size_t i = 0; i < g->value_count; i++) {
+        g->values[i]->needed = g->values[i] == output;
+    }
+    for (size_t i = g->node_count; i-- > 0;) {
+        const ox_node *n = g->nodes[i];
+        bool needed = false;
+        for (size_t k = 0; k < n->output_count; k++) {
+            needed = needed || n->outputs[k]->needed;
+        }
+        bool shape_only = n->domain[0] == '\0' && (strcmp(n->op, "Shape") == 0);
+        for (size_t k = 0; needed && !shape_only && k < n->input_count; k++) {
+            if (n->inputs[k] != NULL) {
+                n->inputs[k]->needed = true;
+            }
+        }
+    }
+}
+
+static void check_hold(ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->options->hold_count; i++) {
+        if (input_info(s->model, s->options->hold[i]) == NULL) {
+            ox_fail(s->arena, OX_ARGUMENT, "the model has no input \"%s\" to hold",
+                    s->options->hold[i]);
+        }
+    }
+}
+
+static void find_explained(ox_explain_state *s)
+{
+    ox_graph *g = s->g;
+    mark_reached(g, s->output);
+    s->inputs = ox_arena_alloc(s->arena, g->input_count, sizeof *s->inputs);
+    s->input_count = 0;
+    s->one_at_a_time = false;
+    for (size_t i = 0; i < g->input_count; i++) {
+        ox_val v = g->inputs[i];
+        if (!v->needed) {
+            continue;
+        }
+        if (is_held(s->options, v->name)) {
+            s->one_at_a_time = true;
+        } else if (is_float(v->type)) {
+            s->inputs[s->input_count++] = (ox_explained){.x = v, .batch_axis = -1};
+        } else {
+            ox_fail(s->arena, OX_UNSUPPORTED,
+                    "input \"%s\" is of type %s, which is not explained; hold=%s keeps it at the "
+                    "sample's value",
+                    v->name, ox_type_name(v->type), v->name);
+        }
+    }
+    if (s->input_count == 0) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "no input to explain reaches output \"%s\"",
+                s->output->name);
+    }
+}
+
+/* ---- references
+ * ---------------------------------------------------------------------------------- */
+
+static void match_references(ox_explain_state *s)
+{
+    const ox_options *o = s->options;
+    if (o->reference_source == OX_REFERENCES_INPUT) {
+        return;
+    }
+    for (size_t r = 0; r < o->reference_count; r++) {
+        const ox_tensor *t = &o->references[r];
+        ox_explained *match = NULL;
+        for (size_t i = 0; i < s->input_count; i++) {
+            bool only = t->name == NULL && s->input_count == 1;
+            if (only || (t->name != NULL && strcmp(t->name, s->inputs[i].x->name) == 0)) {
+                match = &s->inputs[i];
+            }
+        }
+        if (match == NULL) {
+            ox_fail(s->arena, OX_ARGUMENT,
+                    t->name == NULL ? "references need names: %s has several explained inputs"
+                                    : "references for \"%s\", which is not an explained input",
+                    t->name == NULL ? "the model" : t->name);
+        }
+        if (match->given != NULL) {
+            ox_fail(s->arena, OX_ARGUMENT, "references for \"%s\" are given twice", match->x->name);
+        }
+        match->given = t;
+    }
+    for (size_t i = 0; i < s->input_count; i++) {
+        if (s->inputs[i].given == NULL) {
+            ox_fail(s->arena, OX_ARGUMENT, "no references for input \"%s\"", s->inputs[i].x->name);
+        }
+    }
+}
+
+static const char *dims_text(ox_arena *a, int rank, const int64_t *dims)
+{
+    const char *text = "[";
+    for (int i = 0; i < rank; i++) {
+        text = dims[i] < 0
+                   ? ox_arena_format(a, "%s%s?", text, i > 0 ? ", " : "")
+                   : ox_arena_format(a, "%s%s%lld", text, i > 0 ? ", " : "", (long long)dims[i]);
+    }
+    return ox_arena_format(a, "%s]", text);
+}
+
+static void check_values(ox_explain_state *s, const ox_tensor *t, const char *name)
+{
+    ox_const c = {.type = t->type, .rank = t->rank, .dims = t->dims, .data = t->data};
+    c.size = ox_type_size(t->type);
+    for (int i = 0; i < t->rank; i++) {
+        if (t->dims[i] <= 0 || !ox_size_mul(c.size, (size_t)t->dims[i], &c.size)) {
+            ox_fail(s->arena, OX_ARGUMENT, "references for \"%s\" are empty", name);
+        }
+    }
+    size_t count = ox_const_count(&c);
+    for (size_t i = 0; i < count; i++) {
+        double number = 0;
+        if (t->type == OX_FLOAT) {
+            number = (double)((const float *)t->data)[i];
+        } else if (t->type == OX_DOUBLE) {
+            number = ((const double *)t->data)[i];
+        }
+        if (!isfinite(number)) {
+            ox_fail(s->arena, OX_ARGUMENT, "references for \"%s\" hold %s at element %zu", name,
+                    isnan(number) ? "NaN" : "an infinity", i);
+        }
+    }
+}
+
+/* The references of one input against its declared shape; sets R. */
+static void check_references(ox_explain_state *s, ox_explained *e, const ox_value_info *info)
+{
+    const ox_tensor *t = e->given;
+    const char *name = e->x->name;
+    int lead = e->batch_axis < 0 ? 1 : 0;
+    if (t->type != e->x->type) {
+        ox_fail(s->arena, OX_ARGUMENT, "references for \"%s\" are %s, the input is %s", name,
+                ox_type_name(t->type), ox_type_name(e->x->type));
+    }
+    bool fits = t->rank == info->rank + lead && t->rank <= MAX_RANK;
+    for (int i = 0; fits && i < info->rank; i++) {
+        fits = i == e->batch_axis || info->dims[i] < 0 || info->dims[i] == t->dims[i + lead];
+    }
+    if (!fits) {
+        ox_fail(s->arena, OX_ARGUMENT, "references for \"%s\" have shape %s, the input has %s%s",
+                name, dims_text(s->arena, t->rank, t->dims),
+                dims_text(s->arena, info->rank, info->dims),
+                lead == 1 ? " and no batch axis, so they need one more in front" : "");
+    }
+    check_values(s, t, name);
+    int64_t count = t->dims[lead == 1 ? 0 : e->batch_axis];
+    if (s->refs_count != 0 && s->refs_count != count) {
+        ox_fail(s->arena, OX_ARGUMENT, "%lld references for \"%s\", but %lld for \"%s\"",
+                (long long)count, name, (long long)s->refs_count, s->inputs[0].x->name);
+    }
+    s->refs_count = count;
+}
+
+/* ---- batch -------------------------------------------------------------------------------------
+ */
+
+/* The symbolic dimension that the explained output shares with an explained input; NULL: none. */
+static const char *shared_symbol(ox_explain_state *s)
+{
+    for (size_t o = 0; o < s->model->graph->output_count; o++) {
+        const ox_value_info *out = &s->model->outputs[o];
+        if (strcmp(out->name, s->output->name) != 0) {
+            continue;
+        }
+        for (int d = 0; d < out->rank; d++) {
+            for (size_t i = 0; out->symbols[d][0] != '\0' && i < s->input_count; i++) {
+                const ox_value_info *in = input_info(s->model, s->inputs[i].x->name);
+                for (int k = 0; k < in->rank; k++) {
+                    if (strcmp(in->symbols[k], out->symbols[d]) == 0) {
+                        return out->symbols[d];
+                    }
+                }
+            }
+        }
+    }
+    return NULL;
+}
+
+static int batch_axis_of(const ox_value_info *info, const char *symbol)
+{
+    for (int i = 0; symbol != NULL && i < info->rank; i++) {
+        if (strcmp(info->symbols[i], symbol) == 0) {
+            return i;
+        }
+    }
+    return symbol == NULL && info->rank > 0 ? 0 : -1;
+}
+
+static void find_batch(ox_explain_state *s, bool force_fixed)
+{
+    const char *symbol = shared_symbol(s);
+    s->batch = 1;
+    s->batch_free = false;
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_explained *e = &s->inputs[i];
+        const ox_value_info *info = input_info(s->model, e->x->name);
+        if (info->rank < 0) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "input \"%s\" has no shape in the model", e->x->name);
+        }
+        e->batch_axis = s->options->no_batch ? -1 : batch_axis_of(info, symbol);
+        if (e->batch_axis >= 0 && info->dims[e->batch_axis] < 0) {
+            s->batch_free = true;
+        } else if (e->batch_axis >= 0) {
+            s->batch = info->dims[e->batch_axis];
+        } else {
+            s->one_at_a_time = true;
+        }
+    }
+    if (force_fixed || !s->batch_free) {
+        s->batch_free = false;
+        s->one_at_a_time = true;
+    }
+}
+
+static ox_dim batch_dim(const ox_explain_state *s)
+{
+    return s->batch_free ? (ox_dim){.size = 1, .batch = 1} : ox_dim_of(s->batch);
+}
+
+/* The dimension that a symbol has been bound to through the references of another input. */
+static ox_dim bound_dim(ox_explain_state *s, const char *symbol, ox_dim otherwise)
+{
+    for (size_t i = 0; symbol[0] != '\0' && i < s->input_count; i++) {
+        const ox_value_info *info = input_info(s->model, s->inputs[i].x->name);
+        for (int d = 0; d < info->rank; d++) {
+            if (strcmp(info->symbols[d], symbol) == 0) {
+                return s->inputs[i].x->dims[d];
+            }
+        }
+    }
+    return otherwise;
+}
+
+/* Binds the dimensions of the graph's inputs: N, the references', or what the model says. */
+static void set_dims(ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_explained *e = &s->inputs[i];
+        const ox_value_info *info = input_info(s->model, e->x->name);
+        ox_dim *dims = ox_arena_alloc(s->arena, (size_t)info->rank, sizeof *dims);
+        for (int d = 0; d < info->rank; d++) {
+            int lead = e->batch_axis < 0 ? 1 : 0;
+            dims[d] = d == e->batch_axis   ? batch_dim(s)
+                      : info->dims[d] >= 0 ? ox_dim_of(info->dims[d])
+                      : e->given != NULL   ? ox_dim_of(e->given->dims[d + lead])
+                                           : ox_dim_unknown(s->g);
+        }
+        e->x->rank = info->rank;
+        e->x->dims = dims;
+    }
+    const char *symbol = shared_symbol(s);
+    for (size_t i = 0; i < s->g->input_count; i++) {
+        ox_val v = s->g->inputs[i];
+        const ox_value_info *info = &s->model->inputs[i];
+        bool explained = false;
+        for (size_t k = 0; k < s->input_count; k++) {
+            explained = explained || s->inputs[k].x == v;
+        }
+        if (explained || info->rank < 0) {
+            continue;
+        }
+        ox_dim *dims = ox_arena_alloc(s->arena, (size_t)info->rank, sizeof *dims);
+        for (int d = 0; d < info->rank; d++) {
+            bool batch = symbol != NULL ? strcmp(info->symbols[d], symbol) == 0
+                                        : d == 0 && !s->options->no_batch;
+            dims[d] = info->dims[d] >= 0 ? ox_dim_of(info->dims[d])
+                      : batch            ? batch_dim(s)
+                                         : bound_dim(s, info->symbols[d], ox_dim_unknown(s->g));
+        }
+        v->dims = dims;
+    }
+}
+
+void ox_bind(ox_explain_state *s, bool force_fixed)
+{
+    check_hold(s);
+    find_explained(s);
+    find_batch(s, force_fixed);
+    match_references(s);
+    s->refs_count = 0;
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_explained *e = &s->inputs[i];
+        if (e->given != NULL) {
+            check_references(s, e, input_info(s->model, e->x->name));
+        }
+    }
+    set_dims(s);
+}
+
+bool ox_bind_check(ox_explain_state *s)
+{
+    if (!s->batch_free) {
+        return true;
+    }
+    int axes = 0;
+    for (int d = 0; d < s->output->rank; d++) {
+        ox_dim n = s->output->dims[d];
+        axes += n.batch == 1 && n.size == 1;
+    }
+    return s->output->rank < 0 || axes == 1;
+}
+
+/* ---- references in the graph
+ * ----------------------------------------------------------------------- */
+
+/* Rows repeated, so that R is a multiple of the chunk; along the axis that R lies on. */
+static ox_val constant_references(ox_explain_state *s, const ox_explained *e)
+{
+    const ox_tensor *t = e->given;
+    int axis = e->batch_axis < 0 ? 0 : e->batch_axis;
+    int64_t *dims = ox_arena_copy(s->arena, t->dims, (size_t)t->rank, sizeof *dims);
+    size_t inner = ox_type_size(t->type), outer = 1;
+    for (int i = 0; i < t->rank; i++) {
+        inner *= i > axis ? (size_t)dims[i] : 1;
+        outer *= i < axis ? (size_t)dims[i] : 1;
+    }
+    size_t rows = (size_t)s->refs_count, padded = (size_t)s->padded;
+    unsigned char *data = ox_arena_alloc(s->arena, outer * padded, inner);
+    for (size_t o = 0; o < outer; o++) {
+        for (size_t r = 0; r < padded; r++) {
+            const unsigned char *from = (const unsigned char *)t->data;
+            memcpy(data + (o * padded + r) * inner, from + (o * rows + r % rows) * inner, inner);
+        }
+    }
+    dims[axis] = s->padded;
+    ox_const c = {.type = t->type, .rank = t->rank, .dims = dims, .data = data};
+    c.size = outer * padded * inner;
+    return ox_graph_constant(s->g, NULL, &c);
+}
+
+static ox_val input_references(ox_explain_state *s, const ox_explained *e)
+{
+    ox_dim refs = {.size = 1, .refs = 1};
+    ox_dim dims[MAX_RANK];
+    int lead = e->batch_axis < 0 ? 1 : 0;
+    const char *prefix = s->options->prefix == NULL ? "" : s->options->prefix;
+    const char *name = ox_arena_format(s->arena, "%s%s_references", prefix, e->x->name);
+    if (ox_graph_find(s->g, name) != NULL) {
+        ox_fail(s->arena, OX_ARGUMENT,
+                "the model has a value called \"%s\" already; --prefix "
+                "changes ours",
+                name);
+    }
+    dims[0] = refs;
+    for (int i = 0; i < e->x->rank; i++) {
+        dims[i + lead] = i == e->batch_axis ? refs : e->x->dims[i];
+    }
+    ox_val v = ox_graph_input(s->g, name, e->x->type, e->x->rank + lead, dims);
+    if (s->g->refs_size == NULL) {
+        ox_attr range[] = {ox_attr_int("start", lead == 1 ? 0 : e->batch_axis),
+                           ox_attr_int("end", (lead == 1 ? 0 : e->batch_axis) + 1)};
+        s->g->refs_size = ox_graph_emit(s->g, "Shape", 1, &v, 2, range);
+    }
+    return v;
+}
+
+/* The same constant, but so that ONNX Runtime does not see that it is one: its shape is added to a
+ * zero that is computed from the sample (the index of the largest of a single value). */
+static ox_val hidden_from_folding(ox_explain_state *s, ox_val refs)
+{
+    ox_val x = s->inputs[0].x;
+    ox_dim flat[1] = {ox_val_size(x)};
+    ox_val first = ox_slice(ox_reshape(x, 1, flat), 0, 0, 1, 1);
+    ox_attr axis = ox_attr_int("axis", 0);
+    ox_val zero = ox_graph_emit(s->g, "ArgMax", 1, &first, 1, &axis);
+    ox_val shape = ox_add(ox_dims(s->g, refs->rank, refs->dims), zero);
+    ox_val v = ox_binary("Reshape", refs, shape);
+    v->rank = refs->rank;
+    v->dims = refs->dims;
+    return v;
+}
+
+ox_val ox_bind_slices(const ox_explained *e, ox_val v)
+{
+    int order[MAX_RANK];
+    ox_dim dims[MAX_RANK];
+    if (e->batch_axis < 0) {
+        return v;
+    }
+    order[0] = e->batch_axis;
+    dims[0] = v->dims[e->batch_axis];
+    for (int i = 0, at = 1; i < v->rank; i++) {
+        dims[i + 1] = i == e->batch_axis ? ox_dim_of(1) : v->dims[i];
+        if (i != e->batch_axis) {
+            order[at++] = i;
+        }
+    }
+    return ox_reshape(ox_transpose(v, order), v->rank + 1, dims);
+}
+
+/* One slice, in the reference graph, as the reference branch takes it. */
+static ox_val raw_of_slice(ox_explain_state *s, const ox_explained *e, ox_val slice)
+{
+    if (s->one_at_a_time) { /* repeated to the sample's batch */
+        return ox_expand(slice, e->x->rank, e->x->dims);
+    }
+    /* [chunk, own shape with 1 in place of N]: the chunk takes the place of N */
+    int order[MAX_RANK];
+    ox_dim dims[MAX_RANK];
+    for (int i = 0, at = 1; i < e->x->rank; i++) {
+        order[i] = i == e->batch_axis ? 0 : at++;
+        dims[0] = slice->dims[0];
+    }
+    for (int i = 0, at = 1; i < e->x->rank; i++) {
+        if (i != e->batch_axis) {
+            dims[at++] = e->x->dims[i];
+        }
+    }
+    return ox_transpose(ox_reshape(slice, e->x->rank, dims), order);
+}
+
+void ox_bind_references(ox_explain_state *s)
+{
+    bool hide = s->cache == OX_CACHE_NONE && s->refs == s->g;
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_explained *e = &s->inputs[i];
+        bool given = s->options->reference_source == OX_REFERENCES_GIVEN;
+        e->references = given ? constant_references(s, e) : input_references(s, e);
+        e->slices = ox_bind_slices(e, e->references);
+        ox_side *side = ox_side_of(s, e->x);
+        if (s->refs == s->g) {
+            side->raw = given && hide ? hidden_from_folding(s, e->references) : e->references;
+        } else if (s->refs == s->flow) {
+            side->raw = raw_of_slice(s, e, ox_scan_slice(s, e->slices));
+        } else {
+            ox_val slice =
+                ox_graph_input(s->refs, NULL, e->x->type, e->slices->rank - 1, e->slices->dims + 1);
+            if (s->one_at_a_time) {
+                side->raw = ox_expand(slice, e->x->rank, e->x->dims);
+            } else { /* an axis for R = 1 in place of N: the slice has it already */
+                side->raw = slice;
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+/* How it is done: all references in one run or one at a time, what is kept of them, how many a
+ * step, and in which graphs. */
+#include <string.h>
+#include <unistd.h>
+
+#include "explain.h"
+
+/* Whether one run of the reference branch can take all references as its batch: every value has
+ * the batch in one axis, and where N is a factor of an axis it is the outermost one. */
+static bool batchable(ox_explain_state *s)
+{
+    bool elsewhere = false, factor = false;
+    for (size_t i = 0; i < s->order_count; i++) {
+        for (size_t k = 0; k < s->order[i]->output_count; k++) {
+            ox_val v = s->order[i]->outputs[k];
+            int axes = 0;
+            for (int d = 0; d < v->rank; d++) {
+                axes += v->dims[d].batch > 0;
+                elsewhere = elsewhere || (d > 0 && v->dims[d].batch > 0);
+                factor = factor || (v->dims[d].batch > 0 && v->dims[d].size != 1);
+            }
+            if (v->rank >= 0 && axes != 1 && ox_side_of(s, v)->varies) {
+                return false;
+            }
+        }
+    }
+    return !(elsewhere && factor);
+}
+
+/* ONNX Runtime does not fold through quantisation. */
+static bool folds(const ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->order_count; i++) {
+        if (strstr(s->order[i]->op, "QuantizeLinear") != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void choose_cache(ox_explain_state *s)
+{
+    const ox_options *o = s->options;
+    bool file = o->evaluate != NULL && !(s->batch_free && s->one_at_a_time);
+    bool held = o->hold_count > 0;
+    s->cache = o->cache;
+    if (o->reference_source == OX_REFERENCES_INPUT || held) {
+        if (o->cache == OX_CACHE_LOAD || o->cache == OX_CACHE_FILE) {
+            ox_fail(s->arena, OX_ARGUMENT,
+                    "nothing of the references can be kept with %s: use cache none",
+                    held ? "held inputs" : "references as input");
+        }
+        s->cache = OX_CACHE_NONE;
+        return;
+    }
+    if (o->cache == OX_CACHE_FILE && !file) {
+        ox_fail(s->arena, OX_ARGUMENT,
+                o->evaluate == NULL ? "cache file needs ONNX Runtime to run the references"
+                                    : "cache file: references' activations depend on the batch");
+    }
+    bool can_load = !s->one_at_a_time && folds(s);
+    if (o->cache == OX_CACHE_NONE || o->cache == OX_CACHE_FILE) {
+        return;
+    }
+    s->cache = can_load ? OX_CACHE_LOAD : file ? OX_CACHE_FILE : OX_CACHE_NONE;
+    if (!can_load) {
+        ox_note_to(o, "the reference branch does not fold at load (%s), so cache %s is used",
+                   s->one_at_a_time ? "references enter one at a time" : "quantisation",
+                   s->cache == OX_CACHE_FILE ? "file" : "none");
+    }
+}
+
+/* Bytes of all activations of one reference, and of the largest. */
+static void activation_bytes(ox_explain_state *s, uint64_t *sum, uint64_t *largest)
+{
+    *sum = *largest = 0;
+    for (size_t i = 0; i < s->order_count; i++) {
+        for (size_t k = 0; k < s->order[i]->output_count; k++) {
+            ox_val v = s->order[i]->outputs[k];
+            ox_dim size = v->rank < 0 ? ox_dim_of(0) : ox_val_size(v);
+            if (size.unknown != 0 || size.size < 0) {
+                continue;
+            }
+            uint64_t bytes = (uint64_t)size.size * ox_type_size(v->type);
+            *sum += bytes;
+            *largest = bytes > *largest ? bytes : *largest;
+        }
+    }
+}
+
+static uint64_t free_memory(void)
+{
+    long pages = -1, size = sysconf(_SC_PAGESIZE);
+#ifdef _SC_AVPHYS_PAGES
+    pages = sysconf(_SC_AVPHYS_PAGES);
+#endif
+    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : UINT64_C(4) << 30;
+}
+
+/* References per step: what was asked for, or all at once where a run is expected to stay within
+ * the memory. About six tensors of the largest size are alive at a time, per target; without a
+ * cache all activations of the references are. */
+static void choose_chunk(ox_explain_state *s)
+{
+    const ox_options *o = s->options;
+    s->chunk = 0;
+    if (s->one_at_a_time) {
+        if (o->chunk > 1) {
+            ox_note_to(o, "references enter one at a time, so the chunk is 1");
+        }
+        s->chunk = 1;
+    } else if (o->chunk > 0) {
+        s->chunk = o->chunk;
+    } else if (s->refs_count > 0) {
+        uint64_t sum = 0, largest = 0;
+        activation_bytes(s, &sum, &largest);
+        uint64_t targets = (uint64_t)s->target_count;
+        uint64_t each = 6 * largest * targets + (o->cache == OX_CACHE_NONE ? sum : 0);
+        uint64_t budget = o->memory > 0 ? o->memory : free_memory() / 2;
+        uint64_t fit = each == 0 ? UINT64_MAX : budget / each;
+        if (fit < (uint64_t)s->refs_count) {
+            s->chunk = fit < 1 ? 1 : (int64_t)fit;
+            ox_note_to(o, "%lld references at a time, to stay within the memory",
+                       (long long)s->chunk);
+        }
+    }
+    if (s->refs_count > 0 && s->chunk > s->refs_count) {
+        s->chunk = s->refs_count;
+    }
+    if (s->refs_count == 0 && s->chunk > 1) {
+        ox_fail(s->arena, OX_ARGUMENT, "with references as input the chunk can only be 1");
+    }
+    int64_t step = s->chunk > 0 ? s->chunk : 1;
+    s->padded = (s->refs_count + step - 1) / step * step;
+}
+
+static void make_graphs(ox_explain_state *s)
+{
+    s->flow = s->g;
+    if (s->chunk > 0) {
+        s->flow = ox_graph_new(s->arena, s->g, "onnxexplainer/step");
+        if (s->g->batch_size != NULL) {
+            s->flow->batch_size = ox_scan_state(s, s->g->batch_size);
+        }
+    }
+    s->refs = s->cache == OX_CACHE_FILE ? ox_graph_new(s->arena, s->g, "onnxexplainer/kept")
+              : s->cache == OX_CACHE_LOAD || s->chunk == 0 ? s->g
+                                                           : s->flow;
+}
+
+void ox_plan_batch(ox_explain_state *s)
+{
+    s->one_at_a_time = s->one_at_a_time || !batchable(s);
+}
+
+void ox_plan(ox_explain_state *s)
+{
+    choose_cache(s);
+    choose_chunk(s);
+    make_graphs(s);
+}

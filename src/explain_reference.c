@@ -1,0 +1,338 @@
+/* The reference branch: the model's nodes once more, on the references, as far as they are asked
+ * for; and its values in the shapes in which rules meet them.
+ *
+ * Where the batch is free, one run covers all references: R takes the place of N. A value whose
+ * batch axis is [.., R, ..] then becomes [R, .., 1, ..] to meet samples of [.., N, ..]. Where N is
+ * a factor of an axis ([N*T, ..] after a Reshape), the references are repeated for every sample;
+ * that needs N to be the outermost factor, which holds as long as no value has its batch elsewhere
+ * than in front. Otherwise, and where the batch is fixed, references come one at a time, repeated
+ * to the sample's batch, and shapes agree by themselves. */
+#include <assert.h>
+#include <string.h>
+
+#include "explain.h"
+
+enum { MAX_RANK = 32 };
+
+/* ---- copies of nodes in another graph ----------------------------------------------------------
+ */
+
+/* Where copies of values are remembered: in the reference graph or in the flow graph. */
+typedef struct target {
+    ox_explain_state *s;
+    ox_graph *graph;
+    bool references;
+} target;
+
+static ox_val *slot(const target *t, ox_val v)
+{
+    ox_side *side = ox_side_of(t->s, v);
+    return t->references ? &side->raw : &side->sample;
+}
+
+/* What inference does not know of a copy follows from the original, R in place of N. */
+static void copy_shape(const target *t, ox_val from, ox_val to)
+{
+    to->type = to->type == OX_NONE ? from->type : to->type;
+    if (to->rank >= 0 || from->rank < 0) {
+        return;
+    }
+    ox_dim *dims = ox_arena_alloc(t->s->arena, (size_t)from->rank, sizeof *dims);
+    for (int i = 0; i < from->rank; i++) {
+        dims[i] = from->dims[i];
+        if (t->references && !t->s->one_at_a_time && dims[i].batch > 0) {
+            dims[i] = ox_dim_unknown(t->graph);
+        }
+    }
+    to->rank = from->rank;
+    to->dims = dims;
+}
+
+static void copy_node(const target *t, const ox_node *n)
+{
+    ox_val *inputs = ox_arena_alloc(t->s->arena, n->input_count, sizeof *inputs);
+    for (size_t i = 0; i < n->input_count; i++) {
+        inputs[i] = n->inputs[i] == NULL ? NULL : *slot(t, n->inputs[i]);
+    }
+    for (size_t i = 0; i < n->attr_count; i++) {
+        if (n->attrs[i].kind == OX_ATTR_GRAPH) {
+            ox_fail(t->s->arena, OX_UNSUPPORTED, "%s: no rule for nodes with subgraphs",
+                    ox_node_label(n));
+        }
+    }
+    const char *scope = ox_arena_format(t->s->arena, "onnxexplainer/%s/%s",
+                                        t->references ? "reference" : "sample", n->name);
+    const char *former = ox_graph_scope(t->graph, scope);
+    if (n->output_count == 1 && n->domain[0] == '\0') {
+        *slot(t, n->outputs[0]) =
+            ox_graph_emit(t->graph, n->op, n->input_count, inputs, n->attr_count, n->attrs);
+        copy_shape(t, n->outputs[0], *slot(t, n->outputs[0]));
+    } else {
+        ox_node *copy = ox_graph_emit_node(t->graph, n->domain, n->op, n->input_count, inputs,
+                                           n->output_count, n->attr_count, n->attrs);
+        for (size_t i = 0; i < n->output_count; i++) {
+            *slot(t, n->outputs[i]) = copy->outputs[i];
+            copy_shape(t, n->outputs[i], copy->outputs[i]);
+        }
+    }
+    ox_graph_scope(t->graph, former);
+}
+
+/* True when v is there; else pushes what must come first. Values without a node that are not
+ * there yet are constants, to be copied. */
+static bool ready(const target *t, ox_val v)
+{
+    if (*slot(t, v) != NULL) {
+        return true;
+    }
+    if (t->graph == v->graph && !ox_side_of(t->s, v)->depends) {
+        *slot(t, v) = v;
+        return true;
+    }
+    if (t->references && t->s->one_at_a_time && t->graph == t->s->flow &&
+        !ox_side_of(t->s, v)->varies) { /* held, or a shape: as for the sample */
+        *slot(t, v) = ox_sample(t->s, v);
+        return true;
+    }
+    if (v->node == NULL && v->constant != NULL) {
+        *slot(t, v) = ox_graph_constant(t->graph, NULL, v->constant);
+        return true;
+    }
+    assert(v->node != NULL);
+    return false;
+}
+
+/* Copies v with all that it needs; an explicit stack, since models may be deep. */
+static ox_val copy_value(const target *t, ox_val v)
+{
+    ox_val *stack = NULL;
+    size_t count = 0, top = 0;
+    if (ready(t, v)) {
+        return *slot(t, v);
+    }
+    stack = ox_arena_grow(t->s->arena, stack, count++, sizeof *stack);
+    stack[top++] = v;
+    while (top > 0) {
+        ox_val at = stack[top - 1];
+        size_t before = top;
+        for (size_t i = 0; *slot(t, at) == NULL && i < at->node->input_count; i++) {
+            ox_val in = at->node->inputs[i];
+            if (in != NULL && !ready(t, in)) {
+                if (top == count) {
+                    stack = ox_arena_grow(t->s->arena, stack, count++, sizeof *stack);
+                }
+                stack[top++] = in;
+            }
+        }
+        if (top > before) {
+            continue;
+        }
+        if (*slot(t, at) == NULL) {
+            copy_node(t, at->node);
+        }
+        top--;
+    }
+    return *slot(t, v);
+}
+
+/* ---- samples
+ * -------------------------------------------------------------------------------------- */
+
+ox_val ox_sample(ox_explain_state *s, ox_val v)
+{
+    ox_side *side = ox_side_of(s, v);
+    if (s->flow == v->graph) {
+        return v;
+    }
+    if (side->sample == NULL && side->depends) {
+        side->sample = ox_scan_state(s, v);
+    }
+    return copy_value(&(target){s, s->flow, false}, v);
+}
+
+/* ---- references
+ * ------------------------------------------------------------------------------------ */
+
+/* The axis whose dimension has N as a factor; -1: none, -2: more than one. */
+static int batch_axis(ox_val v)
+{
+    int axis = -1;
+    for (int i = 0; i < v->rank; i++) {
+        if (v->dims[i].batch > 0) {
+            axis = axis == -1 && v->dims[i].batch == 1 ? i : -2;
+        }
+    }
+    return axis;
+}
+
+ox_dim ox_refs_dim(const ox_explain_state *s)
+{
+    if (s->refs != s->g) {
+        return ox_dim_of(s->refs == s->flow ? s->chunk : 1);
+    }
+    return s->refs_count > 0 ? ox_dim_of(s->padded) : (ox_dim){.size = 1, .refs = 1};
+}
+
+/* A value of the reference branch as [R, own shape with 1 in place of N]; where N is a factor of
+ * the first axis, N*c, that one is split into 1 and c. */
+static ox_val view_of(ox_explain_state *s, ox_val v, ox_val raw)
+{
+    int axis = batch_axis(v);
+    if (s->one_at_a_time) {
+        return raw;
+    }
+    if (v->rank < 0 || axis < 0) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "the batch of \"%s\" is not known", v->name);
+    }
+    int order[MAX_RANK];
+    ox_dim dims[MAX_RANK + 2];
+    int rank = 0;
+    order[0] = axis;
+    dims[rank++] = ox_refs_dim(s);
+    for (int i = 0, at = 1; i < v->rank; i++) {
+        dims[rank++] = i == axis ? ox_dim_of(1) : v->dims[i];
+        if (i == axis && v->dims[i].size != 1) {
+            dims[rank++] = ox_dim_of(v->dims[i].size);
+        }
+        if (i != axis) {
+            order[at++] = i;
+        }
+    }
+    return ox_reshape(ox_transpose(raw, order), rank, dims);
+}
+
+/* Repeats a view [R, 1, c, ...] for every sample: [R, N*c, ...]. Other views stay. */
+static ox_val repeat(ox_explain_state *s, ox_val v, ox_val view)
+{
+    int axis = batch_axis(v);
+    if (s->one_at_a_time || v->dims[axis].size == 1) {
+        return view;
+    }
+    ox_dim dims[MAX_RANK + 2];
+    memcpy(dims, view->dims, (size_t)view->rank * sizeof *dims);
+    dims[1] = (ox_dim){.size = 1, .batch = 1};
+    ox_val all = ox_expand(view, view->rank, dims);
+    memcpy(dims + 1, v->dims, (size_t)v->rank * sizeof *dims);
+    return ox_reshape(all, v->rank + 1, dims);
+}
+
+/* A constant of the outer graph for a value that will be computed once: for all references, one
+ * after the other. */
+static ox_val keep(ox_explain_state *s, ox_val computed)
+{
+    int axis = s->one_at_a_time ? 1 : 0; /* batched, computed starts with an axis R = 1 */
+    int rank = computed->rank + axis;
+    int64_t dims[MAX_RANK];
+    size_t size = ox_type_size(computed->type);
+    if (computed->rank < 0 || !ox_dims_static(computed->rank, computed->dims) || size == 0) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "the shape of \"%s\" is not known", computed->name);
+    }
+    for (int i = 0; i < rank; i++) {
+        dims[i] = i == 0 ? s->padded : computed->dims[i - axis].size;
+        if (dims[i] < 0 || !ox_size_mul(size, (size_t)dims[i], &size)) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "\"%s\" is too large to keep", computed->name);
+        }
+    }
+    ox_const c = {.type = computed->type, .rank = rank, .dims = dims, .size = size};
+    ox_val kept = ox_graph_constant(s->g, NULL, &c);
+    s->cached = ox_arena_grow(s->arena, s->cached, s->cached_count, sizeof *s->cached);
+    s->cached[s->cached_count++] = (ox_cached){.computed = computed, .kept = kept};
+    return kept;
+}
+
+ox_val ox_reference(ox_explain_state *s, ox_val v)
+{
+    ox_side *side = ox_side_of(s, v);
+    if (!side->varies) {
+        return ox_sample(s, v);
+    }
+    if (side->view == NULL) {
+        const char *scope = ox_arena_format(s->arena, "onnxexplainer/reference/%s", v->name);
+        const char *former = ox_graph_scope(s->refs, scope);
+        ox_val raw = copy_value(&(target){s, s->refs, true}, v);
+        ox_val view = view_of(s, v, raw);
+        if (s->refs != s->flow && s->refs != s->g) {
+            view = keep(s, view);
+        }
+        view = s->flow == view->graph ? view : ox_scan_slice(s, view);
+        side->view = repeat(s, v, view);
+        ox_graph_scope(s->refs, former);
+    }
+    return side->view;
+}
+
+/* ---- running the reference graph once -----------------------------------------------------------
+ */
+
+/* A model that scans the references through the reference graph; its outputs are the kept values,
+ * one slice a reference. */
+static ox_model *model_of_references(ox_explain_state *s)
+{
+    size_t count = s->input_count;
+    ox_graph *top = ox_graph_new(s->arena, NULL, "references");
+    ox_val *in = ox_arena_alloc(s->arena, count, sizeof *in);
+    for (size_t i = 0; i < count; i++) {
+        const ox_explained *e = &s->inputs[i];
+        in[i] = ox_bind_slices(e, ox_graph_constant(top, NULL, e->references->constant));
+    }
+    for (size_t i = 0; i < s->cached_count; i++) {
+        const char *name = ox_arena_format(s->arena, "onnxexplainer/kept/%zu", i);
+        ox_graph_output(s->refs, s->cached[i].computed, name);
+    }
+    ox_graph_prune(s->refs);
+    ox_attr attrs[] = {
+        {.name = "body", .kind = OX_ATTR_GRAPH, .graph = s->refs},
+        ox_attr_int("num_scan_inputs", (int64_t)count),
+    };
+    ox_node *scan = ox_graph_emit_node(top, "", "Scan", count, in, s->cached_count, 2, attrs);
+    for (size_t i = 0; i < s->cached_count; i++) {
+        const ox_val computed = s->cached[i].computed;
+        ox_dim *dims = ox_arena_alloc(s->arena, (size_t)computed->rank + 1, sizeof *dims);
+        dims[0] = ox_dim_of(s->padded);
+        memcpy(dims + 1, computed->dims, (size_t)computed->rank * sizeof *dims);
+        ox_val out = scan->outputs[i];
+        out->type = computed->type;
+        out->rank = computed->rank + 1;
+        out->dims = dims;
+        ox_graph_output(top, out, out->name);
+    }
+    ox_model *m = ox_arena_copy(s->arena, s->model, 1, sizeof *m);
+    m->graph = top;
+    ox_model_publish(m);
+    return m;
+}
+
+void ox_reference_keep(ox_explain_state *s)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < s->cached_count; i++) {
+        if (s->cached[i].kept->needed) {
+            s->cached[kept++] = s->cached[i];
+        }
+    }
+    s->cached_count = kept;
+    if (kept == 0) {
+        return;
+    }
+    ox_model *m = model_of_references(s);
+    ox_tensor *results = ox_arena_alloc(s->arena, kept, sizeof *results);
+    ox_error err;
+    if (!s->options->evaluate(s->options->evaluate_user, m, NULL, 0, results, kept, &err)) {
+        ox_fail(s->arena, err.code, "%s", err.message);
+    }
+    for (size_t i = 0; i < kept; i++) {
+        const ox_const *c = s->cached[i].kept->constant;
+        void *data = ox_arena_try_alloc(s->arena, c->size);
+        if (data != NULL) {
+            memcpy(data, results[i].data, c->size);
+            ((ox_const *)(uintptr_t)c)->data = data;
+            s->model->kept_bytes += c->size;
+        }
+        ox_tensor_free(&results[i]);
+    }
+    for (size_t i = 0; i < kept; i++) {
+        if (s->cached[i].kept->constant->data == NULL) {
+            ox_fail(s->arena, OX_MEMORY, "out of memory");
+        }
+    }
+}

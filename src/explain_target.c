@@ -1,0 +1,359 @@
+/* Targets: which values of the output are explained, and the multiplier that the walk starts with.
+ *
+ * The output, [N, D] after flattening all axes but the batch, is explained at K flat indices per
+ * sample: constant ones, the largest, the smallest, or one that comes in as an input. The first
+ * multiplier is 1 there and 0 elsewhere; for sums and differences it is 1 and -1 at several. */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "explain.h"
+
+enum { MAX_RANK = 32, MAX_TERMS = 2 };
+
+static _Noreturn void bad_target(ox_explain_state *s, const char *why)
+{
+    ox_fail(s->arena, OX_ARGUMENT, "target \"%s\": %s", s->options->target, why);
+}
+
+/* ---- the output
+ * ---------------------------------------------------------------------------------- */
+
+static bool is_float(ox_type type)
+{
+    return type == OX_FLOAT || type == OX_DOUBLE || type == OX_FLOAT16 || type == OX_BFLOAT16;
+}
+
+void ox_target_find_output(ox_explain_state *s)
+{
+    const char *name = s->options->output_name;
+    ox_graph *g = s->model->graph;
+    s->output = NULL;
+    if (name != NULL) {
+        s->output = ox_graph_find(g, name);
+        if (s->output == NULL || s->output->is_input || s->output->constant != NULL) {
+            ox_fail(s->arena, OX_ARGUMENT, "the model has no output or tensor \"%s\" to explain",
+                    name);
+        }
+        return;
+    }
+    for (size_t i = 0; i < g->output_count && s->output == NULL; i++) {
+        if (is_float(g->outputs[i]->type)) {
+            s->output = g->outputs[i];
+        }
+    }
+    if (s->output == NULL) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "the model has no floating-point output");
+    }
+}
+
+/* Shape of the output without its batch axis, the explained values' own coordinates. */
+static int own_dims(ox_explain_state *s, int64_t *dims, int64_t *total)
+{
+    int rank = 0;
+    *total = 1;
+    for (int i = 0; i < s->output->rank; i++) {
+        if (i == s->output_batch_axis) {
+            continue;
+        }
+        if (!ox_dim_is_static(s->output->dims[i]) || rank == MAX_RANK) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "the shape of output \"%s\" is not known",
+                    s->output->name);
+        }
+        dims[rank++] = s->output->dims[i].size;
+        if (!ox_int_mul(*total, s->output->dims[i].size, total)) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "output \"%s\" is too large", s->output->name);
+        }
+    }
+    if (*total == 0) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "output \"%s\" is empty", s->output->name);
+    }
+    return rank;
+}
+
+/* ---- [N, D] and back
+ * -------------------------------------------------------------------------------- */
+
+static ox_dim batch_of_output(ox_explain_state *s)
+{
+    return s->output_batch_axis < 0 ? ox_dim_of(1) : s->output->dims[s->output_batch_axis];
+}
+
+/* `v` of the output's own shape, batch first and the rest flattened. */
+static ox_val flatten(ox_explain_state *s, ox_val v, int64_t total)
+{
+    int order[MAX_RANK];
+    int at = 0;
+    if (s->output_batch_axis >= 0) {
+        order[at++] = s->output_batch_axis;
+    }
+    for (int i = 0; i < s->output->rank; i++) {
+        if (i != s->output_batch_axis) {
+            order[at++] = i;
+        }
+    }
+    ox_dim dims[2] = {batch_of_output(s), ox_dim_of(total)};
+    return ox_reshape(ox_transpose(v, order), 2, dims);
+}
+
+/* [K, N, D] as [K, 1, own shape] (without K for a single target, without 1 where references come
+ * one at a time). */
+static ox_val unflatten(ox_explain_state *s, ox_val v)
+{
+    ox_dim dims[MAX_RANK];
+    int order[MAX_RANK];
+    int lead = s->many_targets, rank = lead;
+    if (s->many_targets) {
+        dims[0] = v->dims[0];
+        order[0] = 0;
+    }
+    if (s->output_batch_axis >= 0) {
+        dims[rank++] = batch_of_output(s);
+    }
+    for (int i = 0; i < s->output->rank; i++) {
+        if (i != s->output_batch_axis) {
+            dims[rank++] = s->output->dims[i];
+        }
+    }
+    v = ox_reshape(v, rank, dims);
+    for (int i = 0, next = 1; i < s->output->rank; i++) { /* the batch axis where it belongs */
+        bool batch = i == s->output_batch_axis;
+        order[lead + i] = lead + (batch ? 0 : s->output_batch_axis < 0 ? i : next++);
+    }
+    v = ox_transpose(v, order);
+    return s->lead > lead ? ox_unsqueeze(v, lead) : v;
+}
+
+/* ---- the grammar
+ * -------------------------------------------------------------------------------------- */
+
+static int64_t parse_number(ox_explain_state *s, const char **text)
+{
+    char *end = NULL;
+    errno = 0;
+    long long n = strtoll(*text, &end, 10);
+    if (**text < '0' || **text > '9' || errno != 0) {
+        bad_target(s, "expected top, INDEX, i:j:k, a-b, input, all, top:K, bottom:K, absolute:K "
+                      "or a list 3,7,11");
+    }
+    *text = end;
+    return n;
+}
+
+/* INDEX or i:j:k, `*` for all of an axis: adds `sign` to its places in row [D]. Returns the flat
+ * index, -1 for a sum. */
+static int64_t parse_place(ox_explain_state *s, const char **text, double sign, double *row)
+{
+    int64_t dims[MAX_RANK], at[MAX_RANK], total = 0;
+    int rank = own_dims(s, dims, &total), count = 0;
+    bool star = false;
+    do {
+        if (count == MAX_RANK) {
+            bad_target(s, "too many indices");
+        }
+        at[count] = -1;
+        if (**text == '*') {
+            star = true;
+            (*text)++;
+        } else {
+            at[count] = parse_number(s, text);
+        }
+        count++;
+    } while (**text == ':' && *(*text)++ != '\0');
+    if (count == 1 && !star && rank != 1) { /* a flat index */
+        dims[0] = total;
+        rank = 1;
+    }
+    if (count != rank) {
+        bad_target(s, ox_arena_format(s->arena,
+                                      "%d indices for an output of %d axes after the "
+                                      "batch",
+                                      count, rank));
+    }
+    int64_t flat = 0;
+    for (int i = 0; i < rank; i++) {
+        if (at[i] >= dims[i]) {
+            bad_target(s, ox_arena_format(s->arena,
+                                          "index %lld is out of range, output \"%s\" "
+                                          "has %lld values there",
+                                          (long long)at[i], s->output->name, (long long)dims[i]));
+        }
+        flat = flat * dims[i] + at[i];
+    }
+    for (int64_t d = 0; d < total; d++) {
+        int64_t rest = d;
+        bool inside = true;
+        for (int i = rank; i-- > 0; rest /= dims[i]) {
+            inside = inside && (at[i] < 0 || at[i] == rest % dims[i]);
+        }
+        row[d] += inside ? sign : 0;
+    }
+    return star ? -1 : flat;
+}
+
+/* Places, differences and lists: constant rows [K, D] with their flat indices [K]. */
+static void constant_targets(ox_explain_state *s, const char *text, int64_t total, ox_val *rows,
+                             ox_val *flat)
+{
+    size_t count = 1;
+    for (const char *c = text; *c != '\0'; c++) {
+        count += *c == ',';
+    }
+    double *data = ox_arena_alloc(s->arena, count * (size_t)total, sizeof *data);
+    int64_t *indices = ox_arena_alloc(s->arena, count, sizeof *indices);
+    for (size_t k = 0; k < count; k++) {
+        double *row = data + k * (size_t)total;
+        indices[k] = parse_place(s, &text, 1, row);
+        if (*text == '-') {
+            text++;
+            parse_place(s, &text, -1, row);
+            indices[k] = -1;
+        }
+        if (*text != (k + 1 < count ? ',' : '\0')) {
+            bad_target(s, "unexpected characters after an index");
+        }
+        text += k + 1 < count;
+    }
+    int64_t dims[3] = {(int64_t)count, 1, total};
+    s->target_count = (int64_t)count;
+    s->many_targets = count > 1;
+    *rows = ox_floats(s->g, s->type, 3, dims, data);
+    *flat = ox_ints(s->g, count, indices);
+}
+
+static void all_targets(ox_explain_state *s, int64_t total, ox_val *rows, ox_val *flat)
+{
+    size_t n = (size_t)total;
+    if (total > 65536) {
+        bad_target(s, "the output has too many values to explain them all");
+    }
+    double *data = ox_arena_alloc(s->arena, n * n, sizeof *data);
+    int64_t *indices = ox_arena_alloc(s->arena, n, sizeof *indices);
+    for (size_t i = 0; i < n; i++) {
+        data[i * n + i] = 1;
+        indices[i] = (int64_t)i;
+    }
+    int64_t dims[3] = {total, 1, total};
+    s->target_count = total;
+    s->many_targets = true;
+    *rows = ox_floats(s->g, s->type, 3, dims, data);
+    *flat = ox_ints(s->g, n, indices);
+}
+
+/* [K, N, D] with 1 at the flat indices [N, K]. */
+static ox_val one_hot(ox_explain_state *s, ox_val indices, int64_t total)
+{
+    double off_on[2] = {0, 1};
+    ox_val by_target = ox_transpose(indices, (int[]){1, 0});
+    ox_val in[] = {by_target, ox_int_scalar(s->g, total),
+                   ox_floats(s->g, s->type, 1, (int64_t[]){2}, off_on)};
+    return ox_graph_emit(s->g, "OneHot", 3, in, 0, NULL);
+}
+
+/* The K best of each sample, [N, K]: by TopK, or ArgMax for a single one. */
+static ox_val best(ox_explain_state *s, const char *order, int64_t count, int64_t total)
+{
+    ox_val y = flatten(s, s->output, total);
+    if (count < 1 || count > total) {
+        bad_target(s, ox_arena_format(s->arena, "the output has %lld values", (long long)total));
+    }
+    if (strcmp(order, "absolute") == 0) {
+        y = ox_abs(y);
+    }
+    bool largest = strcmp(order, "bottom") != 0;
+    if (count == 1) {
+        ox_attr axis = ox_attr_int("axis", 1);
+        return ox_graph_emit(s->g, largest ? "ArgMax" : "ArgMin", 1, &y, 1, &axis);
+    }
+    ox_attr attrs[] = {ox_attr_int("axis", 1), ox_attr_int("largest", largest)};
+    ox_val in[] = {ox_cast(y, y->type == OX_DOUBLE ? OX_DOUBLE : OX_FLOAT),
+                   ox_ints(s->g, 1, &count)};
+    return ox_graph_emit_node(s->g, "", "TopK", 2, in, 2, 2, attrs)->outputs[1];
+}
+
+static ox_val target_input(ox_explain_state *s)
+{
+    const char *prefix = s->options->prefix == NULL ? "" : s->options->prefix;
+    const char *name = ox_arena_format(s->arena, "%sshap_target_input", prefix);
+    if (ox_graph_find(s->g, name) != NULL) {
+        ox_fail(s->arena, OX_ARGUMENT,
+                "the model has a value called \"%s\" already; --prefix changes ours", name);
+    }
+    ox_dim dims[2] = {batch_of_output(s), ox_dim_of(1)};
+    int rank = s->output_batch_axis < 0 ? 0 : 1;
+    s->target_input = ox_graph_input(s->g, name, OX_INT64, rank, dims);
+    return ox_reshape(s->target_input, 2, dims);
+}
+
+/* "top:3" and the like: the order and K. */
+static bool parse_best(ox_explain_state *s, const char *text, const char **order, int64_t *count)
+{
+    static const char *const orders[] = {"top", "bottom", "absolute"};
+    for (size_t i = 0; i < 3; i++) {
+        size_t length = strlen(orders[i]);
+        if (strncmp(text, orders[i], length) == 0 && text[length] == ':') {
+            text += length + 1;
+            *order = orders[i];
+            *count = parse_number(s, &text);
+            if (*text != '\0') {
+                bad_target(s, "unexpected characters after the number");
+            }
+            return true;
+        }
+    }
+    *order = "top";
+    *count = 1;
+    return strcmp(text, "top") == 0;
+}
+
+void ox_target_seed(ox_explain_state *s)
+{
+    const char *text = s->options->target == NULL ? "top" : s->options->target;
+    int64_t dims[MAX_RANK], total = 0, count = 1;
+    const char *order = NULL;
+    ox_val rows = NULL, flat = NULL;
+    own_dims(s, dims, &total);
+    s->target_count = 1;
+    s->many_targets = false;
+    const char *former = ox_graph_scope(s->g, "onnxexplainer/target");
+    ox_dim n = batch_of_output(s);
+    if (parse_best(s, text, &order, &count)) {
+        s->target = best(s, order, count, total);
+        s->target_count = count;
+        s->many_targets = strchr(text, ':') != NULL;
+        rows = one_hot(s, s->target, total);
+    } else if (strcmp(text, "input") == 0) {
+        s->target = target_input(s);
+        rows = one_hot(s, s->target, total);
+    } else {
+        if (strcmp(text, "all") == 0) {
+            all_targets(s, total, &rows, &flat);
+        } else {
+            constant_targets(s, text, total, &rows, &flat);
+        }
+        ox_dim each[3] = {ox_dim_of(s->target_count), n, ox_dim_of(total)};
+        rows = ox_expand(rows, 3, each);
+        ox_dim target[2] = {n, ox_dim_of(s->target_count)};
+        s->target = ox_expand(ox_unsqueeze(flat, 0), 2, target);
+    }
+    s->lead = s->many_targets + !s->one_at_a_time;
+    s->seed = unflatten(s, rows);
+    ox_graph_scope(s->g, former);
+}
+
+ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values)
+{
+    int64_t axes[MAX_RANK];
+    size_t count = 0;
+    int rank = s->output->rank;
+    for (int i = 0; i < rank; i++) {
+        if (i != s->output_batch_axis) {
+            axes[count++] = i - rank;
+        }
+    }
+    /* where the seed is 0, so is the term, be the value infinite */
+    ox_val zero = ox_number(seed, 0);
+    ox_val terms = ox_where(ox_equal(seed, zero), zero, ox_mul(seed, values));
+    return ox_reduce("ReduceSum", terms, count, axes, false);
+}
