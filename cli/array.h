@@ -1,0 +1,72 @@
+/* Dense arrays that the command line reads, converts and writes. */
+#ifndef OX_CLI_ARRAY_H
+#define OX_CLI_ARRAY_H
+
+#include "cli.h"
+
+enum { OX_RANK_MAX = 32 };
+
+/* Row-major elements in the machine's byte order. */
+typedef struct ox_array {
+    char *name; /* of the input or output it belongs to; NULL: not said */
+    char *file; /* where it was read, for messages; may be NULL */
+    ox_type type;
+    int rank;
+    int64_t dims[OX_RANK_MAX];
+    void *data;
+} ox_array;
+
+typedef struct ox_arrays {
+    ox_array *items;
+    size_t count;
+} ox_arrays;
+
+void ox_array_free(ox_array *array);
+void ox_arrays_free(ox_arrays *arrays);
+
+/* Takes over what `array` owns; frees it on failure. */
+bool ox_arrays_add(ox_arrays *arrays, ox_array *array, ox_error *err);
+
+/* The array of that name, NULL where there is none. */
+ox_array *ox_arrays_find(const ox_arrays *arrays, const char *name);
+
+/* Number of elements; false where it or the number of bytes does not fit. */
+bool ox_array_count(const int64_t *dims, int rank, size_t size, size_t *count);
+
+/* Elements of a valid array from axis `from` on. */
+size_t ox_array_elements(const ox_array *array, int from);
+
+/* Allocates the elements for the type and dims that are set. */
+bool ox_array_allocate(ox_array *array, ox_error *err);
+
+/* Copies a tensor of the library. */
+bool ox_array_from_tensor(ox_array *array, const ox_tensor *tensor, ox_error *err);
+
+/* The array as an argument of the library; it borrows everything. */
+ox_tensor ox_array_tensor(const ox_array *array);
+
+/* Element i as a double. */
+double ox_array_at(const ox_array *array, size_t i);
+
+/* Whether elements of `from` may stand for elements of `to`: numbers become floating point, whole
+ * numbers other whole numbers. Ranges are checked by the conversion. */
+bool ox_array_convertible(ox_type from, ox_type to);
+
+/* Converts the elements in place. Values that do not fit, and with `whole` false every change
+ * from floating point to whole numbers, are errors. */
+bool ox_array_convert(ox_array *array, ox_type type, bool whole, ox_error *err);
+
+/* Index of the first NaN or infinity, SIZE_MAX where there is none. */
+size_t ox_array_nonfinite(const ox_array *array);
+
+bool ox_type_is_float(ox_type type);
+bool ox_type_is_whole(ox_type type);
+
+/* "[3,224,224]" into text; -1 is written as the symbol, or as "?" without one. Returns text. */
+char *ox_dims_text(char *text, size_t size, const int64_t *dims, int rank,
+                   const char *const *symbols);
+
+/* "[3,0,17]": where element `index` stands. */
+char *ox_index_text(char *text, size_t size, const int64_t *dims, int rank, size_t index);
+
+#endif

@@ -1,0 +1,54 @@
+/* What the commands of the command line share: exit codes, messages, memory. */
+#ifndef OX_CLI_H
+#define OX_CLI_H
+
+#include "onnxexplainer.h"
+
+enum { OX_EXIT_OK = 0, OX_EXIT_FAILURE = 1, OX_EXIT_USAGE = 2 };
+
+/* The commands. Each gets the arguments from its own name on and returns the exit code. */
+int ox_cmd_explain(int argc, char **argv);
+int ox_cmd_run(int argc, char **argv);
+int ox_cmd_show(int argc, char **argv);
+int ox_cmd_ops(int argc, char **argv);
+int ox_cmd_plot(int argc, char **argv);
+
+/* Fills err and returns false. NULL for err is allowed. */
+bool ox_cli_error(ox_error *err, ox_code code, const char *format, ...);
+
+/* The same for a system call that failed: "PATH: cannot VERB: reason", from errno. */
+bool ox_cli_system_error(ox_error *err, const char *path, const char *verb);
+
+/* Prints "onnxexplainer: MESSAGE" to standard error, as one line whatever the names in it hold. */
+void ox_cli_say(const char *format, ...);
+
+/* Prints err and returns OX_EXIT_FAILURE. */
+int ox_cli_fail(const ox_error *err);
+
+/* Prints the message with a pointer to the command's --help (to the general one where command is
+ * NULL) and returns OX_EXIT_USAGE. */
+int ox_cli_usage(const char *command, const char *format, ...);
+
+/* ox_note: prints a remark of the library. */
+void ox_cli_note(void *user, const char *message);
+
+/* Zeroed memory for count elements, to be released by free. NULL and err on failure. */
+void *ox_cli_alloc(size_t count, size_t size, ox_error *err);
+
+/* Resizes `old` (NULL allowed) to count elements; on failure it is left as it was. */
+void *ox_cli_resize(void *old, size_t count, size_t size, ox_error *err);
+
+char *ox_cli_copy(const char *text, ox_error *err);
+
+/* The formatted text, to be released by free. */
+char *ox_cli_format(ox_error *err, const char *format, ...);
+
+bool ox_cli_has_suffix(const char *text, const char *suffix);
+
+/* Reads a whole file ("-" is standard input). The result ends with a NUL beyond its size. */
+char *ox_cli_read_file(const char *path, size_t *size, ox_error *err);
+
+/* Reads a model; "-" is standard input. */
+ox_model *ox_cli_read_model(const char *path, ox_error *err);
+
+#endif

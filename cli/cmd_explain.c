@@ -1,0 +1,212 @@
+/* onnxexplainer explain: makes a model that predicts and explains. */
+#include "load.h"
+#include "options.h"
+#include "output.h"
+#include "signature.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct arguments {
+    const char *model;
+    ox_texts references;
+    const char *output;
+    const char *cache;
+    const char *feature_file;
+    ox_texts hold;
+    ox_options options; /* what goes to the library */
+    bool quiet;
+} arguments;
+
+static bool parse_cache(const char *text, ox_cache *cache)
+{
+    static const char *const names[] = {[OX_CACHE_AUTO] = "auto",
+                                        [OX_CACHE_LOAD] = "load",
+                                        [OX_CACHE_FILE] = "file",
+                                        [OX_CACHE_NONE] = "none"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(text, names[i])) {
+            *cache = (ox_cache)i;
+            return true;
+        }
+    return false;
+}
+
+static int check(arguments *a)
+{
+    if (!a->references.count)
+        return ox_cli_usage("explain", "no --references given");
+    for (size_t i = 0; i < a->references.count; i++) {
+        const char *spec = a->references.items[i];
+        if (!strncmp(spec, "fill:", 5))
+            return ox_cli_usage("explain", "--references=%s is not supported yet", spec);
+        if (strcmp(spec, "input"))
+            continue;
+        if (a->references.count > 1)
+            return ox_cli_usage("explain", "--references=input goes with no other references");
+        a->options.reference_source = OX_REFERENCES_INPUT;
+    }
+    if (a->cache && !parse_cache(a->cache, &a->options.cache))
+        return ox_cli_usage("explain", "--cache: \"%s\" is none of auto, load, file, none",
+                            a->cache);
+    bool to_stdout = a->output ? !strcmp(a->output, "-") : !strcmp(a->model, "-");
+    if (to_stdout && isatty(STDOUT_FILENO))
+        return ox_cli_usage("explain", "no model is written to a terminal: use -o FILE");
+    struct stat model, output;
+    if (a->output && !stat(a->model, &model) && !stat(a->output, &output) &&
+        S_ISREG(output.st_mode) && model.st_dev == output.st_dev && model.st_ino == output.st_ino)
+        return ox_cli_usage("explain", "%s: the output would replace the model", a->output);
+    return -1;
+}
+
+static int parse(arguments *a, int argc, char **argv)
+{
+    ox_options *o = &a->options;
+    const ox_option options[] = {
+        {"references", 'r', OX_OPTION_LIST, &a->references, "[NAME=]FILE",
+         ".npy, or .npz with an array per input; or \"input\""},
+        {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE",
+         "the explained model (default: MODEL.explained.onnx)"},
+        {"target", 0, OX_OPTION_TEXT, &o->target, "TARGET",
+         "top (default), INDEX, i:j:k, a-b, input, all, top:K, 3,7,11"},
+        {"output-name", 0, OX_OPTION_TEXT, &o->output_name, "NAME",
+         "the tensor to explain (default: the first floating-point output)"},
+        {"hold", 0, OX_OPTION_LIST, &a->hold, "NAME", "an input that is not explained"},
+        {"prefix", 0, OX_OPTION_TEXT, &o->prefix, "TEXT", "put before the names of new outputs"},
+        {"gap", 0, OX_OPTION_FLAG, &o->gap, NULL, "add the output completeness_gap"},
+        {"cache", 0, OX_OPTION_TEXT, &a->cache, "MODE",
+         "what is kept of the references: auto, load, file, none"},
+        {"chunk", 0, OX_OPTION_COUNT, &o->chunk, "C",
+         "references per step (default: decided from memory)"},
+        {"memory", 0, OX_OPTION_BYTES, &o->memory, "BYTES",
+         "what a run may take, such as 800M (default: half of the free)"},
+        {"no-functions", 0, OX_OPTION_FLAG, &o->no_functions, NULL,
+         "for runtimes without model-local functions"},
+        {"no-batch", 0, OX_OPTION_FLAG, &o->no_batch, NULL,
+         "the model has no batch axis, the references have one"},
+        {"feature-names", 0, OX_OPTION_TEXT, &a->feature_file, "FILE",
+         "names of the features, one a line, kept in the model"},
+        {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors"},
+    };
+    const ox_command command = {
+        .name = "explain",
+        .usage = "MODEL --references R.npy [-o OUT.onnx] [OPTION]...",
+        .summary = "Makes a model that gives, in one call, the prediction and the SHAP values of "
+                   "each input\nagainst the references.",
+        .operand = "MODEL",
+        .options = options,
+        .option_count = sizeof options / sizeof *options,
+    };
+    int code = ox_options_parse(&command, argc, argv, &a->model);
+    return code >= 0 ? code : check(a);
+}
+
+static bool load_references(const arguments *a, const ox_model *model, ox_arrays *references,
+                            ox_error *err)
+{
+    size_t count;
+    const ox_value_info *inputs = ox_inputs(model, &count);
+    ox_loader loader = {.option = "--references",
+                        .inputs = inputs,
+                        .count = count,
+                        .sole = ox_sole_input(inputs, count, &a->hold)};
+    if (a->options.reference_source == OX_REFERENCES_INPUT)
+        return true;
+    if (!ox_load(&loader, &a->references, references, err))
+        return false;
+    for (size_t i = 0; i < references->count; i++) {
+        const ox_array *array = &references->items[i];
+        size_t at = ox_array_nonfinite(array);
+        if (at == SIZE_MAX)
+            continue;
+        char where[256];
+        ox_index_text(where, sizeof where, array->dims, array->rank, at);
+        return ox_cli_error(err, OX_ARGUMENT, "%s: %g at %s", array->file, ox_array_at(array, at),
+                            where);
+    }
+    return true;
+}
+
+static char *default_output(const char *model, ox_error *err)
+{
+    if (!strcmp(model, "-"))
+        return ox_cli_copy("-", err);
+    size_t length = strlen(model);
+    if (ox_cli_has_suffix(model, ".onnx"))
+        length -= strlen(".onnx");
+    return ox_cli_format(err, "%.*s.explained.onnx", (int)length, model);
+}
+
+static bool sink(void *user, const void *data, size_t size)
+{
+    return fwrite(data, 1, size, user) == size;
+}
+
+static bool write_model(const ox_model *model, const char *path, ox_error *err)
+{
+    if (!ox_output_is_direct(path))
+        return ox_write(model, path, err);
+    ox_output out;
+    if (!ox_output_begin(&out, path, err))
+        return false;
+    bool good = ox_serialize(model, sink, out.file, err);
+    if (!good && ferror(out.file)) /* what went wrong with the file says more */
+        return ox_output_end(&out, true, err);
+    return ox_output_end(&out, good, err);
+}
+
+static ox_model *explain(const arguments *a, const ox_model *model, const ox_arrays *references,
+                         ox_error *err)
+{
+    ox_options options = a->options;
+    ox_tensor *tensors = ox_cli_alloc(references->count, sizeof *tensors, err);
+    char *text = NULL, **features = NULL;
+    size_t size;
+    bool good = tensors != NULL;
+    for (size_t i = 0; good && i < references->count; i++)
+        tensors[i] = ox_array_tensor(&references->items[i]);
+    if (good && a->feature_file) {
+        text = ox_cli_read_file(a->feature_file, &size, err);
+        features = text ? ox_lines(text, &options.feature_count, err) : NULL;
+        options.feature_names = (const char *const *)features;
+        good = features != NULL;
+    }
+    options.references = tensors;
+    options.reference_count = references->count;
+    options.hold = a->hold.items;
+    options.hold_count = a->hold.count;
+    options.evaluate = ox_evaluate_runtime;
+    options.note = a->quiet ? NULL : ox_cli_note;
+    ox_model *explained = good ? ox_explain(model, &options, err) : NULL;
+    free(features);
+    free(text);
+    free(tensors);
+    return explained;
+}
+
+int ox_cmd_explain(int argc, char **argv)
+{
+    arguments a = {.model = NULL, .options = OX_OPTIONS_INIT};
+    int code = parse(&a, argc, argv);
+    if (code >= 0)
+        return code;
+    ox_error err;
+    ox_arrays references = {NULL, 0};
+    ox_model *explained = NULL;
+    ox_model *model = ox_cli_read_model(a.model, &err);
+    if (model && load_references(&a, model, &references, &err))
+        explained = explain(&a, model, &references, &err);
+    ox_arrays_free(&references);
+    ox_free(model);
+    char *named = explained && !a.output ? default_output(a.model, &err) : NULL;
+    const char *path = a.output ? a.output : named;
+    bool good = explained && path && write_model(explained, path, &err);
+    ox_free(explained);
+    if (good && named && !a.quiet && strcmp(named, "-"))
+        ox_cli_say("note: wrote %s", named);
+    free(named);
+    return good ? OX_EXIT_OK : ox_cli_fail(&err);
+}

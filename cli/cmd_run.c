@@ -1,0 +1,184 @@
+/* onnxexplainer run: runs a model on samples and writes its outputs. */
+#include "batch.h"
+#include "csv.h"
+#include "json.h"
+#include "load.h"
+#include "npz.h"
+#include "options.h"
+#include "output.h"
+#include "summary.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct arguments {
+    const char *model;
+    ox_texts inputs;
+    const char *output;
+    const char *batch_text;
+    ox_batch batch;
+    int64_t threads;
+    const char *runtime;
+    bool compress;
+    bool quiet;
+} arguments;
+
+static int parse(arguments *a, int argc, char **argv)
+{
+    const ox_option options[] = {
+        {"input", 'i', OX_OPTION_LIST, &a->inputs, "[NAME=]FILE",
+         "samples: .npy, .npz, or .csv with a header"},
+        {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE",
+         "write the outputs: .npz, .csv, .json, or - for CSV"},
+        {"batch", 0, OX_OPTION_TEXT, &a->batch_text, "B",
+         "samples at a time, or \"all\" (default: decided from memory)"},
+        {"memory", 0, OX_OPTION_BYTES, &a->batch.memory, "BYTES",
+         "what a batch may take, such as 800M (default: at most 1G)"},
+        {"threads", 0, OX_OPTION_COUNT, &a->threads, "T", "threads (default: one per core)"},
+        {"runtime", 0, OX_OPTION_TEXT, &a->runtime, "LIB", "the ONNX Runtime library to use"},
+        {"compress", 0, OX_OPTION_FLAG, &a->compress, NULL, "deflate the arrays of an .npz"},
+        {"progress", 0, OX_OPTION_FLAG, &a->batch.progress, NULL,
+         "show progress even without a terminal"},
+        {"no-progress", 0, OX_OPTION_FLAG, &a->batch.no_progress, NULL, "show no progress"},
+        {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors"},
+    };
+    const ox_command command = {
+        .name = "run",
+        .usage = "MODEL --input X.npy [-o OUT.npz|OUT.csv|OUT.json] [OPTION]...",
+        .summary =
+            "Runs an ONNX model on samples. For explained models it prints how well the SHAP "
+            "values\nadd up to the prediction; without -o nothing is written.",
+        .operand = "MODEL",
+        .options = options,
+        .option_count = sizeof options / sizeof *options,
+    };
+    int code = ox_options_parse(&command, argc, argv, &a->model);
+    if (code >= 0)
+        return code;
+    if (!a->inputs.count)
+        return ox_cli_usage("run", "no --input given");
+    if (a->output && strcmp(a->output, "-") && !ox_output_is_direct(a->output) &&
+        !ox_cli_has_suffix(a->output, ".npz") && !ox_cli_has_suffix(a->output, ".csv") &&
+        !ox_cli_has_suffix(a->output, ".json"))
+        return ox_cli_usage("run", "%s: results are written as .npz, .csv or .json", a->output);
+    a->batch.no_progress = a->batch.no_progress || a->quiet;
+    if (a->threads > 4096)
+        return ox_cli_usage("run", "--threads: %lld are too many", (long long)a->threads);
+    if (a->batch_text && !strcmp(a->batch_text, "all")) {
+        a->batch.all = true;
+    } else if (a->batch_text) {
+        char *end;
+        a->batch.size = strtol(a->batch_text, &end, 10);
+        if (end == a->batch_text || *end || a->batch.size < 1)
+            return ox_cli_usage("run", "--batch: \"%s\" is neither a number nor \"all\"",
+                                a->batch_text);
+    }
+    return -1;
+}
+
+static bool load_inputs(const arguments *a, const ox_signature *s, ox_arrays *inputs, ox_error *err)
+{
+    ox_loader loader = {.option = "--input",
+                        .inputs = s->inputs,
+                        .count = s->input_count,
+                        .sole = s->input_count == 1 ? s->inputs[0].name : NULL,
+                        .features = s->features,
+                        .feature_count = s->feature_count};
+    return ox_load(&loader, &a->inputs, inputs, err);
+}
+
+/* Reads the model and the samples, and runs. The model is gone before it runs: ONNX Runtime has
+ * its own copy of the weights. */
+static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs, ox_error *err)
+{
+    ox_model *model = ox_cli_read_model(a->model, err);
+    if (!model)
+        return false;
+    ox_session_options options = {.threads = (int)a->threads, .runtime = a->runtime};
+    ox_session *session = NULL;
+    ox_arrays inputs = {NULL, 0};
+    bool good = ox_signature_read(signature, model, err) && load_inputs(a, signature, &inputs, err);
+    bool from_memory = !strcmp(a->model, "-");
+    if (good && from_memory)
+        session = ox_session_open_model(model, &options, err);
+    ox_free(model);
+    if (good && !from_memory)
+        session = ox_session_open(a->model, &options, err);
+    good = good && session && ox_batch_run(session, signature, &inputs, &a->batch, outputs, err);
+    ox_session_free(session);
+    ox_arrays_free(&inputs);
+    return good;
+}
+
+/* .npy cannot hold bfloat16. */
+static bool widen(ox_arrays *outputs, ox_error *err)
+{
+    for (size_t i = 0; i < outputs->count; i++)
+        if (outputs->items[i].type == OX_BFLOAT16 &&
+            !ox_array_convert(&outputs->items[i], OX_FLOAT, false, err))
+            return false;
+    return true;
+}
+
+static bool write_table(const char *path, const ox_arrays *outputs, const ox_signature *signature,
+                        ox_error *err)
+{
+    ox_columns columns;
+    ox_output out;
+    if (!ox_columns_make(&columns, outputs, signature, err))
+        return false;
+    bool good = ox_output_begin(&out, path, err);
+    if (good) {
+        if (ox_cli_has_suffix(path, ".json"))
+            ox_json_write(out.file, &columns);
+        else
+            ox_csv_write(out.file, &columns);
+        good = ox_output_end(&out, true, err);
+    }
+    ox_columns_free(&columns);
+    return good;
+}
+
+static bool write_outputs(const arguments *a, ox_arrays *outputs, const ox_signature *signature,
+                          ox_error *err)
+{
+    bool table = ox_cli_has_suffix(a->output, ".csv") || ox_cli_has_suffix(a->output, ".json") ||
+                 !strcmp(a->output, "-");
+    if (table)
+        return write_table(a->output, outputs, signature, err);
+    return widen(outputs, err) && ox_npz_write(a->output, outputs, a->compress, err);
+}
+
+static void print_outputs(const ox_arrays *outputs)
+{
+    for (size_t i = 0; i < outputs->count; i++) {
+        const ox_array *array = &outputs->items[i];
+        char dims[256];
+        printf("%s: %s %s\n", array->name, ox_type_name(array->type),
+               ox_dims_text(dims, sizeof dims, array->dims, array->rank, NULL));
+    }
+}
+
+int ox_cmd_run(int argc, char **argv)
+{
+    arguments a = {.model = NULL};
+    int code = parse(&a, argc, argv);
+    if (code >= 0)
+        return code;
+    ox_error err;
+    ox_signature signature = {.inputs = NULL};
+    ox_arrays outputs = {NULL, 0};
+    bool good = run(&a, &signature, &outputs, &err);
+    if (good && a.output)
+        good = write_outputs(&a, &outputs, &signature, &err);
+    if (good && !a.quiet && (!a.output || strcmp(a.output, "-"))) {
+        if (signature.explained)
+            ox_summary_print(&signature, &outputs);
+        else if (!a.output)
+            print_outputs(&outputs);
+    }
+    ox_arrays_free(&outputs);
+    ox_signature_free(&signature);
+    return good ? OX_EXIT_OK : ox_cli_fail(&err);
+}

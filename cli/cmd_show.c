@@ -1,0 +1,253 @@
+/* onnxexplainer show: what a model takes and gives, and how each of its operators is treated. */
+#include "load.h"
+#include "options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NODES_NAMED = 20 };
+
+typedef struct arguments {
+    const char *model;
+    ox_texts references;
+    ox_texts hold;
+    ox_options options;
+    bool nodes;
+} arguments;
+
+/* One line of the operator table: nodes of the same operator and treatment. */
+typedef struct group {
+    const ox_node_report *first;
+    size_t count;
+} group;
+
+static const char *const domains[] = {"", "ai.onnx.ml", "com.microsoft", "onnxexplainer"};
+
+static const char *const properties[] = {"version", "method", "target",     "output",
+                                         "inputs",  "prefix", "references", "cache"};
+
+static void print_values(const char *title, const ox_value_info *infos, size_t count)
+{
+    printf("%s\n", title);
+    for (size_t i = 0; i < count; i++) {
+        char dims[512] = "[...]";
+        const ox_value_info *info = &infos[i];
+        if (info->rank >= 0)
+            ox_dims_text(dims, sizeof dims, info->dims, info->rank, info->symbols);
+        printf("  %s: %s %s\n", info->name,
+               info->type == OX_NONE ? "not a tensor" : ox_type_name(info->type), dims);
+    }
+}
+
+static void print_model(const ox_model *model)
+{
+    size_t count;
+    const ox_value_info *infos = ox_inputs(model, &count);
+    print_values("inputs", infos, count);
+    infos = ox_outputs(model, &count);
+    print_values("outputs", infos, count);
+    printf("IR %lld", (long long)ox_ir_version(model));
+    for (size_t i = 0; i < sizeof domains / sizeof *domains; i++)
+        if (ox_opset(model, domains[i]))
+            printf(", %s %lld", domains[i][0] ? domains[i] : "opset",
+                   (long long)ox_opset(model, domains[i]));
+    printf("\n");
+    if (!ox_metadata(model, "onnxexplainer.version"))
+        return;
+    printf("explained by onnxexplainer\n");
+    for (size_t i = 0; i < sizeof properties / sizeof *properties; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "onnxexplainer.%s", properties[i]);
+        const char *value = ox_metadata(model, key);
+        if (value && *value)
+            printf("  %s: %s\n", properties[i], value);
+    }
+}
+
+static const char *state_text(ox_state state)
+{
+    switch (state) {
+    case OX_DIFFERENTIATED: return "rule";
+    case OX_DECOMPOSED: return "decomposed";
+    case OX_CARRIES_NOTHING: return "carries nothing";
+    case OX_NO_RULE: return "no rule";
+    case OX_NOT_REACHED: return "not reached";
+    }
+    return "?";
+}
+
+static void print_op(const ox_node_report *node, char *text, size_t size)
+{
+    bool other = node->domain && *node->domain && strcmp(node->domain, "ai.onnx") != 0;
+    snprintf(text, size, "%s%s%s", other ? node->domain : "", other ? "." : "", node->op);
+}
+
+/* A line of a table without blanks at its end. */
+static void print_row(size_t number, const ox_node_report *node, const char *name)
+{
+    char op[128], line[1024];
+    print_op(node, op, sizeof op);
+    snprintf(line, sizeof line, "  %6zu  %-24s %-16s %s%s", number, op, state_text(node->state),
+             name, node->detail ? node->detail : "");
+    size_t length = strlen(line);
+    while (length && line[length - 1] == ' ')
+        line[--length] = 0;
+    puts(line);
+}
+
+static int compare_groups(const void *a, const void *b)
+{
+    const ox_node_report *x = ((const group *)a)->first, *y = ((const group *)b)->first;
+    int order = strcmp(x->op, y->op);
+    if (!order)
+        order = strcmp(x->domain ? x->domain : "", y->domain ? y->domain : "");
+    if (!order)
+        order = (int)x->state - (int)y->state;
+    return order ? order : (x->index > y->index) - (x->index < y->index);
+}
+
+static bool is_same_group(const ox_node_report *x, const ox_node_report *y)
+{
+    return x->state == y->state && !strcmp(x->op, y->op) &&
+           !strcmp(x->domain ? x->domain : "", y->domain ? y->domain : "");
+}
+
+static bool print_operators(const ox_report *report, ox_error *err)
+{
+    group *groups = ox_cli_alloc(report->node_count, sizeof *groups, err);
+    if (!groups)
+        return false;
+    for (size_t i = 0; i < report->node_count; i++)
+        groups[i] = (group){&report->nodes[i], 1};
+    qsort(groups, report->node_count, sizeof *groups, compare_groups);
+    printf("operators\n");
+    for (size_t i = 0; i < report->node_count; i += groups[i].count) {
+        const ox_node_report *node = groups[i].first;
+        while (i + groups[i].count < report->node_count &&
+               is_same_group(node, groups[i + groups[i].count].first))
+            groups[i].count++;
+        print_row(groups[i].count, node, "");
+    }
+    free(groups);
+    return true;
+}
+
+static void print_nodes(const ox_report *report)
+{
+    printf("nodes\n");
+    for (size_t i = 0; i < report->node_count; i++) {
+        const ox_node_report *node = &report->nodes[i];
+        char name[256];
+        snprintf(name, sizeof name, "%-32s ", node->name ? node->name : "");
+        print_row(node->index, node, name);
+    }
+}
+
+/* Names the nodes that stand in the way on standard error. */
+static int refuse(const arguments *a, const ox_report *report)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < report->node_count; i++) {
+        const ox_node_report *node = &report->nodes[i];
+        if (node->state != OX_NO_RULE || ++count > NODES_NAMED)
+            continue;
+        char op[128];
+        print_op(node, op, sizeof op);
+        ox_cli_say("%s: cannot be explained: node %zu \"%s\" (%s): %s", a->model, node->index,
+                   node->name ? node->name : "", op, node->detail ? node->detail : "no rule");
+    }
+    if (count > NODES_NAMED)
+        ox_cli_say("%s: %zu more such nodes", a->model, count - NODES_NAMED);
+    if (!count)
+        ox_cli_say("%s: cannot be explained: %s", a->model,
+                   report->reason ? report->reason : "no reason given");
+    return OX_EXIT_FAILURE;
+}
+
+static bool load_references(const arguments *a, const ox_model *model, ox_arrays *references,
+                            ox_error *err)
+{
+    size_t count;
+    const ox_value_info *inputs = ox_inputs(model, &count);
+    ox_loader loader = {.option = "--references",
+                        .inputs = inputs,
+                        .count = count,
+                        .sole = ox_sole_input(inputs, count, &a->hold)};
+    return ox_load(&loader, &a->references, references, err);
+}
+
+static ox_report *inspect(const arguments *a, const ox_model *model, ox_error *err)
+{
+    ox_arrays references = {NULL, 0};
+    ox_options options = a->options;
+    options.hold = a->hold.items;
+    options.hold_count = a->hold.count;
+    if (!load_references(a, model, &references, err))
+        return NULL;
+    ox_tensor *tensors = ox_cli_alloc(references.count, sizeof *tensors, err);
+    for (size_t i = 0; tensors && i < references.count; i++)
+        tensors[i] = ox_array_tensor(&references.items[i]);
+    options.references = references.count ? tensors : NULL;
+    options.reference_count = references.count;
+    ox_report *report = tensors ? ox_inspect(model, &options, err) : NULL;
+    free(tensors);
+    ox_arrays_free(&references);
+    return report;
+}
+
+static int parse(arguments *a, int argc, char **argv)
+{
+    ox_options *o = &a->options;
+    const ox_option options[] = {
+        {"references", 'r', OX_OPTION_LIST, &a->references, "[NAME=]FILE",
+         "as for explain; they fix free dimensions"},
+        {"target", 0, OX_OPTION_TEXT, &o->target, "TARGET", "as for explain"},
+        {"output-name", 0, OX_OPTION_TEXT, &o->output_name, "NAME", "the tensor to explain"},
+        {"hold", 0, OX_OPTION_LIST, &a->hold, "NAME", "an input that is not explained"},
+        {"no-batch", 0, OX_OPTION_FLAG, &o->no_batch, NULL, "the model has no batch axis"},
+        {"nodes", 0, OX_OPTION_FLAG, &a->nodes, NULL, "a line for every node"},
+    };
+    const ox_command command = {
+        .name = "show",
+        .usage = "MODEL [OPTION]...",
+        .summary = "Prints inputs, outputs, opsets and how each operator is treated. Exit code 1 "
+                   "when the\nmodel cannot be explained.",
+        .operand = "MODEL",
+        .options = options,
+        .option_count = sizeof options / sizeof *options,
+    };
+    return ox_options_parse(&command, argc, argv, &a->model);
+}
+
+int ox_cmd_show(int argc, char **argv)
+{
+    arguments a = {.model = NULL, .options = OX_OPTIONS_INIT};
+    int code = parse(&a, argc, argv);
+    if (code >= 0)
+        return code;
+    ox_error err;
+    ox_model *model = ox_cli_read_model(a.model, &err);
+    if (!model)
+        return ox_cli_fail(&err);
+    print_model(model);
+    code = OX_EXIT_OK;
+    ox_report *report = NULL;
+    if (!ox_metadata(model, "onnxexplainer.version")) {
+        report = inspect(&a, model, &err);
+        if (!report || !print_operators(report, &err))
+            code = ox_cli_fail(&err);
+    }
+    if (report && code == OX_EXIT_OK) {
+        if (a.nodes)
+            print_nodes(report);
+        if (report->cache_bytes)
+            printf("cache: %llu bytes per reference\n", (unsigned long long)report->cache_bytes);
+        fflush(stdout);
+        if (!report->explainable)
+            code = refuse(&a, report);
+    }
+    ox_report_free(report);
+    ox_free(model);
+    return code;
+}

@@ -1,0 +1,146 @@
+/* CSV: fields are cut in place, numbers are read only where they are asked for. */
+#include "csv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Ends the field at *c and returns its start; *c moves past its separator, which is stored. */
+static char *cut_field(char **c, char *separator)
+{
+    char *start = *c, *to = *c, *from = *c;
+    if (*from == '"') {
+        from++;
+        while (*from && (*from != '"' || from[1] == '"')) {
+            from += *from == '"';
+            *to++ = *from++;
+        }
+        from += *from == '"';
+    }
+    while (*from && *from != ',' && *from != '\n' && *from != '\r')
+        *to++ = *from++;
+    *separator = *from;
+    if (*from == '\r' && from[1] == '\n')
+        *separator = *++from;
+    *c = *from ? from + 1 : from;
+    *to = 0;
+    return start;
+}
+
+static bool add_field(ox_csv *csv, char *field, size_t *count, size_t *capacity, ox_error *err)
+{
+    if (*count == *capacity) {
+        size_t more = *capacity ? *capacity * 2 : 256;
+        char **fields = ox_cli_resize(csv->fields, more, sizeof *fields, err);
+        if (!fields)
+            return false;
+        csv->fields = fields;
+        *capacity = more;
+    }
+    csv->fields[(*count)++] = field;
+    return true;
+}
+
+static bool cut_rows(ox_csv *csv, const char *path, ox_error *err)
+{
+    char *c = csv->text, separator;
+    if (!strncmp(c, "\xef\xbb\xbf", 3)) /* byte order mark, as spreadsheets write it */
+        c += 3;
+    size_t count = 0, capacity = 0, line = 0;
+    while (*c) {
+        size_t before = count;
+        bool blank = *c == '\n' || *c == '\r';
+        do {
+            if (!add_field(csv, cut_field(&c, &separator), &count, &capacity, err))
+                return false;
+        } while (separator == ',');
+        line++;
+        if (blank && (!csv->columns || csv->columns > 1)) {
+            count = before;
+            continue;
+        }
+        if (!csv->columns)
+            csv->columns = count;
+        else if (count - before != csv->columns)
+            return ox_cli_error(err, OX_INVALID, "%s: line %zu has %zu fields, the header %zu",
+                                path, line, count - before, csv->columns);
+    }
+    if (!csv->columns)
+        return ox_cli_error(err, OX_INVALID, "%s: empty", path);
+    csv->rows = count / csv->columns - 1;
+    return true;
+}
+
+bool ox_csv_read(const char *path, ox_csv *csv, ox_error *err)
+{
+    *csv = (ox_csv){.text = NULL};
+    size_t size;
+    csv->text = ox_cli_read_file(path, &size, err);
+    if (!csv->text)
+        return false;
+    bool good = strlen(csv->text) == size || ox_cli_error(err, OX_INVALID, "%s: not text", path);
+    if (good && cut_rows(csv, path, err))
+        return true;
+    ox_csv_free(csv);
+    return false;
+}
+
+void ox_csv_free(ox_csv *csv)
+{
+    free(csv->text);
+    free(csv->fields);
+    *csv = (ox_csv){.text = NULL};
+}
+
+size_t ox_csv_column(const ox_csv *csv, const char *name)
+{
+    for (size_t i = 0; i < csv->columns; i++)
+        if (!strcmp(csv->fields[i], name))
+            return i;
+    return SIZE_MAX;
+}
+
+bool ox_csv_number(const ox_csv *csv, const char *path, size_t row, size_t column, double *number,
+                   ox_error *err)
+{
+    const char *field = csv->fields[(row + 1) * csv->columns + column];
+    char *end;
+    *number = strtod(field, &end);
+    bool good = end != field;
+    while (*end == ' ' || *end == '\t')
+        end++;
+    if (!good || *end)
+        return ox_cli_error(err, OX_INVALID, "%s: row %zu, column \"%s\": \"%.40s\" is no number",
+                            path, row + 1, csv->fields[column], field);
+    return true;
+}
+
+static void write_name(FILE *file, const char *name)
+{
+    if (!strpbrk(name, ",\"\r\n")) {
+        fputs(name, file);
+        return;
+    }
+    putc('"', file);
+    for (; *name; name++) {
+        if (*name == '"')
+            putc('"', file);
+        putc(*name, file);
+    }
+    putc('"', file);
+}
+
+void ox_csv_write(FILE *file, const ox_columns *columns)
+{
+    for (size_t i = 0; i < columns->count; i++) {
+        if (i)
+            putc(',', file);
+        write_name(file, columns->items[i].name);
+    }
+    putc('\n', file);
+    char text[OX_NUMBER_MAX];
+    for (size_t row = 0; row < columns->rows; row++) {
+        for (size_t i = 0; i < columns->count; i++)
+            fprintf(file, "%s%s", i ? "," : "", ox_column_text(&columns->items[i], row, text));
+        putc('\n', file);
+    }
+}

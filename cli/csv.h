@@ -1,0 +1,31 @@
+/* CSV with a header: tabular inputs and results. */
+#ifndef OX_CLI_CSV_H
+#define OX_CLI_CSV_H
+
+#include "columns.h"
+
+#include <stdio.h>
+
+/* Fields of a file, row by row; row 0 is the header. They live in `text`. */
+typedef struct ox_csv {
+    char *text;
+    char **fields;
+    size_t columns;
+    size_t rows; /* without the header */
+} ox_csv;
+
+/* Reads fields between commas, quoted ones included. */
+bool ox_csv_read(const char *path, ox_csv *csv, ox_error *err);
+void ox_csv_free(ox_csv *csv);
+
+/* Column of that name, SIZE_MAX where there is none. */
+size_t ox_csv_column(const ox_csv *csv, const char *name);
+
+/* The number in a field of data row `row`. */
+bool ox_csv_number(const ox_csv *csv, const char *path, size_t row, size_t column, double *number,
+                   ox_error *err);
+
+/* Writes a header and one line per sample. */
+void ox_csv_write(FILE *file, const ox_columns *columns);
+
+#endif

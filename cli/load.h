@@ -1,0 +1,26 @@
+/* Arrays for the inputs of a model, from the files that the user names. */
+#ifndef OX_CLI_LOAD_H
+#define OX_CLI_LOAD_H
+
+#include "array.h"
+#include "options.h"
+
+/* What the arrays are for. */
+typedef struct ox_loader {
+    const char *option; /* "--input" or "--references", for messages */
+    const ox_value_info *inputs;
+    size_t count;
+    const char *sole;      /* the input that a file without NAME= belongs to; NULL: none */
+    char *const *features; /* names of CSV columns over all inputs; may be missing */
+    size_t feature_count;
+} ox_loader;
+
+/* Reads each of `specs`: X.npy, NAME=X.npy, X.npz with one array per input, X.csv with a header;
+ * and converts to the types of the inputs. */
+bool ox_load(const ox_loader *loader, const ox_texts *specs, ox_arrays *arrays, ox_error *err);
+
+/* The input that references without a name are for: the only floating-point one that is not held,
+ * else the only one. NULL where that is not clear. */
+const char *ox_sole_input(const ox_value_info *inputs, size_t count, const ox_texts *hold);
+
+#endif

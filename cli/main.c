@@ -1,0 +1,66 @@
+/* The command line of onnxexplainer: finds the command and runs it. */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct entry {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} entry;
+
+static const entry commands[] = {
+    {"explain", ox_cmd_explain, "make a model that predicts and explains in one call"},
+    {"run", ox_cmd_run, "run any ONNX model; print how well SHAP values add up"},
+    {"show", ox_cmd_show, "print inputs, outputs and the rule of every operator"},
+    {"ops", ox_cmd_ops, "print the table of operators"},
+    {"plot", ox_cmd_plot, "draw SHAP values of images"},
+};
+
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+static void print_help(void)
+{
+    printf("usage: onnxexplainer COMMAND [OPTION]... FILE\n\n"
+           "Makes ONNX models that give a prediction and its Shapley values in one call.\n\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        printf("  %-10s %s\n", commands[i].name, commands[i].help);
+    printf("\n\"onnxexplainer COMMAND --help\" prints the options of a command.\n\n"
+           "  -h, --help       print this and exit\n"
+           "      --version    print the version and exit\n");
+}
+
+static int dispatch(int argc, char **argv)
+{
+    if (argc < 2)
+        return ox_cli_usage(NULL, "no command given");
+    const char *name = argv[1];
+    if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
+        print_help();
+        return OX_EXIT_OK;
+    }
+    if (!strcmp(name, "--version")) {
+        printf("onnxexplainer %s\n", OX_VERSION);
+        return OX_EXIT_OK;
+    }
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (!strcmp(name, commands[i].name))
+            return commands[i].run(argc - 1, argv + 1);
+    return ox_cli_usage(NULL, "unknown %s \"%s\"", name[0] == '-' ? "option" : "command", name);
+}
+
+int main(int argc, char **argv)
+{
+    int code = dispatch(argc, argv);
+    errno = 0;
+    /* A full disk shows when the last buffer is written. */
+    bool written = !fflush(stdout) && !ferror(stdout);
+    if (!written && code == OX_EXIT_OK) {
+        ox_error err;
+        ox_cli_system_error(&err, "standard output", "write");
+        code = ox_cli_fail(&err);
+    }
+    return code;
+}

@@ -1,0 +1,355 @@
+/* Reading and writing .npy: a magic number, a header that is a Python dict, the elements. Files
+ * are untrusted: every length is checked before it is believed. */
+#include "npy.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { HEADER_LIMIT = 1 << 16 };
+
+/* What a header says. */
+typedef struct header {
+    char kind; /* f i u b */
+    int bytes;
+    bool swapped;
+    bool fortran;
+    int rank;
+    int64_t dims[OX_RANK_MAX];
+} header;
+
+static bool is_little_endian(void)
+{
+    const uint16_t one = 1;
+    unsigned char first;
+    memcpy(&first, &one, 1);
+    return first == 1;
+}
+
+/* ---- the dict -------------------------------------------------------------------------- */
+
+static void skip_space(const char **c)
+{
+    while (**c == ' ' || **c == '\t' || **c == '\n' || **c == '\r')
+        ++*c;
+}
+
+static bool take(const char **c, char wanted)
+{
+    skip_space(c);
+    if (**c != wanted)
+        return false;
+    ++*c;
+    return true;
+}
+
+static bool take_word(const char **c, const char *word)
+{
+    skip_space(c);
+    size_t length = strlen(word);
+    if (strncmp(*c, word, length) != 0)
+        return false;
+    *c += length;
+    return true;
+}
+
+static bool take_string(const char **c, char *text, size_t size)
+{
+    skip_space(c);
+    char quote = **c;
+    if (quote != '\'' && quote != '"')
+        return false;
+    const char *end = strchr(*c + 1, quote);
+    if (!end || (size_t)(end - *c) > size)
+        return false;
+    size_t length = (size_t)(end - *c) - 1;
+    memcpy(text, *c + 1, length);
+    text[length] = 0;
+    *c = end + 1;
+    return true;
+}
+
+static bool take_shape(const char **c, header *h)
+{
+    if (!take(c, '('))
+        return false;
+    bool comma = true;
+    h->rank = 0;
+    while (!take(c, ')')) {
+        if (!comma || h->rank == OX_RANK_MAX || **c < '0' || **c > '9')
+            return false;
+        int64_t dim = 0;
+        for (; **c >= '0' && **c <= '9'; ++*c) {
+            if (dim > (INT64_MAX - 9) / 10)
+                return false;
+            dim = dim * 10 + (**c - '0');
+        }
+        if (**c == 'L') /* Python 2 */
+            ++*c;
+        h->dims[h->rank++] = dim;
+        comma = take(c, ',');
+    }
+    return h->rank != 1 || comma; /* (3) is a number, not a tuple */
+}
+
+static bool take_type(const char **c, header *h, const char *file, ox_error *err)
+{
+    char text[32];
+    if (take(c, '['))
+        return ox_cli_error(err, OX_INVALID, "%s: structured arrays are not supported", file);
+    if (!take_string(c, text, sizeof text))
+        return ox_cli_error(err, OX_INVALID, "%s: not a .npy file: broken header", file);
+    const char *order = strchr("<>|=", text[0]);
+    const char *code = text[0] && order ? text + 1 : text;
+    h->kind = code[0];
+    h->bytes = code[0] && code[1] >= '1' && code[1] <= '8' && !code[2] ? code[1] - '0' : 0;
+    h->swapped = text[0] == (is_little_endian() ? '>' : '<');
+    return true;
+}
+
+static bool parse_header(const char *text, header *h, const char *file, ox_error *err)
+{
+    bool type = false, order = false, shape = false;
+    const char *c = text;
+    bool good = take(&c, '{');
+    while (good && !take(&c, '}')) {
+        char key[32];
+        good = take_string(&c, key, sizeof key) && take(&c, ':');
+        if (!good)
+            break;
+        if (!strcmp(key, "descr") && !type) {
+            if (!take_type(&c, h, file, err))
+                return false;
+            type = true;
+        } else if (!strcmp(key, "fortran_order") && !order) {
+            h->fortran = take_word(&c, "True");
+            good = order = h->fortran || take_word(&c, "False");
+        } else if (!strcmp(key, "shape") && !shape) {
+            good = shape = take_shape(&c, h);
+        } else {
+            good = false;
+        }
+        if (good && !take(&c, ',')) {
+            good = take(&c, '}');
+            break;
+        }
+    }
+    skip_space(&c);
+    if (!good || *c || !type || !order || !shape)
+        return ox_cli_error(err, OX_INVALID, "%s: not a .npy file: broken header", file);
+    return true;
+}
+
+static ox_type type_of(char kind, int bytes)
+{
+    switch (kind) {
+    case 'f':
+        return bytes == 4 ? OX_FLOAT : bytes == 8 ? OX_DOUBLE : bytes == 2 ? OX_FLOAT16 : OX_NONE;
+    case 'i':
+        return bytes == 1   ? OX_INT8
+               : bytes == 2 ? OX_INT16
+               : bytes == 4 ? OX_INT32
+               : bytes == 8 ? OX_INT64
+                            : OX_NONE;
+    case 'u':
+        return bytes == 1   ? OX_UINT8
+               : bytes == 2 ? OX_UINT16
+               : bytes == 4 ? OX_UINT32
+               : bytes == 8 ? OX_UINT64
+                            : OX_NONE;
+    case 'b': return bytes == 1 ? OX_BOOL : OX_NONE;
+    default: return OX_NONE;
+    }
+}
+
+/* ---- elements -------------------------------------------------------------------------- */
+
+static void swap_bytes(unsigned char *data, size_t count, size_t size)
+{
+    for (size_t i = 0; i < count; i++, data += size)
+        for (size_t a = 0, b = size - 1; a < b; a++, b--) {
+            unsigned char byte = data[a];
+            data[a] = data[b];
+            data[b] = byte;
+        }
+}
+
+/* Replaces column-major elements by row-major ones. */
+static bool reorder(ox_array *array, ox_error *err)
+{
+    ox_array to = *array;
+    if (!ox_array_allocate(&to, err))
+        return false;
+    size_t size = ox_type_size(array->type), count = ox_array_elements(array, 0);
+    size_t strides[OX_RANK_MAX], at[OX_RANK_MAX] = {0}, stride = 1, from = 0;
+    for (int i = 0; i < array->rank; i++) {
+        strides[i] = stride;
+        stride *= (size_t)array->dims[i];
+    }
+    for (size_t n = 0; n < count; n++) {
+        memcpy((char *)to.data + n * size, (const char *)array->data + from * size, size);
+        for (int i = array->rank - 1; i >= 0; i--) {
+            from += strides[i];
+            if (++at[i] < (size_t)array->dims[i])
+                break;
+            from -= strides[i] * at[i];
+            at[i] = 0;
+        }
+    }
+    free(array->data);
+    array->data = to.data;
+    return true;
+}
+
+/* ---- reading --------------------------------------------------------------------------- */
+
+/* Exactly `size` bytes, or an error. */
+static bool fill(ox_npy_source source, void *user, const char *file, void *into, size_t size,
+                 ox_error *err)
+{
+    for (size_t done = 0; done < size;) {
+        int64_t got = source(user, (char *)into + done, size - done, err);
+        if (got < 0)
+            return false;
+        if (got == 0)
+            return ox_cli_error(err, OX_INVALID, "%s: truncated: %zu bytes missing", file,
+                                size - done);
+        done += (size_t)got;
+    }
+    return true;
+}
+
+static bool read_header(ox_npy_source source, void *user, const char *file, header *h,
+                        ox_error *err)
+{
+    unsigned char start[12];
+    int64_t got = 0;
+    for (int64_t n = 0; got < 8; got += n) {
+        n = source(user, start + got, (size_t)(8 - got), err);
+        if (n < 0)
+            return false;
+        if (n == 0)
+            break;
+    }
+    if (got < 8 || memcmp(start, "\x93NUMPY", 6) != 0)
+        return ox_cli_error(err, OX_INVALID, "%s: not a .npy file", file);
+    if (start[6] < 1 || start[6] > 3)
+        return ox_cli_error(err, OX_INVALID, "%s: .npy version %d is not supported", file,
+                            start[6]);
+    size_t length_bytes = start[6] == 1 ? 2 : 4, length = 0;
+    if (!fill(source, user, file, start + 8, length_bytes, err))
+        return false;
+    for (size_t i = length_bytes; i-- > 0;)
+        length = length << 8 | start[8 + i];
+    if (length > HEADER_LIMIT)
+        return ox_cli_error(err, OX_INVALID, "%s: header of %zu bytes", file, length);
+    char *text = ox_cli_alloc(length + 1, 1, err);
+    bool good =
+        text && fill(source, user, file, text, length, err) && parse_header(text, h, file, err);
+    free(text);
+    return good;
+}
+
+bool ox_npy_read(ox_npy_source source, void *user, const char *file, uint64_t available,
+                 ox_array *array, ox_error *err)
+{
+    *array = (ox_array){.name = NULL};
+    header h = {.kind = 0};
+    if (!read_header(source, user, file, &h, err))
+        return false;
+    array->type = type_of(h.kind, h.bytes);
+    if (array->type == OX_NONE)
+        return ox_cli_error(err, OX_INVALID,
+                            "%s: element type is none of float16/32/64, integers, bool", file);
+    array->rank = h.rank;
+    memcpy(array->dims, h.dims, sizeof h.dims);
+    size_t count = 0, size = ox_type_size(array->type);
+    if (!ox_array_count(array->dims, array->rank, size, &count) || count * size > available)
+        return ox_cli_error(err, OX_INVALID, "%s: truncated: fewer bytes than its shape says",
+                            file);
+    array->file = ox_cli_copy(file, err);
+    bool good = array->file && ox_array_allocate(array, err) &&
+                fill(source, user, file, array->data, count * size, err);
+    char extra;
+    int64_t more = good ? source(user, &extra, 1, err) : -1;
+    if (more > 0)
+        ox_cli_error(err, OX_INVALID, "%s: more bytes than its shape says", file);
+    if (more == 0 && h.swapped)
+        swap_bytes(array->data, count, size);
+    if (more == 0 && array->type == OX_BOOL)
+        for (size_t i = 0; i < count; i++)
+            ((uint8_t *)array->data)[i] = ((uint8_t *)array->data)[i] != 0;
+    if (more != 0 || (h.fortran && array->rank > 1 && !reorder(array, err))) {
+        ox_array_free(array);
+        return false;
+    }
+    return true;
+}
+
+static int64_t read_file(void *user, void *into, size_t size, ox_error *err)
+{
+    size_t got = fread(into, 1, size, user);
+    if (!got && ferror((FILE *)user)) {
+        ox_cli_system_error(err, "a .npy file", "read");
+        return -1;
+    }
+    return (int64_t)got;
+}
+
+bool ox_npy_read_file(const char *path, ox_array *array, ox_error *err)
+{
+    if (!strcmp(path, "-"))
+        return ox_npy_read(read_file, stdin, "standard input", UINT64_MAX, array, err);
+    struct stat info;
+    FILE *file = fopen(path, "rb");
+    bool good = file && !fstat(fileno(file), &info);
+    if (good && S_ISDIR(info.st_mode)) {
+        errno = EISDIR;
+        good = false;
+    }
+    if (!good) {
+        ox_cli_system_error(err, path, "read");
+    } else {
+        uint64_t size = S_ISREG(info.st_mode) ? (uint64_t)info.st_size : UINT64_MAX;
+        good = ox_npy_read(read_file, file, path, size, array, err);
+    }
+    if (file)
+        fclose(file);
+    return good;
+}
+
+/* ---- writing --------------------------------------------------------------------------- */
+
+size_t ox_npy_header(const ox_array *array, char text[OX_NPY_HEADER_MAX])
+{
+    char kind = array->type == OX_BOOL          ? 'b'
+                : array->type == OX_BFLOAT16    ? 0
+                : ox_type_is_float(array->type) ? 'f'
+                : array->type == OX_UINT8 || array->type == OX_UINT16 || array->type == OX_UINT32 ||
+                        array->type == OX_UINT64
+                    ? 'u'
+                : ox_type_is_whole(array->type) ? 'i'
+                                                : 0;
+    if (!kind)
+        return 0;
+    int bytes = (int)ox_type_size(array->type);
+    char order = bytes == 1 ? '|' : is_little_endian() ? '<' : '>';
+    memset(text, ' ', OX_NPY_HEADER_MAX);
+    size_t used = 10;
+    used += (size_t)snprintf(text + used, OX_NPY_HEADER_MAX - used,
+                             "{'descr': '%c%c%d', 'fortran_order': False, 'shape': (", order, kind,
+                             bytes);
+    for (int i = 0; i < array->rank; i++)
+        used += (size_t)snprintf(text + used, OX_NPY_HEADER_MAX - used, "%s%lld", i ? ", " : "",
+                                 (long long)array->dims[i]);
+    used += (size_t)snprintf(text + used, OX_NPY_HEADER_MAX - used, "%s), }",
+                             array->rank == 1 ? "," : "");
+    size_t total = (used + 1 + 63) / 64 * 64;
+    memset(text + used, ' ', total - used);
+    text[total - 1] = '\n';
+    memcpy(text, "\x93NUMPY\x01\x00", 8);
+    text[8] = (char)((total - 10) & 255);
+    text[9] = (char)((total - 10) >> 8);
+    return total;
+}

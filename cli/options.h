@@ -1,0 +1,45 @@
+/* Options of a command: a table that is parsed by, and printed as help. */
+#ifndef OX_CLI_OPTIONS_H
+#define OX_CLI_OPTIONS_H
+
+#include "cli.h"
+
+enum { OX_TEXTS_MAX = 256 };
+
+/* The values of an option that may be repeated; they belong to argv. */
+typedef struct ox_texts {
+    const char *items[OX_TEXTS_MAX];
+    size_t count;
+} ox_texts;
+
+typedef enum ox_option_kind {
+    OX_OPTION_FLAG,  /* bool */
+    OX_OPTION_TEXT,  /* const char * */
+    OX_OPTION_COUNT, /* int64_t, at least 0 */
+    OX_OPTION_BYTES, /* uint64_t, with suffix K M G T */
+    OX_OPTION_LIST   /* ox_texts */
+} ox_option_kind;
+
+typedef struct ox_option {
+    const char *name;
+    char letter; /* 0: none */
+    ox_option_kind kind;
+    void *value;          /* written when the option is given, its type as above */
+    const char *argument; /* what the help calls the value; NULL for flags */
+    const char *help;
+} ox_option;
+
+typedef struct ox_command {
+    const char *name;
+    const char *usage;   /* what follows the name */
+    const char *summary; /* paragraph of the help */
+    const char *operand; /* what the one operand is called; NULL: there is none */
+    const ox_option *options;
+    size_t option_count;
+} ox_command;
+
+/* Reads the arguments into the options and the operand. Returns -1 to go on, else the exit code:
+ * after --help, or after wrong usage, which it has reported. */
+int ox_options_parse(const ox_command *command, int argc, char **argv, const char **operand);
+
+#endif

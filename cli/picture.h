@@ -1,0 +1,26 @@
+/* Pictures in memory and as PNG files. */
+#ifndef OX_CLI_PICTURE_H
+#define OX_CLI_PICTURE_H
+
+#include "cli.h"
+
+typedef struct ox_picture {
+    size_t width;
+    size_t height;
+    unsigned char *rgb; /* rows from the top, 3 bytes a pixel */
+} ox_picture;
+
+/* A white picture. */
+bool ox_picture_make(ox_picture *picture, size_t width, size_t height, ox_error *err);
+void ox_picture_free(ox_picture *picture);
+
+/* The pixel in column x of row y. */
+unsigned char *ox_picture_at(const ox_picture *picture, size_t x, size_t y);
+
+/* Reads any PNG; transparent parts become white. */
+bool ox_png_read(const char *path, ox_picture *picture, ox_error *err);
+
+/* Writes the file whole or not at all. */
+bool ox_png_write(const char *path, const ox_picture *picture, ox_error *err);
+
+#endif

@@ -1,0 +1,26 @@
+/* What `run` needs to know of a model while the model itself is not kept in memory. */
+#ifndef OX_CLI_SIGNATURE_H
+#define OX_CLI_SIGNATURE_H
+
+#include "cli.h"
+
+typedef struct ox_signature {
+    ox_value_info *inputs;
+    size_t input_count;
+    ox_value_info *outputs;
+    size_t output_count;
+    bool explained;  /* made by `explain`: the rest is set */
+    char *prefix;    /* before the names of our outputs, "" where there is none */
+    char *output;    /* name of the explained output */
+    char **features; /* names of the features, over all explained inputs */
+    size_t feature_count;
+    char *feature_text; /* where they live */
+} ox_signature;
+
+bool ox_signature_read(ox_signature *signature, const ox_model *model, ox_error *err);
+void ox_signature_free(ox_signature *signature);
+
+/* Cuts lines in place; the result, to be released by free, points into `text`. */
+char **ox_lines(char *text, size_t *count, ox_error *err);
+
+#endif

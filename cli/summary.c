@@ -1,0 +1,129 @@
+/* The closing table of `run`. */
+#include "summary.h"
+
+#include "columns.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { ROWS_SHOWN = 20 };
+
+/* Our outputs of an explained model, [N, K] each. */
+typedef struct explained {
+    const ox_signature *signature;
+    const ox_arrays *outputs;
+    const ox_array *target;
+    const ox_array *base;
+    const ox_array *gap;   /* NULL without --gap */
+    const ox_array *value; /* the explained output; NULL where it is an inner tensor */
+    size_t samples;
+    size_t targets;
+} explained;
+
+typedef struct row {
+    long long target;
+    bool known;   /* is f(x) among the outputs? */
+    double value; /* f(x) */
+    double base;
+    double sum;
+    double size; /* sum of magnitudes */
+} row;
+
+static const ox_array *find(const explained *e, const char *name)
+{
+    char *full = ox_cli_format(NULL, "%s%s", e->signature->prefix, name);
+    const ox_array *array = full ? ox_arrays_find(e->outputs, full) : NULL;
+    free(full);
+    return array;
+}
+
+static bool recognise(explained *e)
+{
+    e->target = find(e, "shap_target");
+    e->base = find(e, "base_value");
+    e->gap = find(e, "completeness_gap");
+    e->value = ox_arrays_find(e->outputs, e->signature->output);
+    if (!e->signature->explained || !e->target || !e->base || e->target->type != OX_INT64)
+        return false;
+    size_t count = ox_array_elements(e->target, 0), k = 0;
+    for (size_t i = 0; i < e->signature->input_count && !k; i++)
+        ox_shap_of(e->outputs, e->signature, i, &k);
+    e->targets = k ? k : 1;
+    e->samples = count / e->targets;
+    return e->samples && e->samples * e->targets == count &&
+           ox_array_elements(e->base, 0) == count &&
+           (!e->gap || ox_array_elements(e->gap, 0) == count);
+}
+
+static row row_at(const explained *e, size_t n, size_t k)
+{
+    size_t at = n * e->targets + k, ignored;
+    row r = {.known = true};
+    r.target = (long long)((const int64_t *)e->target->data)[at];
+    r.base = ox_array_at(e->base, at);
+    for (size_t i = 0; i < e->signature->input_count; i++) {
+        const ox_array *shap = ox_shap_of(e->outputs, e->signature, i, &ignored);
+        size_t width = shap ? ox_array_elements(shap, 0) / (e->samples * e->targets) : 0;
+        for (size_t j = at * width; j < (at + 1) * width; j++) {
+            double phi = ox_array_at(shap, j);
+            r.sum += phi;
+            r.size += fabs(phi);
+        }
+    }
+    size_t width = e->value ? ox_array_elements(e->value, 0) / e->samples : 0;
+    if (r.target >= 0 && (uint64_t)r.target < width)
+        r.value = ox_array_at(e->value, n * width + (size_t)r.target);
+    else if (e->gap)
+        r.value = r.base + r.sum + ox_array_at(e->gap, at);
+    else
+        r.known = false;
+    return r;
+}
+
+static double relative_gap(const row *r)
+{
+    double change = fabs(r->value - r->base), gap = fabs(r->value - r->base - r->sum);
+    double scale = fmax(change, 1e-3 * r->size);
+    return gap == 0 ? 0 : gap / scale;
+}
+
+static void print_row(const row *r, size_t n)
+{
+    char target[24] = "-", value[24] = "-", gap[24] = "-";
+    if (r->target >= 0)
+        snprintf(target, sizeof target, "%lld", r->target);
+    if (r->known) {
+        snprintf(value, sizeof value, "%.6g", r->value);
+        snprintf(gap, sizeof gap, "%.1e", r->value - r->base - r->sum);
+    }
+    printf("%6zu %7s %12s %12.6g %12.6g %9s\n", n, target, value, r->base, r->sum, gap);
+}
+
+void ox_summary_print(const ox_signature *signature, const ox_arrays *outputs)
+{
+    explained e = {.signature = signature, .outputs = outputs};
+    if (!recognise(&e))
+        return;
+    printf("%6s %7s %12s %12s %12s %9s\n", "sample", "target", "f(x)", "base value", "sum of SHAP",
+           "gap");
+    size_t count = e.samples * e.targets, worst = 0, known = 0;
+    double largest = -1;
+    for (size_t i = 0; i < count; i++) {
+        row r = row_at(&e, i / e.targets, i % e.targets);
+        if (i < ROWS_SHOWN)
+            print_row(&r, i / e.targets);
+        if (!r.known)
+            continue;
+        known++;
+        double relative = relative_gap(&r);
+        if (isnan(largest) || (relative <= largest && !isnan(relative)))
+            continue;
+        largest = relative; /* NaN, once seen, stays */
+        worst = i / e.targets;
+    }
+    if (count > ROWS_SHOWN)
+        printf("... %zu more\n", count - ROWS_SHOWN);
+    if (known)
+        printf("largest relative gap %.1e (sample %zu)\n", largest, worst);
+}

@@ -1,0 +1,13 @@
+/* The closing table of `run`: how well the SHAP values add up. */
+#ifndef OX_CLI_SUMMARY_H
+#define OX_CLI_SUMMARY_H
+
+#include "array.h"
+#include "signature.h"
+
+/* Prints sample, target, f(x), base value, sum of SHAP values and gap for the first samples of an
+ * explained model, and the largest relative gap over all. Prints nothing where the outputs are
+ * not those of an explained model. */
+void ox_summary_print(const ox_signature *signature, const ox_arrays *outputs);
+
+#endif
