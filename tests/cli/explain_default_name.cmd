@@ -1,0 +1,3 @@
+cp "$DATA/linear.onnx" .
+"$OX" explain linear.onnx -r "$DATA/zeros.npy"
+ls

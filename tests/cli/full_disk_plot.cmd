@@ -1,0 +1,1 @@
+"$OX" plot "$DATA/images.npz" -o /dev/full

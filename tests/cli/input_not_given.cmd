@@ -1,0 +1,1 @@
+"$OX" run "$DATA/several.onnx" -i "a=$DATA/a.npy"

@@ -1,0 +1,1 @@
+"$OX" explain missing.onnx -r "$DATA/x.npy" -o out.onnx

@@ -1,0 +1,1 @@
+"$OX" explain "$DATA/linear.onnx" -r missing.npy -o out.onnx

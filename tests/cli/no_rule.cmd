@@ -1,0 +1,1 @@
+"$OX" explain "$DATA/norule.onnx" -r "$DATA/x.npy" -o out.onnx

@@ -1,0 +1,1 @@
+"$OX" show "$DATA/norule.onnx" > /dev/null

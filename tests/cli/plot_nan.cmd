@@ -1,0 +1,1 @@
+"$OX" plot "$DATA/broken.npz" -o out.png

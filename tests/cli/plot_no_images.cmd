@@ -1,0 +1,1 @@
+"$OX" plot "$DATA/table.npz" -o out.png

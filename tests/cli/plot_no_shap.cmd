@@ -1,0 +1,1 @@
+"$OX" plot "$DATA/x.npz" -o out.png

@@ -1,0 +1,1 @@
+"$OX" plot "$DATA/images.npz" --sample=2 -o out.png

@@ -1,0 +1,1 @@
+"$OX" explain "$DATA/linear.onnx" -r "$DATA/infinite.npy" -o out.onnx

@@ -1,0 +1,1 @@
+"$OX" explain "$DATA/linear.onnx" -r "$DATA/deep.npy" -o out.onnx

@@ -1,0 +1,1 @@
+"$OX" show "$DATA/linear.onnx" --nodes

@@ -1,0 +1,1 @@
+"$OX" explain "$DATA/truncated.onnx" -r "$DATA/x.npy" -o out.onnx

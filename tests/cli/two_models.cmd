@@ -1,0 +1,1 @@
+"$OX" show a.onnx -- -b.onnx

@@ -1,0 +1,1 @@
+"$OX" explain -qx "$DATA/linear.onnx"

@@ -1,0 +1,191 @@
+"""Rules of operators that move data: linear, so that their attributions are exact."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from rulecheck import Rule, check, check_additive, floats, ints, node
+
+
+def check_op(op, shape, explain, run, *extra, **attributes):
+    """One input of `shape` and constants."""
+    names = [f"c{i}" if value is not None else "" for i, value in enumerate(extra)]
+    constants = {n: v for n, v in zip(names, extra) if n}
+    one = helper.make_node(op, ["a", *names], ["y"], **attributes)
+    check_additive(Rule([one], {"a": shape}, constants), explain, run)
+
+
+@pytest.mark.parametrize("op, shape, extra, attributes", [
+    ("Identity", (3, 4), [], {}),
+    ("Dropout", (3, 4), [np.float32(0.5)], {}),
+    ("Dropout", (3, 4), [np.float32(0.5), np.array(False)], {}),
+    ("Cast", (3, 4), [], {"to": TensorProto.FLOAT}),
+    ("Flatten", (2, 3, 4), [], {}),
+    ("Flatten", (2, 3, 4), [], {"axis": -2}),
+    ("Reshape", (2, 3, 4), [ints(0, -1, 2)], {}),
+    ("Reshape", (2, 3, 4), [ints(-1, 4)], {}),
+    ("Squeeze", (1, 3, 1), [ints(1, -1)], {}),
+    ("Squeeze", (1, 3), [ints(1)], {}),
+    ("Unsqueeze", (3, 4), [ints(1, -1)], {}),
+    ("Transpose", (2, 3, 4), [], {"perm": [0, 3, 1, 2]}),
+    ("CumSum", (3, 4), [np.array(2)], {}),
+    ("CumSum", (3, 4), [np.array(-2)], {"reverse": 1}),
+    ("CumSum", (3, 4), [np.array(-1)], {"exclusive": 1}),
+    ("CumSum", (3, 4), [np.array(1)], {"exclusive": 1, "reverse": 1}),
+    ("Trilu", (3, 4), [], {}),
+    ("Trilu", (3, 4), [np.array(-1)], {"upper": 0}),
+    ("Trilu", (2, 4, 4), [np.array(2)], {"upper": 1}),
+    ("Expand", (3, 1), [ints(1, 1, 4)], {}),
+    ("Expand", (1, 4), [ints(1, 3, 1)], {}),
+    ("Tile", (3, 4), [ints(1, 2, 3)], {}),
+    ("Tile", (3,), [ints(1, 3)], {}),
+    ("Tile", (3, 4), [ints(1, 1, 1)], {}),
+    ("DepthToSpace", (8, 2, 3), [], {"blocksize": 2}),
+    ("DepthToSpace", (8, 2, 3), [], {"blocksize": 2, "mode": "CRD"}),
+    ("DepthToSpace", (9, 1, 2), [], {"blocksize": 3, "mode": "DCR"}),
+    ("SpaceToDepth", (2, 4, 6), [], {"blocksize": 2}),
+])
+def test_move(op, shape, extra, attributes, explain, run):
+    check_op(op, shape, explain, run, *extra, **attributes)
+
+
+def test_transposed_batch(explain, run):
+    """The batch axis on its way through other places."""
+    nodes = [node("Transpose", "a", "b", perm=[2, 0, 1]), node("MatMul", "b w", "d"),
+             node("Transpose", "d", "e", perm=[1, 2, 0]), node("Transpose", "e", "y", perm=[0, 2, 1])]
+    check_additive(Rule(nodes, {"a": (3, 4)}, {"w": floats(3, 5)}), explain, run)
+
+
+# ---- Slice ---------------------------------------------------------------------------------
+
+LAST, FIRST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+
+
+@pytest.mark.parametrize("starts, ends, axes, steps", [
+    ([1], [3], [1], None),
+    ([-3], [-1], [-1], None),
+    ([0, 2], [LAST, LAST], [0, 2], None),
+    ([-100, 1], [100, 4], [1, 2], [1, 1]),
+    ([0], [5], [1], [2]),
+    ([1], [LAST], [2], [3]),
+    ([-1], [FIRST], [2], [-1]),
+    ([4, 100], [0, -100], [1, 2], [-3, -2]),
+    ([0, 1, 1], [LAST, 3, 4], None, None),
+])
+def test_slice(starts, ends, axes, steps, explain, run):
+    extra = [None if v is None else ints(*v) for v in (starts, ends, axes, steps)]
+    while extra[-1] is None:
+        extra.pop()
+    check_op("Slice", (5, 6), explain, run, *extra)
+
+
+def test_slice_in_32_bits(explain, run):
+    extra = [np.array(v, np.int32) for v in ([1], [np.iinfo(np.int32).max], [1], [2])]
+    check_op("Slice", (5, 6), explain, run, *extra)
+
+
+# ---- Concat, Split -------------------------------------------------------------------------
+
+@pytest.mark.parametrize("axis", [1, -2])
+def test_concat(axis, explain, run):
+    """With a constant that is given the batch's size, as exporters write class tokens."""
+    nodes = [node("Shape", "a", "n", start=0, end=1), node("Concat", "n rest", "to", axis=0),
+             node("Expand", "k to", "c"),
+             node("Concat", "a c b a", "y", axis=axis)]
+    constants = {"k": floats(1, 4, 3), "rest": ints(4, 3)}
+    check_additive(Rule(nodes, {"a": (2, 3), "b": (1, 3)}, constants), explain, run)
+
+
+@pytest.mark.parametrize("used", ["p", "q", "r", "p q", "p r", "q r", "p q r", "r r p"])
+def test_split(used, explain, run):
+    nodes = [node("Split", "a s", "p q r", axis=-1), node("Concat", used, "y", axis=2)]
+    check_additive(Rule(nodes, {"a": (2, 6)}, {"s": ints(1, 3, 2)}), explain, run)
+
+
+def test_split_evenly(explain, run):
+    nodes = [node("Split", "a", "p q r", axis=1, num_outputs=3), node("Sub", "p r", "y")]
+    check_additive(Rule(nodes, {"a": (6, 2)}), explain, run)
+    nodes = [node("Split", "a", "p q", axis=1, num_outputs=2), node("Concat", "q p", "y", axis=1)]
+    check_additive(Rule(nodes, {"a": (5, 2)}), explain, run)
+
+
+def test_split_uneven_lead(explain, run):
+    """One part's multiplier depends on the references, the other's does not."""
+    nodes = [node("Split", "a", "p q", axis=1, num_outputs=2), node("Mul", "p p", "z"),
+             node("Concat", "z q", "y", axis=1)]
+    check_additive(Rule(nodes, {"a": (4, 2)}), explain, run)
+
+
+# ---- Pad -----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("mode, pads, axes", [
+    ("constant", [0, 1, 0, 0, 2, 3], None),
+    ("constant", [1, 2], [-1]),
+    ("constant", [0, -1, 2, 0, -1, 0], None),
+    ("constant", [1, 2, -1, 3], [2, 1]),
+    ("reflect", [0, 2, 3, 0, 1, 3], None),
+    ("reflect", [2, 1], [2]),
+    ("edge", [0, 2, 9, 0, 1, 0], None),
+    ("edge", [0, 20], [-1]),
+    ("wrap", [0, 1, 2, 0, 3, 1], None),
+])
+def test_pad(mode, pads, axes, explain, run):
+    extra = [ints(*pads), np.float32(0.5) if mode == "constant" else None]
+    extra += [ints(*axes)] if axes else []
+    while extra[-1] is None:
+        extra.pop()
+    check_op("Pad", (4, 5), explain, run, *extra, mode=mode)
+
+
+# ---- indices -------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("index, axis", [
+    (np.array(1), 1), (np.array(-1), 2), (np.array(0), -1), (ints(1, 2), 1), (ints(2, 0, 1), 2),
+    (ints(0, 0, 2, -1, 0), -2), (ints([0, 3], [3, 1]), 2), (ints([1], [2]), 1), (ints(2), 1),
+    (np.array([0, 1] * 40), 2), (np.array([0] * 200), 1), (ints([0, 1, 2]), 1)])
+def test_gather(index, axis, explain, run):
+    check_op("Gather", (3, 4), explain, run, index, axis=axis)
+
+
+def test_gather_many(explain, run):
+    """More indices than are evaluated while shapes are inferred."""
+    index = np.random.default_rng(5).permutation(5000)
+    nodes = [node("Gather", "a i", "b", axis=1), node("MatMul", "b w", "y")]
+    check(Rule(nodes, {"a": (5000,)}, {"i": index, "w": floats(5000, 2)}), explain, run)
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("op", ["GatherElements", "ScatterElements", "add"])
+def test_elements(op, axis, explain, run):
+    """By an index that is given the batch's size."""
+    index = np.array([[[0, 1, -1], [2, 2, 0]]] if op != "ScatterElements" else [[[0, 1, 2]]])
+    nodes = [node("Shape", "a", "n", start=0, end=1), node("Concat", "n rest", "to", axis=0),
+             node("Expand", "i to", "index")]
+    inputs = {"a": (4, 3)}
+    if op == "GatherElements":
+        nodes += [node(op, "a index", "y", axis=axis)]
+    else:
+        inputs["u"] = index.shape[1:]
+        reduction = "add" if op == "add" else "none"
+        nodes += [node("ScatterElements", "a index u", "y", axis=axis, reduction=reduction)]
+    constants = {"i": index, "rest": ints(*index.shape[1:])}
+    check_additive(Rule(nodes, inputs, constants), explain, run)
+
+
+@pytest.mark.parametrize("op", ["GatherND", "ScatterND", "add"])
+@pytest.mark.parametrize("index", [[[0], [3]], [[0, 1], [3, 2], [1, -1]], [[[-1, 0]]]])
+def test_nd(op, index, explain, run):
+    """The batch axis comes last: what an index picks is a slice of it."""
+    index = np.array(index)
+    nodes = [node("Transpose", "a", "t", perm=[1, 2, 0])]
+    inputs = {"a": (4, 3)}
+    if op == "GatherND":
+        nodes += [node(op, "t i", "s")]
+    else:
+        inputs["u"] = (*index.shape[:-1], 3)[:index.ndim + 1 - index.shape[-1]]
+        last = [*range(1, len(inputs["u"]) + 1), 0]
+        nodes += [node("Transpose", "u", "v", perm=last),
+                  node("ScatterND", "t i v", "s", reduction="add" if op == "add" else "none")]
+    rank = 3 - index.shape[-1] + index.ndim - 1 if op == "GatherND" else 3
+    nodes += [node("Transpose", "s", "y", perm=[rank - 1, *range(rank - 1)])]
+    check_additive(Rule(nodes, inputs, {"i": index}), explain, run)
