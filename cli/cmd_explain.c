@@ -4,6 +4,7 @@
 #include "output.h"
 #include "signature.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +84,8 @@ static int parse(arguments *a, int argc, char **argv)
          "references per step (default: decided from memory)"},
         {"memory", 0, OX_OPTION_BYTES, &o->memory, "BYTES",
          "what a run may take, such as 800M (default: half of the free)"},
+        {"no-closure", 0, OX_OPTION_FLAG, &o->no_closure, NULL,
+         "leave float rounding in the gap instead of the values"},
         {"no-functions", 0, OX_OPTION_FLAG, &o->no_functions, NULL,
          "for runtimes without model-local functions"},
         {"no-batch", 0, OX_OPTION_FLAG, &o->no_batch, NULL,
@@ -140,9 +143,18 @@ static char *default_output(const char *model, ox_error *err)
     return ox_cli_format(err, "%.*s.explained.onnx", (int)length, model);
 }
 
+typedef struct written {
+    FILE *file;
+    int number; /* errno of the write that failed */
+} written;
+
 static bool sink(void *user, const void *data, size_t size)
 {
-    return fwrite(data, 1, size, user) == size;
+    written *w = user;
+    errno = 0;
+    bool good = fwrite(data, 1, size, w->file) == size;
+    w->number = good ? 0 : errno;
+    return good;
 }
 
 static bool write_model(const ox_model *model, const char *path, ox_error *err)
@@ -152,9 +164,12 @@ static bool write_model(const ox_model *model, const char *path, ox_error *err)
     ox_output out;
     if (!ox_output_begin(&out, path, err))
         return false;
-    bool good = ox_serialize(model, sink, out.file, err);
-    if (!good && ferror(out.file)) /* what went wrong with the file says more */
-        return ox_output_end(&out, true, err);
+    written w = {out.file, 0};
+    bool good = ox_serialize(model, sink, &w, err);
+    if (w.number != 0) { /* what went wrong with the file says more */
+        errno = w.number;
+        ox_cli_system_error(err, path, "write");
+    }
     return ox_output_end(&out, good, err);
 }
 

@@ -196,6 +196,7 @@ typedef struct ox_options {
     uint64_t memory;   /* bytes that a run may take; 0: half of what is free */
     bool gap;          /* add completeness_gap */
     bool no_functions; /* inline the bodies of our functions */
+    bool no_closure;   /* leave float rounding in the gap instead of spreading it over the values */
     bool no_batch;     /* the model has no batch axis; references have one of their own */
 
     const char *const *feature_names; /* kept in the metadata */

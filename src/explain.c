@@ -33,6 +33,9 @@ static bool prepare(ox_explain_state *s, bool force_fixed)
     ox_lift(s->model);
     s->g = s->model->graph;
     s->output = ox_graph_find(s->g, output);
+    for (size_t i = 0; i < s->g->node_count; i++) { /* names of our nodes are new to them, too */
+        ox_graph_take_name(s->g, s->g->nodes[i]->name);
+    }
     for (size_t i = 0; i < s->input_count; i++) {
         s->inputs[i].x = ox_graph_find(s->g, s->inputs[i].x->name);
     }
@@ -204,7 +207,7 @@ bool ox_explain_begin(ox_explain_state *s, bool force_fixed)
 void ox_explain_build(ox_explain_state *s)
 {
     ox_plan_batch(s);
-    ox_target_seed(s);
+    ox_target_find(s);
     ox_plan(s);
     ox_bind_references(s);
     ox_result_walk(s);

@@ -61,21 +61,23 @@ typedef struct ox_explain_state {
 
     ox_explained *inputs;
     size_t input_count;
-    bool batch_free;    /* N is symbolic */
-    int64_t batch;      /* N where it is fixed, 1 without a batch axis */
-    bool one_at_a_time; /* references enter one by one, repeated to the sample's batch */
-    int64_t refs_count; /* R, 0 where it is known at run time only */
-    int64_t padded;     /* R rounded up to whole chunks */
-    int64_t chunk;      /* references per step, 0: no Scan */
+    bool batch_free;      /* N is symbolic */
+    int64_t batch;        /* N where it is fixed, 1 without a batch axis */
+    bool one_at_a_time;   /* references enter one by one, repeated to the sample's batch */
+    int64_t refs_count;   /* R, 0 where it is known at run time only */
+    int64_t padded;       /* R rounded up to whole chunks */
+    int64_t chunk;        /* references per step, 0: no Scan over references */
+    int64_t target_chunk; /* targets per step, 0: no Scan over targets */
     ox_cache cache;
 
     ox_val output; /* explained */
     int output_batch_axis;
     int64_t target_count; /* K */
     bool many_targets;    /* the target axis exists */
-    bool sums;            /* targets are sums or differences: no flat index */
-    ox_val seed;          /* [K, 1, own shape of the output]: the first multiplier, in `g` */
+    int64_t output_size;  /* D, its values per sample */
     ox_val target;        /* int64 [N, K] flat indices, in `g` */
+    ox_val rows;          /* [K, 1, D] for sums and differences, else NULL */
+    ox_val seed;          /* [K, 1, own shape of the output]: the first multiplier */
     ox_val target_input;  /* shap_target_input, or NULL */
     int lead;             /* lead axes of multipliers */
 
@@ -120,10 +122,17 @@ ox_val ox_bind_slices(const ox_explained *e, ox_val references);
 /* ---- explain_target.c --------------------------------------------------------------------- */
 
 void ox_target_find_output(ox_explain_state *s);
-void ox_target_seed(ox_explain_state *s);
+/* Finds what is explained: K, and the flat indices. */
+void ox_target_find(ox_explain_state *s);
+
+/* The first multiplier [K, 1, own shape of the output] for flat indices [K, N]. */
+ox_val ox_target_seed(ox_explain_state *s, ox_val indices);
 
 /* values [K, 1, own shape of the output] times seed, summed: [K, N]. */
 ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values);
+
+/* f(x) of the targets, [K, N], in the model's graph. */
+ox_val ox_target_value(ox_explain_state *s);
 
 /* ---- explain_plan.c ------------------------------------------------------------------------- */
 
@@ -170,13 +179,14 @@ void ox_reference_keep(ox_explain_state *s);
 /* ---- explain_scan.c ---------------------------------------------------------------------------
  */
 
-/* Brings a value of the model's graph into the Scan body: as state, or one slice at a time. */
+/* Brings a value of the model's graph into the Scan body: whole, as state; or step by step along
+ * its first axis, `part` of it at a time (0: one, without the axis). */
 ox_val ox_scan_state(ox_explain_state *s, ox_val outside);
-ox_val ox_scan_slice(ox_explain_state *s, ox_val outside);
+ox_val ox_scan_slice(ox_explain_state *s, ox_val outside, int64_t part);
 
-/* Closes the body, which adds up the values that *totals point to over the steps, and emits the
- * Scan. *totals are the sums afterwards, in the model's graph. */
-void ox_scan_emit(ox_explain_state *s, ox_val *totals[], size_t total_count);
+/* Closes the body, adds up the values that *results point to over the steps, or stacks them along
+ * their first axis, and emits the Scan. *results are then in the model's graph. */
+void ox_scan_emit(ox_explain_state *s, ox_val *results[], size_t count, bool stack);
 
 void ox_note_to(const ox_options *options, const char *format, ...);
 

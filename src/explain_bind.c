@@ -34,6 +34,12 @@ static const ox_value_info *input_info(const ox_model *m, const char *name)
 /* ---- which inputs ------------------------------------------------------------------------------
  */
 
+static void mark_needed(void *user, ox_val v)
+{
+    (void)user;
+    v->needed = true;
+}
+
 /* Marks what the explained output is computed from; the graph is the one that was read. */
 static void mark_reached(ox_graph *g, ox_val output)
 {
@@ -51,6 +57,9 @@ static void mark_reached(ox_graph *g, ox_val output)
             if (n->inputs[k] != NULL) {
                 n->inputs[k]->needed = true;
             }
+        }
+        if (needed) {
+            ox_model_visit_captured(n, mark_needed, NULL);
         }
     }
 }
@@ -247,6 +256,14 @@ static void find_batch(ox_explain_state *s, bool force_fixed)
             s->batch = info->dims[e->batch_axis];
         } else {
             s->one_at_a_time = true;
+        }
+    }
+    for (size_t i = 0; i < s->input_count && !s->options->no_batch; i++) {
+        if (s->inputs[i].batch_axis < 0 && (s->batch_free || s->batch > 1)) {
+            ox_fail(s->arena, OX_UNSUPPORTED,
+                    "input \"%s\" has no batch axis, so that all samples share its values; "
+                    "hold=%s keeps it out",
+                    s->inputs[i].x->name, s->inputs[i].x->name);
         }
     }
     if (force_fixed || !s->batch_free) {
@@ -464,7 +481,8 @@ void ox_bind_references(ox_explain_state *s)
         if (s->refs == s->g) {
             side->raw = given && hide ? hidden_from_folding(s, e->references) : e->references;
         } else if (s->refs == s->flow) {
-            side->raw = raw_of_slice(s, e, ox_scan_slice(s, e->slices));
+            side->raw =
+                raw_of_slice(s, e, ox_scan_slice(s, e->slices, s->one_at_a_time ? 0 : s->chunk));
         } else {
             ox_val slice =
                 ox_graph_input(s->refs, NULL, e->x->type, e->slices->rank - 1, e->slices->dims + 1);

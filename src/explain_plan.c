@@ -97,13 +97,41 @@ static uint64_t free_memory(void)
     return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : UINT64_C(4) << 30;
 }
 
-/* References per step: what was asked for, or all at once where a run is expected to stay within
- * the memory. About six tensors of the largest size are alive at a time, per target; without a
- * cache all activations of the references are. */
+/* Bytes that a run takes per reference and target, about: six tensors of the largest size are alive
+ * at a time. */
+static uint64_t working_bytes(ox_explain_state *s)
+{
+    uint64_t sum = 0, largest = 0;
+    activation_bytes(s, &sum, &largest);
+    return 6 * largest + (s->options->cache == OX_CACHE_NONE ? sum / (uint64_t)s->target_count : 0);
+}
+
+/* Where a run is expected to exceed the memory: some targets at a time, with all references, as
+ * long as one target fits; else some references at a time. */
+static void choose_steps(ox_explain_state *s)
+{
+    const ox_options *o = s->options;
+    uint64_t budget = o->memory > 0 ? o->memory : free_memory() / 2;
+    uint64_t each = working_bytes(s);
+    uint64_t fit = each == 0 ? UINT64_MAX : budget / each; /* pairs of reference and target */
+    uint64_t refs = (uint64_t)s->refs_count, targets = (uint64_t)s->target_count;
+    if (fit / refs >= targets) {
+        return;
+    }
+    if (fit >= refs && s->rows == NULL) {
+        uint64_t steps = (targets + fit / refs - 1) / (fit / refs);
+        s->target_chunk = (int64_t)((targets + steps - 1) / steps);
+        ox_note_to(o, "%lld targets at a time, to stay within the memory",
+                   (long long)s->target_chunk);
+    } else {
+        s->chunk = fit < targets ? 1 : (int64_t)(fit / targets);
+        ox_note_to(o, "%lld references at a time, to stay within the memory", (long long)s->chunk);
+    }
+}
+
 static void choose_chunk(ox_explain_state *s)
 {
     const ox_options *o = s->options;
-    s->chunk = 0;
     if (s->one_at_a_time) {
         if (o->chunk > 1) {
             ox_note_to(o, "references enter one at a time, so the chunk is 1");
@@ -112,17 +140,7 @@ static void choose_chunk(ox_explain_state *s)
     } else if (o->chunk > 0) {
         s->chunk = o->chunk;
     } else if (s->refs_count > 0) {
-        uint64_t sum = 0, largest = 0;
-        activation_bytes(s, &sum, &largest);
-        uint64_t targets = (uint64_t)s->target_count;
-        uint64_t each = 6 * largest * targets + (o->cache == OX_CACHE_NONE ? sum : 0);
-        uint64_t budget = o->memory > 0 ? o->memory : free_memory() / 2;
-        uint64_t fit = each == 0 ? UINT64_MAX : budget / each;
-        if (fit < (uint64_t)s->refs_count) {
-            s->chunk = fit < 1 ? 1 : (int64_t)fit;
-            ox_note_to(o, "%lld references at a time, to stay within the memory",
-                       (long long)s->chunk);
-        }
+        choose_steps(s);
     }
     if (s->refs_count > 0 && s->chunk > s->refs_count) {
         s->chunk = s->refs_count;
@@ -137,7 +155,7 @@ static void choose_chunk(ox_explain_state *s)
 static void make_graphs(ox_explain_state *s)
 {
     s->flow = s->g;
-    if (s->chunk > 0) {
+    if (s->chunk > 0 || s->target_chunk > 0) {
         s->flow = ox_graph_new(s->arena, s->g, "onnxexplainer/step");
         if (s->g->batch_size != NULL) {
             s->flow->batch_size = ox_scan_state(s, s->g->batch_size);

@@ -254,7 +254,10 @@ ox_val ox_reference(ox_explain_state *s, ox_val v)
         if (s->refs != s->flow && s->refs != s->g) {
             view = keep(s, view);
         }
-        view = s->flow == view->graph ? view : ox_scan_slice(s, view);
+        if (s->flow != view->graph) {
+            view = s->target_chunk > 0 ? ox_scan_state(s, view)
+                                       : ox_scan_slice(s, view, s->one_at_a_time ? 0 : s->chunk);
+        }
         side->view = repeat(s, v, view);
         ox_graph_scope(s->refs, former);
     }

@@ -63,7 +63,7 @@ static void make_weight(ox_explain_state *s)
     for (int64_t i = 0; i < s->refs_count; i++) {
         data[i] = 1;
     }
-    s->weight = ox_scan_slice(s, ox_floats(s->g, s->type, 1, &s->padded, data));
+    s->weight = ox_scan_slice(s, ox_floats(s->g, s->type, 1, &s->padded, data), s->chunk);
 }
 
 /* R as a number of the multipliers' type. */
@@ -73,25 +73,49 @@ static ox_val count_references(ox_explain_state *s, ox_val like)
                              : ox_cast(s->g->refs_size, like->type);
 }
 
+/* The flat indices [K, N], padded to whole steps by one beyond the last, which picks nothing. */
+static ox_val padded_targets(ox_explain_state *s, ox_val targets)
+{
+    int64_t steps = (s->target_count + s->target_chunk - 1) / s->target_chunk;
+    int64_t missing = steps * s->target_chunk - s->target_count;
+    if (missing == 0) {
+        return targets;
+    }
+    ox_dim dims[2] = {ox_dim_of(missing), targets->dims[1]};
+    ox_val beyond = ox_expand(ox_int_scalar(s->g, s->output_size), 2, dims);
+    return ox_concat(s->g, 2, (ox_val[]){targets, beyond}, 0);
+}
+
+/* The first multiplier, in the flow graph. */
+static ox_val first_multiplier(ox_explain_state *s)
+{
+    ox_val targets = ox_transpose(s->target, (int[]){1, 0});
+    if (s->target_chunk > 0) {
+        return ox_target_seed(s, ox_scan_slice(s, padded_targets(s, targets), s->target_chunk));
+    }
+    ox_val seed = ox_target_seed(s, targets);
+    return s->flow == s->g ? seed : ox_scan_state(s, seed);
+}
+
 void ox_result_walk(ox_explain_state *s)
 {
-    bool scan = s->flow != s->g;
-    ox_val seed = scan ? ox_scan_state(s, s->seed) : s->seed;
+    s->seed = first_multiplier(s);
     make_weight(s);
-    ox_walk(s, seed);
-    ox_val **totals = ox_arena_alloc(s->arena, s->input_count + 1, sizeof *totals);
+    ox_walk(s, s->seed);
+    ox_val **results = ox_arena_alloc(s->arena, s->input_count + 1, sizeof *results);
     for (size_t i = 0; i < s->input_count; i++) {
         s->inputs[i].phi = phi_of(s, &s->inputs[i]);
-        totals[i] = &s->inputs[i].phi;
+        results[i] = &s->inputs[i].phi;
     }
-    s->base = base_of(s, seed);
-    totals[s->input_count] = &s->base;
-    if (!scan) {
+    s->base = base_of(s, s->seed);
+    results[s->input_count] = &s->base;
+    if (s->flow == s->g) {
         return;
     }
-    ox_scan_emit(s, totals, s->input_count + 1);
+    ox_scan_emit(s, results, s->input_count + 1, s->target_chunk > 0);
     for (size_t i = 0; i <= s->input_count; i++) {
-        *totals[i] = ox_div(*totals[i], count_references(s, *totals[i]));
+        *results[i] = s->target_chunk > 0 ? ox_slice(*results[i], 0, 0, s->target_count, 1)
+                                          : ox_div(*results[i], count_references(s, *results[i]));
     }
 }
 
@@ -112,6 +136,14 @@ static ox_val by_sample(ox_explain_state *s, ox_val v)
     return ox_reshape(v, rank, result);
 }
 
+/* The base value, [K, N], double. */
+static ox_val base_by_target(ox_explain_state *s)
+{
+    ox_dim n = s->output_batch_axis < 0 ? ox_dim_of(1) : s->output->dims[s->output_batch_axis];
+    ox_dim dims[2] = {ox_dim_of(s->target_count), n};
+    return ox_cast(ox_reshape(s->base, 2, dims), OX_DOUBLE);
+}
+
 /* phi [K, d0, d1, ...] with K moved behind the batch axis. */
 static ox_val target_axis(ox_explain_state *s, const ox_explained *e)
 {
@@ -130,8 +162,9 @@ static ox_val target_axis(ox_explain_state *s, const ox_explained *e)
     return ox_transpose(e->phi, order);
 }
 
-/* Sum of an input's phi over all axes but K and the batch: [K, N], or [K, 1] without a batch. */
-static ox_val sum_of(ox_explain_state *s, const ox_explained *e)
+/* Reduces v, of the shape of an input's phi, over all axes but K and the batch: [K, N], or [K, 1]
+ * without a batch. */
+static ox_val reduce_own(ox_explain_state *s, const ox_explained *e, const char *op, ox_val v)
 {
     int64_t axes[MAX_RANK];
     size_t count = 0;
@@ -141,23 +174,79 @@ static ox_val sum_of(ox_explain_state *s, const ox_explained *e)
             axes[count++] = i - rank;
         }
     }
-    ox_val sum = ox_reduce("ReduceSum", e->phi, count, axes, false);
-    bool batch = e->batch_axis >= 0;
-    ox_dim dims[2] = {ox_dim_of(s->target_count), batch ? e->x->dims[e->batch_axis] : ox_dim_of(1)};
-    return ox_reshape(sum, 2, dims);
+    ox_dim n = e->batch_axis >= 0 ? e->x->dims[e->batch_axis] : ox_dim_of(1);
+    ox_dim dims[2] = {ox_dim_of(s->target_count), n};
+    return ox_reshape(ox_reduce(op, v, count, axes, false), 2, dims);
 }
 
+/* In double, since there may be many. */
+static ox_val sum_of(ox_explain_state *s, const ox_explained *e, ox_val v)
+{
+    return reduce_own(s, e, "ReduceSum", ox_cast(v, OX_DOUBLE));
+}
+
+/* f(x) - base - sum(phi), [K, N], double. */
 static ox_val gap_of(ox_explain_state *s)
 {
-    ox_dim n = s->output_batch_axis < 0 ? ox_dim_of(1) : s->output->dims[s->output_batch_axis];
-    ox_dim dims[2] = {ox_dim_of(s->target_count), n};
-    ox_val y = ox_cast(s->output, s->type);
-    ox_val gap =
-        ox_sub(ox_reshape(ox_target_pick(s, s->seed, y), 2, dims), ox_reshape(s->base, 2, dims));
+    ox_val gap = ox_sub(ox_cast(ox_target_value(s), OX_DOUBLE), base_by_target(s));
     for (size_t i = 0; i < s->input_count; i++) {
-        gap = ox_sub(gap, sum_of(s, &s->inputs[i]));
+        gap = ox_sub(gap, sum_of(s, &s->inputs[i], s->inputs[i].phi));
     }
-    return by_sample(s, gap);
+    return gap;
+}
+
+/* [K, N] (or [K, 1]) shaped to meet an input's phi [K, own shape]. */
+static ox_val meet(ox_explain_state *s, const ox_explained *e, ox_val v)
+{
+    ox_dim dims[MAX_RANK];
+    int rank = 0;
+    if (s->many_targets) {
+        dims[rank++] = v->dims[0];
+    }
+    for (int i = 0; i < e->x->rank; i++) {
+        dims[rank++] = i == e->batch_axis ? v->dims[1] : ox_dim_of(1);
+    }
+    return ox_reshape(v, rank, dims);
+}
+
+/* The gap where it is within a few roundings of the numbers involved, else 0; [K, N]. */
+static ox_val rounding_of(ox_explain_state *s, ox_val sum)
+{
+    double epsilon = s->type == OX_DOUBLE ? 0x1p-53 : 0x1p-24;
+    ox_val gap = gap_of(s), y = ox_cast(ox_target_value(s), OX_DOUBLE);
+    ox_val size = ox_add(sum, ox_add(ox_abs(y), ox_abs(base_by_target(s))));
+    ox_val within = ox_binary("LessOrEqual", ox_abs(gap), ox_scale(size, 64 * epsilon));
+    return ox_where(within, gap, ox_number(gap, 0));
+}
+
+/* f(x) and mean f(r) are rounded in every layer on their way, so that the sum of SHAP values misses
+ * their difference by about epsilon times the numbers involved. A gap within that bound goes to the
+ * largest value (in equal parts, if there are several), which it changes least; a larger one has
+ * another cause and stays to be seen. */
+static void close_gap(ox_explain_state *s)
+{
+    ox_val sum = NULL, largest = NULL, count = NULL;
+    ox_val *mask = ox_arena_alloc(s->arena, s->input_count, sizeof *mask);
+    for (size_t i = 0; i < s->input_count; i++) {
+        const ox_explained *e = &s->inputs[i];
+        if ((e->batch_axis < 0) != (s->output_batch_axis < 0)) {
+            return; /* one value for all samples */
+        }
+        ox_val size = ox_abs(e->phi), most = reduce_own(s, e, "ReduceMax", size);
+        sum = sum == NULL ? sum_of(s, e, size) : ox_add(sum, sum_of(s, e, size));
+        largest = largest == NULL ? most : ox_max(largest, most);
+    }
+    for (size_t i = 0; i < s->input_count; i++) {
+        const ox_explained *e = &s->inputs[i];
+        mask[i] = ox_cast(ox_equal(ox_abs(e->phi), meet(s, e, largest)), s->type);
+        ox_val found = sum_of(s, e, mask[i]);
+        count = count == NULL ? found : ox_add(count, found);
+    }
+    ox_val share = ox_cast(ox_div(rounding_of(s, sum), count), s->type);
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_explained *e = &s->inputs[i];
+        e->phi = ox_add(e->phi, ox_mul(mask[i], meet(s, e, share)));
+    }
 }
 
 static void add_output(ox_explain_state *s, ox_val v, const char *name)
@@ -175,6 +264,9 @@ void ox_result_outputs(ox_explain_state *s)
 {
     const char *former = ox_graph_scope(s->g, "onnxexplainer/result");
     ox_type out = s->type == OX_DOUBLE ? OX_DOUBLE : OX_FLOAT;
+    if (!s->options->no_closure) {
+        close_gap(s);
+    }
     for (size_t i = 0; i < s->input_count; i++) {
         const ox_explained *e = &s->inputs[i];
         ox_val phi = ox_cast(target_axis(s, e), e->x->type == OX_DOUBLE ? OX_DOUBLE : OX_FLOAT);
@@ -186,7 +278,7 @@ void ox_result_outputs(ox_explain_state *s)
     add_output(s, by_sample(s, target), "shap_target");
     add_output(s, ox_cast(by_sample(s, s->base), out), "base_value");
     if (s->options->gap) {
-        add_output(s, ox_cast(gap_of(s), out), "completeness_gap");
+        add_output(s, ox_cast(by_sample(s, gap_of(s)), out), "completeness_gap");
     }
     ox_graph_scope(s->g, former);
 }

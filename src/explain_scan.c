@@ -1,6 +1,7 @@
-/* The walk inside a Scan over the references, `chunk` of them a step. The body captures nothing:
- * samples and the first multiplier come in as state, references as scanned values, weights are its
- * own initializers. SHAP values and the base value are added up in state. */
+/* The walk inside a Scan, over the references, `chunk` of them a step, or over the targets. The
+ * body captures nothing: what it needs whole comes in as state, what it needs step by step as
+ * scanned values, and weights are its own initializers. Over references, results are added up in
+ * state; over targets, they are stacked. */
 #include <string.h>
 
 #include "explain.h"
@@ -28,15 +29,14 @@ ox_val ox_scan_state(ox_explain_state *s, ox_val outside)
     return inside;
 }
 
-ox_val ox_scan_slice(ox_explain_state *s, ox_val outside)
+ox_val ox_scan_slice(ox_explain_state *s, ox_val outside, int64_t part)
 {
     ox_dim dims[MAX_RANK];
     ox_val scanned = outside;
-    if (!s->one_at_a_time) { /* [R, ...] as [R / chunk, chunk, ...] */
-        ox_dim steps = outside->dims[0];
-        ox_dim_div(outside->dims[0], ox_dim_of(s->chunk), &steps);
-        dims[0] = steps;
-        dims[1] = ox_dim_of(s->chunk);
+    if (part > 0) { /* [n, ...] as [n / part, part, ...] */
+        dims[0] = outside->dims[0];
+        ox_dim_div(outside->dims[0], ox_dim_of(part), &dims[0]);
+        dims[1] = ox_dim_of(part);
         memcpy(dims + 2, outside->dims + 1, (size_t)(outside->rank - 1) * sizeof *dims);
         scanned = ox_reshape(outside, outside->rank + 1, dims);
     }
@@ -68,36 +68,43 @@ static size_t keep_needed(ox_entry *entries, size_t count)
     return kept;
 }
 
-static void close_body(ox_explain_state *s)
+static void add_output(ox_explain_state *s, ox_val v)
+{
+    ox_graph_output(s->flow, v, v->name);
+}
+
+/* Outputs: states first, in the order of the inputs, then what is stacked. */
+static void close_body(ox_explain_state *s, size_t stacked_count, ox_val *const stacked[])
 {
     ox_graph *body = s->flow;
     for (size_t i = 0; i < s->state_count; i++) {
         if (s->states[i].next != NULL) {
-            ox_graph_output(body, s->states[i].next, s->states[i].next->name);
+            add_output(s, s->states[i].next);
         }
+    }
+    for (size_t i = 0; i < stacked_count; i++) {
+        add_output(s, *stacked[i]);
     }
     ox_graph_prune(body);
     s->state_count = keep_needed(s->states, s->state_count);
     s->scanned_count = keep_needed(s->scanned, s->scanned_count);
     body->output_count = 0;
     for (size_t i = 0; i < s->state_count; i++) {
-        ox_entry *e = &s->states[i];
-        ox_val next = e->next != NULL ? e->next : ox_unary("Identity", e->inside);
-        ox_graph_output(body, next, next->name);
+        const ox_entry *e = &s->states[i];
+        add_output(s, e->next != NULL ? e->next : ox_unary("Identity", e->inside));
+    }
+    for (size_t i = 0; i < stacked_count; i++) {
+        add_output(s, *stacked[i]);
     }
     for (size_t i = 0; i < s->state_count + s->scanned_count; i++) {
-        ox_entry *e = i < s->state_count ? &s->states[i] : &s->scanned[i - s->state_count];
+        const ox_entry *e = i < s->state_count ? &s->states[i] : &s->scanned[i - s->state_count];
         body->inputs = ox_arena_grow(s->arena, body->inputs, body->input_count, sizeof(ox_val));
         body->inputs[body->input_count++] = e->inside;
     }
 }
 
-void ox_scan_emit(ox_explain_state *s, ox_val *totals[], size_t total_count)
+static ox_node *emit(ox_explain_state *s, size_t output_count)
 {
-    for (size_t i = 0; i < total_count; i++) {
-        sum_over_steps(s, *totals[i]);
-    }
-    close_body(s);
     size_t count = s->state_count + s->scanned_count;
     ox_val *in = ox_arena_alloc(s->arena, count, sizeof *in);
     for (size_t i = 0; i < count; i++) {
@@ -107,7 +114,31 @@ void ox_scan_emit(ox_explain_state *s, ox_val *totals[], size_t total_count)
         {.name = "body", .kind = OX_ATTR_GRAPH, .graph = s->flow},
         ox_attr_int("num_scan_inputs", (int64_t)s->scanned_count),
     };
-    ox_node *scan = ox_graph_emit_node(s->g, "", "Scan", count, in, s->state_count, 2, attrs);
+    return ox_graph_emit_node(s->g, "", "Scan", count, in, output_count, 2, attrs);
+}
+
+/* [steps, part, ...] as [steps * part, ...]. */
+static ox_val unstack(ox_explain_state *s, ox_val out, ox_val step)
+{
+    ox_dim dims[MAX_RANK];
+    ox_dim steps = s->scanned[0].outside->dims[0];
+    dims[0] = steps;
+    memcpy(dims + 1, step->dims, (size_t)step->rank * sizeof *dims);
+    out->type = step->type;
+    out->rank = step->rank + 1;
+    out->dims = ox_arena_copy(s->arena, dims, (size_t)out->rank, sizeof *dims);
+    dims[1] = ox_dim_mul(s->g, steps, step->dims[0]);
+    return ox_reshape(out, step->rank, dims + 1);
+}
+
+void ox_scan_emit(ox_explain_state *s, ox_val *results[], size_t count, bool stack)
+{
+    for (size_t i = 0; !stack && i < count; i++) {
+        sum_over_steps(s, *results[i]);
+    }
+    size_t stacked = stack ? count : 0;
+    close_body(s, stacked, results);
+    ox_node *scan = emit(s, s->state_count + stacked);
     size_t next = 0;
     for (size_t i = 0; i < s->state_count; i++) {
         ox_val out = scan->outputs[i];
@@ -115,7 +146,10 @@ void ox_scan_emit(ox_explain_state *s, ox_val *totals[], size_t total_count)
         out->rank = s->states[i].inside->rank;
         out->dims = s->states[i].inside->dims;
         if (s->states[i].next != NULL) {
-            *totals[next++] = out;
+            *results[next++] = out;
         }
+    }
+    for (size_t i = 0; i < stacked; i++) {
+        *results[i] = unstack(s, scan->outputs[s->state_count + i], *results[i]);
     }
 }

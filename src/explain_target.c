@@ -10,7 +10,7 @@
 
 #include "explain.h"
 
-enum { MAX_RANK = 32, MAX_TERMS = 2 };
+enum { MAX_RANK = 32, MAX_TARGETS = 1 << 16 };
 
 static _Noreturn void bad_target(ox_explain_state *s, const char *why)
 {
@@ -192,63 +192,60 @@ static int64_t parse_place(ox_explain_state *s, const char **text, double sign, 
     return star ? -1 : flat;
 }
 
-/* Places, differences and lists: constant rows [K, D] with their flat indices [K]. */
-static void constant_targets(ox_explain_state *s, const char *text, int64_t total, ox_val *rows,
-                             ox_val *flat)
+/* Places, differences and lists: their flat indices [K]; for sums and differences also the constant
+ * rows [K, 1, D] that pick them. */
+static void constant_targets(ox_explain_state *s, const char *text, ox_val *flat)
 {
-    size_t count = 1;
+    size_t count = 1, width = (size_t)s->output_size;
     for (const char *c = text; *c != '\0'; c++) {
         count += *c == ',';
     }
-    double *data = ox_arena_alloc(s->arena, count * (size_t)total, sizeof *data);
+    double *rows = ox_arena_alloc(s->arena, width, count * sizeof *rows);
     int64_t *indices = ox_arena_alloc(s->arena, count, sizeof *indices);
+    bool sums = false;
     for (size_t k = 0; k < count; k++) {
-        double *row = data + k * (size_t)total;
-        indices[k] = parse_place(s, &text, 1, row);
+        indices[k] = parse_place(s, &text, 1, rows + k * width);
         if (*text == '-') {
             text++;
-            parse_place(s, &text, -1, row);
+            parse_place(s, &text, -1, rows + k * width);
             indices[k] = -1;
         }
         if (*text != (k + 1 < count ? ',' : '\0')) {
             bad_target(s, "unexpected characters after an index");
         }
         text += k + 1 < count;
+        sums = sums || indices[k] < 0;
     }
-    int64_t dims[3] = {(int64_t)count, 1, total};
+    int64_t dims[3] = {(int64_t)count, 1, s->output_size};
     s->target_count = (int64_t)count;
     s->many_targets = count > 1;
-    *rows = ox_floats(s->g, s->type, 3, dims, data);
+    s->rows = sums ? ox_floats(s->g, s->type, 3, dims, rows) : NULL;
     *flat = ox_ints(s->g, count, indices);
 }
 
-static void all_targets(ox_explain_state *s, int64_t total, ox_val *rows, ox_val *flat)
+static void all_targets(ox_explain_state *s, ox_val *flat)
 {
-    size_t n = (size_t)total;
-    if (total > 65536) {
+    size_t n = (size_t)s->output_size;
+    if (n > MAX_TARGETS) {
         bad_target(s, "the output has too many values to explain them all");
     }
-    double *data = ox_arena_alloc(s->arena, n * n, sizeof *data);
     int64_t *indices = ox_arena_alloc(s->arena, n, sizeof *indices);
     for (size_t i = 0; i < n; i++) {
-        data[i * n + i] = 1;
         indices[i] = (int64_t)i;
     }
-    int64_t dims[3] = {total, 1, total};
-    s->target_count = total;
+    s->target_count = s->output_size;
     s->many_targets = true;
-    *rows = ox_floats(s->g, s->type, 3, dims, data);
     *flat = ox_ints(s->g, n, indices);
 }
 
-/* [K, N, D] with 1 at the flat indices [N, K]. */
-static ox_val one_hot(ox_explain_state *s, ox_val indices, int64_t total)
+/* [K, N, D] with 1 at the flat indices [K, N], and none for an index beyond D. */
+static ox_val one_hot(ox_explain_state *s, ox_val indices)
 {
     double off_on[2] = {0, 1};
-    ox_val by_target = ox_transpose(indices, (int[]){1, 0});
-    ox_val in[] = {by_target, ox_int_scalar(s->g, total),
-                   ox_floats(s->g, s->type, 1, (int64_t[]){2}, off_on)};
-    return ox_graph_emit(s->g, "OneHot", 3, in, 0, NULL);
+    ox_graph *g = indices->graph;
+    ox_val in[] = {indices, ox_int_scalar(g, s->output_size),
+                   ox_floats(g, OX_FLOAT, 1, (int64_t[]){2}, off_on)};
+    return ox_cast(ox_graph_emit(g, "OneHot", 3, in, 0, NULL), s->type); /* no double kernel */
 }
 
 /* The K best of each sample, [N, K]: by TopK, or ArgMax for a single one. */
@@ -307,39 +304,42 @@ static bool parse_best(ox_explain_state *s, const char *text, const char **order
     return strcmp(text, "top") == 0;
 }
 
-void ox_target_seed(ox_explain_state *s)
+void ox_target_find(ox_explain_state *s)
 {
     const char *text = s->options->target == NULL ? "top" : s->options->target;
-    int64_t dims[MAX_RANK], total = 0, count = 1;
+    int64_t dims[MAX_RANK], count = 1;
     const char *order = NULL;
-    ox_val rows = NULL, flat = NULL;
-    own_dims(s, dims, &total);
+    ox_val flat = NULL;
+    own_dims(s, dims, &s->output_size);
     s->target_count = 1;
-    s->many_targets = false;
     const char *former = ox_graph_scope(s->g, "onnxexplainer/target");
-    ox_dim n = batch_of_output(s);
     if (parse_best(s, text, &order, &count)) {
-        s->target = best(s, order, count, total);
+        s->target = best(s, order, count, s->output_size);
         s->target_count = count;
         s->many_targets = strchr(text, ':') != NULL;
-        rows = one_hot(s, s->target, total);
     } else if (strcmp(text, "input") == 0) {
         s->target = target_input(s);
-        rows = one_hot(s, s->target, total);
     } else {
         if (strcmp(text, "all") == 0) {
-            all_targets(s, total, &rows, &flat);
+            all_targets(s, &flat);
         } else {
-            constant_targets(s, text, total, &rows, &flat);
+            constant_targets(s, text, &flat);
         }
-        ox_dim each[3] = {ox_dim_of(s->target_count), n, ox_dim_of(total)};
-        rows = ox_expand(rows, 3, each);
-        ox_dim target[2] = {n, ox_dim_of(s->target_count)};
-        s->target = ox_expand(ox_unsqueeze(flat, 0), 2, target);
+        ox_dim each[2] = {batch_of_output(s), ox_dim_of(s->target_count)};
+        s->target = ox_expand(ox_unsqueeze(flat, 0), 2, each);
     }
     s->lead = s->many_targets + !s->one_at_a_time;
-    s->seed = unflatten(s, rows);
     ox_graph_scope(s->g, former);
+}
+
+ox_val ox_target_seed(ox_explain_state *s, ox_val indices)
+{
+    const char *former = ox_graph_scope(indices->graph, "onnxexplainer/target");
+    ox_dim each[3] = {ox_dim_of(s->target_count), batch_of_output(s), ox_dim_of(s->output_size)};
+    ox_val rows = s->rows != NULL ? ox_expand(s->rows, 3, each) : one_hot(s, indices);
+    ox_val seed = unflatten(s, rows);
+    ox_graph_scope(indices->graph, former);
+    return seed;
 }
 
 ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values)
@@ -356,4 +356,16 @@ ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values)
     ox_val zero = ox_number(seed, 0);
     ox_val terms = ox_where(ox_equal(seed, zero), zero, ox_mul(seed, values));
     return ox_reduce("ReduceSum", terms, count, axes, false);
+}
+
+ox_val ox_target_value(ox_explain_state *s)
+{
+    ox_val y = ox_cast(s->output, s->type);
+    ox_val by_target = ox_transpose(s->target, (int[]){1, 0});
+    if (s->rows == NULL) {
+        ox_val values = ox_gather_elements(flatten(s, y, s->output_size), s->target, 1);
+        return ox_transpose(values, (int[]){1, 0});
+    }
+    ox_dim dims[2] = {ox_dim_of(s->target_count), batch_of_output(s)};
+    return ox_reshape(ox_target_pick(s, ox_target_seed(s, by_target), y), 2, dims);
 }

@@ -15,6 +15,19 @@ static bool only_shape(const ox_node *n)
     return n->domain[0] == '\0' && (strcmp(n->op, "Shape") == 0 || strcmp(n->op, "Size") == 0);
 }
 
+typedef struct inheritance {
+    ox_explain_state *s;
+    ox_side *heir;
+} inheritance;
+
+static void inherit(void *user, ox_val from)
+{
+    const inheritance *h = user;
+    const ox_side *side = ox_side_of(h->s, from);
+    h->heir->depends = h->heir->depends || side->depends;
+    h->heir->varies = h->heir->varies || side->varies;
+}
+
 /* Values are asked for in topological order or shortly after, so this does not nest deeply. */
 ox_side *ox_side_of(ox_explain_state *s, ox_val v)
 {
@@ -23,13 +36,17 @@ ox_side *ox_side_of(ox_explain_state *s, ox_val v)
     }
     ox_side *side = ox_arena_alloc(s->arena, 1, sizeof *side);
     v->mark = side;
-    for (size_t i = 0; v->node != NULL && i < v->node->input_count; i++) {
+    if (v->node == NULL) {
+        return side;
+    }
+    inheritance h = {s, side};
+    for (size_t i = 0; i < v->node->input_count; i++) {
         if (v->node->inputs[i] != NULL) {
-            const ox_side *in = ox_side_of(s, v->node->inputs[i]);
-            side->depends = side->depends || in->depends;
-            side->varies = side->varies || (in->varies && !only_shape(v->node));
+            inherit(&h, v->node->inputs[i]);
         }
     }
+    ox_model_visit_captured(v->node, inherit, &h);
+    side->varies = side->varies && !only_shape(v->node);
     return side;
 }
 

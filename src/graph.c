@@ -415,6 +415,33 @@ ox_val ox_graph_emit(ox_graph *g, const char *op, size_t input_count, const ox_v
 
 /* ---- pruning ---------------------------------------------------------------------------- */
 
+static bool calls(const ox_graph *g, const char *function)
+{
+    for (size_t i = 0; i < g->node_count; i++) {
+        const ox_node *n = g->nodes[i];
+        if (strcmp(n->domain, "onnxexplainer") == 0 && strcmp(n->op, function) == 0) {
+            return true;
+        }
+        for (size_t k = 0; k < n->attr_count; k++) {
+            if (n->attrs[k].graph != NULL && calls(n->attrs[k].graph, function)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void prune_functions(ox_graph *g)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < g->function_count; i++) {
+        if (calls(g, g->functions[i].name)) {
+            g->functions[kept++] = g->functions[i];
+        }
+    }
+    g->function_count = kept;
+}
+
 void ox_graph_prune(ox_graph *g)
 {
     for (size_t i = 0; i < g->value_count; i++) {
@@ -449,4 +476,5 @@ void ox_graph_prune(ox_graph *g)
     }
     g->node_count = nodes;
     g->value_count = values;
+    prune_functions(g);
 }

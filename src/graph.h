@@ -167,7 +167,8 @@ const char *ox_graph_fresh_name(ox_graph *g, const char *base);
 /* Takes `name`; false where it is in use already. */
 bool ox_graph_take_name(ox_graph *g, const char *name);
 
-/* Takes out added nodes and constants on which no output depends; original nodes stay. */
+/* Takes out added nodes, constants and functions on which no output depends; original nodes stay.
+ * Bodies of Scan nodes are pruned before, on their own. */
 void ox_graph_prune(ox_graph *g);
 
 /* ---- reading --------------------------------------------------------------------------- */

@@ -50,6 +50,10 @@ ox_model *ox_model_new(ox_error *err);
 ox_val *ox_model_inline(ox_model *m, ox_graph *g, const ox_local_function *f, const ox_node *call,
                         const char *prefix, size_t *output_count);
 
+/* Calls visit for the values of n's graph that subgraphs of n (as they were read) use, once per
+ * use. */
+void ox_model_visit_captured(const ox_node *n, void (*visit)(void *user, ox_val v), void *user);
+
 int64_t ox_model_opset(const ox_model *m, const char *domain);
 void ox_model_set_opset(ox_model *m, const char *domain, int64_t version);
 void ox_model_set_property(ox_model *m, const char *key, const char *value);

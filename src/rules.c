@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "rules_move.h"
+#include "rules_norm.h"
 #include "rules_product.h"
 
 void flow_none(ox_ctx *c)
@@ -14,8 +15,7 @@ static const ox_row rows[] = {
 #define IN_DOMAIN(domain, op, rule, formula)                                                       \
     {op, OX_DIFFERENTIATED, rule, NULL, NULL, formula, domain},
 #define UNARY(op, formula) {op, OX_DIFFERENTIATED, flow_unary, NULL, NULL, formula, NULL},
-#define MADE_OF(op, decompose, formula)                                                            \
-    {op, OX_DECOMPOSED, NULL, NULL, decompose, formula, NULL},
+#define MADE_OF(op, decompose, formula) {op, OX_DECOMPOSED, NULL, NULL, decompose, formula, NULL},
 #define NOTHING(op, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, NULL, why, NULL},
 #include "rules_table.h"
 #undef RULE

@@ -1,18 +1,16 @@
 /* Rules of operators of two operands that are neither sums nor products. Such a y = f(a, b) is a
  * game of two players: a's part is f(a, .) - f(a0, .), averaged over the two sides of b, and its
  * multiplier that part over a - a0. With one operand constant this is the divided difference. */
-#include "rules_product.h"
+#include "rules_unary.h"
 
 #include <string.h>
 
 /* ---- Min and Max ------------------------------------------------------------------------- */
 
-/* Divided difference of relu, within [0, 1] whatever the rounding: P / (P - M). */
+/* Divided difference of relu. */
 static ox_val ramp(ox_val u, ox_val u0)
 {
-    ox_val above = ox_max(ox_unary("Relu", u), u0);
-    ox_val below = ox_min(ox_min(u, ox_number(u, -1e-37)), u0);
-    return ox_div(above, ox_sub(above, below));
+    return slope_relu(&(ox_pair){.x = u, .x0 = u0});
 }
 
 /* max(a, b) = b + relu(a - b) and min(a, b) = b - relu(b - a), as functions of a. */
@@ -50,8 +48,7 @@ static ox_val extreme_flow(bool max, ox_val m, ox_operand a, ox_operand b)
 /* Infinite bounds are common and would leave nothing of a difference. */
 static ox_val bounded(ox_val v)
 {
-    ox_val in[] = {v, ox_number(v, -1e37), ox_number(v, 1e37)};
-    return ox_graph_emit(v->graph, "Clip", 3, in, 0, NULL);
+    return ox_clip(v, -OX_HUGE, OX_HUGE);
 }
 
 static ox_operand bounded_operand(ox_ctx *c, size_t i)
@@ -75,8 +72,8 @@ void flow_extreme(ox_ctx *c)
             const ox_operand before = partial[i - 1];
             partial[i].x = ox_binary(c->node->op, before.x, x[i].x);
             partial[i].varies = before.varies || x[i].varies;
-            partial[i].x0 = partial[i].varies ? ox_binary(c->node->op, before.x0, x[i].x0)
-                                              : partial[i].x;
+            partial[i].x0 =
+                partial[i].varies ? ox_binary(c->node->op, before.x0, x[i].x0) : partial[i].x;
         }
     }
     ox_val m = c->m;
@@ -94,12 +91,11 @@ void flow_extreme(ox_ctx *c)
 
 /* ---- PRelu ------------------------------------------------------------------------------- */
 
-/* m (r + s (1 - r)) with r the divided difference of relu and s the middle of the slope */
+/* As LeakyRelu, with the slope in the middle. */
 static ox_val prelu_body(const ox_val *in, const void *user)
 {
     (void)user;
-    ox_val r = ramp(in[1], in[2]);
-    return ox_mul(in[0], ox_add(r, ox_mul(in[3], ox_sub(ox_number(r, 1), r))));
+    return ox_mul(in[0], slope_leaky_relu(&(ox_pair){.x = in[1], .x0 = in[2], .a = in[3]}));
 }
 
 /* m (min(x, 0) + min(x0, 0)) / 2 */
@@ -237,12 +233,14 @@ static ox_val exponent_body(const ox_val *in, const void *user)
 /* y = a^b. */
 void flow_pow(ox_ctx *c)
 {
+    if (!ox_varies(c, 1)) {
+        flow_power(c);
+        return;
+    }
     ox_operand a = ox_operand_of(c, 0), b = ox_operand_of(c, 1);
     ox_val in[] = {c->m, a.x, a.x0, b.x, b.x0};
     if (a.varies) {
         ox_send(c, 0, ox_call("PowBaseFlow", base_body, NULL, 5, in));
     }
-    if (b.varies) {
-        ox_send(c, 1, ox_call("PowExponentFlow", exponent_body, NULL, 5, in));
-    }
+    ox_send(c, 1, ox_call("PowExponentFlow", exponent_body, NULL, 5, in));
 }

@@ -38,7 +38,7 @@ static bool is_run(size_t count, const int64_t *index)
     return true;
 }
 
-static ox_val pad_axis(ox_val m, int64_t axis, int64_t before, int64_t after)
+ox_val ox_pad_axis(ox_val m, int64_t axis, int64_t before, int64_t after)
 {
     int64_t begin[MAX_RANK] = {before}, end[MAX_RANK] = {after};
     return ox_pad(m, (int)-axis, begin, end);
@@ -62,8 +62,8 @@ static size_t most_uses(ox_ctx *c, size_t count, const int64_t *index, int64_t s
 
 /* For every position of x the positions of m that it went to, `most` of them; `none` for the rest.
  * [size, most] */
-static int64_t *sources_of(ox_ctx *c, size_t count, const int64_t *index, int64_t size,
-                           size_t most, int64_t none)
+static int64_t *sources_of(ox_ctx *c, size_t count, const int64_t *index, int64_t size, size_t most,
+                           int64_t none)
 {
     size_t total = 0;
     if (!ox_size_mul((size_t)size, most, &total)) {
@@ -92,7 +92,7 @@ static ox_val gather_back(ox_ctx *c, ox_val m, int64_t axis, size_t count, const
     for (size_t i = 0; i < (size_t)size * most; i++) {
         holes = holes || sources[i] == none;
     }
-    ox_val padded = holes ? pad_axis(m, axis, 0, 1) : m;
+    ox_val padded = holes ? ox_pad_axis(m, axis, 0, 1) : m;
     ox_val found = ox_gather(padded, ox_ints(c->g, (size_t)size * most, sources), axis);
     if (most == 1) {
         return found;
@@ -129,7 +129,7 @@ ox_val ox_spread(ox_ctx *c, ox_val m, int64_t axis, size_t count, const int64_t 
     size_t most = most_uses(c, count, index, size), room = 0;
     if (count == 0 || is_run(count, index)) {
         int64_t before = count == 0 ? 0 : index[0];
-        return pad_axis(m, axis, before, size - before - (int64_t)count);
+        return ox_pad_axis(m, axis, before, size - before - (int64_t)count);
     }
     if (ox_size_mul((size_t)size, most, &room) && room / MOST_WASTE <= count + (size_t)size) {
         return gather_back(c, m, axis, count, index, size, most);
@@ -222,8 +222,8 @@ static bool adds(ox_ctx *c)
 {
     const char *reduction = ox_node_string(c->node, "reduction", "none");
     if (strcmp(reduction, "add") != 0 && strcmp(reduction, "none") != 0) {
-        ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: no rule for reduction %s",
-                ox_node_label(c->node), reduction);
+        ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: no rule for reduction %s", ox_node_label(c->node),
+                reduction);
     }
     return strcmp(reduction, "add") == 0;
 }

@@ -84,13 +84,6 @@ void flow_concat(ox_ctx *c)
     }
 }
 
-/* m with zeros before and after along one axis (negative). */
-static ox_val pad_axis(ox_val m, int axis, int64_t before, int64_t after)
-{
-    int64_t begin[MAX_RANK] = {before}, end[MAX_RANK] = {after};
-    return ox_pad(m, -axis, begin, end);
-}
-
 /* m with the lead axes of all outputs' multipliers: some may not depend on the references. */
 static ox_val full_lead(ox_ctx *c, ox_val m)
 {
@@ -127,10 +120,10 @@ void flow_split(ox_ctx *c)
             }
             continue;
         }
-        parts[count++] = pad_axis(full_lead(c, m), axis, missing, 0);
+        parts[count++] = ox_pad_axis(full_lead(c, m), axis, missing, 0);
         missing = 0;
     }
-    parts[count - 1] = pad_axis(parts[count - 1], axis, 0, missing);
+    parts[count - 1] = ox_pad_axis(parts[count - 1], axis, 0, missing);
     ox_send(c, 0, ox_concat(c->g, count, parts, axis));
 }
 
@@ -277,8 +270,7 @@ void flow_pad(ox_ctx *c)
     int rank = own_rank(c);
     size_t count = (size_t)rank;
     const char *mode = ox_node_string(c->node, "mode", "constant");
-    const int64_t *axes =
-        ox_node_input(c->node, 3) == NULL ? NULL : ox_known_ints(c, 3, &count);
+    const int64_t *axes = ox_node_input(c->node, 3) == NULL ? NULL : ox_known_ints(c, 3, &count);
     const int64_t *pads = ints_of(c, 1, 2 * count);
     int64_t before[MAX_RANK] = {0}, after[MAX_RANK] = {0};
     if (ox_varies(c, 2)) {

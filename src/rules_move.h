@@ -11,6 +11,9 @@
 ox_val ox_spread(ox_ctx *c, ox_val m, int64_t axis, size_t count, const int64_t *index,
                  int64_t size);
 
+/* m with zeros before and after along one axis (negative). */
+ox_val ox_pad_axis(ox_val m, int64_t axis, int64_t before, int64_t after);
+
 /* Gives up where input i, a shape or index, depends on the explained inputs. */
 void ox_need_fixed(ox_ctx *c, size_t i);
 

@@ -2,7 +2,7 @@
  * narrower than float32 is computed in float32. */
 #include "rules_norm.h"
 
-#include <string.h>
+#include "shape.h"
 
 /* Where a norm is 0, this keeps the quotient finite. */
 static const double tiny = 1e-30;
@@ -236,4 +236,52 @@ ox_val decompose_reduce_sum_square(const ox_node *n)
 ox_val decompose_reduce_log_sum(const ox_node *n)
 {
     return result(n, ox_log(sum_like(n, input(n, 0))));
+}
+
+/* ---- products ------------------------------------------------------------------------------ */
+
+/* The product along an axis, in pairs of halves, then of halves of these. */
+static ox_val product(ox_val a, int64_t axis, int64_t size)
+{
+    while (size > 1) {
+        int64_t half = size / 2;
+        ox_val left = ox_slice(a, axis, 0, half, 1);
+        ox_val parts[] = {ox_mul(left, ox_slice(a, axis, half, 2 * half, 1)), NULL};
+        if (size % 2 == 1) {
+            parts[1] = ox_slice(a, axis, size - 1, size, 1);
+        }
+        a = ox_concat(a->graph, size % 2 == 1 ? 2 : 1, parts, axis);
+        size -= half;
+    }
+    return a;
+}
+
+ox_val decompose_reduce_prod(const ox_node *n)
+{
+    ox_val x = ranked(n, 0), list = ox_node_input(n, 1);
+    const ox_dim *axes = list == NULL ? NULL : ox_shape_elements(list);
+    int64_t count = list == NULL ? 0 : axes == NULL ? -1 : ox_val_size(list).size;
+    if (count < 0) {
+        fail(n, "its axes are not constant");
+    }
+    bool all = count == 0 && ox_node_int(n, "noop_with_empty_axes", 0) == 0;
+    int64_t *squeezed = ox_arena_alloc(n->graph->arena, (size_t)x->rank + 1, sizeof *squeezed);
+    size_t reduced = 0;
+    for (int d = 0; d < x->rank; d++) {
+        bool here = all;
+        for (int64_t i = 0; i < count; i++) {
+            here = here || axes[i].size == d || axes[i].size == d - x->rank;
+        }
+        if (here && (!ox_dim_is_static(x->dims[d]) || x->dims[d].size == 0)) {
+            fail(n, "its shape is not known");
+        }
+        if (here) {
+            x = product(x, d - x->rank, x->dims[d].size);
+            squeezed[reduced++] = d;
+        }
+    }
+    if (reduced > 0 && ox_node_int(n, "keepdims", 1) == 0) {
+        x = ox_binary("Squeeze", x, ox_ints(x->graph, reduced, squeezed));
+    }
+    return result(n, x);
 }

@@ -10,5 +10,6 @@ ox_val decompose_reduce_l1(const ox_node *n);
 ox_val decompose_reduce_l2(const ox_node *n);
 ox_val decompose_reduce_sum_square(const ox_node *n);
 ox_val decompose_reduce_log_sum(const ox_node *n);
+ox_val decompose_reduce_prod(const ox_node *n);
 
 #endif

@@ -203,64 +203,56 @@ void flow_gemm(ox_ctx *c)
     double alpha = ox_node_float(c->node, "alpha", 1);
     if (ox_varies(c, 0)) {
         ox_val b = scaled(mid_of(ox_operand_of(c, 1)), alpha);
-        ox_send(c, 0, trans_a ? ox_matmul(swapped(b, trans_b), ox_swap_last(c->m))
-                              : ox_matmul(c->m, swapped(b, !trans_b)));
+        ox_send(c, 0,
+                trans_a ? ox_matmul(swapped(b, trans_b), ox_swap_last(c->m))
+                        : ox_matmul(c->m, swapped(b, !trans_b)));
     }
     if (ox_varies(c, 1)) {
         ox_val a = scaled(mid_of(ox_operand_of(c, 0)), alpha);
-        ox_send(c, 1, trans_b ? ox_matmul(ox_swap_last(c->m), swapped(a, trans_a))
-                              : ox_matmul(swapped(a, !trans_a), c->m));
+        ox_send(c, 1,
+                trans_b ? ox_matmul(ox_swap_last(c->m), swapped(a, trans_a))
+                        : ox_matmul(swapped(a, !trans_a), c->m));
     }
     ox_send(c, 2, scaled(c->m, ox_node_float(c->node, "beta", 1)));
 }
 
 /* ---- choice ------------------------------------------------------------------------------ */
 
-/* m (c + c0)/2 and m (1 - (c + c0)/2), without a product that infinities could spoil */
-static ox_val chosen_body(const ox_val *in, const void *user)
-{
-    (void)user;
-    ox_val half = ox_number(in[0], 0.5), none = ox_number(in[0], 0);
-    return ox_mul(in[0], ox_add(ox_where(in[1], half, none), ox_where(in[2], half, none)));
-}
-
-static ox_val rejected_body(const ox_val *in, const void *user)
-{
-    (void)user;
-    ox_val half = ox_number(in[0], 0.5), none = ox_number(in[0], 0);
-    return ox_mul(in[0], ox_add(ox_where(in[1], none, half), ox_where(in[2], none, half)));
-}
-
 /* m ((a + a0) - (b + b0))/2 where the condition changes. Elsewhere nothing depends on it, and a or
- * b may be the infinity of a mask. */
+ * b may be the infinity of a mask. Takes m, c, c0, a, a0, b, b0. */
 static ox_val condition_body(const ox_val *in, const void *user)
 {
     (void)user;
-    ox_val m = in[0], a = in[3], a0 = in[4], b = in[5], b0 = in[6];
-    ox_val sample = ox_sub(ox_scale(a, 0.5), ox_scale(b, 0.5));
-    ox_val reference = ox_sub(ox_scale(a0, 0.5), ox_scale(b0, 0.5));
-    ox_val gain = ox_add(sample, reference);
-    ox_val changed = ox_binary("Xor", in[1], in[2]);
-    return ox_mul(m, ox_where(changed, gain, ox_number(m, 0)));
+    ox_val side[4];
+    for (int i = 0; i < 4; i++) {
+        ox_val v = in[3 + i];
+        ox_val bounds[] = {v, ox_number(v, -OX_HUGE), ox_number(v, OX_HUGE)};
+        side[i] = ox_scale(ox_graph_emit(v->graph, "Clip", 3, bounds, 0, NULL), 0.5);
+    }
+    ox_val gain = ox_add(ox_sub(side[0], side[2]), ox_sub(side[1], side[3]));
+    ox_val changed = ox_abs(ox_sub(in[1], in[2]));
+    return ox_mul(ox_mul(in[0], changed), gain);
+}
+
+static ox_operand opposite(ox_operand c)
+{
+    ox_val one = ox_number(c.x, 1);
+    return (ox_operand){ox_sub(one, c.x), c.varies ? ox_sub(one, c.x0) : NULL, c.varies};
 }
 
 /* y = c a + (1 - c) b for a condition c of zeros and ones: products of two operands each. */
 void flow_where(ox_ctx *c)
 {
-    ox_val condition = ox_x(c, 0);
-    if (!ox_varies(c, 0)) {
-        ox_val none = ox_number(c->m, 0);
-        ox_send(c, 1, ox_where(condition, c->m, none));
-        ox_send(c, 2, ox_where(condition, none, c->m));
-        return;
+    ox_operand condition = ox_operand_of(c, 0);
+    if (ox_varies(c, 1)) {
+        ox_send(c, 1, times_mid(c->m, condition));
     }
-    ox_operand a = ox_operand_of(c, 1), b = ox_operand_of(c, 2);
-    ox_val in[] = {c->m, condition, ox_x0(c, 0), a.x, a.x0, b.x, b.x0};
-    ox_send(c, 0, ox_call("ConditionFlow", condition_body, NULL, 7, in));
-    if (a.varies) {
-        ox_send(c, 1, ox_call("ChosenFlow", chosen_body, NULL, 3, in));
+    if (ox_varies(c, 2)) {
+        ox_send(c, 2, times_mid(c->m, opposite(condition)));
     }
-    if (b.varies) {
-        ox_send(c, 2, ox_call("RejectedFlow", rejected_body, NULL, 3, in));
+    if (condition.varies) {
+        ox_operand a = ox_operand_of(c, 1), b = ox_operand_of(c, 2);
+        ox_val in[] = {c->m, condition.x, condition.x0, a.x, a.x0, b.x, b.x0};
+        ox_send(c, 0, ox_call("ConditionFlow", condition_body, NULL, 7, in));
     }
 }

@@ -4,6 +4,9 @@
 
 #include "rules.h"
 
+/* Stands for infinity where that would leave nothing of a difference. */
+#define OX_HUGE 1e37
+
 /* An operand as the sample and as the reference have it; the same where it does not vary. */
 typedef struct ox_operand {
     ox_val x, x0;

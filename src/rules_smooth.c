@@ -36,8 +36,8 @@ static double near_squared(ox_val x)
  * ends, weighted by c^2. Both lie between the least and the greatest f', and so does this. The
  * rounding of y is at worst divided by 2c; the mean of f' is off by f''' dx^2/12, of which its
  * weight leaves at most f''' c^2/12. So m dx is off by some epsilon max(1, abs y), as m dy is
- * anyway, and the slope by at most 3e-5 max(1, abs y) for floats, 1e-9 max(1, abs y) for doubles.
- */
+ * anyway, and the slope by some epsilon/(2c): measured 1e-4 max(1, abs y) for floats where abs dx
+ * is near c = 1e-3. */
 static ox_val smooth(const ox_pair *p, ox_val f, ox_val f0)
 {
     double near = near_squared(p->x);

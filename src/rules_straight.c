@@ -64,26 +64,21 @@ ox_val slope_clip(const ox_pair *p)
     return ratio(x, p->x0, p->y, p->y0, ox_mul(above, below));
 }
 
-/* The cut to [0, 1] by which z = alpha x + beta goes on. */
-static ox_val cut_slope(ox_val z, ox_val z0)
-{
-    ox_val y = ox_clip(z, 0, 1), inside = indicator(ox_equal(y, z), z);
-    return ratio(z, z0, y, ox_clip(z0, 0, 1), inside);
-}
-
+/* alpha times the slope of the cut to [0, 1] of z = alpha x + beta. */
 ox_val slope_hard_sigmoid(const ox_pair *p)
 {
     ox_val z = ox_add(ox_mul(p->x, p->a), p->b), z0 = ox_add(ox_mul(p->x0, p->a), p->b);
-    return ox_mul(cut_slope(z, z0), p->a);
+    ox_val y = ox_clip(z, 0, 1), inside = indicator(ox_equal(y, z), z);
+    return ox_mul(ratio(z, z0, y, ox_clip(z0, 0, 1), inside), p->a);
 }
 
-/* y = x h: h in the middle + x in the middle times the slope of h. */
+/* y = x (c + 3)/6, c being x cut to [-3, 3]: (c + 3 + x0 dc/d)/6. */
 ox_val slope_hard_swish(const ox_pair *p)
 {
-    ox_val x = ox_scale(p->x, 1.0 / 6), x0 = ox_scale(p->x0, 1.0 / 6);
-    ox_val z = ox_shift(x, 0.5), z0 = ox_shift(x0, 0.5);
-    return ox_add(ox_mean(ox_clip(z, 0, 1), ox_clip(z0, 0, 1)),
-                  ox_mul(ox_mean(x, x0), cut_slope(z, z0)));
+    ox_val c = ox_clip(p->x, -3, 3), inside = indicator(ox_equal(c, p->x), p->x);
+    ox_val cut = ratio(p->x, p->x0, c, ox_clip(p->x0, -3, 3), inside);
+    ox_val height = ox_scale(ox_shift(c, 3), 1.0 / 6);
+    return ox_add(height, ox_mul(cut, ox_scale(p->x0, 1.0 / 6)));
 }
 
 ox_val slope_step(const ox_pair *p)
@@ -91,13 +86,12 @@ ox_val slope_step(const ox_pair *p)
     return ratio(p->x, p->x0, p->y, p->y0, NULL);
 }
 
-/* y = x s with the step s = (x > alpha). */
+/* y = x s with the step s = (x > alpha): s + x0 ds/d. */
 ox_val slope_thresholded_relu(const ox_pair *p)
 {
     ox_val s = indicator(ox_greater(p->x, p->a), p->x);
     ox_val s0 = indicator(ox_greater(p->x0, p->a), p->x0);
-    ox_val step = ratio(p->x, p->x0, s, s0, NULL);
-    return ox_add(ox_mean(s, s0), ox_mul(ox_mean(p->x, p->x0), step));
+    return ox_add(s, ox_mul(p->x0, ratio(p->x, p->x0, s, s0, NULL)));
 }
 
 /* The side of [-lambd, lambd] on which x lies: -1, 0 or 1. */
@@ -106,11 +100,10 @@ static ox_val side(ox_val x, ox_val lambd)
     return ox_sub(indicator(ox_greater(x, lambd), x), indicator(ox_less(x, ox_neg(lambd)), x));
 }
 
-/* y = x s^2 - bias s with the steps s, the side of x. */
+/* y = x s^2 - bias s with the steps s, the side of x: s^2 + (x0 (s + s0) - bias) ds/d. */
 ox_val slope_shrink(const ox_pair *p)
 {
     ox_val s = side(p->x, p->b), s0 = side(p->x0, p->b);
-    ox_val step = ratio(p->x, p->x0, s, s0, NULL);
-    ox_val jump = ox_sub(ox_mul(ox_mean(p->x, p->x0), ox_add(s, s0)), p->a);
-    return ox_add(ox_mean(ox_abs(s), ox_abs(s0)), ox_mul(step, jump));
+    ox_val jump = ox_sub(ox_mul(p->x0, ox_add(s, s0)), p->a);
+    return ox_add(ox_abs(s), ox_mul(jump, ratio(p->x, p->x0, s, s0, NULL)));
 }

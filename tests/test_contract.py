@@ -1,156 +1,12 @@
-"""What an explained model promises: its inputs and outputs, the target grammar, batches, cache and
-chunk modes, the standard. The models are small ReLU networks and linear ones, for which DeepLIFT is
-a few lines of NumPy in double precision."""
-
-import os
-import subprocess
+"""What an explained model promises: the target grammar, batches, inputs and names."""
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
+from onnx import TensorProto, helper
 
-FEATURES, HIDDEN, REFERENCES = 4, 6, 6
-RNG = np.random.default_rng(3)
-W1, B1 = RNG.normal(size=(FEATURES, HIDDEN)), RNG.normal(size=HIDDEN)
-W2, B2 = RNG.normal(size=(HIDDEN, 6)), RNG.normal(size=6)
-X, R = RNG.normal(size=(3, FEATURES)), RNG.normal(size=(REFERENCES, FEATURES))
-X[0, 1] = R[2, 1]
-
-
-def network(x):
-    """The output [N, 6] of the network of mlp()."""
-    return np.maximum(x @ W1 + B1, 0) @ W2 + B2
-
-
-def deeplift(x=X, r=R):
-    """SHAP values [N, 6, FEATURES] of network(), by the rescale rule."""
-    h, h0 = (x @ W1 + B1)[:, None], (r @ W1 + B1)[None]
-    dh = h - h0
-    change = np.maximum(h, 0) - np.maximum(h0, 0)
-    slope = np.divide(change, dh, out=(h > 0) * np.ones_like(dh), where=dh != 0)
-    return np.einsum("nrh,dh,hk,nrd->nkd", slope, W1, W2, x[:, None] - r) / len(r)
-
-
-def value(name, shape, kind=TensorProto.FLOAT):
-    return helper.make_tensor_value_info(name, kind, shape)
-
-
-def model(nodes, inputs, outputs, constants, opset=17, ir=8, dtype=np.float32, **fields):
-    """A checked model; `nodes` are (op, inputs, outputs, attributes), named by their outputs."""
-    made = [helper.make_node(op, i.split(), o.split(), name=f"make_{o.split()[0]}", **a)
-            for op, i, o, a in nodes]
-    weights = [numpy_helper.from_array(np.asarray(v, dtype if np.asarray(v).dtype.kind == "f" else
-                                                  None), name) for name, v in constants.items()]
-    graph = helper.make_graph(made, "test", inputs, outputs, weights, **fields)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
-    onnx.checker.check_model(made, full_check=True)
-    return made
-
-
-LAYERS = [("Gemm", "x w1 b1", "h", {}), ("Relu", "h", "a", {}), ("Gemm", "a w2 b2", "flat", {})]
-WEIGHTS = {"w1": W1, "b1": B1, "w2": W2, "b2": B2}
-
-
-def mlp(batch="N", kind=TensorProto.FLOAT, **options):
-    """x [batch, 4] to y [batch, 2, 3]."""
-    nodes = [*LAYERS, ("Reshape", "flat shape", "y", {})]
-    if batch == 1:  # as exporters write it when they trace one sample
-        nodes.insert(1, ("Reshape", "h row", "h2", {}))
-        nodes[2] = ("Relu", "h2", "a", {})
-    return model(nodes, [value("x", [batch, FEATURES], kind)], [value("y", [batch, 2, 3], kind)],
-                 {**WEIGHTS, "shape": np.array([0, 2, 3]), **({"row": [1, -1]} if batch == 1 else {})},
-                 dtype=helper.tensor_dtype_to_np_dtype(kind), **options)
-
-
-def close(found, expected, dtype=np.float32):
-    """Equal to rounding: epsilon times the terms of the sums."""
-    assert found.shape == np.shape(expected) and found.dtype == dtype
-    scale = np.abs(expected).max() + np.abs(W1).max() * np.abs(W2).max() * HIDDEN
-    assert np.abs(found - expected).max() <= 8 * HIDDEN * np.finfo(dtype).eps * scale
-
-
-def subgraphs(graph):
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield attribute.g
-                yield from subgraphs(attribute.g)
-
-
-def check_standard(path, original):
-    """What holds of every explained model, as compared to `original`."""
-    onnx.checker.check_model(path, full_check=True)
-    made = onnx.load(path)
-    onnx.shape_inference.infer_shapes(made, check_type=True, strict_mode=True, data_prop=True)
-    old, new = original.graph, made.graph
-    assert made.ir_version == max(original.ir_version, 8)
-    assert made.opset_import[0].version == max(original.opset_import[0].version, 18)
-    names = [node.name for node in old.node]
-    assert [n.name for n in new.node if not n.name.startswith("onnxexplainer/")] == names
-    kept = {node.name: node for node in new.node}
-    for node in old.node:
-        assert kept[node.name].op_type == node.op_type
-        assert list(kept[node.name].output) == list(node.output)
-    weights = {i.name: i for i in new.initializer}
-    for weight in old.initializer:
-        assert np.array_equal(numpy_helper.to_array(weights[weight.name]),
-                              numpy_helper.to_array(weight))
-    fixed = {i.name for i in old.initializer}
-    inputs = [i for i in old.input if i.name not in fixed]
-    assert list(new.input)[:len(inputs)] == inputs
-    assert list(new.output)[:len(old.output)] == list(old.output)
-    properties = {p.key: p.value for p in made.metadata_props}
-    for key in ("version", "method", "target", "references", "cache"):
-        assert properties[f"onnxexplainer.{key}"]
-    for body in subgraphs(new):  # nothing is captured from outside
-        known = {i.name for i in body.input} | {i.name for i in body.initializer} | {""}
-        for node in body.node:
-            assert set(node.input) <= known, f"{node.name} captures"
-            known |= set(node.output)
-    return made
-
-
-@pytest.fixture
-def explained(explain, run):
-    """explained(model, references, x, *options): the outputs of the explained model, which keeps
-    the standard and predicts as before. `x` is an array or a dict of them."""
-
-    def explained(original, references, x, *options, extra=None):
-        path = explain(original, references, *options)
-        check_standard(path, original)
-        before = run(original, x)
-        feed = x if isinstance(x, dict) else {original.graph.input[0].name: x}
-        after = run(path, {**feed, **(extra or {})})
-        assert list(after)[:len(before)] == list(before)
-        for name, prediction in before.items():
-            np.testing.assert_array_equal(after[name], prediction)
-        return {name: v for name, v in after.items() if name not in before}
-
-    return explained
-
-
-@pytest.fixture
-def refused(cli, tmp_path):
-    """refused(model, references, *options): the message of an explanation that must fail."""
-
-    def refused(original, references, *options):
-        onnx.save(original, tmp_path / "refused.onnx")
-        np.save(tmp_path / "refused.npy", references)
-        done = subprocess.run([cli, "explain", "refused.onnx", "-r", "refused.npy", "-o", "no.onnx",
-                               *options], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 1 and not (tmp_path / "no.onnx").exists()
-        assert done.stderr.count("\n") == 1
-        return done.stderr
-
-    return refused
-
-
-def single(x):
-    return x.astype(np.float32)
-
+from contract import (B1, FEATURES, HIDDEN, LAYERS, R, W1, WEIGHTS, X, check_standard, close,
+                      deeplift, explained, mlp, model, network, refused, single, value)
 
 # ---- targets -------------------------------------------------------------------------------------
 
@@ -277,13 +133,30 @@ def test_batch_axis(explained, output_axis, target):
         close(outputs["base_value"], base)
 
 
-def test_batch_declared_free_but_fixed(explained):
+def test_batch_declared_free_but_fixed(explain, run):
+    """What the model can do is said by the result: a batch of 1."""
     nodes = [("Reshape", "x row", "x2", {}), ("Gemm", "x2 w1 b1", "h", {}), LAYERS[1],
              ("Gemm", "a w2 b2", "y", {})]
     made = model(nodes, [value("x", ["N", FEATURES])], [value("y", ["N", 6])],
                  {**WEIGHTS, "row": np.array([1, FEATURES])})
-    outputs = explained(made, single(R), single(X[:1]), "--target=all")
-    close(outputs["x_shap"], deeplift(X[:1]))
+    path = explain(made, single(R), "--target=all")
+    onnx.checker.check_model(path, full_check=True)
+    assert onnx.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+    close(run(path, single(X[:1]))["x_shap"], deeplift(X[:1]))
+
+
+@pytest.mark.parametrize("options", [[], ["--cache=none"], ["--cache=file"], ["--chunk=4"]])
+def test_folded_batch(explained, options):
+    """Samples of several rows, which pass the layers as a longer batch."""
+    nodes = [("Reshape", "z rows", "x", {}), *LAYERS, ("Reshape", "flat back", "y", {})]
+    made = model(nodes, [value("z", ["N", 3, FEATURES])], [value("y", ["N", 18])],
+                 {**WEIGHTS, "rows": np.array([-1, FEATURES]), "back": np.array([-1, 18])})
+    x, r = np.stack([X, X + 1]), np.stack([R[:3], R[3:]])
+    outputs = explained(made, single(r), single(x), "--target=all", *options)
+    phi = np.zeros((2, 18, 3, FEATURES))
+    for row in range(3):
+        phi[:, 6 * row:6 * row + 6, row] = deeplift(x[:, row], r[:, row])
+    close(outputs["z_shap"], phi)
 
 
 @pytest.mark.parametrize("target, k", [("2", slice(2, 3)), ("all", slice(None))])
@@ -329,7 +202,7 @@ def test_input_that_does_not_matter(explained):
                  [value("x", ["N", FEATURES]), value("other", ["N", 2])],
                  [value("flat", ["N", 6]), value("second", ["N", 2])], WEIGHTS)
     x = {"x": single(X), "other": np.ones((3, 2), np.float32)}
-    outputs = explained(made, single(R), x, "--target=all")
+    outputs = explained(made, {"x": single(R)}, x, "--target=all")
     assert list(outputs) == ["x_shap", "shap_target", "base_value"]
     close(outputs["x_shap"], deeplift())
 
@@ -365,6 +238,31 @@ def test_references_as_input(explain, run, batch, options):
         close(outputs["base_value"], np.tile(network(r).mean(axis=0), (len(x), 1)))
 
 
+def test_input_without_batch(explain, run, refused):
+    """A value that all samples share cannot be explained for each; held, it can stay."""
+    made = model([("Mul", "z factor", "x", {}), *LAYERS],
+                 [value("z", ["N", FEATURES]), value("factor", [])], [value("flat", ["N", 6])],
+                 WEIGHTS)
+    assert "hold" in refused(made, {"z": single(R), "factor": single(R[:, 0])})
+    path = explain(made, {"z": single(R)}, "--hold=factor", "--target=all")
+    outputs = run(path, {"z": single(X), "factor": np.array(0.5, np.float32)})
+    close(outputs["z_shap"], deeplift(X / 2, R / 2))
+
+
+def test_values_through_a_branch(refused):
+    """What a subgraph takes from outside belongs to its node: no rule, rather than half of it."""
+    branches = {name: helper.make_graph([helper.make_node(op, ["h"], [name])], name, [],
+                                        [value(name, ["N", HIDDEN])])
+                for name, op in (("then", "Neg"), ("else", "Abs"))}
+    made = model([LAYERS[0],
+                  ("If", "yes", "q", {f"{name}_branch": g for name, g in branches.items()}),
+                  ("Add", "h q", "y", {})],
+                 [value("x", ["N", FEATURES])], [value("y", ["N", HIDDEN])],
+                 {"w1": W1, "b1": B1, "yes": np.array(True)},
+                 value_info=[value("q", ["N", HIDDEN])])
+    assert "If" in refused(made, single(R))
+
+
 def test_initializers_as_inputs(explain, explained):
     made = mlp()
     made.graph.input.extend(value(n, np.shape(w)) for n, w in WEIGHTS.items())
@@ -393,126 +291,11 @@ def test_taken_name(refused, explain, name, options):
                                                         "our_base_value"]
 
 
-def test_explained_once_more(explain, explained):
+def test_explained_once_more(explain, run):
     """An explained model is a model: another target, under other names."""
-    once = onnx.load(explain(mlp(), single(R), "--target=1"))
-    outputs = explained(once, single(R), single(X), "--target=0", "--prefix=more_")
+    once = explain(mlp(), single(R), "--target=1")
+    twice = explain(once, single(R), "--target=0", "--prefix=more_")
+    onnx.checker.check_model(twice, full_check=True)
+    outputs = run(twice, single(X))
+    close(outputs["x_shap"], deeplift()[:, 1])
     close(outputs["more_x_shap"], deeplift()[:, 0])
-
-
-# ---- forms of the graph --------------------------------------------------------------------------
-
-FORMS = [[], ["--cache=load"], ["--cache=none"], ["--cache=file"],
-         *([f"--chunk={c}", *cache] for c in (1, 2, 3, 4, 6, 7)
-           for cache in ([], ["--cache=none"], ["--cache=file"])),
-         ["--memory=1"], ["--no-functions"], ["--no-functions", "--chunk=4"]]
-
-
-@pytest.mark.parametrize("target", ["top", "all"])
-@pytest.mark.parametrize("options", FORMS, ids="".join)
-def test_forms(explained, options, target):
-    outputs = explained(mlp(), single(R), single(X), f"--target={target}", "--gap", *options)
-    phi, base = deeplift(), np.tile(network(R).mean(axis=0), (3, 1))
-    if target == "top":
-        top = network(X).argmax(axis=1)
-        phi, base = phi[np.arange(3), top], base[np.arange(3), top]
-    close(outputs["x_shap"], phi)
-    close(outputs["base_value"], base)
-    close(outputs["completeness_gap"], 0 * base)
-
-
-@pytest.mark.parametrize("batch, options", [(1, []), (3, []), (1, ["--cache=none"]),
-                                            (3, ["--cache=file", "--no-functions"])])
-def test_forms_of_fixed_batch(explained, batch, options):
-    outputs = explained(mlp(batch), single(R), single(X[:batch]), "--target=all", "--gap", *options)
-    close(outputs["x_shap"], deeplift(X[:batch]))
-    close(outputs["completeness_gap"], np.zeros((batch, 6)))
-
-
-@pytest.mark.parametrize("options", [[], ["--chunk=2"]])
-def test_functions(explain, options):
-    with_functions = onnx.load(explain(mlp(), single(R), *options))
-    assert {f.domain for f in with_functions.functions} == {"onnxexplainer"}
-    without = onnx.load(explain(mlp(), single(R), "--no-functions", *options))
-    assert not without.functions
-    for graph in (without.graph, *subgraphs(without.graph)):
-        assert {node.domain for node in graph.node} == {""}
-
-
-@pytest.mark.parametrize("options", [[], ["--chunk=2"], ["--cache=file"]])
-def test_same_bytes(explain, options):
-    paths = [explain(mlp(), single(R), *options) for _ in range(2)]
-    assert open(paths[0], "rb").read() == open(paths[1], "rb").read()
-
-
-@pytest.mark.parametrize("options", [[], ["--chunk=2"], ["--no-functions"]])
-def test_reference_evaluator(explain, options):
-    """The result is ONNX, not only what onnxruntime makes of it."""
-    path = explain(mlp(), single(R), "--target=all", *options)
-    evaluator = ReferenceEvaluator(onnx.load(path))
-    outputs = dict(zip(evaluator.output_names, evaluator.run(None, {"x": single(X)})))
-    close(outputs["x_shap"], deeplift())
-    np.testing.assert_array_equal(outputs["shap_target"], np.tile(np.arange(6), (3, 1)))
-
-
-def test_without_optimization(explain):
-    """What is right does not depend on what onnxruntime folds."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    path = explain(mlp(), single(R), "--target=all")
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    close(session.run(["x_shap"], {"x": single(X)})[0], deeplift())
-
-
-# ---- types and versions --------------------------------------------------------------------------
-
-@pytest.mark.parametrize("options", [[], ["--chunk=4"], ["--cache=file"], ["--no-functions"]])
-def test_double(explained, options):
-    outputs = explained(mlp(kind=TensorProto.DOUBLE), R, X, "--target=all", "--gap", *options)
-    close(outputs["x_shap"], deeplift(), np.float64)
-    close(outputs["base_value"], np.tile(network(R).mean(axis=0), (3, 1)), np.float64)
-    close(outputs["completeness_gap"], np.zeros((3, 6)), np.float64)
-
-
-@pytest.mark.parametrize("options", [[], ["--chunk=4"]])
-def test_half(explained, options):
-    """Multipliers and SHAP values of float16 models are float32."""
-    outputs = explained(mlp(kind=TensorProto.FLOAT16), R.astype(np.float16), X.astype(np.float16),
-                        "--target=all", *options)
-    assert outputs["x_shap"].dtype == outputs["base_value"].dtype == np.float32
-    assert np.abs(outputs["x_shap"] - deeplift()).max() < 0.1
-
-
-@pytest.mark.parametrize("opset, ir", [(9, 4), (13, 7), (17, 8), (18, 9), (21, 10), (23, 11)])
-def test_versions(explained, opset, ir):
-    outputs = explained(mlp(opset=opset, ir=ir), single(R), single(X), "--target=all")
-    close(outputs["x_shap"], deeplift())
-
-
-def test_metadata(explain, tmp_path):
-    (tmp_path / "names.txt").write_text("age\nsex, or not\nbmi\nbp\n")
-    made = mlp()
-    helper.set_model_props(made, {"author": "somebody"})
-    loaded = onnx.load(explain(made, single(R), "--target=top:2", "--chunk=2",
-                               f"--feature-names={tmp_path / 'names.txt'}"))
-    properties = {p.key: p.value for p in loaded.metadata_props}
-    assert properties["author"] == "somebody"
-    assert properties["onnxexplainer.target"] == "top:2"
-    assert properties["onnxexplainer.cache"] == "load"
-    assert properties["onnxexplainer.references"].startswith(f"{REFERENCES} ")
-    assert properties["onnxexplainer.feature_names"] == "age\nsex, or not\nbmi\nbp"
-    other = onnx.load(explain(made, single(R + 1)))
-    assert properties["onnxexplainer.references"] != {
-        p.key: p.value for p in other.metadata_props}["onnxexplainer.references"]
-
-
-@pytest.mark.parametrize("op, hint", [("Softmax", True), ("Sigmoid", True), ("Tanh", False)])
-def test_hint_at_logits(cli, tmp_path, op, hint):
-    """Of a probability the user learns the name of the logits."""
-    made = model([*LAYERS, (op, "flat", "y", {})], [value("x", ["N", FEATURES])],
-                 [value("y", ["N", 6])], WEIGHTS)
-    onnx.save(made, tmp_path / "m.onnx")
-    np.save(tmp_path / "r.npy", single(R))
-    done = subprocess.run([cli, "explain", "m.onnx", "-r", "r.npy", "-o", "e.onnx"], cwd=tmp_path,
-                          capture_output=True, text=True)
-    assert done.returncode == 0 and ("--output-name=flat" in done.stderr) == hint

@@ -132,8 +132,8 @@ def compared(make, explain, run):
 
 def make_mlp(op):
     def make(rng):
-        nodes = [node("Gemm", "x w1 b1", "h1"), node(op, "h1", "a1"), node("Gemm", "a1 w2 b2", "h2"),
-                 node(op, "h2", "a2"), node("MatMul", "a2 w3", "out")]
+        nodes = [node("Gemm", "x w1 b1", "h1"), node(op, "h1", "a1"),
+                 node("Gemm", "a1 w2 b2", "h2"), node(op, "h2", "a2"), node("MatMul", "a2 w3", "out")]
         sizes = {"w1": (10, 24), "b1": (24,), "w2": (24, 24), "b2": (24,), "w3": (24, 1)}
         constants = {k: rng.normal(size=s) / np.sqrt(s[0]) for k, s in sizes.items()}
         return model_of(nodes, constants, 10, 1, np.float64)

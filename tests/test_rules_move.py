@@ -1,8 +1,12 @@
 """Rules of operators that move data: linear, so that their attributions are exact."""
 
+import re
+import subprocess
+
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from rulecheck import Rule, check, check_additive, floats, ints, node
 
@@ -52,7 +56,8 @@ def test_move(op, shape, extra, attributes, explain, run):
 def test_transposed_batch(explain, run):
     """The batch axis on its way through other places."""
     nodes = [node("Transpose", "a", "b", perm=[2, 0, 1]), node("MatMul", "b w", "d"),
-             node("Transpose", "d", "e", perm=[1, 2, 0]), node("Transpose", "e", "y", perm=[0, 2, 1])]
+             node("Transpose", "d", "e", perm=[1, 2, 0]),
+             node("Transpose", "e", "y", perm=[0, 2, 1])]
     check_additive(Rule(nodes, {"a": (3, 4)}, {"w": floats(3, 5)}), explain, run)
 
 
@@ -189,3 +194,34 @@ def test_nd(op, index, explain, run):
     rank = 3 - index.shape[-1] + index.ndim - 1 if op == "GatherND" else 3
     nodes += [node("Transpose", "s", "y", perm=[rank - 1, *range(rank - 1)])]
     check_additive(Rule(nodes, inputs, {"i": index}), explain, run)
+
+
+# ---- refusals --------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("nodes, why", [
+    ([node("Cast", "a", "i", to=TensorProto.INT64), node("Gather", "t i", "g"),
+      node("Mul", "g a", "y")], "input 1 depends on the explained inputs"),
+    ([node("Dropout", "a half yes", "y", name="drop")], 'node 0 "drop".*training mode'),
+    ([node("Mul", "a a", "u"), node("ScatterElements", "a zero u", "y", reduction="max")],
+     "no rule for reduction max"),
+    ([node("ReduceMax", "a", "m", keepdims=0), node("Pad", "a pads m", "y")],
+     "the value it pads with depends"),
+    ([node("ArgMax", "a", "i", axis=1), node("Cast", "i", "f", to=TensorProto.FLOAT),
+      node("Mul", "a f", "y")], "no rule for ArgMax at opset 18"),
+])
+def test_refused(nodes, why, cli, tmp_path):
+    """By the node's name, and without an output file."""
+    kind = TensorProto.FLOAT
+    constants = {"t": floats(9), "half": np.float32(0.5), "yes": np.array(True),
+                 "zero": np.zeros((2, 4), np.int64), "pads": ints(0, 1, 0, 1)}
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("a", kind, [2, 4])],
+                              [helper.make_tensor_value_info("y", kind, [None, None])],
+                              [numpy_helper.from_array(v, k) for k, v in constants.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, tmp_path / "m.onnx")
+    np.save(tmp_path / "r.npy", np.zeros((3, 4), np.float32))
+    out = tmp_path / "out.onnx"
+    command = [cli, "explain", tmp_path / "m.onnx", "--references", tmp_path / "r.npy", "-o", out]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and re.search(why, done.stderr), done.stderr
+    assert not out.exists()
