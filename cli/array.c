@@ -16,8 +16,9 @@ void ox_array_free(ox_array *array)
 
 void ox_arrays_free(ox_arrays *arrays)
 {
-    for (size_t i = 0; i < arrays->count; i++)
+    for (size_t i = 0; i < arrays->count; i++) {
         ox_array_free(&arrays->items[i]);
+    }
     free(arrays->items);
     *arrays = (ox_arrays){NULL, 0};
 }
@@ -37,9 +38,11 @@ bool ox_arrays_add(ox_arrays *arrays, ox_array *array, ox_error *err)
 
 ox_array *ox_arrays_find(const ox_arrays *arrays, const char *name)
 {
-    for (size_t i = 0; i < arrays->count; i++)
-        if (arrays->items[i].name && !strcmp(arrays->items[i].name, name))
+    for (size_t i = 0; i < arrays->count; i++) {
+        if (arrays->items[i].name && !strcmp(arrays->items[i].name, name)) {
             return &arrays->items[i];
+        }
+    }
     return NULL;
 }
 
@@ -48,11 +51,13 @@ bool ox_array_count(const int64_t *dims, int rank, size_t size, size_t *count)
     /* A 0 makes the product 0, but the others must fit all the same. */
     size_t n = 1, checked = size ? size : 1;
     for (int i = 0; i < rank; i++) {
-        if (dims[i] < 0 || (uint64_t)dims[i] > SIZE_MAX / 2)
+        if (dims[i] < 0 || (uint64_t)dims[i] > SIZE_MAX / 2) {
             return false;
+        }
         size_t dim = (size_t)dims[i];
-        if (dim && checked > SIZE_MAX / 2 / dim)
+        if (dim && checked > SIZE_MAX / 2 / dim) {
             return false;
+        }
         checked *= dim ? dim : 1;
         n *= dim;
     }
@@ -63,19 +68,21 @@ bool ox_array_count(const int64_t *dims, int rank, size_t size, size_t *count)
 size_t ox_array_elements(const ox_array *array, int from)
 {
     size_t n = 1;
-    for (int i = from; i < array->rank; i++)
+    for (int i = from; i < array->rank; i++) {
         n *= (size_t)array->dims[i];
+    }
     return n;
 }
 
 bool ox_array_allocate(ox_array *array, ox_error *err)
 {
     size_t count, size = ox_type_size(array->type);
-    if (!size || !ox_array_count(array->dims, array->rank, size, &count))
+    if (!size || !ox_array_count(array->dims, array->rank, size, &count)) {
         return ox_cli_error(err, OX_MEMORY, "%s: too large",
                             array->file   ? array->file
                             : array->name ? array->name
                                           : "array");
+    }
     array->data = ox_cli_alloc(count, size, err);
     return array->data != NULL;
 }
@@ -84,13 +91,16 @@ bool ox_array_from_tensor(ox_array *array, const ox_tensor *tensor, ox_error *er
 {
     *array = (ox_array){.type = tensor->type, .rank = tensor->rank};
     const char *name = tensor->name ? tensor->name : "output";
-    if (tensor->rank > OX_RANK_MAX)
+    if (tensor->rank > OX_RANK_MAX) {
         return ox_cli_error(err, OX_UNSUPPORTED, "\"%s\": %d axes", name, tensor->rank);
-    if (!ox_type_size(tensor->type))
+    }
+    if (!ox_type_size(tensor->type)) {
         return ox_cli_error(err, OX_UNSUPPORTED, "\"%s\": elements of type %s", name,
                             ox_type_name(tensor->type));
-    for (int i = 0; i < tensor->rank; i++)
+    }
+    for (int i = 0; i < tensor->rank; i++) {
         array->dims[i] = tensor->dims[i];
+    }
     array->name = ox_cli_copy(name, err);
     if (!array->name || !ox_array_allocate(array, err)) {
         ox_array_free(array);
@@ -127,12 +137,13 @@ static double half_to_double(uint16_t half)
 {
     int exponent = (half >> 10) & 31;
     double fraction = half & 1023, value;
-    if (exponent == 31)
+    if (exponent == 31) {
         value = fraction > 0 ? (double)NAN : (double)INFINITY;
-    else if (exponent == 0)
+    } else if (exponent == 0) {
         value = ldexp(fraction, -24);
-    else
+    } else {
         value = ldexp(fraction + 1024, exponent - 25);
+    }
     return half & 0x8000 ? -value : value;
 }
 
@@ -141,14 +152,17 @@ static uint16_t double_to_half(double value)
 {
     unsigned sign = signbit(value) ? 0x8000U : 0;
     double size = fabs(value);
-    if (isnan(value))
+    if (isnan(value)) {
         return (uint16_t)(sign | 0x7e00);
-    if (size >= 65520)
+    }
+    if (size >= 65520) {
         return (uint16_t)(sign | 0x7c00);
+    }
     int exponent = 0;
     frexp(size, &exponent);
-    if (size < ldexp(1, -14)) /* subnormal: steps of 2^-24; a carry gives the first normal */
+    if (size < ldexp(1, -14)) { /* subnormal: steps of 2^-24; a carry gives the first normal */
         return (uint16_t)(sign | (unsigned)nearbyint(ldexp(size, 24)));
+    }
     unsigned fraction = (unsigned)nearbyint(ldexp(size, 11 - exponent)); /* in [1024, 2048] */
     return (uint16_t)(sign | (((unsigned)(exponent + 14) << 10) + fraction - 1024));
 }
@@ -166,8 +180,9 @@ static uint16_t double_to_bfloat(double value)
     float narrow = (float)value;
     uint32_t bits;
     memcpy(&bits, &narrow, sizeof bits);
-    if (isnan(value))
+    if (isnan(value)) {
         return (uint16_t)(bits >> 16 | 0x40);
+    }
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
@@ -209,8 +224,9 @@ static void limits(ox_type type, uint64_t *positive, uint64_t *negative)
 {
     bool is_signed = type == OX_INT8 || type == OX_INT16 || type == OX_INT32 || type == OX_INT64;
     int bits = 8 * (int)ox_type_size(type);
-    if (type == OX_BOOL)
+    if (type == OX_BOOL) {
         bits = 1;
+    }
     *positive = UINT64_MAX >> (64 - bits + (is_signed ? 1 : 0));
     *negative = is_signed ? *positive + 1 : 0;
 }
@@ -230,8 +246,9 @@ static bool get_whole(const ox_array *array, size_t i, bool *minus, uint64_t *ma
         return true;
     }
     double value = ox_array_at(array, i);
-    if (!(fabs(value) < 18446744073709551616.0) || value != floor(value))
+    if (!(fabs(value) < 18446744073709551616.0) || value != floor(value)) {
         return false;
+    }
     *minus = value < 0;
     *magnitude = (uint64_t)fabs(value);
     return true;
@@ -241,8 +258,9 @@ static bool put_whole(ox_array *array, size_t i, bool minus, uint64_t magnitude)
 {
     uint64_t positive, negative;
     limits(array->type, &positive, &negative);
-    if (magnitude > (minus ? negative : positive))
+    if (magnitude > (minus ? negative : positive)) {
         return false;
+    }
     uint64_t bits = minus ? 0 - magnitude : magnitude; /* two's complement, cut to its width */
     switch (ox_type_size(array->type)) {
     case 1: ((uint8_t *)array->data)[i] = (uint8_t)bits; break;
@@ -255,34 +273,39 @@ static bool put_whole(ox_array *array, size_t i, bool minus, uint64_t magnitude)
 
 bool ox_array_convertible(ox_type from, ox_type to)
 {
-    if (from == to)
+    if (from == to) {
         return true;
+    }
     bool number = ox_type_is_float(from) || ox_type_is_whole(from);
     return (number && ox_type_is_float(to)) || (ox_type_is_whole(from) && ox_type_is_whole(to));
 }
 
 bool ox_array_convert(ox_array *array, ox_type type, bool whole, ox_error *err)
 {
-    if (array->type == type)
+    if (array->type == type) {
         return true;
+    }
     const char *file = array->file ? array->file : "array";
     bool allowed = whole && ox_type_is_float(array->type) && ox_type_is_whole(type);
-    if (!allowed && !ox_array_convertible(array->type, type))
+    if (!allowed && !ox_array_convertible(array->type, type)) {
         return ox_cli_error(err, OX_ARGUMENT, "%s: %s where input \"%s\" takes %s", file,
                             ox_type_name(array->type), array->name ? array->name : "",
                             ox_type_name(type));
+    }
     ox_array to = *array;
     to.type = type;
-    if (!ox_array_allocate(&to, err))
+    if (!ox_array_allocate(&to, err)) {
         return false;
+    }
     size_t count = ox_array_elements(array, 0);
     for (size_t i = 0; i < count; i++) {
         bool minus = false, good = true;
         uint64_t magnitude = 0;
-        if (ox_type_is_float(type))
+        if (ox_type_is_float(type)) {
             put_float(&to, i, ox_array_at(array, i));
-        else
+        } else {
             good = get_whole(array, i, &minus, &magnitude) && put_whole(&to, i, minus, magnitude);
+        }
         if (!good) {
             char where[256];
             ox_index_text(where, sizeof where, array->dims, array->rank, i);
@@ -298,12 +321,15 @@ bool ox_array_convert(ox_array *array, ox_type type, bool whole, ox_error *err)
 
 size_t ox_array_nonfinite(const ox_array *array)
 {
-    if (!ox_type_is_float(array->type))
+    if (!ox_type_is_float(array->type)) {
         return SIZE_MAX;
+    }
     size_t count = ox_array_elements(array, 0);
-    for (size_t i = 0; i < count; i++)
-        if (!isfinite(ox_array_at(array, i)))
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(ox_array_at(array, i))) {
             return i;
+        }
+    }
     return SIZE_MAX;
 }
 
@@ -321,8 +347,9 @@ char *ox_dims_text(char *text, size_t size, const int64_t *dims, int rank,
                     : snprintf(text + used, size - used, "%s%lld", comma, (long long)dims[i]);
         used += n < 0 ? 0 : (size_t)n;
     }
-    if (used < size)
+    if (used < size) {
         snprintf(text + used, size - used, "]");
+    }
     return text;
 }
 

@@ -44,11 +44,14 @@ static const char *batch_symbol(const ox_signature *s)
 {
     for (size_t i = 0; i < s->input_count; i++) {
         const ox_value_info *in = &s->inputs[i];
-        if (in->rank < 1 || in->dims[0] >= 0 || !in->symbols[0][0])
+        if (in->rank < 1 || in->dims[0] >= 0 || !in->symbols[0][0]) {
             continue;
-        for (size_t o = 0; o < s->output_count; o++)
-            if (has_symbol(&s->outputs[o], 0, in->symbols[0]))
+        }
+        for (size_t o = 0; o < s->output_count; o++) {
+            if (has_symbol(&s->outputs[o], 0, in->symbols[0])) {
                 return in->symbols[0];
+            }
+        }
     }
     return NULL;
 }
@@ -61,10 +64,12 @@ static bool stands_elsewhere(const ox_signature *s, const char *symbol)
         const ox_value_info *info =
             i < s->input_count ? &s->inputs[i] : &s->outputs[i - s->input_count];
         for (int axis = 1; axis < info->rank; axis++) {
-            if (info->dims[axis] < 0 && !strncmp(info->symbols[axis], "batch", 5))
+            if (info->dims[axis] < 0 && !strncmp(info->symbols[axis], "batch", 5)) {
                 return true;
-            if (symbol && has_symbol(info, axis, symbol))
+            }
+            if (symbol && has_symbol(info, axis, symbol)) {
                 return true;
+            }
         }
     }
     return false;
@@ -88,21 +93,26 @@ static bool plan_feed(plan *p, feed *f, const ox_value_info *info, const char *s
         f->batched = !p->whole && array->rank > 0;
         return true;
     }
-    if (array->rank != info->rank)
+    if (array->rank != info->rank) {
         return refuse_shape(array, info, err);
-    for (int axis = 1; axis < info->rank; axis++)
-        if (info->dims[axis] >= 0 && info->dims[axis] != array->dims[axis])
+    }
+    for (int axis = 1; axis < info->rank; axis++) {
+        if (info->dims[axis] >= 0 && info->dims[axis] != array->dims[axis]) {
             return refuse_shape(array, info, err);
-    if (info->rank == 0 || info->dims[0] == array->dims[0])
+        }
+    }
+    if (info->rank == 0 || info->dims[0] == array->dims[0]) {
         return true;
+    }
     if (info->dims[0] < 0) {
         const char *own = info->symbols[0];
         f->batched = !p->whole && (!symbol || !own[0] || !strcmp(own, symbol));
         return true;
     }
     size_t fixed = (size_t)info->dims[0];
-    if (!fixed || (p->fixed && p->fixed != fixed))
+    if (!fixed || (p->fixed && p->fixed != fixed)) {
         return refuse_shape(array, info, err);
+    }
     p->fixed = fixed;
     f->batched = true;
     return true;
@@ -113,15 +123,18 @@ static bool plan_rows(plan *p, ox_error *err)
     const feed *first = NULL;
     for (size_t i = 0; i < p->inputs->count; i++) {
         const feed *f = &p->feeds[i];
-        if (!f->batched)
+        if (!f->batched) {
             continue;
+        }
         const ox_array *a = f->array;
-        if (a->dims[0] == 0)
+        if (a->dims[0] == 0) {
             return ox_cli_error(err, OX_ARGUMENT, "%s: no samples in it", a->file);
-        if (first && first->array->dims[0] != a->dims[0])
+        }
+        if (first && first->array->dims[0] != a->dims[0]) {
             return ox_cli_error(err, OX_ARGUMENT, "%s has %lld samples, %s has %lld",
                                 first->array->file, (long long)first->array->dims[0], a->file,
                                 (long long)a->dims[0]);
+        }
         first = f;
         p->rows = (size_t)a->dims[0];
     }
@@ -135,13 +148,15 @@ static bool plan_inputs(plan *p, bool all, ox_error *err)
     p->whole = all || stands_elsewhere(s, symbol);
     for (size_t i = 0; i < s->input_count; i++) {
         const ox_array *array = ox_arrays_find(p->inputs, s->inputs[i].name);
-        if (!array)
+        if (!array) {
             return ox_cli_error(err, OX_ARGUMENT, "no array for input \"%s\": give --input %s=FILE",
                                 s->inputs[i].name, s->inputs[i].name);
+        }
         feed *f = &p->feeds[array - p->inputs->items];
         f->array = array;
-        if (!plan_feed(p, f, &s->inputs[i], symbol, err))
+        if (!plan_feed(p, f, &s->inputs[i], symbol, err)) {
             return false;
+        }
     }
     return plan_rows(p, err);
 }
@@ -154,14 +169,16 @@ static bool aim(plan *p, size_t first, size_t count, size_t step, ox_error *err)
     for (size_t i = 0; i < p->inputs->count; i++) {
         feed *f = &p->feeds[i];
         p->tensors[i] = ox_array_tensor(f->array);
-        if (!f->batched)
+        if (!f->batched) {
             continue;
+        }
         size_t bytes = ox_array_elements(f->array, 1) * ox_type_size(f->array->type);
         const char *data = (const char *)f->array->data + first * bytes;
         if (count < step) {
             f->padded = f->padded ? f->padded : ox_cli_alloc(step, bytes, err);
-            if (!f->padded)
+            if (!f->padded) {
                 return false;
+            }
             for (size_t row = 0; row < step; row++) {
                 size_t from = row < count ? row : count - 1;
                 memcpy(f->padded + row * bytes, data + from * bytes, bytes);
@@ -179,12 +196,14 @@ static bool aim(plan *p, size_t first, size_t count, size_t step, ox_error *err)
 /* Whether an output has one row per sample, as its declared and its actual shape say. */
 static bool is_joined(const plan *p, const ox_tensor *t, size_t step)
 {
-    if (!p->rows || t->rank < 1 || t->dims[0] != (int64_t)step)
+    if (!p->rows || t->rank < 1 || t->dims[0] != (int64_t)step) {
         return false;
+    }
     for (size_t i = 0; i < p->signature->output_count; i++) {
         const ox_value_info *info = &p->signature->outputs[i];
-        if (t->name && !strcmp(info->name, t->name))
+        if (t->name && !strcmp(info->name, t->name)) {
             return p->fixed || info->rank < 1 || info->dims[0] < 0;
+        }
     }
     return true;
 }
@@ -202,8 +221,9 @@ static bool begin_output(plan *p, size_t i, const ox_tensor *t, size_t step, ox_
     dims[0] = 0;
     joined.dims = dims;
     ox_array array;
-    if (!ox_array_from_tensor(&array, &joined, err))
+    if (!ox_array_from_tensor(&array, &joined, err)) {
         return false;
+    }
     free(array.data);
     array.data = NULL;
     array.dims[0] = (int64_t)p->rows;
@@ -216,8 +236,9 @@ static bool begin_output(plan *p, size_t i, const ox_tensor *t, size_t step, ox_
 
 static bool is_same_shape(const ox_array *array, const ox_tensor *t, int from)
 {
-    if (array->type != t->type || array->rank != t->rank)
+    if (array->type != t->type || array->rank != t->rank) {
         return false;
+    }
     size_t axes = (size_t)(array->rank - from);
     return !memcmp(array->dims + from, t->dims + from, axes * sizeof *t->dims);
 }
@@ -229,18 +250,20 @@ static bool join_output(plan *p, size_t i, const ox_tensor *t, size_t first, siz
     size_t size = ox_type_size(array->type);
     if (!p->joined[i]) {
         size_t bytes = ox_array_elements(array, 0) * size;
-        if (is_same_shape(array, t, 0) && !memcmp(array->data, t->data, bytes))
+        if (is_same_shape(array, t, 0) && !memcmp(array->data, t->data, bytes)) {
             return true;
+        }
         return ox_cli_error(err, OX_ARGUMENT,
                             "output \"%s\" has no sample axis and differs from batch to batch: "
                             "use --batch=all",
                             array->name);
     }
-    if (!is_same_shape(array, t, 1) || t->dims[0] != (int64_t)step)
+    if (!is_same_shape(array, t, 1) || t->dims[0] != (int64_t)step) {
         return ox_cli_error(err, OX_ARGUMENT,
                             "output \"%s\" changes its shape from batch to batch: use --batch=1 "
                             "on single samples or --batch=all",
                             array->name);
+    }
     size_t bytes = ox_array_elements(array, 1) * size;
     memcpy((char *)array->data + first * bytes, t->data, count * bytes);
     return true;
@@ -250,16 +273,20 @@ static bool join_output(plan *p, size_t i, const ox_tensor *t, size_t first, siz
 static bool call(plan *p, ox_session *session, size_t first, size_t count, size_t step,
                  ox_error *err)
 {
-    if (!aim(p, first, count, step, err) || !ox_session_run(session, p->tensors, p->inputs->count,
-                                                            NULL, p->results, p->result_count, err))
+    if (!aim(p, first, count, step, err) ||
+        !ox_session_run(session, p->tensors, p->inputs->count, NULL, p->results, p->result_count,
+                        err)) {
         return false;
+    }
     bool good = true;
     for (size_t i = 0; i < p->result_count; i++) {
         const ox_tensor *t = &p->results[i];
-        if (good && first == 0)
+        if (good && first == 0) {
             good = begin_output(p, i, t, step, err);
-        if (good && (first > 0 || (p->joined[i] && step != p->rows)))
+        }
+        if (good && (first > 0 || (p->joined[i] && step != p->rows))) {
             good = join_output(p, i, t, first, count, step, err);
+        }
         ox_tensor_free(&p->results[i]);
     }
     return good;
@@ -272,10 +299,12 @@ static uint64_t resident(void)
 {
     FILE *file = fopen("/proc/self/statm", "r");
     unsigned long long total = 0, here = 0;
-    if (file && fscanf(file, "%llu %llu", &total, &here) != 2)
+    if (file && fscanf(file, "%llu %llu", &total, &here) != 2) {
         here = 0;
-    if (file)
+    }
+    if (file) {
         fclose(file);
+    }
     return (uint64_t)here * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
@@ -286,11 +315,14 @@ static uint64_t default_memory(void)
     unsigned long long kilobytes = 0;
     char line[128];
     FILE *file = fopen("/proc/meminfo", "r");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %llu", &kilobytes) == 1)
+    while (file && fgets(line, sizeof line, file)) {
+        if (sscanf(line, "MemAvailable: %llu", &kilobytes) == 1) {
             break;
-    if (file)
+        }
+    }
+    if (file) {
         fclose(file);
+    }
     uint64_t half = (uint64_t)kilobytes * 512;
     return half && half < enough ? half : enough;
 }
@@ -300,32 +332,37 @@ static uint64_t default_memory(void)
 static size_t choose_step(const plan *p, uint64_t growth, uint64_t memory)
 {
     uint64_t values = 0;
-    for (size_t i = 0; i < p->inputs->count; i++)
+    for (size_t i = 0; i < p->inputs->count; i++) {
         values += ox_array_elements(p->feeds[i].array, p->feeds[i].batched ? 1 : 0);
-    for (size_t i = 0; i < p->result_count; i++)
+    }
+    for (size_t i = 0; i < p->result_count; i++) {
         values += ox_array_elements(&p->outputs->items[i], p->joined[i] ? 1 : 0);
+    }
     /* Memory that was free within the process is reused and does not show as growth. */
     uint64_t least = 64 * values;
     uint64_t each = growth > least ? growth : least;
     uint64_t fits = (memory ? memory : default_memory()) / (each ? each : 1);
     size_t step = 1;
-    while (step < BATCH_MAX && 2 * step <= fits)
+    while (step < BATCH_MAX && 2 * step <= fits) {
         step *= 2;
+    }
     return step;
 }
 
 static bool stream(plan *p, ox_session *session, const ox_batch *options, ox_progress *progress,
                    ox_error *err)
 {
-    if (!p->rows)
+    if (!p->rows) {
         return call(p, session, 0, 0, 0, err);
+    }
     size_t step = p->fixed ? p->fixed : options->size > 0 ? (size_t)options->size : 1;
     bool probe = !p->fixed && options->size == 0;
     for (size_t first = 0; first < p->rows;) {
         size_t count = step < p->rows - first ? step : p->rows - first;
         uint64_t before = probe ? resident() : 0;
-        if (!call(p, session, first, count, p->fixed ? p->fixed : count, err))
+        if (!call(p, session, first, count, p->fixed ? p->fixed : count, err)) {
             return false;
+        }
         if (probe) {
             uint64_t after = resident();
             step = choose_step(p, after > before ? after - before : 0, options->memory);
@@ -353,13 +390,15 @@ bool ox_batch_run(ox_session *session, const ox_signature *signature, const ox_a
         good = stream(&p, session, options, &progress, err);
         ox_progress_end(&progress);
     }
-    for (size_t i = 0; p.feeds && i < inputs->count; i++)
+    for (size_t i = 0; p.feeds && i < inputs->count; i++) {
         free(p.feeds[i].padded);
+    }
     free(p.feeds);
     free(p.tensors);
     free(p.results);
     free(p.joined);
-    if (!good)
+    if (!good) {
         ox_arrays_free(outputs);
+    }
     return good;
 }

@@ -32,6 +32,9 @@ int ox_cli_usage(const char *command, const char *format, ...);
 /* ox_note: prints a remark of the library. */
 void ox_cli_note(void *user, const char *message);
 
+/* How a node or an operator is treated, in words. */
+const char *ox_cli_state(ox_state state);
+
 /* Zeroed memory for count elements, to be released by free. NULL and err on failure. */
 void *ox_cli_alloc(size_t count, size_t size, ox_error *err);
 

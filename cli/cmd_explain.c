@@ -1,10 +1,12 @@
 /* onnxexplainer explain: makes a model that predicts and explains. */
-#include "load.h"
 #include "options.h"
 #include "output.h"
+#include "references.h"
 #include "signature.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +19,10 @@ typedef struct arguments {
     const char *output;
     const char *cache;
     const char *feature_file;
+    const char *integrate;
+    ox_texts integrate_ops;
     ox_texts hold;
+    ox_texts at;
     ox_options options; /* what goes to the library */
     bool quiet;
 } arguments;
@@ -28,38 +33,79 @@ static bool parse_cache(const char *text, ox_cache *cache)
                                         [OX_CACHE_LOAD] = "load",
                                         [OX_CACHE_FILE] = "file",
                                         [OX_CACHE_NONE] = "none"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (!strcmp(text, names[i])) {
             *cache = (ox_cache)i;
             return true;
         }
+    }
     return false;
+}
+
+/* "K" or "K:Op,Op". The text is argv's, which is ours to cut. */
+static bool parse_integrate(arguments *a)
+{
+    char *end;
+    long points = strtol(a->integrate, &end, 10);
+    bool good = end != a->integrate && points > 0 && points <= INT_MAX;
+    a->options.integrate = good ? (int)points : 0;
+    while (good && *end) {
+        good = *end == (a->integrate_ops.count ? ',' : ':') && end[1] != '\0' &&
+               a->integrate_ops.count < OX_TEXTS_MAX;
+        *end = '\0';
+        if (good) {
+            a->integrate_ops.items[a->integrate_ops.count++] = end + 1;
+        }
+        end += good ? 1 + strcspn(end + 1, ",") : 0;
+    }
+    return good;
 }
 
 static int check(arguments *a)
 {
-    if (!a->references.count)
+    if (!a->references.count) {
         return ox_cli_usage("explain", "no --references given");
+    }
     for (size_t i = 0; i < a->references.count; i++) {
         const char *spec = a->references.items[i];
-        if (!strncmp(spec, "fill:", 5))
-            return ox_cli_usage("explain", "--references=%s is not supported yet", spec);
-        if (strcmp(spec, "input"))
+        bool fill = !strncmp(spec, "fill:", 5);
+        if (!fill && strcmp(spec, "input")) {
             continue;
-        if (a->references.count > 1)
-            return ox_cli_usage("explain", "--references=input goes with no other references");
-        a->options.reference_source = OX_REFERENCES_INPUT;
+        }
+        if (a->references.count > 1) {
+            return ox_cli_usage("explain", "--references=%s goes with no other references", spec);
+        }
+        char *end = NULL;
+        a->options.fill = fill ? strtod(spec + 5, &end) : 0;
+        if (fill && (end == spec + 5 || *end != '\0' || !isfinite(a->options.fill))) {
+            return ox_cli_usage("explain", "--references=%s: not a number", spec);
+        }
+        a->options.reference_source = fill ? OX_REFERENCES_FILL : OX_REFERENCES_INPUT;
     }
-    if (a->cache && !parse_cache(a->cache, &a->options.cache))
+    if (a->cache && !parse_cache(a->cache, &a->options.cache)) {
         return ox_cli_usage("explain", "--cache: \"%s\" is none of auto, load, file, none",
                             a->cache);
+    }
+    if (a->integrate && !parse_integrate(a)) {
+        return ox_cli_usage("explain", "--integrate is not of the form K or K:Op,Op");
+    }
     bool to_stdout = a->output ? !strcmp(a->output, "-") : !strcmp(a->model, "-");
-    if (to_stdout && isatty(STDOUT_FILENO))
+    if (to_stdout && isatty(STDOUT_FILENO)) {
         return ox_cli_usage("explain", "no model is written to a terminal: use -o FILE");
+    }
     struct stat model, output;
     if (a->output && !stat(a->model, &model) && !stat(a->output, &output) &&
-        S_ISREG(output.st_mode) && model.st_dev == output.st_dev && model.st_ino == output.st_ino)
+        S_ISREG(output.st_mode) && model.st_dev == output.st_dev && model.st_ino == output.st_ino) {
         return ox_cli_usage("explain", "%s: the output would replace the model", a->output);
+    }
+    a->options.integrate_ops = a->integrate_ops.items;
+    a->options.integrate_op_count = a->integrate_ops.count;
+    a->options.hold = a->hold.items;
+    a->options.hold_count = a->hold.count;
+    a->options.at = a->at.items;
+    a->options.at_count = a->at.count;
+    a->options.evaluate = ox_evaluate_runtime;
+    a->options.note = a->quiet ? NULL : ox_cli_note;
     return -1;
 }
 
@@ -68,7 +114,7 @@ static int parse(arguments *a, int argc, char **argv)
     ox_options *o = &a->options;
     const ox_option options[] = {
         {"references", 'r', OX_OPTION_LIST, &a->references, "[NAME=]FILE",
-         ".npy, or .npz with an array per input; or \"input\""},
+         ".npy, or .npz with an array per input; \"input\"; fill:VALUE"},
         {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE",
          "the explained model (default: MODEL.explained.onnx)"},
         {"target", 0, OX_OPTION_TEXT, &o->target, "TARGET",
@@ -76,6 +122,7 @@ static int parse(arguments *a, int argc, char **argv)
         {"output-name", 0, OX_OPTION_TEXT, &o->output_name, "NAME",
          "the tensor to explain (default: the first floating-point output)"},
         {"hold", 0, OX_OPTION_LIST, &a->hold, "NAME", "an input that is not explained"},
+        {"at", 0, OX_OPTION_LIST, &a->at, "TENSOR", "explain this tensor in place of the inputs"},
         {"prefix", 0, OX_OPTION_TEXT, &o->prefix, "TEXT", "put before the names of new outputs"},
         {"gap", 0, OX_OPTION_FLAG, &o->gap, NULL, "add the output completeness_gap"},
         {"cache", 0, OX_OPTION_TEXT, &a->cache, "MODE",
@@ -83,7 +130,9 @@ static int parse(arguments *a, int argc, char **argv)
         {"chunk", 0, OX_OPTION_COUNT, &o->chunk, "C",
          "references per step (default: decided from memory)"},
         {"memory", 0, OX_OPTION_BYTES, &o->memory, "BYTES",
-         "what a run may take, such as 800M (default: half of the free)"},
+         "what a run may take, such as 800M (default: 2G)"},
+        {"integrate", 0, OX_OPTION_TEXT, &a->integrate, "K[:OP,...]",
+         "integrate softmaxes, poolings, normalisations: K points"},
         {"no-closure", 0, OX_OPTION_FLAG, &o->no_closure, NULL,
          "leave float rounding in the gap instead of the values"},
         {"no-functions", 0, OX_OPTION_FLAG, &o->no_functions, NULL,
@@ -92,6 +141,8 @@ static int parse(arguments *a, int argc, char **argv)
          "the model has no batch axis, the references have one"},
         {"feature-names", 0, OX_OPTION_TEXT, &a->feature_file, "FILE",
          "names of the features, one a line, kept in the model"},
+        {"force", 0, OX_OPTION_FLAG, &o->force, NULL,
+         "explain although completeness is lost on the way"},
         {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors"},
     };
     const ox_command command = {
@@ -107,39 +158,15 @@ static int parse(arguments *a, int argc, char **argv)
     return code >= 0 ? code : check(a);
 }
 
-static bool load_references(const arguments *a, const ox_model *model, ox_arrays *references,
-                            ox_error *err)
-{
-    size_t count;
-    const ox_value_info *inputs = ox_inputs(model, &count);
-    ox_loader loader = {.option = "--references",
-                        .inputs = inputs,
-                        .count = count,
-                        .sole = ox_sole_input(inputs, count, &a->hold)};
-    if (a->options.reference_source == OX_REFERENCES_INPUT)
-        return true;
-    if (!ox_load(&loader, &a->references, references, err))
-        return false;
-    for (size_t i = 0; i < references->count; i++) {
-        const ox_array *array = &references->items[i];
-        size_t at = ox_array_nonfinite(array);
-        if (at == SIZE_MAX)
-            continue;
-        char where[256];
-        ox_index_text(where, sizeof where, array->dims, array->rank, at);
-        return ox_cli_error(err, OX_ARGUMENT, "%s: %g at %s", array->file, ox_array_at(array, at),
-                            where);
-    }
-    return true;
-}
-
 static char *default_output(const char *model, ox_error *err)
 {
-    if (!strcmp(model, "-"))
+    if (!strcmp(model, "-")) {
         return ox_cli_copy("-", err);
+    }
     size_t length = strlen(model);
-    if (ox_cli_has_suffix(model, ".onnx"))
+    if (ox_cli_has_suffix(model, ".onnx")) {
         length -= strlen(".onnx");
+    }
     return ox_cli_format(err, "%.*s.explained.onnx", (int)length, model);
 }
 
@@ -159,11 +186,17 @@ static bool sink(void *user, const void *data, size_t size)
 
 static bool write_model(const ox_model *model, const char *path, ox_error *err)
 {
-    if (!ox_output_is_direct(path))
+    if (!*path) {
+        errno = ENOENT;
+        return ox_cli_system_error(err, path, "write");
+    }
+    if (!ox_output_is_direct(path)) {
         return ox_write(model, path, err);
+    }
     ox_output out;
-    if (!ox_output_begin(&out, path, err))
+    if (!ox_output_begin(&out, path, err)) {
         return false;
+    }
     written w = {out.file, 0};
     bool good = ox_serialize(model, sink, &w, err);
     if (w.number != 0) { /* what went wrong with the file says more */
@@ -173,16 +206,79 @@ static bool write_model(const ox_model *model, const char *path, ox_error *err)
     return ox_output_end(&out, good, err);
 }
 
+/* ---- names of features ------------------------------------------------------------------ */
+
+/* Values per sample of an input and those along its last axis; false where that is not known. The
+ * references fix what the model leaves free. */
+static bool measure_input(const ox_value_info *info, const ox_array *references, size_t *size,
+                          size_t *last)
+{
+    int batch = 0;
+    while (batch < info->rank && info->dims[batch] >= 0) {
+        batch++;
+    }
+    batch = batch == info->rank ? 0 : batch;
+    *size = *last = 1;
+    for (int i = 0; i < info->rank; i++) {
+        int64_t dim = info->dims[i];
+        if (dim < 0 && references && references->rank == info->rank) {
+            dim = references->dims[i];
+        }
+        if (i == batch) {
+            continue;
+        }
+        if (dim <= 0 || *size > SIZE_MAX / (size_t)dim) {
+            return false;
+        }
+        *size *= (size_t)dim;
+        *last = (size_t)dim;
+    }
+    return info->rank >= 0;
+}
+
+/* Whether there is a name for every value of a sample, or for every one along the last axis of an
+ * input. Where sizes are not known all counts will do. */
+static bool check_features(const arguments *a, const ox_model *model, const ox_arrays *references,
+                           const ox_model *explained, size_t features, ox_error *err)
+{
+    size_t count, total = 0, axis = 0;
+    const ox_value_info *inputs = ox_inputs(model, &count);
+    for (size_t i = 0; i < count; i++) {
+        const ox_array *array = ox_arrays_find(references, inputs[i].name);
+        size_t size, last;
+        if (!ox_signature_attributes(explained, inputs[i].name)) {
+            continue;
+        }
+        if (a->options.no_batch || !measure_input(&inputs[i], array, &size, &last) ||
+            last == features) {
+            return true;
+        }
+        total = size < SIZE_MAX - total ? total + size : SIZE_MAX;
+        axis = last;
+    }
+    if (!total || total == features) { /* none: inner tensors are explained */
+        return true;
+    }
+    if (axis == total) {
+        return ox_cli_error(err, OX_ARGUMENT, "%s: %zu feature names, but a sample has %zu values",
+                            a->feature_file, features, total);
+    }
+    return ox_cli_error(err, OX_ARGUMENT,
+                        "%s: %zu feature names, but a sample has %zu values, %zu along the last "
+                        "axis",
+                        a->feature_file, features, total, axis);
+}
+
+/* ---- explaining ------------------------------------------------------------------------ */
+
 static ox_model *explain(const arguments *a, const ox_model *model, const ox_arrays *references,
                          ox_error *err)
 {
     ox_options options = a->options;
-    ox_tensor *tensors = ox_cli_alloc(references->count, sizeof *tensors, err);
+    ox_tensor *tensors = ox_references_tensors(references, err);
     char *text = NULL, **features = NULL;
     size_t size;
     bool good = tensors != NULL;
-    for (size_t i = 0; good && i < references->count; i++)
-        tensors[i] = ox_array_tensor(&references->items[i]);
     if (good && a->feature_file) {
         text = ox_cli_read_file(a->feature_file, &size, err);
         features = text ? ox_lines(text, &options.feature_count, err) : NULL;
@@ -191,11 +287,12 @@ static ox_model *explain(const arguments *a, const ox_model *model, const ox_arr
     }
     options.references = tensors;
     options.reference_count = references->count;
-    options.hold = a->hold.items;
-    options.hold_count = a->hold.count;
-    options.evaluate = ox_evaluate_runtime;
-    options.note = a->quiet ? NULL : ox_cli_note;
     ox_model *explained = good ? ox_explain(model, &options, err) : NULL;
+    if (explained && features &&
+        !check_features(a, model, references, explained, options.feature_count, err)) {
+        ox_free(explained);
+        explained = NULL;
+    }
     free(features);
     free(text);
     free(tensors);
@@ -206,22 +303,27 @@ int ox_cmd_explain(int argc, char **argv)
 {
     arguments a = {.model = NULL, .options = OX_OPTIONS_INIT};
     int code = parse(&a, argc, argv);
-    if (code >= 0)
+    if (code >= 0) {
         return code;
+    }
     ox_error err;
     ox_arrays references = {NULL, 0};
     ox_model *explained = NULL;
     ox_model *model = ox_cli_read_model(a.model, &err);
-    if (model && load_references(&a, model, &references, &err))
+    bool given = a.options.reference_source == OX_REFERENCES_GIVEN;
+    if (model &&
+        (!given || ox_references_load(model, &a.options, &a.references, &references, &err))) {
         explained = explain(&a, model, &references, &err);
+    }
     ox_arrays_free(&references);
     ox_free(model);
     char *named = explained && !a.output ? default_output(a.model, &err) : NULL;
     const char *path = a.output ? a.output : named;
     bool good = explained && path && write_model(explained, path, &err);
     ox_free(explained);
-    if (good && named && !a.quiet && strcmp(named, "-"))
+    if (good && named && !a.quiet && strcmp(named, "-")) {
         ox_cli_say("note: wrote %s", named);
+    }
     free(named);
     return good ? OX_EXIT_OK : ox_cli_fail(&err);
 }

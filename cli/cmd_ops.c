@@ -5,18 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *state_text(ox_state state)
-{
-    switch (state) {
-    case OX_DIFFERENTIATED: return "differentiated";
-    case OX_DECOMPOSED: return "decomposed";
-    case OX_CARRIES_NOTHING: return "carries nothing";
-    case OX_NO_RULE: return "refused";
-    case OX_NOT_REACHED: return "not reached";
-    }
-    return "?";
-}
-
 static const char *domain_text(const char *domain)
 {
     return domain && *domain ? domain : "ai.onnx";
@@ -31,7 +19,7 @@ static void print_json(const ox_rule_info *rules, size_t count)
         printf(", \"op\": ");
         ox_json_string(stdout, rules[i].op);
         printf(", \"state\": ");
-        ox_json_string(stdout, state_text(rules[i].state));
+        ox_json_string(stdout, ox_cli_state(rules[i].state));
         printf(", \"formula\": ");
         ox_json_string(stdout, rules[i].formula ? rules[i].formula : "");
         printf("}");
@@ -43,8 +31,9 @@ static void print_json(const ox_rule_info *rules, size_t count)
 static void print_cell(const char *text)
 {
     for (; *text; text++) {
-        if (*text == '|')
+        if (*text == '|') {
             putchar('\\');
+        }
         putchar(*text);
     }
 }
@@ -52,13 +41,15 @@ static void print_cell(const char *text)
 static void print_markdown(const ox_rule_info *rules, size_t count)
 {
     printf("# Operators\n\n"
-           "Printed by `onnxexplainer ops --markdown`. *Differentiated* operators have a rule of "
-           "their own,\n*decomposed* ones use the rules of the operators that they are made of, "
-           "and through the others\nno contribution flows.\n\n"
+           "Printed by `onnxexplainer ops --markdown`: every operator of the ONNX standard. "
+           "*Differentiated*\noperators have a rule of their own, *decomposed* ones use the rules "
+           "of the operators that they are\nmade of, through those that *carry nothing* no "
+           "contribution flows, and models in which a contribution\nreaches a *refused* one are "
+           "refused for the reason given.\n\n"
            "| operator | domain | state | rule |\n| --- | --- | --- | --- |\n");
     for (size_t i = 0; i < count; i++) {
         printf("| %s | %s | %s | ", rules[i].op, domain_text(rules[i].domain),
-               state_text(rules[i].state));
+               ox_cli_state(rules[i].state));
         print_cell(rules[i].formula ? rules[i].formula : "");
         printf(" |\n");
     }
@@ -71,7 +62,7 @@ static void print_plain(const ox_rule_info *rules, size_t count)
         char name[128];
         snprintf(name, sizeof name, "%s%s%s", other ? rules[i].domain : "", other ? "." : "",
                  rules[i].op);
-        printf("%-24s %-16s %s\n", name, state_text(rules[i].state),
+        printf("%-24s %-16s %s\n", name, ox_cli_state(rules[i].state),
                rules[i].formula ? rules[i].formula : "");
     }
 }
@@ -91,17 +82,20 @@ int ox_cmd_ops(int argc, char **argv)
         .option_count = sizeof options / sizeof *options,
     };
     int code = ox_options_parse(&command, argc, argv, NULL);
-    if (code >= 0)
+    if (code >= 0) {
         return code;
-    if (json && markdown)
+    }
+    if (json && markdown) {
         return ox_cli_usage("ops", "--json and --markdown exclude each other");
+    }
     size_t count;
     const ox_rule_info *rules = ox_rules(&count);
-    if (json)
+    if (json) {
         print_json(rules, count);
-    else if (markdown)
+    } else if (markdown) {
         print_markdown(rules, count);
-    else
+    } else {
         print_plain(rules, count);
+    }
     return OX_EXIT_OK;
 }

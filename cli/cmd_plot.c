@@ -9,12 +9,16 @@
 
 enum { SAMPLES_DRAWN = 16 };
 
+/* Larger images are smoothed unless told otherwise. */
+enum { SHARP_MAX = 112, SMOOTH = 2 };
+
 typedef struct arguments {
     const char *results;
     const char *image;
     const char *input;
     const char *output;
     ox_texts samples;
+    int64_t smooth; /* -1: not said */
     bool columns;
     bool quiet;
 } arguments;
@@ -29,6 +33,8 @@ static int parse(arguments *a, int argc, char **argv)
          "the input (default: the first that holds images)"},
         {"sample", 0, OX_OPTION_LIST, &a->samples, "I",
          "a sample to draw, from 0 (default: the first 16)"},
+        {"smooth", 0, OX_OPTION_COUNT, &a->smooth, "PIXELS",
+         "average so many pixels around (default: 2 above 112 x 112, else 0)"},
         {"columns", 0, OX_OPTION_FLAG, &a->columns, NULL, "a column per sample instead of a row"},
         {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors"},
     };
@@ -36,24 +42,28 @@ static int parse(arguments *a, int argc, char **argv)
         .name = "plot",
         .usage = "EXPLAINED.npz [--image X] -o OUT.png [OPTION]...",
         .summary = "Draws SHAP values of images, red where a pixel speaks for the target and blue "
-                   "where against,\nbeside the original.",
+                   "where against,\nbeside the original. The strongest hundredth has full colour.",
         .operand = "EXPLAINED.npz",
         .options = options,
         .option_count = sizeof options / sizeof *options,
     };
     int code = ox_options_parse(&command, argc, argv, &a->results);
-    if (code >= 0)
+    if (code >= 0) {
         return code;
-    if (!a->output)
+    }
+    if (!a->output) {
         return ox_cli_usage("plot", "no -o given");
+    }
     return -1;
 }
 
 static const ox_array *find_target(const ox_arrays *arrays)
 {
-    for (size_t i = 0; i < arrays->count; i++)
-        if (ox_cli_has_suffix(arrays->items[i].name, "shap_target"))
+    for (size_t i = 0; i < arrays->count; i++) {
+        if (ox_cli_has_suffix(arrays->items[i].name, "shap_target")) {
             return &arrays->items[i];
+        }
+    }
     return NULL;
 }
 
@@ -68,50 +78,59 @@ static const ox_array *find_shap(const arguments *a, const ox_arrays *arrays, ox
                                  ox_error *err)
 {
     char *wanted = ox_cli_format(err, "%s_shap", a->input ? a->input : "");
-    if (!wanted)
+    if (!wanted) {
         return NULL;
+    }
     const ox_array *found = a->input ? ox_arrays_find(arrays, wanted) : NULL;
     bool any = false;
     for (size_t i = 0; !found && i < arrays->count; i++) {
         const ox_array *array = &arrays->items[i];
-        if (!ox_cli_has_suffix(array->name, wanted))
+        if (!ox_cli_has_suffix(array->name, wanted)) {
             continue;
+        }
         any = true;
-        if (a->input || ox_plot_layout(array, has_targets(arrays, array), layout, err))
+        if (a->input || ox_plot_layout(array, has_targets(arrays, array), layout, err)) {
             found = array;
+        }
     }
-    if (!found && (a->input || !any))
+    if (!found && (a->input || !any)) {
         ox_cli_error(err, OX_ARGUMENT, "%s: no SHAP values \"%s\" in it", a->results, wanted);
+    }
     free(wanted);
-    if (!found || !ox_plot_layout(found, has_targets(arrays, found), layout, err))
+    if (!found || !ox_plot_layout(found, has_targets(arrays, found), layout, err)) {
         return NULL;
+    }
     return found;
 }
 
 static bool load_original(const arguments *a, ox_plot *plot, ox_array *image, ox_picture *photo,
                           ox_error *err)
 {
-    if (!a->image)
+    if (!a->image) {
         return true;
+    }
     if (ox_cli_has_suffix(a->image, ".png")) {
-        if (plot->sample_count > 1)
+        if (plot->sample_count > 1) {
             return ox_cli_error(err, OX_ARGUMENT,
                                 "%s: one photograph for %zu samples: use "
                                 "--sample",
                                 a->image, plot->sample_count);
+        }
         plot->photo = photo;
         return ox_png_read(a->image, photo, err);
     }
     ox_layout *l = &plot->image_layout;
-    if (!ox_npy_read_file(a->image, image, err) || !ox_plot_layout(image, false, l, err))
+    if (!ox_npy_read_file(a->image, image, err) || !ox_plot_layout(image, false, l, err)) {
         return false;
+    }
     if (l->height != plot->layout.height || l->width != plot->layout.width ||
-        (l->samples != plot->layout.samples && l->samples != 1))
+        (l->samples != plot->layout.samples && l->samples != 1)) {
         return ox_cli_error(err, OX_ARGUMENT,
                             "%s: %zu images of %zu x %zu where the SHAP values are for %zu of "
                             "%zu x %zu",
                             a->image, l->samples, l->height, l->width, plot->layout.samples,
                             plot->layout.height, plot->layout.width);
+    }
     plot->image = image;
     return true;
 }
@@ -120,8 +139,9 @@ static bool load_original(const arguments *a, ox_plot *plot, ox_array *image, ox
 static size_t *choose_samples(const arguments *a, ox_plot *plot, ox_error *err)
 {
     size_t total = plot->layout.samples, count = a->samples.count;
-    if (!count)
+    if (!count) {
         count = total < SAMPLES_DRAWN ? total : SAMPLES_DRAWN;
+    }
     size_t *samples = ox_cli_alloc(count, sizeof *samples, err);
     for (size_t i = 0; samples && i < count; i++) {
         const char *text = a->samples.count ? a->samples.items[i] : NULL;
@@ -145,12 +165,15 @@ static bool draw(const arguments *a, const ox_arrays *arrays, ox_error *err)
     ox_array image = {.name = NULL};
     ox_picture photo = {.rgb = NULL}, picture = {.rgb = NULL};
     plot.shap = find_shap(a, arrays, &plot.layout, err);
+    bool large = plot.layout.height > SHARP_MAX || plot.layout.width > SHARP_MAX;
+    plot.smooth = a->smooth >= 0 ? (size_t)a->smooth : large ? SMOOTH : 0;
     size_t *samples = plot.shap ? choose_samples(a, &plot, err) : NULL;
     bool good = samples && load_original(a, &plot, &image, &photo, err) &&
                 ox_plot_draw(&plot, &picture, err) && ox_png_write(a->output, &picture, err);
-    if (good && !a->quiet && !a->samples.count && plot.sample_count < plot.layout.samples)
+    if (good && !a->quiet && !a->samples.count && plot.sample_count < plot.layout.samples) {
         ox_cli_say("note: drew the first %zu of %zu samples", plot.sample_count,
                    plot.layout.samples);
+    }
     ox_picture_free(&picture);
     ox_picture_free(&photo);
     ox_array_free(&image);
@@ -160,10 +183,11 @@ static bool draw(const arguments *a, const ox_arrays *arrays, ox_error *err)
 
 int ox_cmd_plot(int argc, char **argv)
 {
-    arguments a = {.results = NULL};
+    arguments a = {.smooth = -1};
     int code = parse(&a, argc, argv);
-    if (code >= 0)
+    if (code >= 0) {
         return code;
+    }
     ox_error err;
     ox_arrays arrays;
     bool good = ox_npz_read(a.results, &arrays, &err);

@@ -54,25 +54,31 @@ static int parse(arguments *a, int argc, char **argv)
         .option_count = sizeof options / sizeof *options,
     };
     int code = ox_options_parse(&command, argc, argv, &a->model);
-    if (code >= 0)
+    if (code >= 0) {
         return code;
-    if (!a->inputs.count)
+    }
+    if (!a->inputs.count) {
         return ox_cli_usage("run", "no --input given");
+    }
     if (a->output && strcmp(a->output, "-") && !ox_output_is_direct(a->output) &&
         !ox_cli_has_suffix(a->output, ".npz") && !ox_cli_has_suffix(a->output, ".csv") &&
-        !ox_cli_has_suffix(a->output, ".json"))
-        return ox_cli_usage("run", "%s: results are written as .npz, .csv or .json", a->output);
+        !ox_cli_has_suffix(a->output, ".json")) {
+        return ox_cli_usage("run", "%s: results are written as .npz, .csv or .json",
+                            *a->output ? a->output : "\"\"");
+    }
     a->batch.no_progress = a->batch.no_progress || a->quiet;
-    if (a->threads > 4096)
+    if (a->threads > 4096) {
         return ox_cli_usage("run", "--threads: %lld are too many", (long long)a->threads);
+    }
     if (a->batch_text && !strcmp(a->batch_text, "all")) {
         a->batch.all = true;
     } else if (a->batch_text) {
         char *end;
         a->batch.size = strtol(a->batch_text, &end, 10);
-        if (end == a->batch_text || *end || a->batch.size < 1)
+        if (end == a->batch_text || *end || a->batch.size < 1) {
             return ox_cli_usage("run", "--batch: \"%s\" is neither a number nor \"all\"",
                                 a->batch_text);
+        }
     }
     return -1;
 }
@@ -83,6 +89,7 @@ static bool load_inputs(const arguments *a, const ox_signature *s, ox_arrays *in
                         .inputs = s->inputs,
                         .count = s->input_count,
                         .sole = s->input_count == 1 ? s->inputs[0].name : NULL,
+                        .featured = s->attributed,
                         .features = s->features,
                         .feature_count = s->feature_count};
     return ox_load(&loader, &a->inputs, inputs, err);
@@ -93,18 +100,21 @@ static bool load_inputs(const arguments *a, const ox_signature *s, ox_arrays *in
 static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs, ox_error *err)
 {
     ox_model *model = ox_cli_read_model(a->model, err);
-    if (!model)
+    if (!model) {
         return false;
+    }
     ox_session_options options = {.threads = (int)a->threads, .runtime = a->runtime};
     ox_session *session = NULL;
     ox_arrays inputs = {NULL, 0};
     bool good = ox_signature_read(signature, model, err) && load_inputs(a, signature, &inputs, err);
     bool from_memory = !strcmp(a->model, "-");
-    if (good && from_memory)
+    if (good && from_memory) {
         session = ox_session_open_model(model, &options, err);
+    }
     ox_free(model);
-    if (good && !from_memory)
+    if (good && !from_memory) {
         session = ox_session_open(a->model, &options, err);
+    }
     good = good && session && ox_batch_run(session, signature, &inputs, &a->batch, outputs, err);
     ox_session_free(session);
     ox_arrays_free(&inputs);
@@ -114,10 +124,12 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
 /* .npy cannot hold bfloat16. */
 static bool widen(ox_arrays *outputs, ox_error *err)
 {
-    for (size_t i = 0; i < outputs->count; i++)
+    for (size_t i = 0; i < outputs->count; i++) {
         if (outputs->items[i].type == OX_BFLOAT16 &&
-            !ox_array_convert(&outputs->items[i], OX_FLOAT, false, err))
+            !ox_array_convert(&outputs->items[i], OX_FLOAT, false, err)) {
             return false;
+        }
+    }
     return true;
 }
 
@@ -126,14 +138,16 @@ static bool write_table(const char *path, const ox_arrays *outputs, const ox_sig
 {
     ox_columns columns;
     ox_output out;
-    if (!ox_columns_make(&columns, outputs, signature, err))
+    if (!ox_columns_make(&columns, outputs, signature, err)) {
         return false;
+    }
     bool good = ox_output_begin(&out, path, err);
     if (good) {
-        if (ox_cli_has_suffix(path, ".json"))
+        if (ox_cli_has_suffix(path, ".json")) {
             ox_json_write(out.file, &columns);
-        else
+        } else {
             ox_csv_write(out.file, &columns);
+        }
         good = ox_output_end(&out, true, err);
     }
     ox_columns_free(&columns);
@@ -145,8 +159,9 @@ static bool write_outputs(const arguments *a, ox_arrays *outputs, const ox_signa
 {
     bool table = ox_cli_has_suffix(a->output, ".csv") || ox_cli_has_suffix(a->output, ".json") ||
                  !strcmp(a->output, "-");
-    if (table)
+    if (table) {
         return write_table(a->output, outputs, signature, err);
+    }
     return widen(outputs, err) && ox_npz_write(a->output, outputs, a->compress, err);
 }
 
@@ -164,19 +179,22 @@ int ox_cmd_run(int argc, char **argv)
 {
     arguments a = {.model = NULL};
     int code = parse(&a, argc, argv);
-    if (code >= 0)
+    if (code >= 0) {
         return code;
+    }
     ox_error err;
     ox_signature signature = {.inputs = NULL};
     ox_arrays outputs = {NULL, 0};
     bool good = run(&a, &signature, &outputs, &err);
-    if (good && a.output)
+    if (good && a.output) {
         good = write_outputs(&a, &outputs, &signature, &err);
+    }
     if (good && !a.quiet && (!a.output || strcmp(a.output, "-"))) {
-        if (signature.explained)
+        if (signature.explained) {
             ox_summary_print(&signature, &outputs);
-        else if (!a.output)
+        } else if (!a.output) {
             print_outputs(&outputs);
+        }
     }
     ox_arrays_free(&outputs);
     ox_signature_free(&signature);

@@ -1,6 +1,6 @@
 /* onnxexplainer show: what a model takes and gives, and how each of its operators is treated. */
-#include "load.h"
 #include "options.h"
+#include "references.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,8 +33,9 @@ static void print_values(const char *title, const ox_value_info *infos, size_t c
     for (size_t i = 0; i < count; i++) {
         char dims[512] = "[...]";
         const ox_value_info *info = &infos[i];
-        if (info->rank >= 0)
+        if (info->rank >= 0) {
             ox_dims_text(dims, sizeof dims, info->dims, info->rank, info->symbols);
+        }
         printf("  %s: %s %s\n", info->name,
                info->type == OX_NONE ? "not a tensor" : ox_type_name(info->type), dims);
     }
@@ -48,33 +49,25 @@ static void print_model(const ox_model *model)
     infos = ox_outputs(model, &count);
     print_values("outputs", infos, count);
     printf("IR %lld", (long long)ox_ir_version(model));
-    for (size_t i = 0; i < sizeof domains / sizeof *domains; i++)
-        if (ox_opset(model, domains[i]))
+    for (size_t i = 0; i < sizeof domains / sizeof *domains; i++) {
+        if (ox_opset(model, domains[i])) {
             printf(", %s %lld", domains[i][0] ? domains[i] : "opset",
                    (long long)ox_opset(model, domains[i]));
+        }
+    }
     printf("\n");
-    if (!ox_metadata(model, "onnxexplainer.version"))
+    if (!ox_metadata(model, "onnxexplainer.version")) {
         return;
+    }
     printf("explained by onnxexplainer\n");
     for (size_t i = 0; i < sizeof properties / sizeof *properties; i++) {
         char key[64];
         snprintf(key, sizeof key, "onnxexplainer.%s", properties[i]);
         const char *value = ox_metadata(model, key);
-        if (value && *value)
+        if (value && *value) {
             printf("  %s: %s\n", properties[i], value);
+        }
     }
-}
-
-static const char *state_text(ox_state state)
-{
-    switch (state) {
-    case OX_DIFFERENTIATED: return "rule";
-    case OX_DECOMPOSED: return "decomposed";
-    case OX_CARRIES_NOTHING: return "carries nothing";
-    case OX_NO_RULE: return "no rule";
-    case OX_NOT_REACHED: return "not reached";
-    }
-    return "?";
 }
 
 static void print_op(const ox_node_report *node, char *text, size_t size)
@@ -88,11 +81,12 @@ static void print_row(size_t number, const ox_node_report *node, const char *nam
 {
     char op[128], line[1024];
     print_op(node, op, sizeof op);
-    snprintf(line, sizeof line, "  %6zu  %-24s %-16s %s%s", number, op, state_text(node->state),
+    snprintf(line, sizeof line, "  %6zu  %-24s %-16s %s%s", number, op, ox_cli_state(node->state),
              name, node->detail ? node->detail : "");
     size_t length = strlen(line);
-    while (length && line[length - 1] == ' ')
+    while (length && line[length - 1] == ' ') {
         line[--length] = 0;
+    }
     puts(line);
 }
 
@@ -100,10 +94,12 @@ static int compare_groups(const void *a, const void *b)
 {
     const ox_node_report *x = ((const group *)a)->first, *y = ((const group *)b)->first;
     int order = strcmp(x->op, y->op);
-    if (!order)
+    if (!order) {
         order = strcmp(x->domain ? x->domain : "", y->domain ? y->domain : "");
-    if (!order)
+    }
+    if (!order) {
         order = (int)x->state - (int)y->state;
+    }
     return order ? order : (x->index > y->index) - (x->index < y->index);
 }
 
@@ -116,17 +112,20 @@ static bool is_same_group(const ox_node_report *x, const ox_node_report *y)
 static bool print_operators(const ox_report *report, ox_error *err)
 {
     group *groups = ox_cli_alloc(report->node_count, sizeof *groups, err);
-    if (!groups)
+    if (!groups) {
         return false;
-    for (size_t i = 0; i < report->node_count; i++)
+    }
+    for (size_t i = 0; i < report->node_count; i++) {
         groups[i] = (group){&report->nodes[i], 1};
+    }
     qsort(groups, report->node_count, sizeof *groups, compare_groups);
     printf("operators\n");
     for (size_t i = 0; i < report->node_count; i += groups[i].count) {
         const ox_node_report *node = groups[i].first;
         while (i + groups[i].count < report->node_count &&
-               is_same_group(node, groups[i + groups[i].count].first))
+               is_same_group(node, groups[i + groups[i].count].first)) {
             groups[i].count++;
+        }
         print_row(groups[i].count, node, "");
     }
     free(groups);
@@ -150,31 +149,22 @@ static int refuse(const arguments *a, const ox_report *report)
     size_t count = 0;
     for (size_t i = 0; i < report->node_count; i++) {
         const ox_node_report *node = &report->nodes[i];
-        if (node->state != OX_NO_RULE || ++count > NODES_NAMED)
+        if (node->state != OX_NO_RULE || ++count > NODES_NAMED) {
             continue;
+        }
         char op[128];
         print_op(node, op, sizeof op);
         ox_cli_say("%s: cannot be explained: node %zu \"%s\" (%s): %s", a->model, node->index,
                    node->name ? node->name : "", op, node->detail ? node->detail : "no rule");
     }
-    if (count > NODES_NAMED)
+    if (count > NODES_NAMED) {
         ox_cli_say("%s: %zu more such nodes", a->model, count - NODES_NAMED);
-    if (!count)
+    }
+    if (!count) {
         ox_cli_say("%s: cannot be explained: %s", a->model,
                    report->reason ? report->reason : "no reason given");
+    }
     return OX_EXIT_FAILURE;
-}
-
-static bool load_references(const arguments *a, const ox_model *model, ox_arrays *references,
-                            ox_error *err)
-{
-    size_t count;
-    const ox_value_info *inputs = ox_inputs(model, &count);
-    ox_loader loader = {.option = "--references",
-                        .inputs = inputs,
-                        .count = count,
-                        .sole = ox_sole_input(inputs, count, &a->hold)};
-    return ox_load(&loader, &a->references, references, err);
 }
 
 static ox_report *inspect(const arguments *a, const ox_model *model, ox_error *err)
@@ -183,11 +173,11 @@ static ox_report *inspect(const arguments *a, const ox_model *model, ox_error *e
     ox_options options = a->options;
     options.hold = a->hold.items;
     options.hold_count = a->hold.count;
-    if (!load_references(a, model, &references, err))
+    options.note = ox_cli_note;
+    if (!ox_references_load(model, &options, &a->references, &references, err)) {
         return NULL;
-    ox_tensor *tensors = ox_cli_alloc(references.count, sizeof *tensors, err);
-    for (size_t i = 0; tensors && i < references.count; i++)
-        tensors[i] = ox_array_tensor(&references.items[i]);
+    }
+    ox_tensor *tensors = ox_references_tensors(&references, err);
     options.references = references.count ? tensors : NULL;
     options.reference_count = references.count;
     ox_report *report = tensors ? ox_inspect(model, &options, err) : NULL;
@@ -224,28 +214,34 @@ int ox_cmd_show(int argc, char **argv)
 {
     arguments a = {.model = NULL, .options = OX_OPTIONS_INIT};
     int code = parse(&a, argc, argv);
-    if (code >= 0)
+    if (code >= 0) {
         return code;
+    }
     ox_error err;
     ox_model *model = ox_cli_read_model(a.model, &err);
-    if (!model)
+    if (!model) {
         return ox_cli_fail(&err);
+    }
     print_model(model);
     code = OX_EXIT_OK;
     ox_report *report = NULL;
     if (!ox_metadata(model, "onnxexplainer.version")) {
         report = inspect(&a, model, &err);
-        if (!report || !print_operators(report, &err))
+        if (!report || !print_operators(report, &err)) {
             code = ox_cli_fail(&err);
+        }
     }
     if (report && code == OX_EXIT_OK) {
-        if (a.nodes)
+        if (a.nodes) {
             print_nodes(report);
-        if (report->cache_bytes)
+        }
+        if (report->cache_bytes) {
             printf("cache: %llu bytes per reference\n", (unsigned long long)report->cache_bytes);
+        }
         fflush(stdout);
-        if (!report->explainable)
+        if (!report->explainable) {
             code = refuse(&a, report);
+        }
     }
     ox_report_free(report);
     ox_free(model);

@@ -12,8 +12,9 @@ const ox_array *ox_shap_of(const ox_arrays *outputs, const ox_signature *signatu
     char *name = ox_cli_format(NULL, "%s%s_shap", signature->prefix, signature->inputs[input].name);
     const ox_array *shap = name ? ox_arrays_find(outputs, name) : NULL;
     free(name);
-    if (!shap)
+    if (!shap) {
         return NULL;
+    }
     /* The target axis follows the batch axis; without a batch it comes first. */
     int rank = signature->inputs[input].rank;
     bool several = shap->rank == rank + 1;
@@ -35,8 +36,9 @@ static char **features_of(const ox_arrays *outputs, const ox_signature *signatur
     for (size_t i = 0; signature->feature_count && i < signature->input_count; i++) {
         size_t k = 0;
         const ox_array *shap = ox_shap_of(outputs, signature, i, &k);
-        if (!shap || shap->rank < 1)
+        if (!shap || shap->rank < 1) {
             continue;
+        }
         size_t elements = ox_array_elements(shap, 1) / (k ? k : 1);
         if (shap == array) {
             found = true;
@@ -53,23 +55,28 @@ static char **features_of(const ox_arrays *outputs, const ox_signature *signatur
 static void index_suffix(char *text, size_t size, const ox_array *array, size_t index)
 {
     text[0] = 0;
-    if (ox_array_elements(array, 1) == 1)
+    if (ox_array_elements(array, 1) == 1) {
         return;
+    }
     ox_index_text(text, size, array->dims + 1, array->rank - 1, index);
-    for (char *c = text; *c; c++)
-        if (*c == ',')
+    for (char *c = text; *c; c++) {
+        if (*c == ',') {
             *c = ':';
+        }
+    }
 }
 
 static char *column_name(const ox_array *array, size_t index, char **features, size_t targets,
                          size_t width, ox_error *err)
 {
     char suffix[256];
-    if (features && targets)
+    if (features && targets) {
         return ox_cli_format(err, "%s[%zu]:%s", array->name, index / width,
                              features[index % width]);
-    if (features)
+    }
+    if (features) {
         return ox_cli_format(err, "%s:%s", array->name, features[index]);
+    }
     index_suffix(suffix, sizeof suffix, array, index);
     return ox_cli_format(err, "%s%s", array->name, suffix);
 }
@@ -83,8 +90,9 @@ static bool add_columns(ox_columns *columns, const ox_arrays *outputs, const ox_
         ox_column *column = &columns->items[columns->count];
         *column = (ox_column){.array = array, .offset = i, .stride = stride};
         column->name = column_name(array, i, features, targets, width, err);
-        if (!column->name)
+        if (!column->name) {
             return false;
+        }
         columns->count++;
     }
     return true;
@@ -97,31 +105,36 @@ bool ox_columns_make(ox_columns *columns, const ox_arrays *outputs, const ox_sig
     size_t total = 0;
     for (size_t i = 0; i < outputs->count; i++) {
         const ox_array *array = &outputs->items[i];
-        if (array->rank < 1)
+        if (array->rank < 1) {
             return ox_cli_error(err, OX_ARGUMENT,
                                 "output \"%s\" is no table, it has no axes: write .npz instead",
                                 array->name);
-        if (array->dims[0] != outputs->items[0].dims[0])
+        }
+        if (array->dims[0] != outputs->items[0].dims[0]) {
             return ox_cli_error(err, OX_ARGUMENT,
                                 "outputs \"%s\" and \"%s\" are no table, they differ in rows: "
                                 "write .npz instead",
                                 outputs->items[0].name, array->name);
+        }
         columns->rows = (size_t)array->dims[0];
         total += ox_array_elements(array, 1);
     }
     columns->items = ox_cli_alloc(total, sizeof *columns->items, err);
     bool good = columns->items != NULL;
-    for (size_t i = 0; good && i < outputs->count; i++)
+    for (size_t i = 0; good && i < outputs->count; i++) {
         good = add_columns(columns, outputs, &outputs->items[i], signature, err);
-    if (!good)
+    }
+    if (!good) {
         ox_columns_free(columns);
+    }
     return good;
 }
 
 void ox_columns_free(ox_columns *columns)
 {
-    for (size_t i = 0; i < columns->count; i++)
+    for (size_t i = 0; i < columns->count; i++) {
         free(columns->items[i].name);
+    }
     free(columns->items);
     *columns = (ox_columns){.items = NULL};
 }
@@ -136,19 +149,22 @@ char *ox_column_text(const ox_column *column, size_t row, char text[OX_NUMBER_MA
     size_t at = column->offset + row * column->stride;
     const ox_array *array = column->array;
     double value = ox_array_at(array, at);
-    if (array->type == OX_INT64)
+    if (array->type == OX_INT64) {
         snprintf(text, OX_NUMBER_MAX, "%lld", (long long)((const int64_t *)array->data)[at]);
-    else if (array->type == OX_UINT64)
+    } else if (array->type == OX_UINT64) {
         snprintf(text, OX_NUMBER_MAX, "%llu",
                  (unsigned long long)((const uint64_t *)array->data)[at]);
-    else
+    } else {
         for (int digits = 5; digits <= 17; digits++) {
             snprintf(text, OX_NUMBER_MAX, "%.*g", digits, value);
             double back = strtod(text, NULL);
-            if (back == value || (array->type != OX_DOUBLE && (float)back == (float)value))
+            if (back == value || (array->type != OX_DOUBLE && (float)back == (float)value)) {
                 break;
-            if (isnan(value))
+            }
+            if (isnan(value)) {
                 break;
+            }
         }
+    }
     return text;
 }

@@ -9,8 +9,9 @@
 
 bool ox_cli_error(ox_error *err, ox_code code, const char *format, ...)
 {
-    if (!err)
+    if (!err) {
         return false;
+    }
     va_list args;
     va_start(args, format);
     err->code = code;
@@ -23,9 +24,10 @@ bool ox_cli_system_error(ox_error *err, const char *path, const char *verb)
 {
     char reason[128];
     snprintf(reason, sizeof reason, "%s", errno ? strerror(errno) : "unknown reason");
-    if (reason[0] >= 'A' && reason[0] <= 'Z')
+    if (reason[0] >= 'A' && reason[0] <= 'Z') {
         reason[0] = (char)(reason[0] - 'A' + 'a');
-    return ox_cli_error(err, OX_IO, "%s: cannot %s: %s", path, verb, reason);
+    }
+    return ox_cli_error(err, OX_IO, "%s: cannot %s: %s", *path ? path : "\"\"", verb, reason);
 }
 
 /* Names come from files that may hold anything: control characters would reach the terminal. */
@@ -75,21 +77,36 @@ void ox_cli_note(void *user, const char *message)
     ox_cli_say("note: %s", message);
 }
 
+const char *ox_cli_state(ox_state state)
+{
+    switch (state) {
+    case OX_DIFFERENTIATED: return "differentiated";
+    case OX_DECOMPOSED: return "decomposed";
+    case OX_CARRIES_NOTHING: return "carries nothing";
+    case OX_NO_RULE: return "refused";
+    case OX_NOT_REACHED: return "not reached";
+    }
+    return "?";
+}
+
 void *ox_cli_alloc(size_t count, size_t size, ox_error *err)
 {
     void *memory = calloc(count ? count : 1, size ? size : 1);
-    if (!memory)
+    if (!memory) {
         ox_cli_error(err, OX_MEMORY, "no memory for %zu times %zu bytes", count, size);
+    }
     return memory;
 }
 
 void *ox_cli_resize(void *old, size_t count, size_t size, ox_error *err)
 {
     void *memory = NULL;
-    if (count && count <= SIZE_MAX / size)
+    if (count && count <= SIZE_MAX / size) {
         memory = realloc(old, count * size);
-    if (!memory)
+    }
+    if (!memory) {
         ox_cli_error(err, OX_MEMORY, "no memory for %zu times %zu bytes", count, size);
+    }
     return memory;
 }
 
@@ -97,8 +114,9 @@ char *ox_cli_copy(const char *text, ox_error *err)
 {
     size_t size = strlen(text) + 1;
     char *copy = ox_cli_alloc(size, 1, err);
-    if (copy)
+    if (copy) {
         memcpy(copy, text, size);
+    }
     return copy;
 }
 
@@ -110,8 +128,9 @@ char *ox_cli_format(ox_error *err, const char *format, ...)
     int length = vsnprintf(NULL, 0, format, args);
     va_end(args);
     char *text = ox_cli_alloc(length < 0 ? 1 : (size_t)length + 1, 1, err);
-    if (text && length >= 0)
+    if (text && length >= 0) {
         vsnprintf(text, (size_t)length + 1, format, again);
+    }
     va_end(again);
     return text;
 }
@@ -128,12 +147,14 @@ static char *read_stream(FILE *file, const char *path, size_t *size, ox_error *e
     char *text = ox_cli_alloc(capacity, 1, err);
     while (text) {
         used += fread(text + used, 1, capacity - used - 1, file);
-        if (used < capacity - 1)
+        if (used < capacity - 1) {
             break;
+        }
         capacity *= 2;
         char *larger = ox_cli_resize(text, capacity, 1, err);
-        if (!larger)
+        if (!larger) {
             free(text);
+        }
         text = larger;
     }
     if (text && ferror(file)) {
@@ -141,16 +162,18 @@ static char *read_stream(FILE *file, const char *path, size_t *size, ox_error *e
         free(text);
         return NULL;
     }
-    if (text)
+    if (text) {
         text[used] = 0;
+    }
     *size = used;
     return text;
 }
 
 char *ox_cli_read_file(const char *path, size_t *size, ox_error *err)
 {
-    if (!strcmp(path, "-"))
+    if (!strcmp(path, "-")) {
         return read_stream(stdin, "standard input", size, err);
+    }
     FILE *file = fopen(path, "rb");
     if (!file) {
         ox_cli_system_error(err, path, "read");
@@ -163,12 +186,19 @@ char *ox_cli_read_file(const char *path, size_t *size, ox_error *err)
 
 ox_model *ox_cli_read_model(const char *path, ox_error *err)
 {
-    if (strcmp(path, "-"))
+    if (!*path) {
+        errno = ENOENT;
+        ox_cli_system_error(err, path, "read");
+        return NULL;
+    }
+    if (strcmp(path, "-")) {
         return ox_read(path, err);
+    }
     size_t size;
     char *bytes = ox_cli_read_file(path, &size, err);
-    if (!bytes)
+    if (!bytes) {
         return NULL;
+    }
     ox_model *model = ox_parse(bytes, size, NULL, err);
     free(bytes);
     return model;

@@ -16,11 +16,13 @@ static char *cut_field(char **c, char *separator)
         }
         from += *from == '"';
     }
-    while (*from && *from != ',' && *from != '\n' && *from != '\r')
+    while (*from && *from != ',' && *from != '\n' && *from != '\r') {
         *to++ = *from++;
+    }
     *separator = *from;
-    if (*from == '\r' && from[1] == '\n')
+    if (*from == '\r' && from[1] == '\n') {
         *separator = *++from;
+    }
     *c = *from ? from + 1 : from;
     *to = 0;
     return start;
@@ -31,8 +33,9 @@ static bool add_field(ox_csv *csv, char *field, size_t *count, size_t *capacity,
     if (*count == *capacity) {
         size_t more = *capacity ? *capacity * 2 : 256;
         char **fields = ox_cli_resize(csv->fields, more, sizeof *fields, err);
-        if (!fields)
+        if (!fields) {
             return false;
+        }
         csv->fields = fields;
         *capacity = more;
     }
@@ -43,31 +46,58 @@ static bool add_field(ox_csv *csv, char *field, size_t *count, size_t *capacity,
 static bool cut_rows(ox_csv *csv, const char *path, ox_error *err)
 {
     char *c = csv->text, separator;
-    if (!strncmp(c, "\xef\xbb\xbf", 3)) /* byte order mark, as spreadsheets write it */
+    if (!strncmp(c, "\xef\xbb\xbf", 3)) { /* byte order mark, as spreadsheets write it */
         c += 3;
+    }
     size_t count = 0, capacity = 0, line = 0;
     while (*c) {
         size_t before = count;
         bool blank = *c == '\n' || *c == '\r';
         do {
-            if (!add_field(csv, cut_field(&c, &separator), &count, &capacity, err))
+            if (!add_field(csv, cut_field(&c, &separator), &count, &capacity, err)) {
                 return false;
+            }
         } while (separator == ',');
         line++;
         if (blank && (!csv->columns || csv->columns > 1)) {
             count = before;
             continue;
         }
-        if (!csv->columns)
+        if (!csv->columns) {
             csv->columns = count;
-        else if (count - before != csv->columns)
+        } else if (count - before != csv->columns) {
             return ox_cli_error(err, OX_INVALID, "%s: line %zu has %zu fields, the header %zu",
                                 path, line, count - before, csv->columns);
+        }
     }
-    if (!csv->columns)
+    if (!csv->columns) {
         return ox_cli_error(err, OX_INVALID, "%s: empty", path);
+    }
     csv->rows = count / csv->columns - 1;
     return true;
+}
+
+static bool parse_number(const char *field, double *number)
+{
+    char *end;
+    *number = strtod(field, &end);
+    bool good = end != field;
+    while (*end == ' ' || *end == '\t') {
+        end++;
+    }
+    return good && !*end;
+}
+
+/* Without a header the first sample would be taken for one. */
+static bool has_header(const ox_csv *csv)
+{
+    double ignored;
+    for (size_t i = 0; i < csv->columns; i++) {
+        if (*csv->fields[i] && !parse_number(csv->fields[i], &ignored)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool ox_csv_read(const char *path, ox_csv *csv, ox_error *err)
@@ -75,11 +105,20 @@ bool ox_csv_read(const char *path, ox_csv *csv, ox_error *err)
     *csv = (ox_csv){.text = NULL};
     size_t size;
     csv->text = ox_cli_read_file(path, &size, err);
-    if (!csv->text)
+    if (!csv->text) {
         return false;
+    }
     bool good = strlen(csv->text) == size || ox_cli_error(err, OX_INVALID, "%s: not text", path);
-    if (good && cut_rows(csv, path, err))
+    good = good && cut_rows(csv, path, err);
+    if (good && !has_header(csv)) {
+        good = ox_cli_error(err, OX_INVALID,
+                            "%s: the first line holds only numbers, a header with the names of "
+                            "the columns is needed",
+                            path);
+    }
+    if (good) {
         return true;
+    }
     ox_csv_free(csv);
     return false;
 }
@@ -93,9 +132,11 @@ void ox_csv_free(ox_csv *csv)
 
 size_t ox_csv_column(const ox_csv *csv, const char *name)
 {
-    for (size_t i = 0; i < csv->columns; i++)
-        if (!strcmp(csv->fields[i], name))
+    for (size_t i = 0; i < csv->columns; i++) {
+        if (!strcmp(csv->fields[i], name)) {
             return i;
+        }
+    }
     return SIZE_MAX;
 }
 
@@ -103,14 +144,10 @@ bool ox_csv_number(const ox_csv *csv, const char *path, size_t row, size_t colum
                    ox_error *err)
 {
     const char *field = csv->fields[(row + 1) * csv->columns + column];
-    char *end;
-    *number = strtod(field, &end);
-    bool good = end != field;
-    while (*end == ' ' || *end == '\t')
-        end++;
-    if (!good || *end)
+    if (!parse_number(field, number)) {
         return ox_cli_error(err, OX_INVALID, "%s: row %zu, column \"%s\": \"%.40s\" is no number",
                             path, row + 1, csv->fields[column], field);
+    }
     return true;
 }
 
@@ -122,8 +159,9 @@ static void write_name(FILE *file, const char *name)
     }
     putc('"', file);
     for (; *name; name++) {
-        if (*name == '"')
+        if (*name == '"') {
             putc('"', file);
+        }
         putc(*name, file);
     }
     putc('"', file);
@@ -132,15 +170,17 @@ static void write_name(FILE *file, const char *name)
 void ox_csv_write(FILE *file, const ox_columns *columns)
 {
     for (size_t i = 0; i < columns->count; i++) {
-        if (i)
+        if (i) {
             putc(',', file);
+        }
         write_name(file, columns->items[i].name);
     }
     putc('\n', file);
     char text[OX_NUMBER_MAX];
     for (size_t row = 0; row < columns->rows; row++) {
-        for (size_t i = 0; i < columns->count; i++)
+        for (size_t i = 0; i < columns->count; i++) {
             fprintf(file, "%s%s", i ? "," : "", ox_column_text(&columns->items[i], row, text));
+        }
         putc('\n', file);
     }
 }

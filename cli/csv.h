@@ -14,7 +14,7 @@ typedef struct ox_csv {
     size_t rows; /* without the header */
 } ox_csv;
 
-/* Reads fields between commas, quoted ones included. */
+/* Reads fields between commas, quoted ones included. A first line of only numbers is an error. */
 bool ox_csv_read(const char *path, ox_csv *csv, ox_error *err);
 void ox_csv_free(ox_csv *csv);
 

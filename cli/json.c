@@ -8,12 +8,13 @@ void ox_json_string(FILE *file, const char *text)
     putc('"', file);
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\')
+        if (c == '"' || c == '\\') {
             fprintf(file, "\\%c", c);
-        else if (c < ' ')
+        } else if (c < ' ') {
             fprintf(file, "\\u%04x", c);
-        else
+        } else {
             putc(c, file);
+        }
     }
     putc('"', file);
 }

@@ -11,9 +11,11 @@
 
 static const ox_value_info *find_input(const ox_loader *loader, const char *name)
 {
-    for (size_t i = 0; i < loader->count; i++)
-        if (!strcmp(loader->inputs[i].name, name))
+    for (size_t i = 0; i < loader->count; i++) {
+        if (!strcmp(loader->inputs[i].name, name)) {
             return &loader->inputs[i];
+        }
+    }
     return NULL;
 }
 
@@ -37,19 +39,21 @@ static bool add_array(const ox_loader *loader, ox_arrays *arrays, ox_array *arra
     const ox_value_info *info = find_input(loader, name);
     char all[256];
     bool good = true;
-    if (!info)
+    if (!info) {
         good = ox_cli_error(err, OX_ARGUMENT, "%s: the model has no input \"%s\", it has %s",
                             array->file, name, list_inputs(loader, all, sizeof all));
-    else if (ox_arrays_find(arrays, name))
+    } else if (ox_arrays_find(arrays, name)) {
         good = ox_cli_error(err, OX_ARGUMENT, "%s: a second array for input \"%s\"", array->file,
                             name);
-    else if (!ox_type_size(info->type))
+    } else if (!ox_type_size(info->type)) {
         good = ox_cli_error(err, OX_UNSUPPORTED, "input \"%s\" takes %s, which no array can hold",
                             name, ox_type_name(info->type));
+    }
     if (good) {
+        char *copy = ox_cli_copy(name, err); /* `name` may be the array's own */
         free(array->name);
-        array->name = ox_cli_copy(name, err);
-        good = array->name && ox_array_convert(array, info->type, whole, err);
+        array->name = copy;
+        good = copy && ox_array_convert(array, info->type, whole, err);
     }
     if (!good) {
         ox_array_free(array);
@@ -58,21 +62,54 @@ static bool add_array(const ox_loader *loader, ox_arrays *arrays, ox_array *arra
     return ox_arrays_add(arrays, array, err);
 }
 
+/* Takes over `array`, whose file does not say for which input it is. */
+static bool add_nameless(const ox_loader *loader, ox_arrays *arrays, ox_array *array, ox_error *err)
+{
+    if (loader->sole) {
+        return add_array(loader, arrays, array, loader->sole, false, err);
+    }
+    if (loader->nameless) {
+        free(array->name);
+        array->name = NULL;
+        return ox_arrays_add(arrays, array, err);
+    }
+    char all[256];
+    ox_cli_error(err, OX_ARGUMENT, "%s: for which input? write %s NAME=%s, the model has %s",
+                 array->file, loader->option, array->file, list_inputs(loader, all, sizeof all));
+    ox_array_free(array);
+    return false;
+}
+
 /* ---- .npz ------------------------------------------------------------------------------ */
+
+static void note_ignored(const ox_loader *loader, const char *path, const char *name)
+{
+    char *text =
+        ox_cli_format(NULL, "%s: \"%s\" is left out, that input is not explained", path, name);
+    if (text && loader->note) {
+        loader->note(NULL, text);
+    }
+    free(text);
+}
 
 static bool load_npz(const ox_loader *loader, const char *path, ox_arrays *arrays, ox_error *err)
 {
     ox_arrays found;
-    if (!ox_npz_read(path, &found, err))
+    if (!ox_npz_read(path, &found, err)) {
         return false;
+    }
     bool good = true;
     for (size_t i = 0; good && i < found.count; i++) {
         ox_array *array = &found.items[i];
+        const ox_value_info *info = find_input(loader, array->name);
+        if (info && loader->ignored && loader->ignored[info - loader->inputs]) {
+            note_ignored(loader, path, info->name);
+            continue;
+        }
         /* np.savez(file, x) calls its only array arr_0. */
-        bool nameless = found.count == 1 && loader->sole && !find_input(loader, array->name);
-        char *name = ox_cli_copy(nameless ? loader->sole : array->name, err);
-        good = name && add_array(loader, arrays, array, name, false, err);
-        free(name);
+        bool nameless = !info && found.count == 1 && !strcmp(array->name, "arr_0");
+        good = nameless ? add_nameless(loader, arrays, array, err)
+                        : add_array(loader, arrays, array, array->name, false, err);
     }
     ox_arrays_free(&found);
     return good;
@@ -84,36 +121,70 @@ static bool load_npz(const ox_loader *loader, const char *path, ox_arrays *array
 static size_t width_of(const ox_value_info *info)
 {
     size_t width = 0;
-    if (info->rank < 1 || !ox_array_count(info->dims + 1, info->rank - 1, 1, &width))
+    if (info->rank < 1 || !ox_array_count(info->dims + 1, info->rank - 1, 1, &width)) {
         return 0;
+    }
     return width;
 }
 
-/* Column of value i of an input: by the name of the feature, by NAME[i], or by NAME. */
-static size_t column_of(const ox_csv *csv, const ox_value_info *info, size_t i, size_t width,
-                        const char *feature)
+/* Column of value i of an input, NAME[i] or NAME. */
+static size_t column_of(const ox_csv *csv, const ox_value_info *info, size_t i, size_t width)
 {
-    if (feature)
-        return ox_csv_column(csv, feature);
     char *name = ox_cli_format(NULL, "%s[%zu]", info->name, i);
     size_t column = name ? ox_csv_column(csv, name) : SIZE_MAX;
     free(name);
     return column == SIZE_MAX && width == 1 ? ox_csv_column(csv, info->name) : column;
 }
 
-/* Fills `columns`, one entry per value over all inputs, by features or by NAME[i]. */
+/* Fills `columns`, one entry per value over all inputs. The columns of featured inputs have the
+ * names of their features where `features`, all others NAME[i]. */
 static bool match_columns(const ox_loader *loader, const ox_csv *csv, const size_t *widths,
                           bool features, size_t *columns)
 {
-    size_t n = 0;
-    for (size_t k = 0; k < loader->count; k++)
+    size_t n = 0, feature = 0;
+    for (size_t k = 0; k < loader->count; k++) {
+        bool featured = features && loader->featured[k];
         for (size_t i = 0; i < widths[k]; i++, n++) {
-            const char *feature = features ? loader->features[n] : NULL;
-            columns[n] = column_of(csv, &loader->inputs[k], i, widths[k], feature);
-            if (columns[n] == SIZE_MAX)
+            columns[n] = featured ? ox_csv_column(csv, loader->features[feature++])
+                                  : column_of(csv, &loader->inputs[k], i, widths[k]);
+            if (columns[n] == SIZE_MAX) {
                 return false;
+            }
         }
+    }
     return true;
+}
+
+/* The first column whose name is no feature; NULL where all are. */
+static const char *find_stranger(const ox_loader *loader, const ox_csv *csv)
+{
+    for (size_t i = 0; i < csv->columns; i++) {
+        bool known = false;
+        for (size_t k = 0; k < loader->feature_count; k++) {
+            known = known || !strcmp(loader->features[k], csv->fields[i]);
+        }
+        if (!known) {
+            return csv->fields[i];
+        }
+    }
+    return NULL;
+}
+
+/* Says which feature has no column, and which column may be meant for it. */
+static bool refuse_columns(const ox_loader *loader, const ox_csv *csv, const char *path,
+                           ox_error *err)
+{
+    const char *stranger = find_stranger(loader, csv);
+    for (size_t k = 0; k < loader->feature_count; k++) {
+        const char *feature = loader->features[k];
+        if (ox_csv_column(csv, feature) == SIZE_MAX) {
+            return ox_cli_error(err, OX_ARGUMENT,
+                                "%s: no column \"%s\", which is a feature of the model%s%s%s", path,
+                                feature, stranger ? "; column \"" : "", stranger ? stranger : "",
+                                stranger ? "\" is none" : "");
+        }
+    }
+    return ox_cli_error(err, OX_ARGUMENT, "%s: no columns for the inputs without features", path);
 }
 
 static bool take_columns(const ox_loader *loader, const ox_csv *csv, const char *path, size_t k,
@@ -122,14 +193,17 @@ static bool take_columns(const ox_loader *loader, const ox_csv *csv, const char 
     const ox_value_info *info = &loader->inputs[k];
     ox_array array = {.type = OX_DOUBLE, .rank = info->rank};
     array.dims[0] = (int64_t)csv->rows;
-    for (int i = 1; i < info->rank; i++)
+    for (int i = 1; i < info->rank; i++) {
         array.dims[i] = info->dims[i] < 0 ? (int64_t)width : info->dims[i];
+    }
     array.file = ox_cli_copy(path, err);
     bool good = array.file && ox_array_allocate(&array, err);
     double *to = array.data;
-    for (size_t row = 0; good && row < csv->rows; row++)
-        for (size_t i = 0; good && i < width; i++)
+    for (size_t row = 0; good && row < csv->rows; row++) {
+        for (size_t i = 0; good && i < width; i++) {
             good = ox_csv_number(csv, path, row, columns[i], to++, err);
+        }
+    }
     if (!good) {
         ox_array_free(&array);
         return false;
@@ -137,43 +211,71 @@ static bool take_columns(const ox_loader *loader, const ox_csv *csv, const char 
     return add_array(loader, arrays, &array, info->name, true, err);
 }
 
-/* Which columns belong to which input. */
-static bool assign_columns(const ox_loader *loader, const ox_csv *csv, const char *path,
-                           size_t *widths, size_t *columns, ox_error *err)
+/* Columns that each input takes; their sum, 0 and err where that is not clear. */
+static size_t count_columns(const ox_loader *loader, const ox_csv *csv, const char *path,
+                            size_t *widths, ox_error *err)
 {
     size_t total = 0;
     for (size_t k = 0; k < loader->count; k++) {
         const ox_value_info *info = &loader->inputs[k];
         widths[k] = width_of(info);
-        if (loader->count == 1 && info->rank == 2 && info->dims[1] < 0)
-            widths[k] = csv->columns;
-        if (!widths[k] || info->rank > OX_RANK_MAX)
-            return ox_cli_error(err, OX_ARGUMENT,
-                                "%s: input \"%s\" has no fixed number of columns: give a .npy",
-                                path, info->name);
+        if (loader->count == 1 && info->rank == 2 && info->dims[1] < 0) {
+            widths[k] = loader->feature_count ? loader->feature_count : csv->columns;
+        }
+        if (!widths[k] || info->rank > OX_RANK_MAX) {
+            ox_cli_error(err, OX_ARGUMENT,
+                         "%s: input \"%s\" has no fixed number of columns: give a .npy", path,
+                         info->name);
+            return 0;
+        }
         total = widths[k] < SIZE_MAX - total ? total + widths[k] : SIZE_MAX;
     }
-    if (total > csv->columns)
-        return ox_cli_error(err, OX_ARGUMENT, "%s: %zu columns where the model takes %zu", path,
-                            csv->columns, total);
-    bool named =
-        loader->feature_count == total && match_columns(loader, csv, widths, true, columns);
-    named = named || match_columns(loader, csv, widths, false, columns);
-    if (!named && total != csv->columns)
+    if (total > csv->columns) {
+        ox_cli_error(err, OX_ARGUMENT, "%s: %zu columns where the model takes %zu", path,
+                     csv->columns, total);
+        return 0;
+    }
+    return total;
+}
+
+/* Which columns belong to which input: those named after features or inputs, else, where the
+ * model knows no names, all of them in order. */
+static bool assign_columns(const ox_loader *loader, const ox_csv *csv, const char *path,
+                           size_t *widths, size_t *columns, ox_error *err)
+{
+    size_t total = count_columns(loader, csv, path, widths, err), featured = 0;
+    if (!total) {
+        return false;
+    }
+    for (size_t k = 0; loader->feature_count && k < loader->count; k++) {
+        featured += loader->featured[k] ? widths[k] : 0;
+    }
+    bool features = featured && featured == loader->feature_count;
+    if ((features && match_columns(loader, csv, widths, true, columns)) ||
+        match_columns(loader, csv, widths, false, columns)) {
+        return true;
+    }
+    if (features) {
+        return refuse_columns(loader, csv, path, err);
+    }
+    if (total != csv->columns) {
         return ox_cli_error(err, OX_ARGUMENT,
                             "%s: %zu columns where the model takes %zu, and their names do not "
                             "say which",
                             path, csv->columns, total);
-    for (size_t i = 0; !named && i < total; i++)
+    }
+    for (size_t i = 0; i < total; i++) {
         columns[i] = i;
+    }
     return true;
 }
 
 static bool load_csv(const ox_loader *loader, const char *path, ox_arrays *arrays, ox_error *err)
 {
     ox_csv csv;
-    if (!ox_csv_read(path, &csv, err))
+    if (!ox_csv_read(path, &csv, err)) {
         return false;
+    }
     size_t *widths = ox_cli_alloc(loader->count, sizeof *widths, err);
     size_t *columns = ox_cli_alloc(csv.columns, sizeof *columns, err);
     bool good = widths && columns && assign_columns(loader, &csv, path, widths, columns, err);
@@ -193,26 +295,26 @@ static bool load_csv(const ox_loader *loader, const char *path, ox_arrays *array
 static bool load_npy(const ox_loader *loader, const char *path, const char *name, ox_arrays *arrays,
                      ox_error *err)
 {
-    char all[256];
-    if (!name && !loader->sole)
-        return ox_cli_error(err, OX_ARGUMENT,
-                            "%s: for which input? write %s NAME=%s, the model "
-                            "has %s",
-                            path, loader->option, path, list_inputs(loader, all, sizeof all));
     ox_array array;
-    return ox_npy_read_file(path, &array, err) &&
-           add_array(loader, arrays, &array, name ? name : loader->sole, false, err);
+    if (!ox_npy_read_file(path, &array, err)) {
+        return false;
+    }
+    return name ? add_array(loader, arrays, &array, name, false, err)
+                : add_nameless(loader, arrays, &array, err);
 }
 
 static bool load_one(const ox_loader *loader, const char *spec, ox_arrays *arrays, ox_error *err)
 {
     const char *equals = strchr(spec, '=');
-    if (!equals && ox_cli_has_suffix(spec, ".npz"))
+    if (!equals && ox_cli_has_suffix(spec, ".npz")) {
         return load_npz(loader, spec, arrays, err);
-    if (!equals && ox_cli_has_suffix(spec, ".csv"))
+    }
+    if (!equals && ox_cli_has_suffix(spec, ".csv")) {
         return load_csv(loader, spec, arrays, err);
-    if (!equals)
+    }
+    if (!equals) {
         return load_npy(loader, spec, NULL, arrays, err);
+    }
     char *name = ox_cli_format(err, "%.*s", (int)(equals - spec), spec);
     bool good = name && load_npy(loader, equals + 1, name, arrays, err);
     free(name);
@@ -222,35 +324,11 @@ static bool load_one(const ox_loader *loader, const char *spec, ox_arrays *array
 bool ox_load(const ox_loader *loader, const ox_texts *specs, ox_arrays *arrays, ox_error *err)
 {
     *arrays = (ox_arrays){NULL, 0};
-    for (size_t i = 0; i < specs->count; i++)
+    for (size_t i = 0; i < specs->count; i++) {
         if (!load_one(loader, specs->items[i], arrays, err)) {
             ox_arrays_free(arrays);
             return false;
         }
-    return true;
-}
-
-static bool is_held(const ox_texts *hold, const char *name)
-{
-    for (size_t i = 0; i < hold->count; i++)
-        if (!strcmp(hold->items[i], name))
-            return true;
-    return false;
-}
-
-const char *ox_sole_input(const ox_value_info *inputs, size_t count, const ox_texts *hold)
-{
-    const char *floating = NULL, *any = NULL;
-    size_t floats = 0, all = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (is_held(hold, inputs[i].name))
-            continue;
-        any = inputs[i].name;
-        all++;
-        if (!ox_type_is_float(inputs[i].type))
-            continue;
-        floating = inputs[i].name;
-        floats++;
     }
-    return floats == 1 ? floating : all == 1 ? any : NULL;
+    return true;
 }

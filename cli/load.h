@@ -11,16 +11,16 @@ typedef struct ox_loader {
     const ox_value_info *inputs;
     size_t count;
     const char *sole;      /* the input that a file without NAME= belongs to; NULL: none */
-    char *const *features; /* names of CSV columns over all inputs; may be missing */
+    bool nameless;         /* without one, such an array is taken as it is, its name NULL */
+    const bool *ignored;   /* inputs whose arrays in an .npz are left out; NULL: none */
+    ox_note note;          /* told of them; NULL: nobody */
+    const bool *featured;  /* inputs whose columns in a .csv are named by `features` */
+    char *const *features; /* over those inputs; may be missing */
     size_t feature_count;
 } ox_loader;
 
 /* Reads each of `specs`: X.npy, NAME=X.npy, X.npz with one array per input, X.csv with a header;
  * and converts to the types of the inputs. */
 bool ox_load(const ox_loader *loader, const ox_texts *specs, ox_arrays *arrays, ox_error *err);
-
-/* The input that references without a name are for: the only floating-point one that is not held,
- * else the only one. NULL where that is not clear. */
-const char *ox_sole_input(const ox_value_info *inputs, size_t count, const ox_texts *hold);
 
 #endif

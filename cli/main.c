@@ -25,8 +25,9 @@ static void print_help(void)
 {
     printf("usage: onnxexplainer COMMAND [OPTION]... FILE\n\n"
            "Makes ONNX models that give a prediction and its Shapley values in one call.\n\n");
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
         printf("  %-10s %s\n", commands[i].name, commands[i].help);
+    }
     printf("\n\"onnxexplainer COMMAND --help\" prints the options of a command.\n\n"
            "  -h, --help       print this and exit\n"
            "      --version    print the version and exit\n");
@@ -34,8 +35,9 @@ static void print_help(void)
 
 static int dispatch(int argc, char **argv)
 {
-    if (argc < 2)
+    if (argc < 2) {
         return ox_cli_usage(NULL, "no command given");
+    }
     const char *name = argv[1];
     if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
         print_help();
@@ -45,9 +47,11 @@ static int dispatch(int argc, char **argv)
         printf("onnxexplainer %s\n", OX_VERSION);
         return OX_EXIT_OK;
     }
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (!strcmp(name, commands[i].name))
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (!strcmp(name, commands[i].name)) {
             return commands[i].run(argc - 1, argv + 1);
+        }
+    }
     return ox_cli_usage(NULL, "unknown %s \"%s\"", name[0] == '-' ? "option" : "command", name);
 }
 

@@ -31,15 +31,17 @@ static bool is_little_endian(void)
 
 static void skip_space(const char **c)
 {
-    while (**c == ' ' || **c == '\t' || **c == '\n' || **c == '\r')
+    while (**c == ' ' || **c == '\t' || **c == '\n' || **c == '\r') {
         ++*c;
+    }
 }
 
 static bool take(const char **c, char wanted)
 {
     skip_space(c);
-    if (**c != wanted)
+    if (**c != wanted) {
         return false;
+    }
     ++*c;
     return true;
 }
@@ -48,8 +50,9 @@ static bool take_word(const char **c, const char *word)
 {
     skip_space(c);
     size_t length = strlen(word);
-    if (strncmp(*c, word, length) != 0)
+    if (strncmp(*c, word, length) != 0) {
         return false;
+    }
     *c += length;
     return true;
 }
@@ -58,11 +61,13 @@ static bool take_string(const char **c, char *text, size_t size)
 {
     skip_space(c);
     char quote = **c;
-    if (quote != '\'' && quote != '"')
+    if (quote != '\'' && quote != '"') {
         return false;
+    }
     const char *end = strchr(*c + 1, quote);
-    if (!end || (size_t)(end - *c) > size)
+    if (!end || (size_t)(end - *c) > size) {
         return false;
+    }
     size_t length = (size_t)(end - *c) - 1;
     memcpy(text, *c + 1, length);
     text[length] = 0;
@@ -72,21 +77,25 @@ static bool take_string(const char **c, char *text, size_t size)
 
 static bool take_shape(const char **c, header *h)
 {
-    if (!take(c, '('))
+    if (!take(c, '(')) {
         return false;
+    }
     bool comma = true;
     h->rank = 0;
     while (!take(c, ')')) {
-        if (!comma || h->rank == OX_RANK_MAX || **c < '0' || **c > '9')
+        if (!comma || h->rank == OX_RANK_MAX || **c < '0' || **c > '9') {
             return false;
+        }
         int64_t dim = 0;
         for (; **c >= '0' && **c <= '9'; ++*c) {
-            if (dim > (INT64_MAX - 9) / 10)
+            if (dim > (INT64_MAX - 9) / 10) {
                 return false;
+            }
             dim = dim * 10 + (**c - '0');
         }
-        if (**c == 'L') /* Python 2 */
+        if (**c == 'L') { /* Python 2 */
             ++*c;
+        }
         h->dims[h->rank++] = dim;
         comma = take(c, ',');
     }
@@ -96,10 +105,12 @@ static bool take_shape(const char **c, header *h)
 static bool take_type(const char **c, header *h, const char *file, ox_error *err)
 {
     char text[32];
-    if (take(c, '['))
+    if (take(c, '[')) {
         return ox_cli_error(err, OX_INVALID, "%s: structured arrays are not supported", file);
-    if (!take_string(c, text, sizeof text))
+    }
+    if (!take_string(c, text, sizeof text)) {
         return ox_cli_error(err, OX_INVALID, "%s: not a .npy file: broken header", file);
+    }
     const char *order = strchr("<>|=", text[0]);
     const char *code = text[0] && order ? text + 1 : text;
     h->kind = code[0];
@@ -116,11 +127,13 @@ static bool parse_header(const char *text, header *h, const char *file, ox_error
     while (good && !take(&c, '}')) {
         char key[32];
         good = take_string(&c, key, sizeof key) && take(&c, ':');
-        if (!good)
+        if (!good) {
             break;
+        }
         if (!strcmp(key, "descr") && !type) {
-            if (!take_type(&c, h, file, err))
+            if (!take_type(&c, h, file, err)) {
                 return false;
+            }
             type = true;
         } else if (!strcmp(key, "fortran_order") && !order) {
             h->fortran = take_word(&c, "True");
@@ -136,8 +149,9 @@ static bool parse_header(const char *text, header *h, const char *file, ox_error
         }
     }
     skip_space(&c);
-    if (!good || *c || !type || !order || !shape)
+    if (!good || *c || !type || !order || !shape) {
         return ox_cli_error(err, OX_INVALID, "%s: not a .npy file: broken header", file);
+    }
     return true;
 }
 
@@ -167,20 +181,22 @@ static ox_type type_of(char kind, int bytes)
 
 static void swap_bytes(unsigned char *data, size_t count, size_t size)
 {
-    for (size_t i = 0; i < count; i++, data += size)
+    for (size_t i = 0; i < count; i++, data += size) {
         for (size_t a = 0, b = size - 1; a < b; a++, b--) {
             unsigned char byte = data[a];
             data[a] = data[b];
             data[b] = byte;
         }
+    }
 }
 
 /* Replaces column-major elements by row-major ones. */
 static bool reorder(ox_array *array, ox_error *err)
 {
     ox_array to = *array;
-    if (!ox_array_allocate(&to, err))
+    if (!ox_array_allocate(&to, err)) {
         return false;
+    }
     size_t size = ox_type_size(array->type), count = ox_array_elements(array, 0);
     size_t strides[OX_RANK_MAX], at[OX_RANK_MAX] = {0}, stride = 1, from = 0;
     for (int i = 0; i < array->rank; i++) {
@@ -191,8 +207,9 @@ static bool reorder(ox_array *array, ox_error *err)
         memcpy((char *)to.data + n * size, (const char *)array->data + from * size, size);
         for (int i = array->rank - 1; i >= 0; i--) {
             from += strides[i];
-            if (++at[i] < (size_t)array->dims[i])
+            if (++at[i] < (size_t)array->dims[i]) {
                 break;
+            }
             from -= strides[i] * at[i];
             at[i] = 0;
         }
@@ -210,11 +227,13 @@ static bool fill(ox_npy_source source, void *user, const char *file, void *into,
 {
     for (size_t done = 0; done < size;) {
         int64_t got = source(user, (char *)into + done, size - done, err);
-        if (got < 0)
+        if (got < 0) {
             return false;
-        if (got == 0)
+        }
+        if (got == 0) {
             return ox_cli_error(err, OX_INVALID, "%s: truncated: %zu bytes missing", file,
                                 size - done);
+        }
         done += (size_t)got;
     }
     return true;
@@ -227,23 +246,30 @@ static bool read_header(ox_npy_source source, void *user, const char *file, head
     int64_t got = 0;
     for (int64_t n = 0; got < 8; got += n) {
         n = source(user, start + got, (size_t)(8 - got), err);
-        if (n < 0)
+        if (n < 0) {
             return false;
-        if (n == 0)
+        }
+        if (n == 0) {
             break;
+        }
     }
-    if (got < 8 || memcmp(start, "\x93NUMPY", 6) != 0)
+    if (got < 8 || memcmp(start, "\x93NUMPY", 6) != 0) {
         return ox_cli_error(err, OX_INVALID, "%s: not a .npy file", file);
-    if (start[6] < 1 || start[6] > 3)
+    }
+    if (start[6] < 1 || start[6] > 3) {
         return ox_cli_error(err, OX_INVALID, "%s: .npy version %d is not supported", file,
                             start[6]);
+    }
     size_t length_bytes = start[6] == 1 ? 2 : 4, length = 0;
-    if (!fill(source, user, file, start + 8, length_bytes, err))
+    if (!fill(source, user, file, start + 8, length_bytes, err)) {
         return false;
-    for (size_t i = length_bytes; i-- > 0;)
+    }
+    for (size_t i = length_bytes; i-- > 0;) {
         length = length << 8 | start[8 + i];
-    if (length > HEADER_LIMIT)
+    }
+    if (length > HEADER_LIMIT) {
         return ox_cli_error(err, OX_INVALID, "%s: header of %zu bytes", file, length);
+    }
     char *text = ox_cli_alloc(length + 1, 1, err);
     bool good =
         text && fill(source, user, file, text, length, err) && parse_header(text, h, file, err);
@@ -256,30 +282,37 @@ bool ox_npy_read(ox_npy_source source, void *user, const char *file, uint64_t av
 {
     *array = (ox_array){.name = NULL};
     header h = {.kind = 0};
-    if (!read_header(source, user, file, &h, err))
+    if (!read_header(source, user, file, &h, err)) {
         return false;
+    }
     array->type = type_of(h.kind, h.bytes);
-    if (array->type == OX_NONE)
+    if (array->type == OX_NONE) {
         return ox_cli_error(err, OX_INVALID,
                             "%s: element type is none of float16/32/64, integers, bool", file);
+    }
     array->rank = h.rank;
     memcpy(array->dims, h.dims, sizeof h.dims);
     size_t count = 0, size = ox_type_size(array->type);
-    if (!ox_array_count(array->dims, array->rank, size, &count) || count * size > available)
+    if (!ox_array_count(array->dims, array->rank, size, &count) || count * size > available) {
         return ox_cli_error(err, OX_INVALID, "%s: truncated: fewer bytes than its shape says",
                             file);
+    }
     array->file = ox_cli_copy(file, err);
     bool good = array->file && ox_array_allocate(array, err) &&
                 fill(source, user, file, array->data, count * size, err);
     char extra;
     int64_t more = good ? source(user, &extra, 1, err) : -1;
-    if (more > 0)
+    if (more > 0) {
         ox_cli_error(err, OX_INVALID, "%s: more bytes than its shape says", file);
-    if (more == 0 && h.swapped)
+    }
+    if (more == 0 && h.swapped) {
         swap_bytes(array->data, count, size);
-    if (more == 0 && array->type == OX_BOOL)
-        for (size_t i = 0; i < count; i++)
+    }
+    if (more == 0 && array->type == OX_BOOL) {
+        for (size_t i = 0; i < count; i++) {
             ((uint8_t *)array->data)[i] = ((uint8_t *)array->data)[i] != 0;
+        }
+    }
     if (more != 0 || (h.fortran && array->rank > 1 && !reorder(array, err))) {
         ox_array_free(array);
         return false;
@@ -299,8 +332,9 @@ static int64_t read_file(void *user, void *into, size_t size, ox_error *err)
 
 bool ox_npy_read_file(const char *path, ox_array *array, ox_error *err)
 {
-    if (!strcmp(path, "-"))
+    if (!strcmp(path, "-")) {
         return ox_npy_read(read_file, stdin, "standard input", UINT64_MAX, array, err);
+    }
     struct stat info;
     FILE *file = fopen(path, "rb");
     bool good = file && !fstat(fileno(file), &info);
@@ -314,8 +348,9 @@ bool ox_npy_read_file(const char *path, ox_array *array, ox_error *err)
         uint64_t size = S_ISREG(info.st_mode) ? (uint64_t)info.st_size : UINT64_MAX;
         good = ox_npy_read(read_file, file, path, size, array, err);
     }
-    if (file)
+    if (file) {
         fclose(file);
+    }
     return good;
 }
 
@@ -331,8 +366,9 @@ size_t ox_npy_header(const ox_array *array, char text[OX_NPY_HEADER_MAX])
                     ? 'u'
                 : ox_type_is_whole(array->type) ? 'i'
                                                 : 0;
-    if (!kind)
+    if (!kind) {
         return 0;
+    }
     int bytes = (int)ox_type_size(array->type);
     char order = bytes == 1 ? '|' : is_little_endian() ? '<' : '>';
     memset(text, ' ', OX_NPY_HEADER_MAX);
@@ -340,9 +376,10 @@ size_t ox_npy_header(const ox_array *array, char text[OX_NPY_HEADER_MAX])
     used += (size_t)snprintf(text + used, OX_NPY_HEADER_MAX - used,
                              "{'descr': '%c%c%d', 'fortran_order': False, 'shape': (", order, kind,
                              bytes);
-    for (int i = 0; i < array->rank; i++)
+    for (int i = 0; i < array->rank; i++) {
         used += (size_t)snprintf(text + used, OX_NPY_HEADER_MAX - used, "%s%lld", i ? ", " : "",
                                  (long long)array->dims[i]);
+    }
     used += (size_t)snprintf(text + used, OX_NPY_HEADER_MAX - used, "%s), }",
                              array->rank == 1 ? "," : "");
     size_t total = (used + 1 + 63) / 64 * 64;

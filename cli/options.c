@@ -18,8 +18,9 @@ static void print_help(const ox_command *command)
     for (size_t i = 0; i < command->option_count; i++) {
         const ox_option *o = &command->options[i];
         char letter[8] = "   ", name[64];
-        if (o->letter)
+        if (o->letter) {
             snprintf(letter, sizeof letter, "-%c,", o->letter);
+        }
         snprintf(name, sizeof name, "--%s%s%s", o->name, o->argument ? "=" : "",
                  o->argument ? o->argument : "");
         const char *again = o->kind == OX_OPTION_LIST ? "; may be repeated" : "";
@@ -35,18 +36,21 @@ static bool parse_number(const char *text, bool suffix, uint64_t limit, uint64_t
     const char *c = text;
     for (; *c >= '0' && *c <= '9'; c++) {
         uint64_t digit = (uint64_t)(*c - '0');
-        if (n > (limit - digit) / 10)
+        if (n > (limit - digit) / 10) {
             return false;
+        }
         n = n * 10 + digit;
     }
-    if (c == text)
+    if (c == text) {
         return false;
+    }
     const char *units = "KMGT";
     const char *unit = suffix && *c ? strchr(units, *c) : NULL;
     if (unit) {
         int shift = 10 * (int)(unit - units + 1);
-        if (n > limit >> shift)
+        if (n > limit >> shift) {
             return false;
+        }
         n <<= shift;
         c++;
     }
@@ -62,19 +66,22 @@ static int store(const parser *p, const ox_option *o, const char *text)
     case OX_OPTION_FLAG: *(bool *)o->value = true; break;
     case OX_OPTION_TEXT: *(const char **)o->value = text; break;
     case OX_OPTION_COUNT:
-        if (!parse_number(text, false, INT64_MAX, &number))
+        if (!parse_number(text, false, INT64_MAX, &number)) {
             return ox_cli_usage(command, "--%s: \"%s\" is not a number", o->name, text);
+        }
         *(int64_t *)o->value = (int64_t)number;
         break;
     case OX_OPTION_BYTES:
-        if (!parse_number(text, true, UINT64_MAX, &number))
+        if (!parse_number(text, true, UINT64_MAX, &number)) {
             return ox_cli_usage(command, "--%s: \"%s\" is not a size such as 800M", o->name, text);
+        }
         *(uint64_t *)o->value = number;
         break;
     case OX_OPTION_LIST: {
         ox_texts *list = o->value;
-        if (list->count == OX_TEXTS_MAX)
+        if (list->count == OX_TEXTS_MAX) {
             return ox_cli_usage(command, "--%s: given more than %d times", o->name, OX_TEXTS_MAX);
+        }
         list->items[list->count++] = text;
         break;
     }
@@ -93,15 +100,19 @@ static int parse_long(parser *p, const char *argument)
     }
     for (size_t i = 0; i < p->command->option_count; i++) {
         const ox_option *o = &p->command->options[i];
-        if (strlen(o->name) != length || strncmp(o->name, argument, length) != 0)
+        if (strlen(o->name) != length || strncmp(o->name, argument, length) != 0) {
             continue;
-        if (o->kind == OX_OPTION_FLAG)
+        }
+        if (o->kind == OX_OPTION_FLAG) {
             return equals ? ox_cli_usage(command, "--%s takes no value", o->name)
                           : store(p, o, NULL);
-        if (equals)
+        }
+        if (equals) {
             return store(p, o, equals + 1);
-        if (p->next == p->argc)
+        }
+        if (p->next == p->argc) {
             return ox_cli_usage(command, "--%s needs a value", o->name);
+        }
         return store(p, o, p->argv[p->next++]);
     }
     return ox_cli_usage(command, "unknown option --%.*s", (int)length, argument);
@@ -117,21 +128,26 @@ static int parse_short(parser *p, const char *letters)
             return OX_EXIT_OK;
         }
         const ox_option *o = NULL;
-        for (size_t i = 0; i < p->command->option_count; i++)
-            if (p->command->options[i].letter == *c)
+        for (size_t i = 0; i < p->command->option_count; i++) {
+            if (p->command->options[i].letter == *c) {
                 o = &p->command->options[i];
-        if (!o)
+            }
+        }
+        if (!o) {
             return ox_cli_usage(command, "unknown option -%c", *c);
+        }
         const char *value = c + 1;
         bool flag = o->kind == OX_OPTION_FLAG;
         if (!flag && !*value) {
-            if (p->next == p->argc)
+            if (p->next == p->argc) {
                 return ox_cli_usage(command, "-%c needs a value", *c);
+            }
             value = p->argv[p->next++];
         }
         int code = store(p, o, value);
-        if (code >= 0 || !flag)
+        if (code >= 0 || !flag) {
             return code;
+        }
     }
     return -1;
 }
@@ -144,22 +160,26 @@ int ox_options_parse(const ox_command *command, int argc, char **argv, const cha
     while (p.next < argc) {
         const char *argument = argv[p.next++];
         int code = -1;
-        if (options && !strcmp(argument, "--"))
+        if (options && !strcmp(argument, "--")) {
             options = false;
-        else if (options && !strncmp(argument, "--", 2))
+        } else if (options && !strncmp(argument, "--", 2)) {
             code = parse_long(&p, argument + 2);
-        else if (options && argument[0] == '-' && argument[1])
+        } else if (options && argument[0] == '-' && argument[1]) {
             code = parse_short(&p, argument + 1);
-        else if (!command->operand || found)
+        } else if (!command->operand || found) {
             code = ox_cli_usage(command->name, "unexpected argument \"%s\"", argument);
-        else
+        } else {
             found = argument;
-        if (code >= 0)
+        }
+        if (code >= 0) {
             return code;
+        }
     }
-    if (command->operand && !found)
+    if (command->operand && !found) {
         return ox_cli_usage(command->name, "no %s given", command->operand);
-    if (operand)
+    }
+    if (operand) {
         *operand = found;
+    }
     return -1;
 }

@@ -17,8 +17,9 @@ bool ox_output_is_direct(const char *path)
 static mode_t mode_of(const char *path)
 {
     struct stat info;
-    if (!stat(path, &info))
+    if (!stat(path, &info)) {
         return info.st_mode & 0777;
+    }
     mode_t mask = umask(0);
     umask(mask);
     return 0666 & ~mask;
@@ -30,8 +31,9 @@ static bool open_beside(ox_output *out, const char *path, ox_error *err)
     char *real = realpath(path, NULL);
     out->path = real ? real : ox_cli_copy(path, err);
     out->beside = out->path ? ox_cli_format(err, "%s.XXXXXX", out->path) : NULL;
-    if (!out->beside)
+    if (!out->beside) {
         return false;
+    }
     int fd = mkstemp(out->beside);
     if (fd < 0) {
         ox_cli_system_error(err, path, "write");
@@ -39,8 +41,9 @@ static bool open_beside(ox_output *out, const char *path, ox_error *err)
         out->beside = NULL;
         return false;
     }
-    if (!fchmod(fd, mode_of(out->path)))
+    if (!fchmod(fd, mode_of(out->path))) {
         out->file = fdopen(fd, "wb");
+    }
     if (!out->file) {
         ox_cli_system_error(err, path, "write");
         close(fd);
@@ -61,13 +64,15 @@ bool ox_output_begin(ox_output *out, const char *path, ox_error *err)
         out->path = ox_cli_copy(path, err);
         out->file = out->path ? fopen(path, "wb") : NULL;
         good = out->file != NULL;
-        if (out->path && !good)
+        if (out->path && !good) {
             ox_cli_system_error(err, path, "write");
+        }
     } else {
         good = open_beside(out, path, err);
     }
-    if (!good)
+    if (!good) {
         ox_output_end(out, false, NULL);
+    }
     return good;
 }
 
@@ -76,18 +81,23 @@ bool ox_output_end(ox_output *out, bool good, ox_error *err)
     if (out->file) {
         errno = 0;
         bool written = !ferror(out->file) && !fflush(out->file);
-        if (out->file != stdout && fclose(out->file) != 0)
+        if (out->file != stdout && fclose(out->file) != 0) {
             written = false;
-        if (good && !written)
+        }
+        if (good && !written) {
             good = ox_cli_system_error(err, out->path, "write");
+        }
         /* Reported here; the check at the end of the program shall not say it again. */
-        if (!written && out->file == stdout)
+        if (!written && out->file == stdout) {
             clearerr(stdout);
+        }
     }
-    if (out->beside && good && rename(out->beside, out->path) != 0)
+    if (out->beside && good && rename(out->beside, out->path) != 0) {
         good = ox_cli_system_error(err, out->path, "write");
-    if (out->beside && !good)
+    }
+    if (out->beside && !good) {
         remove(out->beside);
+    }
     free(out->beside);
     free(out->path);
     *out = (ox_output){NULL, NULL, NULL};

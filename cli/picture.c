@@ -14,12 +14,14 @@ bool ox_picture_make(ox_picture *picture, size_t width, size_t height, ox_error 
 {
     *picture = (ox_picture){.width = width, .height = height};
     if (!width || !height || width > SIDE_MAX || height > SIDE_MAX ||
-        width > (size_t)INT32_MAX / 3 / height)
+        width > (size_t)INT32_MAX / 3 / height) {
         return ox_cli_error(err, OX_ARGUMENT, "a picture of %zu x %zu pixels is too large", width,
                             height);
+    }
     picture->rgb = ox_cli_alloc(width * height, 3, err);
-    if (picture->rgb)
+    if (picture->rgb) {
         memset(picture->rgb, 255, width * height * 3);
+    }
     return picture->rgb != NULL;
 }
 
@@ -38,39 +40,46 @@ bool ox_png_read(const char *path, ox_picture *picture, ox_error *err)
 {
     *picture = (ox_picture){.rgb = NULL};
     FILE *file = fopen(path, "rb");
-    if (!file)
+    if (!file) {
         return ox_cli_system_error(err, path, "read");
+    }
     png_image image = {.version = PNG_IMAGE_VERSION};
     png_color white = {255, 255, 255};
     bool good = png_image_begin_read_from_stdio(&image, file) != 0;
     image.format = PNG_FORMAT_RGB;
     good = good && ox_picture_make(picture, image.width, image.height, err);
-    if (good && !png_image_finish_read(&image, &white, picture->rgb, 0, NULL))
+    if (good && !png_image_finish_read(&image, &white, picture->rgb, 0, NULL)) {
         good = false;
-    if (PNG_IMAGE_FAILED(image))
+    }
+    if (PNG_IMAGE_FAILED(image)) {
         ox_cli_error(err, OX_INVALID, "%s: %s", path, image.message);
+    }
     png_image_free(&image);
     fclose(file);
-    if (!good)
+    if (!good) {
         ox_picture_free(picture);
+    }
     return good;
 }
 
 bool ox_png_write(const char *path, const ox_picture *picture, ox_error *err)
 {
     ox_output out;
-    if (!ox_output_begin(&out, path, err))
+    if (!ox_output_begin(&out, path, err)) {
         return false;
+    }
     png_image image = {.version = PNG_IMAGE_VERSION,
                        .width = (png_uint_32)picture->width,
                        .height = (png_uint_32)picture->height,
                        .format = PNG_FORMAT_RGB};
     errno = 0;
-    if (png_image_write_to_stdio(&image, out.file, 0, picture->rgb, 0, NULL))
+    if (png_image_write_to_stdio(&image, out.file, 0, picture->rgb, 0, NULL)) {
         return ox_output_end(&out, true, err);
-    if (errno)
+    }
+    if (errno) {
         ox_cli_system_error(err, path, "write");
-    else
+    } else {
         ox_cli_error(err, OX_IO, "%s: %s", path, image.message);
+    }
     return ox_output_end(&out, false, err);
 }

@@ -27,11 +27,13 @@ typedef struct ox_plot {
     const ox_picture *photo; /* or one original as a picture */
     const size_t *samples;   /* which to draw */
     size_t sample_count;
-    bool columns; /* a column per sample instead of a row */
+    size_t smooth; /* values are means over squares that reach so many pixels around */
+    bool columns;  /* a column per sample instead of a row */
 } ox_plot;
 
 /* Draws a row per sample: the original, then a panel per target with red where a pixel speaks for
- * the target and blue where against, scaled by the 99.9th percentile of the sample. */
+ * the target and blue where against, over the faint original; full colour from the 99th percentile
+ * of the sample on. */
 bool ox_plot_draw(const ox_plot *plot, ox_picture *picture, ox_error *err);
 
 #endif

@@ -16,15 +16,18 @@ ox_progress ox_progress_begin(size_t total, bool force, bool never)
 
 void ox_progress_step(ox_progress *progress, size_t done)
 {
-    if (!progress->shown || !progress->total)
+    if (!progress->shown || !progress->total) {
         return;
+    }
     int percent = (int)(100.0 * (double)done / (double)progress->total);
-    if (percent == progress->percent)
+    if (percent == progress->percent) {
         return;
+    }
     progress->percent = percent;
     char bar[WIDTH + 1];
-    for (int i = 0; i < WIDTH; i++)
+    for (int i = 0; i < WIDTH; i++) {
         bar[i] = i * 100 < percent * WIDTH ? '#' : '.';
+    }
     bar[WIDTH] = 0;
     fprintf(stderr, "\r%s %3d%% %zu/%zu", bar, percent, done, progress->total);
     fflush(stderr);
@@ -32,7 +35,8 @@ void ox_progress_step(ox_progress *progress, size_t done)
 
 void ox_progress_end(ox_progress *progress)
 {
-    if (progress->shown)
+    if (progress->shown) {
         fprintf(stderr, "\r%*s\r", WIDTH + 50, "");
+    }
     progress->shown = false;
 }

@@ -7,8 +7,9 @@
 static void free_infos(ox_value_info *infos, size_t count)
 {
     for (size_t i = 0; infos && i < count; i++) {
-        for (int axis = 0; infos[i].symbols && axis < infos[i].rank; axis++)
+        for (int axis = 0; infos[i].symbols && axis < infos[i].rank; axis++) {
             free((char *)infos[i].symbols[axis]);
+        }
         free((void *)infos[i].symbols);
         free((void *)infos[i].dims);
         free((void *)infos[i].name);
@@ -20,23 +21,27 @@ static bool copy_info(ox_value_info *to, const ox_value_info *from, ox_error *er
 {
     *to = (ox_value_info){.type = from->type, .rank = from->rank};
     to->name = ox_cli_copy(from->name, err);
-    if (!to->name)
+    if (!to->name) {
         return false;
-    if (from->rank <= 0)
+    }
+    if (from->rank <= 0) {
         return true;
+    }
     size_t rank = (size_t)from->rank;
     int64_t *dims = ox_cli_alloc(rank, sizeof *dims, err);
     char **symbols = ox_cli_alloc(rank, sizeof *symbols, err);
     to->dims = dims;
     to->symbols = (const char *const *)symbols;
-    if (!dims || !symbols)
+    if (!dims || !symbols) {
         return false;
+    }
     memcpy(dims, from->dims, rank * sizeof *dims);
     for (size_t i = 0; i < rank; i++) {
         const char *symbol = from->symbols ? from->symbols[i] : NULL;
         symbols[i] = ox_cli_copy(symbol ? symbol : "", err);
-        if (!symbols[i])
+        if (!symbols[i]) {
             return false;
+        }
     }
     return true;
 }
@@ -47,28 +52,45 @@ static bool copy_infos(ox_value_info **to, size_t *count, const ox_value_info *f
     *to = ox_cli_alloc(n, sizeof **to, err);
     *count = *to ? n : 0;
     bool good = *to != NULL;
-    for (size_t i = 0; good && i < n; i++)
+    for (size_t i = 0; good && i < n; i++) {
         good = copy_info(&(*to)[i], &from[i], err);
+    }
     return good;
 }
 
 char **ox_lines(char *text, size_t *count, ox_error *err)
 {
     size_t n = 1;
-    for (const char *c = text; *c; c++)
+    for (const char *c = text; *c; c++) {
         n += *c == '\n';
+    }
     char **lines = ox_cli_alloc(n, sizeof *lines, err);
     *count = 0;
     for (char *c = text; lines && *c;) {
         char *end = c + strcspn(c, "\n");
         bool last = !*end;
         *end = 0;
-        if (end > c && end[-1] == '\r')
+        if (end > c && end[-1] == '\r') {
             end[-1] = 0;
+        }
         lines[(*count)++] = c;
         c = last ? end : end + 1;
     }
     return lines;
+}
+
+bool ox_signature_attributes(const ox_model *model, const char *input)
+{
+    const char *prefix = ox_metadata(model, "onnxexplainer.prefix");
+    char *name = ox_cli_format(NULL, "%s%s_shap", prefix ? prefix : "", input);
+    size_t count;
+    const ox_value_info *outputs = ox_outputs(model, &count);
+    bool found = false;
+    for (size_t i = 0; name && i < count; i++) {
+        found = found || !strcmp(outputs[i].name, name);
+    }
+    free(name);
+    return found;
 }
 
 static bool copy_metadata(ox_signature *s, const ox_model *model, ox_error *err)
@@ -80,8 +102,13 @@ static bool copy_metadata(ox_signature *s, const ox_model *model, ox_error *err)
     s->prefix = ox_cli_copy(prefix ? prefix : "", err);
     s->output = ox_cli_copy(output ? output : "", err);
     s->feature_text = ox_cli_copy(features ? features : "", err);
-    if (!s->prefix || !s->output || !s->feature_text)
+    s->attributed = ox_cli_alloc(s->input_count, sizeof *s->attributed, err);
+    if (!s->prefix || !s->output || !s->feature_text || !s->attributed) {
         return false;
+    }
+    for (size_t i = 0; s->explained && i < s->input_count; i++) {
+        s->attributed[i] = ox_signature_attributes(model, s->inputs[i].name);
+    }
     s->features = ox_lines(s->feature_text, &s->feature_count, err);
     return s->features != NULL;
 }
@@ -93,8 +120,9 @@ bool ox_signature_read(ox_signature *signature, const ox_model *model, ox_error 
     const ox_value_info *in = ox_inputs(model, &inputs), *out = ox_outputs(model, &outputs);
     if (copy_infos(&signature->inputs, &signature->input_count, in, inputs, err) &&
         copy_infos(&signature->outputs, &signature->output_count, out, outputs, err) &&
-        copy_metadata(signature, model, err))
+        copy_metadata(signature, model, err)) {
         return true;
+    }
     ox_signature_free(signature);
     return false;
 }
@@ -105,6 +133,7 @@ void ox_signature_free(ox_signature *signature)
     free_infos(signature->outputs, signature->output_count);
     free(signature->prefix);
     free(signature->output);
+    free(signature->attributed);
     free(signature->features);
     free(signature->feature_text);
     *signature = (ox_signature){.inputs = NULL};

@@ -9,16 +9,20 @@ typedef struct ox_signature {
     size_t input_count;
     ox_value_info *outputs;
     size_t output_count;
-    bool explained;  /* made by `explain`: the rest is set */
-    char *prefix;    /* before the names of our outputs, "" where there is none */
-    char *output;    /* name of the explained output */
-    char **features; /* names of the features, over all explained inputs */
+    bool explained;   /* made by `explain`: the rest is set */
+    char *prefix;     /* before the names of our outputs, "" where there is none */
+    char *output;     /* name of the explained output */
+    bool *attributed; /* which inputs have SHAP values among the outputs */
+    char **features;  /* names of the features, over those inputs */
     size_t feature_count;
     char *feature_text; /* where they live */
 } ox_signature;
 
 bool ox_signature_read(ox_signature *signature, const ox_model *model, ox_error *err);
 void ox_signature_free(ox_signature *signature);
+
+/* Whether `model`, made by `explain`, gives SHAP values of an input of that name. */
+bool ox_signature_attributes(const ox_model *model, const char *input);
 
 /* Cuts lines in place; the result, to be released by free, points into `text`. */
 char **ox_lines(char *text, size_t *count, ox_error *err);

@@ -28,6 +28,8 @@ typedef struct row {
     double base;
     double sum;
     double size; /* sum of magnitudes */
+    double gap;  /* as the model reports it, before rounding went to the largest value; else f(x) -
+                    base - sum */
 } row;
 
 static const ox_array *find(const explained *e, const char *name)
@@ -44,11 +46,13 @@ static bool recognise(explained *e)
     e->base = find(e, "base_value");
     e->gap = find(e, "completeness_gap");
     e->value = ox_arrays_find(e->outputs, e->signature->output);
-    if (!e->signature->explained || !e->target || !e->base || e->target->type != OX_INT64)
+    if (!e->signature->explained || !e->target || !e->base || e->target->type != OX_INT64) {
         return false;
+    }
     size_t count = ox_array_elements(e->target, 0), k = 0;
-    for (size_t i = 0; i < e->signature->input_count && !k; i++)
+    for (size_t i = 0; i < e->signature->input_count && !k; i++) {
         ox_shap_of(e->outputs, e->signature, i, &k);
+    }
     e->targets = k ? k : 1;
     e->samples = count / e->targets;
     return e->samples && e->samples * e->targets == count &&
@@ -72,18 +76,20 @@ static row row_at(const explained *e, size_t n, size_t k)
         }
     }
     size_t width = e->value ? ox_array_elements(e->value, 0) / e->samples : 0;
-    if (r.target >= 0 && (uint64_t)r.target < width)
+    if (r.target >= 0 && (uint64_t)r.target < width) {
         r.value = ox_array_at(e->value, n * width + (size_t)r.target);
-    else if (e->gap)
+    } else if (e->gap) {
         r.value = r.base + r.sum + ox_array_at(e->gap, at);
-    else
+    } else {
         r.known = false;
+    }
+    r.gap = e->gap ? ox_array_at(e->gap, at) : r.value - r.base - r.sum;
     return r;
 }
 
 static double relative_gap(const row *r)
 {
-    double change = fabs(r->value - r->base), gap = fabs(r->value - r->base - r->sum);
+    double change = fabs(r->value - r->base), gap = fabs(r->gap);
     double scale = fmax(change, 1e-3 * r->size);
     return gap == 0 ? 0 : gap / scale;
 }
@@ -91,11 +97,12 @@ static double relative_gap(const row *r)
 static void print_row(const row *r, size_t n)
 {
     char target[24] = "-", value[24] = "-", gap[24] = "-";
-    if (r->target >= 0)
+    if (r->target >= 0) {
         snprintf(target, sizeof target, "%lld", r->target);
+    }
     if (r->known) {
         snprintf(value, sizeof value, "%.6g", r->value);
-        snprintf(gap, sizeof gap, "%.1e", r->value - r->base - r->sum);
+        snprintf(gap, sizeof gap, "%.1e", r->gap);
     }
     printf("%6zu %7s %12s %12.6g %12.6g %9s\n", n, target, value, r->base, r->sum, gap);
 }
@@ -103,27 +110,33 @@ static void print_row(const row *r, size_t n)
 void ox_summary_print(const ox_signature *signature, const ox_arrays *outputs)
 {
     explained e = {.signature = signature, .outputs = outputs};
-    if (!recognise(&e))
+    if (!recognise(&e)) {
         return;
+    }
     printf("%6s %7s %12s %12s %12s %9s\n", "sample", "target", "f(x)", "base value", "sum of SHAP",
            "gap");
     size_t count = e.samples * e.targets, worst = 0, known = 0;
     double largest = -1;
     for (size_t i = 0; i < count; i++) {
         row r = row_at(&e, i / e.targets, i % e.targets);
-        if (i < ROWS_SHOWN)
+        if (i < ROWS_SHOWN) {
             print_row(&r, i / e.targets);
-        if (!r.known)
+        }
+        if (!r.known) {
             continue;
+        }
         known++;
         double relative = relative_gap(&r);
-        if (isnan(largest) || (relative <= largest && !isnan(relative)))
+        if (isnan(largest) || (relative <= largest && !isnan(relative))) {
             continue;
+        }
         largest = relative; /* NaN, once seen, stays */
         worst = i / e.targets;
     }
-    if (count > ROWS_SHOWN)
+    if (count > ROWS_SHOWN) {
         printf("... %zu more\n", count - ROWS_SHOWN);
-    if (known)
+    }
+    if (known) {
         printf("largest relative gap %.1e (sample %zu)\n", largest, worst);
+    }
 }

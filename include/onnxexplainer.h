@@ -17,7 +17,8 @@
  *                        with a target axis K after the batch axis when there are several targets
  *     shap_target        int64 [N] or [N, K], flat index of the explained output value, -1 for sums
  *     base_value         [N] or [N, K], mean over r of f(r)
- *     completeness_gap   [N] or [N, K], f(x) - base_value - sum(phi), when asked for
+ *     completeness_gap   [N] or [N, K], f(x) - base_value - sum(phi), when asked for; as it was
+ *                        before rounding went to the largest value (see ox_options.no_closure)
  *
  * Functions that can fail take an ox_error last (NULL is allowed), return NULL or false,
  * and leave their arguments as they were. The library never prints and never exits.
@@ -158,7 +159,8 @@ OX_API const char *ox_metadata(const ox_model *model, const char *key);
 /* Where the references come from. */
 typedef enum ox_reference_source {
     OX_REFERENCES_GIVEN, /* options.references, kept in the explained model */
-    OX_REFERENCES_INPUT  /* new inputs `<input>_references` of the explained model */
+    OX_REFERENCES_INPUT, /* new inputs `<input>_references` of the explained model */
+    OX_REFERENCES_FILL   /* one reference of the sample's own shape, all options.fill */
 } ox_reference_source;
 
 /* What is kept of the references. */
@@ -184,20 +186,29 @@ typedef struct ox_options {
     const ox_tensor *references;
     size_t reference_count;
     ox_reference_source reference_source;
+    double fill;
 
     const char *target;      /* the grammar of docs/design.md; NULL: "top" */
     const char *output_name; /* the tensor to explain; NULL: first floating-point output */
     const char *prefix;      /* put before the names of our outputs and inputs; NULL: none */
     const char *const *hold; /* inputs that keep the sample's value on both sides */
     size_t hold_count;
+    const char *const *at; /* tensors to explain in place of the inputs: `<tensor>_shap` */
+    size_t at_count;
 
     ox_cache cache;
     int64_t chunk;     /* references per step of a Scan; 0: decided from `memory` */
-    uint64_t memory;   /* bytes that a run may take; 0: half of what is free */
+    uint64_t memory;   /* bytes that a run may take besides cache and results; 0: 2 GB */
     bool gap;          /* add completeness_gap */
     bool no_functions; /* inline the bodies of our functions */
-    bool no_closure;   /* leave float rounding in the gap instead of spreading it over the values */
+    bool no_closure;   /* do not give the rounding of the sum to the largest value */
+    bool force;        /* explain although completeness is lost where multipliers cannot pass */
     bool no_batch;     /* the model has no batch axis; references have one of their own */
+
+    int integrate; /* points; > 0: the rules of integrate_ops (NULL: Softmax, LogSoftmax, MaxPool,
+                    */
+    const char *const *integrate_ops; /* GlobalMaxPool, LayerNormalization) become integrals */
+    size_t integrate_op_count;
 
     const char *const *feature_names; /* kept in the metadata */
     size_t feature_count;
@@ -223,7 +234,7 @@ typedef enum ox_state {
     OX_DIFFERENTIATED, /* has a rule of its own */
     OX_DECOMPOSED,     /* by the rules of the operators that it is made of */
     OX_CARRIES_NOTHING,
-    OX_NO_RULE, /* cannot be explained */
+    OX_NO_RULE,    /* cannot be explained */
     OX_NOT_REACHED /* of a node: no multiplier reaches it, so it needs no rule */
 } ox_state;
 
@@ -293,8 +304,8 @@ OX_API const char *const *ox_session_outputs(const ox_session *session, size_t *
 /* Runs on `inputs`, found by name. `outputs` has room for output_count tensors, all of the
  * session's or those named in `output_names`; release each with ox_tensor_free. */
 OX_API bool ox_session_run(ox_session *session, const ox_tensor *inputs, size_t input_count,
-                           const char *const *output_names, ox_tensor *outputs,
-                           size_t output_count, ox_error *err);
+                           const char *const *output_names, ox_tensor *outputs, size_t output_count,
+                           ox_error *err);
 
 /* For options.evaluate: runs the model once through ONNX Runtime. `user` is an
  * ox_session_options or NULL. */

@@ -45,14 +45,20 @@ ox_val ox_int_scalar(ox_graph *g, int64_t i)
 /* Writes a number as an element of `type`; 0 bytes for types that hold no numbers. */
 static size_t encode(ox_type type, double number, void *to)
 {
+    size_t size = ox_type_size(type);
+    double whole = number > -9e15 && number < 9e15 ? number : 0;
     float f = (float)number;
-    int64_t i = (int64_t)number;
-    int32_t i32 = (int32_t)number;
+    int64_t i = (int64_t)whole;
+    int32_t narrow = (int32_t)i;
+    uint8_t small = (uint8_t)i;
     switch (type) {
-    case OX_FLOAT: return memcpy(to, &f, sizeof f), sizeof f;
-    case OX_DOUBLE: return memcpy(to, &number, sizeof number), sizeof number;
-    case OX_INT64: return memcpy(to, &i, sizeof i), sizeof i;
-    case OX_INT32: return memcpy(to, &i32, sizeof i32), sizeof i32;
+    case OX_FLOAT: memcpy(to, &f, size); return size;
+    case OX_DOUBLE: memcpy(to, &number, size); return size;
+    case OX_INT64: memcpy(to, &i, size); return size;
+    case OX_INT32: memcpy(to, &narrow, size); return size;
+    case OX_BOOL:
+    case OX_INT8:
+    case OX_UINT8: memcpy(to, &small, size); return size;
     default: return 0;
     }
 }
@@ -84,12 +90,29 @@ ox_val ox_number(ox_val like, double number)
     return ox_graph_constant(like->graph, NULL, &c);
 }
 
+/* An unknown dimension, read off a value that has it. */
+static ox_val unknown_at_run_time(ox_graph *g, ox_dim d)
+{
+    for (size_t i = 0; i < g->value_count; i++) {
+        ox_val v = g->values[i];
+        for (int axis = 0; axis < v->rank; axis++) {
+            if (v->dims[axis].unknown == d.unknown) {
+                ox_attr range[] = {ox_attr_int("start", axis), ox_attr_int("end", axis + 1)};
+                return ox_graph_emit(g, "Shape", 1, &v, 2, range);
+            }
+        }
+    }
+    ox_fail(g->arena, OX_UNSUPPORTED, "%s: a dimension is needed that is not known", g->scope);
+}
+
 /* size * N^batch * R^refs at run time, int64 [1]. */
 static ox_val dim_at_run_time(ox_graph *g, ox_dim d)
 {
-    if (d.unknown != 0 || (d.batch > 0 && g->batch_size == NULL) ||
-        (d.refs > 0 && g->refs_size == NULL)) {
-        ox_fail(g->arena, OX_UNSUPPORTED, "a dimension is needed that is not known");
+    if (d.unknown != 0) {
+        return unknown_at_run_time(g, d);
+    }
+    if ((d.batch > 0 && g->batch_size == NULL) || (d.refs > 0 && g->refs_size == NULL)) {
+        ox_fail(g->arena, OX_UNSUPPORTED, "%s: a dimension is needed that is not known", g->scope);
     }
     ox_val v = ox_ints(g, 1, &d.size);
     for (int i = 0; i < d.batch; i++) {
@@ -106,7 +129,9 @@ ox_val ox_dims(ox_graph *g, int rank, const ox_dim *dims)
     ox_val parts[MAX_RANK];
     int64_t numbers[MAX_RANK];
     size_t count = 0;
-    assert(rank <= MAX_RANK);
+    if (rank < 0 || rank > MAX_RANK) {
+        ox_fail(g->arena, OX_UNSUPPORTED, "%s: a shape is needed that is not known", g->scope);
+    }
     if (ox_dims_static(rank, dims)) {
         for (int i = 0; i < rank; i++) {
             numbers[i] = dims[i].size;
@@ -143,24 +168,78 @@ ox_val ox_binary(const char *op, ox_val a, ox_val b)
     return ox_graph_emit(a->graph, op, 2, (ox_val[]){a, b}, 0, NULL);
 }
 
-ox_val ox_add(ox_val a, ox_val b) { return ox_binary("Add", a, b); }
-ox_val ox_sub(ox_val a, ox_val b) { return ox_binary("Sub", a, b); }
-ox_val ox_mul(ox_val a, ox_val b) { return ox_binary("Mul", a, b); }
-ox_val ox_div(ox_val a, ox_val b) { return ox_binary("Div", a, b); }
-ox_val ox_max(ox_val a, ox_val b) { return ox_binary("Max", a, b); }
-ox_val ox_min(ox_val a, ox_val b) { return ox_binary("Min", a, b); }
-ox_val ox_scale(ox_val a, double factor) { return ox_mul(a, ox_number(a, factor)); }
-ox_val ox_shift(ox_val a, double term) { return ox_add(a, ox_number(a, term)); }
-ox_val ox_neg(ox_val a) { return ox_unary("Neg", a); }
-ox_val ox_abs(ox_val a) { return ox_unary("Abs", a); }
-ox_val ox_exp(ox_val a) { return ox_unary("Exp", a); }
-ox_val ox_log(ox_val a) { return ox_unary("Log", a); }
-ox_val ox_sqrt(ox_val a) { return ox_unary("Sqrt", a); }
-ox_val ox_tanh(ox_val a) { return ox_unary("Tanh", a); }
-ox_val ox_square(ox_val a) { return ox_mul(a, a); }
-ox_val ox_equal(ox_val a, ox_val b) { return ox_binary("Equal", a, b); }
-ox_val ox_greater(ox_val a, ox_val b) { return ox_binary("Greater", a, b); }
-ox_val ox_less(ox_val a, ox_val b) { return ox_binary("Less", a, b); }
+ox_val ox_add(ox_val a, ox_val b)
+{
+    return ox_binary("Add", a, b);
+}
+ox_val ox_sub(ox_val a, ox_val b)
+{
+    return ox_binary("Sub", a, b);
+}
+ox_val ox_mul(ox_val a, ox_val b)
+{
+    return ox_binary("Mul", a, b);
+}
+ox_val ox_div(ox_val a, ox_val b)
+{
+    return ox_binary("Div", a, b);
+}
+ox_val ox_max(ox_val a, ox_val b)
+{
+    return ox_binary("Max", a, b);
+}
+ox_val ox_min(ox_val a, ox_val b)
+{
+    return ox_binary("Min", a, b);
+}
+ox_val ox_scale(ox_val a, double factor)
+{
+    return ox_mul(a, ox_number(a, factor));
+}
+ox_val ox_shift(ox_val a, double term)
+{
+    return ox_add(a, ox_number(a, term));
+}
+ox_val ox_neg(ox_val a)
+{
+    return ox_unary("Neg", a);
+}
+ox_val ox_abs(ox_val a)
+{
+    return ox_unary("Abs", a);
+}
+ox_val ox_exp(ox_val a)
+{
+    return ox_unary("Exp", a);
+}
+ox_val ox_log(ox_val a)
+{
+    return ox_unary("Log", a);
+}
+ox_val ox_sqrt(ox_val a)
+{
+    return ox_unary("Sqrt", a);
+}
+ox_val ox_tanh(ox_val a)
+{
+    return ox_unary("Tanh", a);
+}
+ox_val ox_square(ox_val a)
+{
+    return ox_mul(a, a);
+}
+ox_val ox_equal(ox_val a, ox_val b)
+{
+    return ox_binary("Equal", a, b);
+}
+ox_val ox_greater(ox_val a, ox_val b)
+{
+    return ox_binary("Greater", a, b);
+}
+ox_val ox_less(ox_val a, ox_val b)
+{
+    return ox_binary("Less", a, b);
+}
 
 ox_val ox_where(ox_val condition, ox_val a, ox_val b)
 {
@@ -173,7 +252,10 @@ ox_val ox_cast(ox_val a, ox_type type)
     return a->type == type ? a : ox_graph_emit(a->graph, "Cast", 1, &a, 1, &to);
 }
 
-ox_val ox_matmul(ox_val a, ox_val b) { return ox_binary("MatMul", a, b); }
+ox_val ox_matmul(ox_val a, ox_val b)
+{
+    return ox_binary("MatMul", a, b);
+}
 
 /* ---- reductions -------------------------------------------------------------------------- */
 
@@ -339,8 +421,7 @@ static void declare(ox_graph *top, const char *name, ox_body body, const void *u
     g->no_functions = true;
     ox_graph_output(g, body(formal, user), "out");
     ox_graph_prune(g);
-    top->functions =
-        ox_arena_grow(a, top->functions, top->function_count, sizeof *top->functions);
+    top->functions = ox_arena_grow(a, top->functions, top->function_count, sizeof *top->functions);
     top->functions[top->function_count++] = (ox_function){ox_arena_string(a, name), g};
 }
 
@@ -368,8 +449,7 @@ static void broadcast_shapes(ox_val out, size_t count, const ox_val *inputs)
     out->dims = dims;
 }
 
-ox_val ox_call(const char *name, ox_body body, const void *user, size_t count,
-               const ox_val *inputs)
+ox_val ox_call(const char *name, ox_body body, const void *user, size_t count, const ox_val *inputs)
 {
     ox_graph *g = inputs[0]->graph;
     ox_graph *top = outermost(g);

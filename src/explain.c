@@ -33,6 +33,8 @@ static bool prepare(ox_explain_state *s, bool force_fixed)
     ox_lift(s->model);
     s->g = s->model->graph;
     s->output = ox_graph_find(s->g, output);
+    ox_bind_mark_reached(s->g, s->output);
+    ox_control_expand(s->g);
     for (size_t i = 0; i < s->g->node_count; i++) { /* names of our nodes are new to them, too */
         ox_graph_take_name(s->g, s->g->nodes[i]->name);
     }
@@ -77,6 +79,56 @@ static void find_batch_size(ox_explain_state *s)
     }
 }
 
+/* The tensors of options.at, or the inputs themselves. */
+static void find_points(ox_explain_state *s)
+{
+    const ox_options *o = s->options;
+    s->points = s->inputs;
+    s->point_count = s->input_count;
+    if (o->at_count == 0) {
+        return;
+    }
+    s->points = ox_arena_alloc(s->arena, o->at_count, sizeof *s->points);
+    s->point_count = o->at_count;
+    for (size_t i = 0; i < o->at_count; i++) {
+        ox_val v = ox_graph_find(s->g, o->at[i]);
+        if (v == NULL || !ox_side_of(s, v)->varies || v->rank < 0) {
+            ox_fail(s->arena, OX_ARGUMENT,
+                    v == NULL ? "the model has no tensor \"%s\" to explain at"
+                              : "tensor \"%s\" does not depend on the inputs, or its shape is not "
+                                "known",
+                    o->at[i]);
+        }
+        s->points[i] = (ox_explained){.x = v, .batch_axis = -1};
+        for (int d = 0; d < v->rank && !o->no_batch; d++) {
+            bool batch = s->batch_free ? v->dims[d].batch == 1 && v->dims[d].size == 1
+                                       : d == 0 && ox_dim_is(v->dims[0], s->batch);
+            s->points[i].batch_axis = batch ? d : s->points[i].batch_axis;
+        }
+        ox_side_of(s, v)->is_point = true;
+    }
+}
+
+/* With options.at, a path around the tensors leaves something unexplained. */
+static void check_points(ox_explain_state *s)
+{
+    for (size_t i = 0; s->points != s->inputs && i < s->input_count; i++) {
+        const ox_side *side = ox_side_of(s, s->inputs[i].x);
+        if (side->m != NULL && !side->is_point && !s->options->force) {
+            ox_fail(s->arena, OX_ARGUMENT,
+                    "input \"%s\" reaches the output without passing through the tensors to "
+                    "explain at; force explains them all the same",
+                    s->inputs[i].x->name);
+        }
+    }
+    for (size_t i = 0; i < s->point_count; i++) {
+        if (ox_side_of(s, s->points[i].x)->m == NULL && s->points != s->inputs) {
+            ox_fail(s->arena, OX_ARGUMENT, "tensor \"%s\" does not reach the output",
+                    s->points[i].x->name);
+        }
+    }
+}
+
 static void mark_inputs(ox_explain_state *s)
 {
     for (size_t i = 0; i < s->g->input_count; i++) {
@@ -85,8 +137,10 @@ static void mark_inputs(ox_explain_state *s)
     for (size_t i = 0; i < s->input_count; i++) {
         ox_side_of(s, s->inputs[i].x)->varies = true;
     }
-    for (size_t i = 0; i < s->g->value_count; i++) { /* in topological order */
-        ox_side_of(s, s->g->values[i]);
+    for (size_t i = 0; i < s->g->node_count; i++) { /* in topological order */
+        for (size_t k = 0; k < s->g->nodes[i]->output_count; k++) {
+            ox_side_of(s, s->g->nodes[i]->outputs[k]);
+        }
     }
 }
 
@@ -98,6 +152,9 @@ static uint64_t checksum(const ox_explain_state *s)
     uint64_t hash = OX_HASH_START;
     for (size_t i = 0; i < s->input_count; i++) {
         const ox_tensor *t = s->inputs[i].given;
+        if (t == NULL) {
+            continue;
+        }
         size_t size = ox_type_size(t->type);
         for (int d = 0; d < t->rank; d++) {
             size *= (size_t)t->dims[d];
@@ -136,8 +193,8 @@ static void set_metadata(ox_explain_state *s)
     ox_arena *a = s->arena;
     ox_model *m = s->model;
     const char *inputs = "", *features = "";
-    for (size_t i = 0; i < s->input_count; i++) {
-        inputs = join(a, inputs, ",", s->inputs[i].x->name);
+    for (size_t i = 0; i < s->point_count; i++) {
+        inputs = join(a, inputs, ",", s->points[i].x->name);
     }
     for (size_t i = 0; i < o->feature_count; i++) {
         features = join(a, features, "\n", o->feature_names[i]);
@@ -153,11 +210,22 @@ static void set_metadata(ox_explain_state *s)
                               : ox_arena_format(a, "%lld fnv1a:%016llx", (long long)s->refs_count,
                                                 (unsigned long long)checksum(s)));
     ox_model_set_property(m, "onnxexplainer.cache", caches[s->cache]);
+    ox_model_set_property(m, "onnxexplainer.closure", o->no_closure ? "none" : "largest");
     if (o->prefix != NULL && o->prefix[0] != '\0') {
         ox_model_set_property(m, "onnxexplainer.prefix", o->prefix);
     }
     if (o->feature_count > 0) {
         ox_model_set_property(m, "onnxexplainer.feature_names", features);
+    }
+    if (o->integrate > 0) {
+        const char *how = ox_arena_format(a, "%d", o->integrate);
+        for (size_t i = 0; i < o->integrate_op_count; i++) {
+            how = join(a, how, i == 0 ? ":" : ",", o->integrate_ops[i]);
+        }
+        ox_model_set_property(m, "onnxexplainer.integrate", how);
+    }
+    if (s->holes > 0) {
+        ox_model_set_property(m, "onnxexplainer.holes", ox_arena_format(a, "%zu", s->holes));
     }
     const char *logits = logits_of(s);
     if (logits != NULL) {
@@ -174,10 +242,16 @@ static void set_metadata(ox_explain_state *s)
 
 void ox_explain_check_rules(ox_explain_state *s)
 {
-    const ox_node *n = NULL;
-    const char *why = ox_walk_missing(s, &n);
-    if (why != NULL) {
-        ox_fail(s->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(n), why);
+    for (size_t i = 0; i < s->order_count; i++) {
+        const ox_node *n = s->order[i];
+        const char *why = ox_walk_missing(s, n);
+        if (why != NULL && !s->options->force) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(n), why);
+        }
+        if (why != NULL) {
+            s->holes++;
+            ox_note_to(s->options, "completeness is lost at %s: %s", ox_node_label(n), why);
+        }
     }
 }
 
@@ -200,6 +274,8 @@ bool ox_explain_begin(ox_explain_state *s, bool force_fixed)
     find_output_batch(s);
     find_batch_size(s);
     mark_inputs(s);
+    find_points(s);
+    ox_integrate_check(s);
     ox_walk_order(s);
     return true;
 }
@@ -211,6 +287,7 @@ void ox_explain_build(ox_explain_state *s)
     ox_plan(s);
     ox_bind_references(s);
     ox_result_walk(s);
+    check_points(s);
     ox_result_outputs(s);
     ox_graph_prune(s->g);
 }
@@ -263,7 +340,8 @@ ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error 
             return NULL;
         }
         if (j.again) {
-            ox_note_to(options, "the model declares a free batch but keeps only a batch of 1");
+            ox_note_to(options,
+                       "the batch does not stay free through the model, so it is fixed to 1");
             if (j.force_fixed) {
                 break;
             }

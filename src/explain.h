@@ -23,16 +23,20 @@
 typedef struct ox_side {
     bool depends; /* on an input, if only through its shape */
     bool varies;  /* may differ between sample and reference */
-    bool order_seen, order_done;
-    ox_val raw;    /* in the reference graph, with the references' batch */
-    ox_val view;   /* the reference in the flow graph, [R, own shape] */
-    ox_val sample; /* in the flow graph */
-    ox_val alias;  /* first output of the decomposition of its node */
-    ox_val m;      /* sum of the multipliers that arrived */
+    bool order_seen;
+    bool is_point;   /* explained in place of the inputs: multipliers stop here */
+    bool decomposed; /* of output 0: its node is, and its outputs have their aliases */
+    ox_val raw;      /* in the reference graph, with the references' batch */
+    ox_val view;     /* the reference in the flow graph, [R, own shape] */
+    ox_val sample;   /* in the flow graph */
+    ox_val alias;    /* the value in its place in its node's decomposition */
+    ox_val m;        /* sum of the multipliers that arrived */
 } ox_side;
 
+/* An input that is explained, or a tensor in place of the inputs; the latter has no references of
+ * its own. */
 typedef struct ox_explained {
-    ox_val x;               /* the input */
+    ox_val x;
     int batch_axis;         /* -1: none */
     const ox_tensor *given; /* its references, or NULL */
     ox_val references;      /* in the model's graph: R along the batch axis */
@@ -59,8 +63,10 @@ typedef struct ox_explain_state {
     ox_graph *g, *flow, *refs;
     ox_type type; /* of multipliers: float or double */
 
-    ox_explained *inputs;
+    ox_explained *inputs; /* that differ between sample and reference */
     size_t input_count;
+    ox_explained *points; /* that get SHAP values: the inputs, or the tensors of options.at */
+    size_t point_count;
     bool batch_free;      /* N is symbolic */
     int64_t batch;        /* N where it is fixed, 1 without a batch axis */
     bool one_at_a_time;   /* references enter one by one, repeated to the sample's batch */
@@ -83,6 +89,7 @@ typedef struct ox_explain_state {
 
     ox_node **order; /* nodes that multipliers reach, consumers first */
     size_t order_count;
+    size_t holes; /* nodes that let no multiplier pass, with options.force */
 
     ox_entry *states, *scanned; /* of the Scan */
     size_t state_count, scanned_count;
@@ -109,6 +116,9 @@ void ox_explain_build(ox_explain_state *s);
 /* Finds the explained inputs and the batch, checks the references against them, and sets the
  * dimensions of the inputs of s->model's graph. With force_fixed the batch is taken as 1. */
 void ox_bind(ox_explain_state *s, bool force_fixed);
+
+/* Marks as needed what `output` is computed from. */
+void ox_bind_mark_reached(ox_graph *g, ox_val output);
 
 /* After lifting: false when the model declares a free batch that its nodes do not keep. */
 bool ox_bind_check(ox_explain_state *s);
@@ -157,9 +167,21 @@ void ox_result_outputs(ox_explain_state *s);
 ox_side *ox_side_of(ox_explain_state *s, ox_val v);
 void ox_walk_order(ox_explain_state *s);
 
-/* The node that cannot be explained and why, as far as rules go; NULL where there is none. */
-const char *ox_walk_missing(ox_explain_state *s, const ox_node **which);
+/* Whether the node's result depends on the shape of its input alone. */
+bool ox_walk_only_shape(const ox_node *n);
+
+/* Why no multiplier passes a node that one reaches; NULL where one does. */
+const char *ox_walk_missing(ox_explain_state *s, const ox_node *n);
 void ox_walk(ox_explain_state *s, ox_val seed);
+
+/* ---- explain_integrate.c -------------------------------------------------------------------- */
+
+/* Gives up where options.integrate or .integrate_ops cannot be used. */
+void ox_integrate_check(const ox_explain_state *s);
+
+/* Whether the node's rule is to be replaced by an integral, and that, in place of the rule. */
+bool ox_integrate_wants(const ox_explain_state *s, const ox_node *n);
+void ox_integrate(ox_explain_state *s, ox_ctx *c);
 
 /* ---- explain_reference.c -------------------------------------------------------------------- */
 

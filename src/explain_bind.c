@@ -6,9 +6,10 @@
 
 enum { MAX_RANK = 32 };
 
-static bool is_float(ox_type type)
+/* Floating-point values, token ids, masks. */
+static bool is_number(ox_type type)
 {
-    return type == OX_FLOAT || type == OX_DOUBLE || type == OX_FLOAT16 || type == OX_BFLOAT16;
+    return type != OX_NONE && type != OX_STRING;
 }
 
 static bool is_held(const ox_options *o, const char *name)
@@ -40,8 +41,7 @@ static void mark_needed(void *user, ox_val v)
     v->needed = true;
 }
 
-/* Marks what the explained output is computed from; the graph is the one that was read. */
-static void mark_reached(ox_graph *g, ox_val output)
+void ox_bind_mark_reached(ox_graph *g, ox_val output)
 {
     for (size_t i = 0; i < g->value_count; i++) {
         g->values[i]->needed = g->values[i] == output;
@@ -52,8 +52,7 @@ static void mark_reached(ox_graph *g, ox_val output)
         for (size_t k = 0; k < n->output_count; k++) {
             needed = needed || n->outputs[k]->needed;
         }
-        bool shape_only = n->domain[0] == '\0' && (strcmp(n->op, "Shape") == 0);
-        for (size_t k = 0; needed && !shape_only && k < n->input_count; k++) {
+        for (size_t k = 0; needed && !ox_walk_only_shape(n) && k < n->input_count; k++) {
             if (n->inputs[k] != NULL) {
                 n->inputs[k]->needed = true;
             }
@@ -77,7 +76,7 @@ static void check_hold(ox_explain_state *s)
 static void find_explained(ox_explain_state *s)
 {
     ox_graph *g = s->g;
-    mark_reached(g, s->output);
+    ox_bind_mark_reached(g, s->output);
     s->inputs = ox_arena_alloc(s->arena, g->input_count, sizeof *s->inputs);
     s->input_count = 0;
     s->one_at_a_time = false;
@@ -88,12 +87,12 @@ static void find_explained(ox_explain_state *s)
         }
         if (is_held(s->options, v->name)) {
             s->one_at_a_time = true;
-        } else if (is_float(v->type)) {
+        } else if (is_number(v->type)) {
             s->inputs[s->input_count++] = (ox_explained){.x = v, .batch_axis = -1};
         } else {
             ox_fail(s->arena, OX_UNSUPPORTED,
-                    "input \"%s\" is of type %s, which is not explained; hold=%s keeps it at the "
-                    "sample's value",
+                    "input \"%s\" holds no numbers (type %s); hold=%s keeps it at the sample's "
+                    "value",
                     v->name, ox_type_name(v->type), v->name);
         }
     }
@@ -109,7 +108,7 @@ static void find_explained(ox_explain_state *s)
 static void match_references(ox_explain_state *s)
 {
     const ox_options *o = s->options;
-    if (o->reference_source == OX_REFERENCES_INPUT) {
+    if (o->reference_source != OX_REFERENCES_GIVEN) {
         return;
     }
     for (size_t r = 0; r < o->reference_count; r++) {
@@ -134,7 +133,9 @@ static void match_references(ox_explain_state *s)
     }
     for (size_t i = 0; i < s->input_count; i++) {
         if (s->inputs[i].given == NULL) {
-            ox_fail(s->arena, OX_ARGUMENT, "no references for input \"%s\"", s->inputs[i].x->name);
+            ox_fail(s->arena, OX_ARGUMENT,
+                    "no references for input \"%s\"; hold=%s keeps it at the sample's value",
+                    s->inputs[i].x->name, s->inputs[i].x->name);
         }
     }
 }
@@ -161,12 +162,7 @@ static void check_values(ox_explain_state *s, const ox_tensor *t, const char *na
     }
     size_t count = ox_const_count(&c);
     for (size_t i = 0; i < count; i++) {
-        double number = 0;
-        if (t->type == OX_FLOAT) {
-            number = (double)((const float *)t->data)[i];
-        } else if (t->type == OX_DOUBLE) {
-            number = ((const double *)t->data)[i];
-        }
+        double number = ox_const_double(&c, i);
         if (!isfinite(number)) {
             ox_fail(s->arena, OX_ARGUMENT, "references for \"%s\" hold %s at element %zu", name,
                     isnan(number) ? "NaN" : "an infinity", i);
@@ -235,7 +231,8 @@ static int batch_axis_of(const ox_value_info *info, const char *symbol)
             return i;
         }
     }
-    return symbol == NULL && info->rank > 0 ? 0 : -1;
+    bool own_symbol = info->rank > 0 && info->dims[0] < 0;
+    return info->rank > 0 && (symbol == NULL || own_symbol) ? 0 : -1;
 }
 
 static void find_batch(ox_explain_state *s, bool force_fixed)
@@ -268,6 +265,9 @@ static void find_batch(ox_explain_state *s, bool force_fixed)
     }
     if (force_fixed || !s->batch_free) {
         s->batch_free = false;
+        s->one_at_a_time = true;
+    }
+    if (s->options->reference_source == OX_REFERENCES_FILL) { /* one for each sample */
         s->one_at_a_time = true;
     }
 }
@@ -469,8 +469,34 @@ static ox_val raw_of_slice(ox_explain_state *s, const ox_explained *e, ox_val sl
     return ox_transpose(ox_reshape(slice, e->x->rank, dims), order);
 }
 
+/* One reference a sample: its shape, filled. */
+static ox_val filled(ox_explain_state *s, const ox_explained *e)
+{
+    ox_val x = e->x;
+    ox_val shape =
+        ox_dims_static(x->rank, x->dims) ? ox_dims(s->g, x->rank, x->dims) : ox_unary("Shape", x);
+    ox_val number = ox_number(x, s->options->fill);
+    ox_val refs = ox_binary("Expand", number, shape);
+    refs->rank = x->rank;
+    refs->dims = x->dims;
+    return refs;
+}
+
+static void bind_filled(ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_explained *e = &s->inputs[i];
+        e->references = filled(s, e);
+        ox_side_of(s, e->x)->raw = e->references;
+    }
+}
+
 void ox_bind_references(ox_explain_state *s)
 {
+    if (s->options->reference_source == OX_REFERENCES_FILL) {
+        bind_filled(s);
+        return;
+    }
     bool hide = s->cache == OX_CACHE_NONE && s->refs == s->g;
     for (size_t i = 0; i < s->input_count; i++) {
         ox_explained *e = &s->inputs[i];

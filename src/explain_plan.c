@@ -1,9 +1,10 @@
 /* How it is done: all references in one run or one at a time, what is kept of them, how many a
  * step, and in which graphs. */
 #include <string.h>
-#include <unistd.h>
 
 #include "explain.h"
+
+static const uint64_t DEFAULT_MEMORY = UINT64_C(2) << 30;
 
 /* Whether one run of the reference branch can take all references as its batch: every value has
  * the batch in one axis, and where N is a factor of an axis it is the outermost one. */
@@ -44,11 +45,13 @@ static void choose_cache(ox_explain_state *s)
     bool file = o->evaluate != NULL && !(s->batch_free && s->one_at_a_time);
     bool held = o->hold_count > 0;
     s->cache = o->cache;
-    if (o->reference_source == OX_REFERENCES_INPUT || held) {
+    if (o->reference_source != OX_REFERENCES_GIVEN || held) {
         if (o->cache == OX_CACHE_LOAD || o->cache == OX_CACHE_FILE) {
             ox_fail(s->arena, OX_ARGUMENT,
                     "nothing of the references can be kept with %s: use cache none",
-                    held ? "held inputs" : "references as input");
+                    held                                         ? "held inputs"
+                    : o->reference_source == OX_REFERENCES_INPUT ? "references as input"
+                                                                 : "filled references");
         }
         s->cache = OX_CACHE_NONE;
         return;
@@ -88,51 +91,48 @@ static void activation_bytes(ox_explain_state *s, uint64_t *sum, uint64_t *large
     }
 }
 
-static uint64_t free_memory(void)
-{
-    long pages = -1, size = sysconf(_SC_PAGESIZE);
-#ifdef _SC_AVPHYS_PAGES
-    pages = sysconf(_SC_AVPHYS_PAGES);
-#endif
-    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : UINT64_C(4) << 30;
-}
-
-/* Bytes that a run takes per reference and target, about: six tensors of the largest size are alive
+/* Bytes that a run takes per reference and target, about: ten tensors of the largest size are alive
  * at a time. */
 static uint64_t working_bytes(ox_explain_state *s)
 {
     uint64_t sum = 0, largest = 0;
     activation_bytes(s, &sum, &largest);
-    return 6 * largest + (s->options->cache == OX_CACHE_NONE ? sum / (uint64_t)s->target_count : 0);
+    return 10 * largest +
+           (s->options->cache == OX_CACHE_NONE ? sum / (uint64_t)s->target_count : 0);
 }
 
-/* Where a run is expected to exceed the memory: some targets at a time, with all references, as
- * long as one target fits; else some references at a time. */
+/* Where a run is expected to exceed the memory: some targets at a time, with all references; or,
+ * with a single target or sums, some references at a time. The default does not look at the
+ * machine: the same input gives the same model everywhere. */
 static void choose_steps(ox_explain_state *s)
 {
     const ox_options *o = s->options;
-    uint64_t budget = o->memory > 0 ? o->memory : free_memory() / 2;
+    uint64_t budget = o->memory > 0 ? o->memory : DEFAULT_MEMORY;
     uint64_t each = working_bytes(s);
     uint64_t fit = each == 0 ? UINT64_MAX : budget / each; /* pairs of reference and target */
     uint64_t refs = (uint64_t)s->refs_count, targets = (uint64_t)s->target_count;
     if (fit / refs >= targets) {
         return;
     }
-    if (fit >= refs && s->rows == NULL) {
-        uint64_t steps = (targets + fit / refs - 1) / (fit / refs);
+    if (targets > 1 && s->rows == NULL) {
+        uint64_t most = fit < refs ? 1 : fit / refs;
+        uint64_t steps = (targets + most - 1) / most;
         s->target_chunk = (int64_t)((targets + steps - 1) / steps);
-        ox_note_to(o, "%lld targets at a time, to stay within the memory",
-                   (long long)s->target_chunk);
+        ox_note_to(o, "the %llu targets are taken in %llu steps, to stay within the memory",
+                   (unsigned long long)targets, (unsigned long long)steps);
     } else {
         s->chunk = fit < targets ? 1 : (int64_t)(fit / targets);
-        ox_note_to(o, "%lld references at a time, to stay within the memory", (long long)s->chunk);
+        ox_note_to(o, "the references are taken in chunks of %lld, to stay within the memory",
+                   (long long)s->chunk);
     }
 }
 
 static void choose_chunk(ox_explain_state *s)
 {
     const ox_options *o = s->options;
-    if (s->one_at_a_time) {
+    if (o->reference_source == OX_REFERENCES_FILL) {
+        s->refs_count = 1;
+    } else if (s->one_at_a_time) {
         if (o->chunk > 1) {
             ox_note_to(o, "references enter one at a time, so the chunk is 1");
         }

@@ -24,9 +24,18 @@ typedef struct target {
     bool references;
 } target;
 
+/* Nodes that were written out are copied as their parts. */
+static ox_val made_as(ox_val v)
+{
+    while (v->node != NULL && v->node->parts != NULL) {
+        v = v->node->parts[v->output];
+    }
+    return v;
+}
+
 static ox_val *slot(const target *t, ox_val v)
 {
-    ox_side *side = ox_side_of(t->s, v);
+    ox_side *side = ox_side_of(t->s, made_as(v));
     return t->references ? &side->raw : &side->sample;
 }
 
@@ -82,6 +91,7 @@ static void copy_node(const target *t, const ox_node *n)
  * there yet are constants, to be copied. */
 static bool ready(const target *t, ox_val v)
 {
+    v = made_as(v);
     if (*slot(t, v) != NULL) {
         return true;
     }
@@ -107,6 +117,7 @@ static ox_val copy_value(const target *t, ox_val v)
 {
     ox_val *stack = NULL;
     size_t count = 0, top = 0;
+    v = made_as(v);
     if (ready(t, v)) {
         return *slot(t, v);
     }
@@ -121,7 +132,7 @@ static ox_val copy_value(const target *t, ox_val v)
                 if (top == count) {
                     stack = ox_arena_grow(t->s->arena, stack, count++, sizeof *stack);
                 }
-                stack[top++] = in;
+                stack[top++] = made_as(in);
             }
         }
         if (top > before) {
@@ -140,10 +151,11 @@ static ox_val copy_value(const target *t, ox_val v)
 
 ox_val ox_sample(ox_explain_state *s, ox_val v)
 {
-    ox_side *side = ox_side_of(s, v);
     if (s->flow == v->graph) {
         return v;
     }
+    v = made_as(v);
+    ox_side *side = ox_side_of(s, v);
     if (side->sample == NULL && side->depends) {
         side->sample = ox_scan_state(s, v);
     }
@@ -220,6 +232,11 @@ static ox_val repeat(ox_explain_state *s, ox_val v, ox_val view)
  * after the other. */
 static ox_val keep(ox_explain_state *s, ox_val computed)
 {
+    for (size_t i = 0; i < s->cached_count; i++) {
+        if (s->cached[i].computed == computed) {
+            return s->cached[i].kept;
+        }
+    }
     int axis = s->one_at_a_time ? 1 : 0; /* batched, computed starts with an axis R = 1 */
     int rank = computed->rank + axis;
     int64_t dims[MAX_RANK];

@@ -19,6 +19,11 @@ static ox_val phi_of(ox_explain_state *s, const ox_explained *e)
         memcpy(dims + s->many_targets, dx->dims, (size_t)dx->rank * sizeof *dims);
         m = ox_zeros(s->flow, s->type, dx->rank + s->many_targets, dims);
     }
+    if (e->x->type < OX_FLOAT16 &&
+        e->x->type != OX_FLOAT) { /* masks: m may be infinite where dx is 0 */
+        ox_val most = ox_number(m, 3e38);
+        m = ox_max(ox_min(m, most), ox_neg(most));
+    }
     ox_val terms = ox_mul(m, dx);
     if (s->one_at_a_time) {
         return terms;
@@ -102,18 +107,18 @@ void ox_result_walk(ox_explain_state *s)
     s->seed = first_multiplier(s);
     make_weight(s);
     ox_walk(s, s->seed);
-    ox_val **results = ox_arena_alloc(s->arena, s->input_count + 1, sizeof *results);
-    for (size_t i = 0; i < s->input_count; i++) {
-        s->inputs[i].phi = phi_of(s, &s->inputs[i]);
-        results[i] = &s->inputs[i].phi;
+    ox_val **results = ox_arena_alloc(s->arena, s->point_count + 1, sizeof *results);
+    for (size_t i = 0; i < s->point_count; i++) {
+        s->points[i].phi = phi_of(s, &s->points[i]);
+        results[i] = &s->points[i].phi;
     }
     s->base = base_of(s, s->seed);
-    results[s->input_count] = &s->base;
+    results[s->point_count] = &s->base;
     if (s->flow == s->g) {
         return;
     }
-    ox_scan_emit(s, results, s->input_count + 1, s->target_chunk > 0);
-    for (size_t i = 0; i <= s->input_count; i++) {
+    ox_scan_emit(s, results, s->point_count + 1, s->target_chunk > 0);
+    for (size_t i = 0; i <= s->point_count; i++) {
         *results[i] = s->target_chunk > 0 ? ox_slice(*results[i], 0, 0, s->target_count, 1)
                                           : ox_div(*results[i], count_references(s, *results[i]));
     }
@@ -189,8 +194,8 @@ static ox_val sum_of(ox_explain_state *s, const ox_explained *e, ox_val v)
 static ox_val gap_of(ox_explain_state *s)
 {
     ox_val gap = ox_sub(ox_cast(ox_target_value(s), OX_DOUBLE), base_by_target(s));
-    for (size_t i = 0; i < s->input_count; i++) {
-        gap = ox_sub(gap, sum_of(s, &s->inputs[i], s->inputs[i].phi));
+    for (size_t i = 0; i < s->point_count; i++) {
+        gap = ox_sub(gap, sum_of(s, &s->points[i], s->points[i].phi));
     }
     return gap;
 }
@@ -209,26 +214,27 @@ static ox_val meet(ox_explain_state *s, const ox_explained *e, ox_val v)
     return ox_reshape(v, rank, dims);
 }
 
-/* The gap where it is within a few roundings of the numbers involved, else 0; [K, N]. */
-static ox_val rounding_of(ox_explain_state *s, ox_val sum)
+/* The gap where it is within a few roundings of the numbers involved and there is a value to take
+ * it, else 0; [K, N]. */
+static ox_val rounding_of(ox_explain_state *s, ox_val gap, ox_val sum)
 {
     double epsilon = s->type == OX_DOUBLE ? 0x1p-53 : 0x1p-24;
-    ox_val gap = gap_of(s), y = ox_cast(ox_target_value(s), OX_DOUBLE);
+    ox_val y = ox_cast(ox_target_value(s), OX_DOUBLE), zero = ox_number(gap, 0);
     ox_val size = ox_add(sum, ox_add(ox_abs(y), ox_abs(base_by_target(s))));
     ox_val within = ox_binary("LessOrEqual", ox_abs(gap), ox_scale(size, 64 * epsilon));
-    return ox_where(within, gap, ox_number(gap, 0));
+    return ox_where(ox_binary("And", within, ox_greater(sum, zero)), gap, zero);
 }
 
 /* f(x) and mean f(r) are rounded in every layer on their way, so that the sum of SHAP values misses
  * their difference by about epsilon times the numbers involved. A gap within that bound goes to the
  * largest value (in equal parts, if there are several), which it changes least; a larger one has
  * another cause and stays to be seen. */
-static void close_gap(ox_explain_state *s)
+static void close_gap(ox_explain_state *s, ox_val gap)
 {
     ox_val sum = NULL, largest = NULL, count = NULL;
-    ox_val *mask = ox_arena_alloc(s->arena, s->input_count, sizeof *mask);
-    for (size_t i = 0; i < s->input_count; i++) {
-        const ox_explained *e = &s->inputs[i];
+    ox_val *mask = ox_arena_alloc(s->arena, s->point_count, sizeof *mask);
+    for (size_t i = 0; i < s->point_count; i++) {
+        const ox_explained *e = &s->points[i];
         if ((e->batch_axis < 0) != (s->output_batch_axis < 0)) {
             return; /* one value for all samples */
         }
@@ -236,15 +242,15 @@ static void close_gap(ox_explain_state *s)
         sum = sum == NULL ? sum_of(s, e, size) : ox_add(sum, sum_of(s, e, size));
         largest = largest == NULL ? most : ox_max(largest, most);
     }
-    for (size_t i = 0; i < s->input_count; i++) {
-        const ox_explained *e = &s->inputs[i];
+    for (size_t i = 0; i < s->point_count; i++) {
+        const ox_explained *e = &s->points[i];
         mask[i] = ox_cast(ox_equal(ox_abs(e->phi), meet(s, e, largest)), s->type);
         ox_val found = sum_of(s, e, mask[i]);
         count = count == NULL ? found : ox_add(count, found);
     }
-    ox_val share = ox_cast(ox_div(rounding_of(s, sum), count), s->type);
-    for (size_t i = 0; i < s->input_count; i++) {
-        ox_explained *e = &s->inputs[i];
+    ox_val share = ox_cast(ox_div(rounding_of(s, gap, sum), count), s->type);
+    for (size_t i = 0; i < s->point_count; i++) {
+        ox_explained *e = &s->points[i];
         e->phi = ox_add(e->phi, ox_mul(mask[i], meet(s, e, share)));
     }
 }
@@ -264,11 +270,12 @@ void ox_result_outputs(ox_explain_state *s)
 {
     const char *former = ox_graph_scope(s->g, "onnxexplainer/result");
     ox_type out = s->type == OX_DOUBLE ? OX_DOUBLE : OX_FLOAT;
+    ox_val gap = gap_of(s);
     if (!s->options->no_closure) {
-        close_gap(s);
+        close_gap(s, gap);
     }
-    for (size_t i = 0; i < s->input_count; i++) {
-        const ox_explained *e = &s->inputs[i];
+    for (size_t i = 0; i < s->point_count; i++) {
+        const ox_explained *e = &s->points[i];
         ox_val phi = ox_cast(target_axis(s, e), e->x->type == OX_DOUBLE ? OX_DOUBLE : OX_FLOAT);
         add_output(s, phi, ox_arena_format(s->arena, "%s_shap", e->x->name));
     }
@@ -278,7 +285,7 @@ void ox_result_outputs(ox_explain_state *s)
     add_output(s, by_sample(s, target), "shap_target");
     add_output(s, ox_cast(by_sample(s, s->base), out), "base_value");
     if (s->options->gap) {
-        add_output(s, ox_cast(by_sample(s, gap_of(s)), out), "completeness_gap");
+        add_output(s, ox_cast(by_sample(s, gap), out), "completeness_gap");
     }
     ox_graph_scope(s->g, former);
 }

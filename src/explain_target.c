@@ -25,6 +25,14 @@ static bool is_float(ox_type type)
     return type == OX_FLOAT || type == OX_DOUBLE || type == OX_FLOAT16 || type == OX_BFLOAT16;
 }
 
+/* Converters of classical models make maps of their scores, which are explained instead. */
+static ox_val before_maps(ox_val output)
+{
+    const ox_node *n = output->node;
+    bool map = n != NULL && strcmp(n->domain, "ai.onnx.ml") == 0 && strcmp(n->op, "ZipMap") == 0;
+    return map && n->input_count > 0 && n->inputs[0] != NULL ? n->inputs[0] : output;
+}
+
 void ox_target_find_output(ox_explain_state *s)
 {
     const char *name = s->options->output_name;
@@ -39,8 +47,9 @@ void ox_target_find_output(ox_explain_state *s)
         return;
     }
     for (size_t i = 0; i < g->output_count && s->output == NULL; i++) {
-        if (is_float(g->outputs[i]->type)) {
-            s->output = g->outputs[i];
+        ox_val output = before_maps(g->outputs[i]);
+        if (is_float(output->type) || output != g->outputs[i]) {
+            s->output = output;
         }
     }
     if (s->output == NULL) {

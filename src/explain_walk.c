@@ -10,7 +10,7 @@ enum { MAX_RANK = 32 };
 /* ---- what is known of values -------------------------------------------------------------- */
 
 /* Shape and Size say the same for sample and reference, whatever the data. */
-static bool only_shape(const ox_node *n)
+bool ox_walk_only_shape(const ox_node *n)
 {
     return n->domain[0] == '\0' && (strcmp(n->op, "Shape") == 0 || strcmp(n->op, "Size") == 0);
 }
@@ -40,13 +40,17 @@ ox_side *ox_side_of(ox_explain_state *s, ox_val v)
         return side;
     }
     inheritance h = {s, side};
+    if (v->node->parts != NULL) {
+        inherit(&h, v->node->parts[v->output]);
+        return side;
+    }
     for (size_t i = 0; i < v->node->input_count; i++) {
         if (v->node->inputs[i] != NULL) {
             inherit(&h, v->node->inputs[i]);
         }
     }
     ox_model_visit_captured(v->node, inherit, &h);
-    side->varies = side->varies && !only_shape(v->node);
+    side->varies = side->varies && !ox_walk_only_shape(v->node);
     return side;
 }
 
@@ -65,7 +69,7 @@ typedef struct stack {
 static void push(ox_explain_state *s, stack *st, ox_val v)
 {
     ox_side *side = ox_side_of(s, v);
-    if (v->node == NULL || !side->varies) {
+    if (v->node == NULL || !side->varies || side->is_point) {
         return;
     }
     ox_side *first = ox_side_of(s, v->node->outputs[0]);
@@ -85,18 +89,39 @@ static void push(ox_explain_state *s, stack *st, ox_val v)
     st->frames[st->count++] = (frame){.node = v->node};
 }
 
-/* Decomposes a composite node, once. The result is `alias`, or NULL for other nodes. */
-static ox_val decomposition(ox_explain_state *s, ox_node *n)
+/* Where both branches of an If are weighed against each other, the choice must be one of each
+ * sample on its own. */
+static void check_choice(ox_explain_state *s, const ox_node *n)
 {
-    ox_side *side = ox_side_of(s, n->outputs[0]);
+    bool choice = !n->original && strcmp(n->op, "Where") == 0 && n->inputs[0]->rank == 0 &&
+                  ox_side_of(s, n->inputs[0])->varies;
+    if (choice && (s->batch_free || s->batch > 1)) {
+        ox_fail(s->arena, OX_UNSUPPORTED,
+                "%s: an If's condition depends on the explained inputs of all samples at once; "
+                "explained without a batch (--no-batch), it is one sample's",
+                ox_node_label(n));
+    }
+}
+
+/* Decomposes a composite node, once: its outputs get their aliases. False for other nodes, and
+ * where the decomposition leaves it to the rule. */
+static bool decompose(ox_explain_state *s, ox_node *n)
+{
+    ox_side *first = ox_side_of(s, n->outputs[0]);
     const ox_row *row = ox_rule_find(n->domain, n->op);
-    if (side->alias == NULL && row != NULL && row->decompose != NULL) {
+    bool composite = row != NULL && row->decompose != NULL && !ox_integrate_wants(s, n);
+    if (!first->decomposed && composite) {
         const char *scope = ox_arena_format(s->arena, "onnxexplainer/%s", n->name);
         const char *former = ox_graph_scope(n->graph, scope);
-        side->alias = row->decompose(n);
+        ox_val *outputs = ox_arena_alloc(s->arena, n->output_count, sizeof *outputs);
+        row->decompose(n, outputs);
+        for (size_t i = 0; i < n->output_count; i++) {
+            ox_side_of(s, n->outputs[i])->alias = outputs[i];
+            first->decomposed = first->decomposed || outputs[i] != NULL;
+        }
         ox_graph_scope(n->graph, former);
     }
-    return side->alias;
+    return first->decomposed;
 }
 
 /* Depth first from the explained output, producers before consumers; then reversed. */
@@ -107,10 +132,11 @@ void ox_walk_order(ox_explain_state *s)
     while (st.count > 0) {
         frame *top = &st.frames[st.count - 1];
         ox_node *n = top->node;
-        ox_val alias = decomposition(s, n);
-        size_t inputs = alias != NULL ? 1 : n->input_count;
-        if (top->next < inputs) {
-            ox_val in = alias != NULL ? alias : n->inputs[top->next];
+        check_choice(s, n);
+        bool composite = decompose(s, n);
+        if (top->next < (composite ? n->output_count : n->input_count)) {
+            ox_val in =
+                composite ? ox_side_of(s, n->outputs[top->next])->alias : n->inputs[top->next];
             top->next++;
             if (in != NULL) {
                 push(s, &st, in);
@@ -128,19 +154,22 @@ void ox_walk_order(ox_explain_state *s)
     }
 }
 
-const char *ox_walk_missing(ox_explain_state *s, const ox_node **which)
+const char *ox_walk_missing(ox_explain_state *s, const ox_node *n)
 {
-    for (size_t i = 0; i < s->order_count; i++) {
-        const ox_node *n = s->order[i];
-        const ox_row *row = ox_rule_find(n->domain, n->op);
-        *which = n;
-        if (row == NULL || row->state == OX_NO_RULE) {
-            return ox_arena_format(s->arena, "no rule for %s%s%s at opset %lld", n->domain,
-                                   n->domain[0] == '\0' ? "" : ".", n->op,
-                                   (long long)ox_model_opset(s->model, n->domain));
-        }
-        if (row->state == OX_CARRIES_NOTHING) {
-            return "its result varies, but no multiplier passes: completeness would be lost";
+    const ox_row *row = ox_rule_find(n->domain, n->op);
+    if (row == NULL || row->state == OX_NO_RULE) {
+        return ox_arena_format(s->arena, "no rule for %s%s%s at opset %lld%s%s", n->domain,
+                               n->domain[0] == '\0' ? "" : ".", n->op,
+                               (long long)ox_model_opset(s->model, n->domain),
+                               row == NULL ? "" : ": ", row == NULL ? "" : row->formula);
+    }
+    if (row->state == OX_CARRIES_NOTHING) {
+        return "its result varies, but no multiplier passes: completeness would be lost";
+    }
+    size_t required = ox_rule_inputs(n->op);
+    for (size_t i = 0; i < required; i++) {
+        if (ox_node_input(n, i) == NULL) {
+            return ox_arena_format(s->arena, "input %zu is missing", i);
         }
     }
     return NULL;
@@ -148,26 +177,50 @@ const char *ox_walk_missing(ox_explain_state *s, const ox_node **which)
 
 /* ---- the walk ------------------------------------------------------------------------------- */
 
+static void add_to(ox_side *to, ox_val m)
+{
+    to->m = to->m == NULL ? m : ox_add(to->m, m);
+}
+
+/* The multipliers of a composite node's outputs become those of their aliases. */
+static void visit_composite(ox_explain_state *s, const ox_node *n)
+{
+    for (size_t i = 0; i < n->output_count; i++) {
+        const ox_side *from = ox_side_of(s, n->outputs[i]);
+        if (from->m != NULL && from->alias == NULL) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "%s: no rule for its output %zu", ox_node_label(n),
+                    i);
+        }
+        if (from->m != NULL) {
+            add_to(ox_side_of(s, from->alias), from->m);
+        }
+    }
+}
+
 static void visit(ox_explain_state *s, ox_node *n)
 {
     ox_side *side = ox_side_of(s, n->outputs[0]);
-    if (side->alias != NULL) {
-        ox_side *to = ox_side_of(s, side->alias);
-        to->m = to->m == NULL ? side->m : ox_add(to->m, side->m);
+    if (side->decomposed) {
+        visit_composite(s, n);
         return;
     }
+    ox_ctx c = {.g = s->flow, .node = n, .lead = s->lead, .walk = s};
     bool reached = false;
     for (size_t i = 0; i < n->output_count; i++) {
-        reached = reached || ox_side_of(s, n->outputs[i])->m != NULL;
+        reached = reached || ox_m(&c, i) != NULL;
     }
-    if (!reached) {
+    if (!reached || ox_walk_missing(s, n) != NULL) { /* the latter with force */
         return;
     }
+    c.m = ox_m(&c, 0);
     const ox_row *row = ox_rule_find(n->domain, n->op);
-    ox_ctx c = {.g = s->flow, .node = n, .m = side->m, .lead = s->lead, .walk = s};
     const char *scope = ox_arena_format(s->arena, "onnxexplainer/flow/%s", n->name);
     const char *former = ox_graph_scope(s->flow, scope);
-    row->rule(&c);
+    if (ox_integrate_wants(s, n)) {
+        ox_integrate(s, &c);
+    } else {
+        row->rule(&c);
+    }
     ox_graph_scope(s->flow, former);
 }
 
@@ -203,14 +256,32 @@ static ox_val typed(ox_explain_state *s, ox_val v)
     return is_float(v->type) ? ox_cast(v, s->type) : v;
 }
 
-ox_val ox_x(ox_ctx *c, size_t i)
+/* Integers that vary, as in quantised models, are numbers like others. */
+static ox_val as_number(ox_ctx *c, size_t i, ox_val v)
+{
+    bool number = v != NULL && v->type != OX_BOOL && ox_varies(c, i);
+    return number ? ox_cast(v, state_of(c)->type) : v;
+}
+
+ox_val ox_x_raw(ox_ctx *c, size_t i)
 {
     ox_val v = ox_node_input(c->node, i);
+    if (c->spot != NULL && i == 0) {
+        return c->spot->x;
+    }
     return v == NULL ? NULL : typed(state_of(c), ox_sample(state_of(c), v));
+}
+
+ox_val ox_x(ox_ctx *c, size_t i)
+{
+    return as_number(c, i, ox_x_raw(c, i));
 }
 
 ox_val ox_y(ox_ctx *c, size_t i)
 {
+    if (c->spot != NULL && i == 0) {
+        return c->spot->y;
+    }
     return typed(state_of(c), ox_sample(state_of(c), c->node->outputs[i]));
 }
 
@@ -231,17 +302,28 @@ static ox_val align(ox_ctx *c, ox_val view, int own)
     return ox_reshape(view, rank + lead, dims);
 }
 
-ox_val ox_x0(ox_ctx *c, size_t i)
+ox_val ox_x0_raw(ox_ctx *c, size_t i)
 {
     ox_val v = ox_node_input(c->node, i);
     if (v == NULL) {
         return NULL;
     }
+    if (c->spot != NULL && i == 0) {
+        return c->spot->x;
+    }
     return align(c, typed(state_of(c), ox_reference(state_of(c), v)), v->rank);
+}
+
+ox_val ox_x0(ox_ctx *c, size_t i)
+{
+    return as_number(c, i, ox_x0_raw(c, i));
 }
 
 ox_val ox_y0(ox_ctx *c, size_t i)
 {
+    if (c->spot != NULL && i == 0) {
+        return c->spot->y;
+    }
     return typed(state_of(c), ox_reference(state_of(c), c->node->outputs[i]));
 }
 
@@ -257,9 +339,25 @@ ox_val ox_mid(ox_ctx *c, size_t i)
     return ox_varies(c, i) ? ox_scale(ox_add(x, ox_x0(c, i)), 0.5) : x;
 }
 
+const ox_node *ox_maker_of(ox_val v)
+{
+    const ox_side *side = v->mark;
+    return side != NULL && side->alias != NULL ? side->alias->node : v->node;
+}
+
+bool ox_input_varies(const ox_node *n, size_t i)
+{
+    ox_val v = ox_node_input(n, i);
+    return v != NULL && ((const ox_side *)v->mark)->varies;
+}
+
 ox_val ox_m(ox_ctx *c, size_t i)
 {
-    return i < c->node->output_count ? ox_side_of(state_of(c), c->node->outputs[i])->m : NULL;
+    if (i >= c->node->output_count) {
+        return NULL;
+    }
+    const ox_side *side = ox_side_of(state_of(c), c->node->outputs[i]);
+    return side->is_point ? NULL : side->m;
 }
 
 /* Sums `m` over the own axes along which an input of shape `dims` was broadcast. */
@@ -292,9 +390,12 @@ void ox_send(ox_ctx *c, size_t i, ox_val m)
     if (m->rank < 0 || v->rank < 0 || m->rank - c->lead < v->rank) {
         ox_rule_fail(c, "its shape is not known");
     }
-    ox_side *side = ox_side_of(state_of(c), v);
     m = undo_broadcast(c, m, v->rank, v->dims);
-    side->m = side->m == NULL ? m : ox_add(side->m, m);
+    if (c->spot != NULL && i == 0) {
+        c->spot->m = m;
+        return;
+    }
+    add_to(ox_side_of(state_of(c), v), m);
 }
 
 const int64_t *ox_known_ints(ox_ctx *c, size_t i, size_t *count)
@@ -349,8 +450,9 @@ ox_val ox_with_lead(ox_ctx *c, ox_val m, int rank, const ox_dim *dims)
 {
     ox_dim all[MAX_RANK];
     assert(c->lead + rank <= MAX_RANK);
-    memcpy(all, m->dims, (size_t)c->lead * sizeof *all);
-    memcpy(all + c->lead, dims, (size_t)rank * sizeof *all);
+    for (int d = 0; d < c->lead + rank; d++) {
+        all[d] = d < c->lead ? m->dims[d] : dims[d - c->lead];
+    }
     return ox_reshape(m, c->lead + rank, all);
 }
 

@@ -152,18 +152,30 @@ ox_val ox_graph_input(ox_graph *g, const char *name, ox_type type, int rank, con
     return v;
 }
 
+/* `v` under another name, through a node that nothing else shares. */
+static ox_val renamed(ox_graph *g, ox_val v, const char *name)
+{
+    used_name *u = take_name(g, name);
+    if (u == NULL) {
+        ox_fail(g->arena, OX_ARGUMENT, "the model has a value called \"%s\" already", name);
+    }
+    ox_val out = new_value(g, u);
+    const ox_node like = {
+        .op = "Identity",
+        .domain = "",
+        .name = ox_graph_fresh_name(g, ox_arena_format(g->arena, "%s/Identity", g->scope)),
+        .input_count = 1,
+        .inputs = &v,
+        .output_count = 1,
+        .outputs = &out,
+    };
+    ox_shape_infer(ox_graph_append(g, &like));
+    return out;
+}
+
 void ox_graph_output(ox_graph *g, ox_val v, const char *name)
 {
-    if (strcmp(v->name, name) != 0) {
-        ox_node *n = ox_graph_emit_node(g, "", "Identity", 1, &v, 1, 0, NULL);
-        used_name *u = take_name(g, name);
-        if (u == NULL) {
-            ox_fail(g->arena, OX_ARGUMENT, "the model has a value called \"%s\" already", name);
-        }
-        v = n->outputs[0];
-        v->name = u->name;
-        u->value = v;
-    }
+    v = strcmp(v->name, name) == 0 ? v : renamed(g, v, name);
     g->outputs = ox_arena_grow(g->arena, g->outputs, g->output_count, sizeof(ox_val));
     g->outputs[g->output_count++] = v;
 }

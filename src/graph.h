@@ -60,18 +60,20 @@ typedef enum ox_attr_kind {
     OX_ATTR_GRAPH = 5,
     OX_ATTR_FLOATS = 6,
     OX_ATTR_INTS = 7,
-    OX_ATTR_OTHER = 0 /* kept as read, in `proto` */
+    OX_ATTR_STRINGS = 8, /* of nodes that were read; written as in `proto` */
+    OX_ATTR_OTHER = 0    /* kept as read, in `proto` */
 } ox_attr_kind;
 
 typedef struct ox_attr {
     const char *name;
     ox_attr_kind kind;
-    size_t count; /* of floats, ints, or bytes of the string */
+    size_t count; /* of floats, ints, strings, or bytes of the string */
     float f;
     int64_t i;
     const char *s; /* ends with a zero byte beyond count */
     const float *floats;
     const int64_t *ints;
+    const char *const *strings; /* each ends with a zero byte */
     const ox_const *tensor;
     ox_graph *graph;   /* a body built here; subgraphs that were read have only `proto` */
     const char *ref;   /* in a function body: the function's attribute it takes; else NULL */
@@ -85,9 +87,11 @@ struct ox_node {
     ox_val *inputs; /* NULL for one left out */
     ox_val *outputs;
     const ox_attr *attrs;
-    bool original;     /* of the model that was read, as opposed to added by us */
-    size_t index;      /* of original nodes: position in the model that was read */
-    const void *proto; /* the NodeProto it was read from, or NULL */
+    bool original;        /* of the model that was read, as opposed to added by us */
+    size_t index;         /* of original nodes: position in the model that was read */
+    const void *proto;    /* the NodeProto it was read from, or NULL */
+    ox_val *parts;        /* what its outputs are, where rules_control.c has written it out */
+    const char *no_parts; /* why that could not be done */
     bool needed;
     uint64_t hash;
 };
@@ -194,6 +198,9 @@ ox_val ox_node_input(const ox_node *n, size_t i);
 const double *ox_const_doubles(ox_arena *a, const ox_const *c);
 const int64_t *ox_const_ints(ox_arena *a, const ox_const *c);
 size_t ox_const_count(const ox_const *c);
+
+/* Element i of a constant of a floating-point or integer type. */
+double ox_const_double(const ox_const *c, size_t i);
 
 /* ---- dimensions ------------------------------------------------------------------------ */
 

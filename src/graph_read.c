@@ -51,7 +51,7 @@ int64_t ox_node_int(const ox_node *n, const char *name, int64_t otherwise)
 double ox_node_float(const ox_node *n, const char *name, double otherwise)
 {
     const ox_attr *a = attr_of_kind(n, name, OX_ATTR_FLOAT);
-    return a == NULL ? otherwise : (double)a->f;
+    return a == NULL ? (double)(float)otherwise : (double)a->f; /* as ONNX stores it */
 }
 
 const char *ox_node_string(const ox_node *n, const char *name, const char *otherwise)
@@ -129,6 +129,11 @@ static double element_double(ox_type type, const unsigned char *p)
     case OX_BFLOAT16: READ(uint16_t, bfloat_to_double(e));
     default: return (double)element_int(type, p);
     }
+}
+
+double ox_const_double(const ox_const *c, size_t i)
+{
+    return element_double(c->type, (const unsigned char *)c->data + i * ox_type_size(c->type));
 }
 
 static bool is_integer(ox_type type)

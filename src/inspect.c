@@ -14,7 +14,7 @@ typedef struct inspection {
 
 static bool in_order(const ox_explain_state *s, const ox_node *n)
 {
-    const ox_side *side = n->outputs[0]->mark;
+    const ox_side *side = n->output_count > 0 ? n->outputs[0]->mark : NULL;
     (void)s;
     return side != NULL && side->order_seen;
 }
@@ -142,13 +142,16 @@ static void try_to_build(inspection *j)
 static void finish(void *user)
 {
     inspection *j = user;
-    const ox_node *n = NULL;
-    const char *why = ox_walk_missing(&j->state, &n);
-    if (why != NULL) {
-        j->report->reason = ox_arena_format(j->state.arena, "%s: %s", ox_node_label(n), why);
-    } else {
-        try_to_build(j);
+    ox_explain_state *s = &j->state;
+    for (size_t i = 0; i < s->order_count && !j->options.force; i++) {
+        const char *why = ox_walk_missing(s, s->order[i]);
+        if (why != NULL) {
+            j->report->reason =
+                ox_arena_format(s->arena, "%s: %s", ox_node_label(s->order[i]), why);
+            return;
+        }
     }
+    try_to_build(j);
     j->report->explainable = j->report->reason == NULL;
 }
 

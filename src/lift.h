@@ -6,8 +6,8 @@
 
 /* Brings the graph of `m` (a private copy, its inputs' dimensions already bound) to the working
  * opset max(own, 18): model-local functions are inlined, older spellings rewritten, Constant nodes
- * stay, types and shapes of all values inferred. Works in place: values stay, nodes keep name, order
- * and meaning, and those whose spelling is valid already are kept as they are. Gives up on
+ * stay, types and shapes of all values inferred. Works in place: values stay, nodes keep name,
+ * order and meaning, and those whose spelling is valid already are kept as they are. Gives up on
  * what cannot be spelled, naming node, op and opset. */
 void ox_lift(ox_model *m);
 

@@ -50,6 +50,25 @@ ox_model *ox_model_new(ox_error *err);
 ox_val *ox_model_inline(ox_model *m, ox_graph *g, const ox_local_function *f, const ox_node *call,
                         const char *prefix, size_t *output_count);
 
+/* A body of an If, Loop or Scan, to be read into the graph of its node. */
+struct ox_scope;
+typedef struct ox_branch {
+    const ox_node *node; /* whose attribute `body` it is */
+    const char *body;
+    const struct ox_scope *around; /* names that it sees besides those of the graph, or NULL */
+    /* Takes a node of the body and fills its outputs; `around` is for its own bodies. */
+    void (*visit)(void *user, ox_node *n, const struct ox_scope *around);
+    void *user;
+    ox_table *constants; /* initializers that were read before; empty at first */
+} ox_branch;
+
+/* Reads the nodes of a body whose inputs are `inputs`. Returns its outputs. */
+ox_val *ox_model_branch(const ox_branch *b, size_t input_count, const ox_val *inputs,
+                        size_t *output_count);
+
+/* Whether a body declares an input as a vector (1) or not (0). */
+int ox_model_branch_rank(const ox_branch *b, size_t input);
+
 /* Calls visit for the values of n's graph that subgraphs of n (as they were read) use, once per
  * use. */
 void ox_model_visit_captured(const ox_node *n, void (*visit)(void *user, ox_val v), void *user);

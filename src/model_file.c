@@ -262,6 +262,20 @@ static void prepare(void *user)
 
 /* ---- writing ---------------------------------------------------------------------------- */
 
+/* A sink that remembers whether it was the one to stop. */
+typedef struct watched {
+    ox_sink sink;
+    void *user;
+    bool stopped;
+} watched;
+
+static bool watch(void *user, const void *data, size_t size)
+{
+    watched *w = user;
+    w->stopped = !w->sink(w->user, data, size);
+    return !w->stopped;
+}
+
 bool ox_serialize(const ox_model *model, ox_sink sink, void *user, ox_error *err)
 {
     job j = {.m = model, .a = ox_arena_new()};
@@ -269,8 +283,10 @@ bool ox_serialize(const ox_model *model, ox_sink sink, void *user, ox_error *err
         return ox_error_set(err, OX_MEMORY, "out of memory");
     }
     bool good = ox_arena_try(j.a, prepare, &j, err);
-    if (good && !ox_proto_pack(j.a, &j.file.proto->base, sink, user)) {
-        good = ox_error_set(err, OX_IO, "cannot write the model");
+    watched w = {sink, user, false};
+    if (good && !ox_proto_pack(j.a, &j.file.proto->base, watch, &w)) {
+        good = w.stopped ? ox_error_set(err, OX_IO, "cannot write the model")
+                         : ox_error_set(err, OX_MEMORY, "out of memory");
     }
     ox_arena_free(j.a);
     return good;
@@ -335,6 +351,22 @@ static bool write_beside(const job *j, const char *path, bool blobs, char *besid
     return good;
 }
 
+/* Whether the model's weights are mapped from `path`: replacing it would take them from the model
+ * that they belong to. */
+static bool is_mapped(const ox_model *m, const char *path)
+{
+    struct stat mine, theirs;
+    for (; m != NULL && stat(path, &mine) == 0; m = m->source) {
+        for (size_t i = 0; i < m->mapping_count; i++) {
+            if (stat(m->mappings[i].path, &theirs) == 0 && theirs.st_dev == mine.st_dev &&
+                theirs.st_ino == mine.st_ino) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* The second file comes first, so that a model never stands without its weights. */
 static bool write_files(const job *j, const char *path, const char *data_path, ox_error *err)
 {
@@ -378,6 +410,10 @@ static bool write_model(job *j, const char *path, ox_error *err)
     if (special) {
         return write_and_close(j, fopen(path, "wb"), false) ||
                file_error(err, path, "write", errno);
+    }
+    if (is_mapped(j->m, target) || (j->external && is_mapped(j->m, data_path))) {
+        return ox_error_set(err, OX_ARGUMENT, "%s: holds weights of the model that is explained",
+                            is_mapped(j->m, target) ? target : data_path);
     }
     return write_files(j, target, data_path, err);
 }

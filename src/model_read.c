@@ -129,7 +129,26 @@ static int32_t kind_of(const Onnx__AttributeProto *p)
            : p->g != NULL                                              ? OX_ATTR_GRAPH
            : p->n_floats > 0                                           ? OX_ATTR_FLOATS
            : p->n_ints > 0                                             ? OX_ATTR_INTS
+           : p->n_strings > 0                                          ? OX_ATTR_STRINGS
                                                                        : OX_ATTR_OTHER;
+}
+
+static const char *read_string(ox_arena *a, ProtobufCBinaryData from)
+{
+    char *text = ox_arena_alloc(a, from.len + 1, 1);
+    if (from.len > 0) {
+        memcpy(text, from.data, from.len);
+    }
+    return text;
+}
+
+static const char *const *read_strings(ox_arena *a, const Onnx__AttributeProto *p)
+{
+    const char **strings = ox_arena_alloc(a, p->n_strings, sizeof *strings);
+    for (size_t i = 0; i < p->n_strings; i++) {
+        strings[i] = read_string(a, p->strings[i]);
+    }
+    return strings;
 }
 
 ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const char *label)
@@ -145,16 +164,11 @@ ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const cha
         attr.kind = OX_ATTR_INT;
         attr.i = p->i;
         break;
-    case OX_ATTR_STRING: {
-        char *text = ox_arena_alloc(a, p->s.len + 1, 1);
-        if (p->s.len > 0) {
-            memcpy(text, p->s.data, p->s.len);
-        }
+    case OX_ATTR_STRING:
         attr.kind = OX_ATTR_STRING;
         attr.count = p->s.len;
-        attr.s = text;
+        attr.s = read_string(a, p->s);
         break;
-    }
     case OX_ATTR_TENSOR:
         attr.kind = OX_ATTR_TENSOR;
         attr.tensor = p->t == NULL ? NULL : ox_proto_const(a, p->t);
@@ -173,6 +187,11 @@ ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const cha
         attr.kind = OX_ATTR_INTS;
         attr.count = p->n_ints;
         attr.ints = p->ints;
+        break;
+    case OX_ATTR_STRINGS:
+        attr.kind = OX_ATTR_STRINGS;
+        attr.count = p->n_strings;
+        attr.strings = read_strings(a, p);
         break;
     default: attr.kind = OX_ATTR_OTHER;
     }

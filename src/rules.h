@@ -13,13 +13,20 @@
 
 #include "build.h"
 
+/* A point at which a rule gives the gradient: both sides of input 0 and output 0 are there. */
+typedef struct ox_spot {
+    ox_val x, y;
+    ox_val m; /* what went to input 0 */
+} ox_spot;
+
 /* What a rule works on; explain.c provides it. */
 typedef struct ox_ctx {
-    ox_graph *g;         /* the graph that multipliers live in */
-    const ox_node *node; /* the node at hand, lifted; its values' shapes are the samples' */
-    ox_val m;            /* the multiplier of output 0, NULL where only others have one */
-    int lead;            /* number of lead axes of every multiplier */
-    void *walk;          /* explain.c's */
+    ox_graph *g;          /* the graph that multipliers live in */
+    const ox_node *node;  /* the node at hand, lifted; its values' shapes are the samples' */
+    ox_val m;             /* the multiplier of output 0, NULL where only others have one */
+    int lead;             /* number of lead axes of every multiplier */
+    struct ox_spot *spot; /* NULL but for explain_integrate.c */
+    void *walk;           /* explain.c's */
 } ox_ctx;
 
 typedef void (*ox_rule)(ox_ctx *c);
@@ -33,9 +40,10 @@ typedef struct ox_pair {
 /* The divided difference (f(x) - f(x0)) / (x - x0); f' in the limit. */
 typedef ox_val (*ox_slope)(const ox_pair *p);
 
-/* Writes the operator as standard ones over its inputs' values in the lifted graph; returns its
- * first output. For operators that are explained by decomposition. */
-typedef ox_val (*ox_decompose)(const ox_node *n);
+/* Writes the operator as standard ones over its inputs' values in the lifted graph, for operators
+ * that are explained by decomposition. Fills outputs[0 .. n->output_count), NULL before; one that
+ * stays NULL cannot be explained. */
+typedef void (*ox_decompose)(const ox_node *n, ox_val *outputs);
 
 typedef struct ox_row {
     const char *op;
@@ -50,6 +58,9 @@ typedef struct ox_row {
 /* The row of an operator; NULL where there is none. */
 const ox_row *ox_rule_find(const char *domain, const char *op);
 
+/* How many inputs, from the first on, an operator with a rule cannot do without. */
+size_t ox_rule_inputs(const char *op);
+
 /* ---- what rules use (explain.c) ------------------------------------------------------------ */
 
 /* Input i and output i for the sample and for the reference, floating-point ones at least float32.
@@ -61,12 +72,22 @@ ox_val ox_x0(ox_ctx *c, size_t i);
 ox_val ox_y(ox_ctx *c, size_t i);
 ox_val ox_y0(ox_ctx *c, size_t i);
 
+/* The same with integers as they are, where ox_x and ox_x0 make numbers of those that vary. */
+ox_val ox_x_raw(ox_ctx *c, size_t i);
+ox_val ox_x0_raw(ox_ctx *c, size_t i);
+
 /* (x + x0) / 2 of input i; x itself where it does not vary. */
 ox_val ox_mid(ox_ctx *c, size_t i);
 
 /* Whether input i depends on the explained inputs. Only to choose between spellings: ox_send drops
  * what goes to an input that does not vary. */
 bool ox_varies(ox_ctx *c, size_t i);
+
+/* The same in a decomposition. */
+bool ox_input_varies(const ox_node *n, size_t i);
+
+/* The node that makes v; of a composite one the node that stands for it. */
+const ox_node *ox_maker_of(ox_val v);
 
 /* The multiplier of output i, NULL where none arrived. */
 ox_val ox_m(ox_ctx *c, size_t i);
@@ -146,19 +167,73 @@ void flow_global_max_pool(ox_ctx *c);
 /* rules_resize.c */
 void flow_resize(ox_ctx *c);
 
+/* rules_attention.c: after the rule of a MatMul, where its left operand is the Softmax of a
+ * product: moves shares between the three matrices of attention. */
+void ox_attention_share(ox_ctx *c);
+
 /* rules_reduce.c */
 void flow_reduce_sum(ox_ctx *c);
 void flow_reduce_mean(ox_ctx *c);
 void flow_reduce_extreme(ox_ctx *c); /* ReduceMax, ReduceMin */
 void flow_softmax(ox_ctx *c);
 void flow_log_softmax(ox_ctx *c);
+
+/* The rule of Softmax along the last axis: its multiplier for m and logits of both sides. */
+ox_val ox_softmax_flow(ox_val m, ox_val x, ox_val x0);
 void flow_reduce_log_sum_exp(ox_ctx *c);
 
 /* rules_norm.c: decompositions */
-ox_val decompose_instance_normalization(const ox_node *n);
-ox_val decompose_layer_normalization(const ox_node *n);
-ox_val decompose_group_normalization(const ox_node *n);
-ox_val decompose_lp_normalization(const ox_node *n);
-ox_val decompose_lrn(const ox_node *n);
+void decompose_instance_normalization(const ox_node *n, ox_val *outputs);
+void decompose_layer_normalization(const ox_node *n, ox_val *outputs);
+void decompose_group_normalization(const ox_node *n, ox_val *outputs);
+void decompose_lp_normalization(const ox_node *n, ox_val *outputs);
+void decompose_lrn(const ox_node *n, ox_val *outputs);
+
+/* rules_recurrent.c: decompositions */
+void decompose_lstm(const ox_node *n, ox_val *outputs);
+void decompose_gru(const ox_node *n, ox_val *outputs);
+void decompose_rnn(const ox_node *n, ox_val *outputs);
+
+/* rules_control.c: writes out the control flow and the sequences on which needed values depend, and
+ * infers shapes anew after them. Nothing gives up: nodes that cannot be written out say so when a
+ * multiplier reaches them. */
+void ox_control_expand(ox_graph *g);
+void decompose_control(const ox_node *n, ox_val *outputs);
+
+/* rules_einsum.c */
+void decompose_einsum(const ox_node *n, ox_val *outputs);
+
+/* rules_fourier.c */
+void decompose_dft(const ox_node *n, ox_val *outputs);
+void decompose_stft(const ox_node *n, ox_val *outputs);
+
+/* rules_math.c */
+void decompose_batch_normalization(const ox_node *n, ox_val *outputs);
+void decompose_cum_prod(const ox_node *n, ox_val *outputs);
+void decompose_det(const ox_node *n, ox_val *outputs);
+void decompose_nll_loss(const ox_node *n, ox_val *outputs);
+void decompose_softmax_cross_entropy(const ox_node *n, ox_val *outputs);
+void decompose_swiglu(const ox_node *n, ox_val *outputs);
+
+/* rules_heads.c */
+void decompose_attention(const ox_node *n, ox_val *outputs);
+void decompose_rotary_embedding(const ox_node *n, ox_val *outputs);
+
+/* rules_select.c */
+void decompose_compress(const ox_node *n, ox_val *outputs);
+void decompose_one_hot(const ox_node *n, ox_val *outputs);
+void flow_clip(ox_ctx *c);
+void flow_hardmax(ox_ctx *c);
+void flow_reverse_sequence(ox_ctx *c);
+void flow_topk(ox_ctx *c);
+
+/* rules_scatter.c: those of rules_index.c, and batch axes and reductions */
+void flow_gather_nd_batched(ox_ctx *c);
+void flow_scatter_reduced(ox_ctx *c);
+
+/* rules_state.c: decompositions of decoders with a state */
+void decompose_causal_conv(const ox_node *n, ox_val *outputs);
+void decompose_linear_attention(const ox_node *n, ox_val *outputs);
+void decompose_tensor_scatter(const ox_node *n, ox_val *outputs);
 
 #endif

@@ -1,4 +1,5 @@
-/* Rules of operators that pick by index. An index must not depend on the explained inputs. */
+/* Rules of operators that pick by index. An index must not depend on the explained inputs, but for
+ * Gather from a constant, which is how tokens become embeddings. */
 #include "rules_move.h"
 
 #include <string.h>
@@ -180,10 +181,53 @@ static int64_t *index_of(ox_ctx *c, int64_t size, size_t *count)
     return index;
 }
 
+/* The index as a number, and as the references have it: [R, own shape]. */
+static ox_val index_difference(ox_ctx *c)
+{
+    const ox_val v = c->node->inputs[1];
+    ox_val x0 = ox_x0(c, 1); /* with axes of length 1 after R */
+    ox_dim dims[MAX_RANK];
+    int rank = c->node->outputs[0]->rank;
+    int lead = x0->rank > rank ? x0->rank - rank : 0;
+    memcpy(dims, x0->dims, (size_t)lead * sizeof *dims);
+    memcpy(dims + lead, x0->dims + (x0->rank - v->rank), (size_t)v->rank * sizeof *dims);
+    x0 = ox_reshape(x0, lead + v->rank, dims);
+    return ox_sub(ox_cast(ox_x(c, 1), c->m->type), ox_cast(x0, c->m->type));
+}
+
+/* Embeddings: the index is a token, which may be any number. It gets sum(m dy) over what it picks,
+ * per unit of index, 0 where both sides pick the same. */
+static void flow_token(ox_ctx *c)
+{
+    const ox_node *n = c->node;
+    int rank = n->outputs[0]->rank, index_rank = n->inputs[1]->rank;
+    int before = n->inputs[0]->rank + (int)axis_of(c), after = rank - index_rank - before;
+    int64_t axes[MAX_RANK];
+    size_t count = 0;
+    if (ox_varies(c, 0)) {
+        ox_rule_fail(c, "both its data and its index depend on the explained inputs");
+    }
+    for (int i = 0; i < rank; i++) {
+        if (i < before || i >= rank - after) {
+            axes[count++] = i - rank;
+        }
+    }
+    ox_val terms = ox_mul(c->m, ox_sub(ox_y(c, 0), ox_y0(c, 0)));
+    ox_val sum = ox_reduce("ReduceSum", terms, count, axes, false);
+    ox_val d = index_difference(c), zero = ox_number(d, 0);
+    ox_val same = ox_equal(d, zero);
+    ox_val share = ox_where(same, zero, ox_unary("Reciprocal", ox_where(same, ox_number(d, 1), d)));
+    ox_send(c, 1, ox_mul(sum, share));
+}
+
 /* What was picked goes back, and is added up where it was picked twice. */
 void flow_gather(ox_ctx *c)
 {
     const ox_val x = c->node->inputs[0];
+    if (ox_varies(c, 1)) {
+        flow_token(c);
+        return;
+    }
     ox_need_fixed(c, 1);
     int64_t axis = axis_of(c);
     size_t count = 0;

@@ -157,8 +157,9 @@ static size_t range_count(range r)
 static ox_val unslice(ox_ctx *c, ox_val m, int axis, range r)
 {
     const ox_val x = c->node->inputs[0];
-    bool all = r.start == 0 && r.step == 1 && r.end >= INT32_MAX;
-    if (all && !ox_dim_is_static(x->dims[x->rank + axis])) {
+    const ox_val y = c->node->outputs[0];
+    bool all = r.step == 1 && ox_dim_equal(x->dims[x->rank + axis], y->dims[y->rank + axis]);
+    if (all) {
         return m;
     }
     int64_t size = ox_static_dim(c, 0, axis);
@@ -322,14 +323,15 @@ void flow_depth_to_space(ox_ctx *c)
     send_blocks(c, dims, strcmp(mode, "CRD") == 0 ? crd : dcr);
 }
 
-/* [C, H, b, W, b] went to channels [b, b, C]. */
+/* [C, H, b, W, b] went to channels [b, b, C] (DCR) or [C, b, b] (CRD). */
 void flow_space_to_depth(ox_ctx *c)
 {
-    static const int back[] = {0, 3, 4, 1, 5, 2};
+    static const int dcr_back[] = {0, 3, 4, 1, 5, 2}, crd_back[] = {0, 1, 4, 2, 5, 3};
     ox_dim b = block_size(c);
     const ox_dim *x = c->node->inputs[0]->dims, *y = c->node->outputs[0]->dims;
-    const ox_dim dims[] = {x[0], b, b, x[1], y[2], y[3]};
-    send_blocks(c, dims, back);
+    bool crd = strcmp(ox_node_string(c->node, "mode", "DCR"), "CRD") == 0;
+    const ox_dim dims[] = {x[0], crd ? x[1] : b, b, crd ? b : x[1], y[2], y[3]};
+    send_blocks(c, dims, crd ? crd_back : dcr_back);
 }
 
 /* ---- triangles ----------------------------------------------------------------------------- */

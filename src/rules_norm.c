@@ -4,9 +4,6 @@
 
 #include "shape.h"
 
-/* Where a norm is 0, this keeps the quotient finite. */
-static const double tiny = 1e-30;
-
 static ox_val input(const ox_node *n, size_t i)
 {
     ox_val v = ox_node_input(n, i);
@@ -85,7 +82,7 @@ static ox_val standardize(ox_val x, size_t count, const int64_t *axes, double ep
 
 /* ---- normalisations ------------------------------------------------------------------------- */
 
-ox_val decompose_instance_normalization(const ox_node *n)
+void decompose_instance_normalization(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ranked(n, 0), scale = ranked(n, 1), bias = ranked(n, 2);
     int spatial = x->rank - 2;
@@ -94,20 +91,20 @@ ox_val decompose_instance_normalization(const ox_node *n)
     }
     double epsilon = ox_node_float(n, "epsilon", 1e-5);
     ox_val y = standardize(x, (size_t)spatial, axes_from(n, 2, x->rank), epsilon);
-    return result(n, affine(y, per_channel(scale, spatial), per_channel(bias, spatial)));
+    outputs[0] = result(n, affine(y, per_channel(scale, spatial), per_channel(bias, spatial)));
 }
 
-ox_val decompose_layer_normalization(const ox_node *n)
+void decompose_layer_normalization(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ranked(n, 0);
     int axis = axis_of(n, -1, x->rank);
     double epsilon = ox_node_float(n, "epsilon", 1e-5);
     ox_val y = standardize(x, (size_t)(x->rank - axis), axes_from(n, axis, x->rank), epsilon);
-    return result(n, affine(y, input(n, 1), input(n, 2)));
+    outputs[0] = result(n, affine(y, input(n, 1), input(n, 2)));
 }
 
 /* x / sqrt(mean(x^2) + epsilon) */
-ox_val decompose_rms_normalization(const ox_node *n)
+void decompose_rms_normalization(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ranked(n, 0);
     int axis = axis_of(n, -1, x->rank);
@@ -115,7 +112,7 @@ ox_val decompose_rms_normalization(const ox_node *n)
     ox_val square = mean(ox_square(x), (size_t)(x->rank - axis), axes);
     double epsilon = ox_node_float(n, "epsilon", 1e-5);
     ox_val y = ox_div(x, ox_sqrt(ox_shift(square, epsilon)));
-    return result(n, affine(y, input(n, 1), NULL));
+    outputs[0] = result(n, affine(y, input(n, 1), NULL));
 }
 
 /* scale [groups] (up to opset 20) or [channels] as [channels]. */
@@ -132,7 +129,7 @@ static ox_val per_group(const ox_node *n, ox_val scale, int64_t groups, int64_t 
     return ox_reshape(ox_expand(per_channel(scale, 1), 2, repeated), 1, &all);
 }
 
-ox_val decompose_group_normalization(const ox_node *n)
+void decompose_group_normalization(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ranked(n, 0), scale = ranked(n, 1), bias = ranked(n, 2);
     int64_t groups = ox_node_int(n, "num_groups", 0);
@@ -151,10 +148,10 @@ ox_val decompose_group_normalization(const ox_node *n)
     ox_val y = standardize(ox_reshape(x, 3, grouped), 1, (const int64_t[]){-1}, epsilon);
     scale = per_channel(per_group(n, scale, groups, channels), x->rank - 2);
     bias = per_channel(per_group(n, bias, groups, channels), x->rank - 2);
-    return result(n, affine(ox_reshape(y, x->rank, x->dims), scale, bias));
+    outputs[0] = result(n, affine(ox_reshape(y, x->rank, x->dims), scale, bias));
 }
 
-ox_val decompose_mean_variance_normalization(const ox_node *n)
+void decompose_mean_variance_normalization(const ox_node *n, ox_val *outputs)
 {
     static const int64_t usual[] = {0, 2, 3};
     size_t count = 0;
@@ -165,17 +162,18 @@ ox_val decompose_mean_variance_normalization(const ox_node *n)
     }
     ox_val x = ranked(n, 0), d = ox_sub(x, mean(x, count, axes));
     ox_val deviation = ox_sqrt(mean(ox_square(d), count, axes));
-    return result(n, ox_div(d, ox_shift(deviation, 1e-9)));
+    outputs[0] = result(n, ox_div(d, ox_shift(deviation, 1e-9)));
 }
 
-ox_val decompose_lp_normalization(const ox_node *n)
+void decompose_lp_normalization(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ranked(n, 0);
     int64_t axis = axis_of(n, -1, x->rank) - x->rank;
-    if (ox_node_int(n, "p", 2) == 1) {
-        return result(n, ox_div(x, ox_shift(ox_sum(ox_abs(x), axis, true), tiny)));
-    }
-    return result(n, ox_div(x, ox_sqrt(ox_shift(ox_sum(ox_square(x), axis, true), tiny))));
+    bool absolute = ox_node_int(n, "p", 2) == 1;
+    ox_val sum = ox_sum(absolute ? ox_abs(x) : ox_square(x), axis, true);
+    ox_val zero = ox_equal(sum, ox_number(sum, 0)); /* where the norm is 0, so is the result */
+    ox_val safe = ox_where(zero, ox_number(sum, 1), sum);
+    outputs[0] = result(n, ox_div(x, absolute ? safe : ox_sqrt(safe)));
 }
 
 /* The mean of a over windows of `size` along the channels, zeros beyond them counted. */
@@ -197,14 +195,14 @@ static ox_val mean_over_channels(const ox_node *n, ox_val a, int64_t size)
 }
 
 /* x / (bias + alpha/size sum over channels nearby of x^2)^beta */
-ox_val decompose_lrn(const ox_node *n)
+void decompose_lrn(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ranked(n, 0);
     ox_val square = mean_over_channels(n, ox_square(x), ox_node_int(n, "size", 1));
     double alpha = ox_node_float(n, "alpha", 1e-4), bias = ox_node_float(n, "bias", 1);
     ox_val size = ox_shift(ox_scale(square, alpha), bias);
     ox_val beta = ox_number(size, ox_node_float(n, "beta", 0.75));
-    return result(n, ox_div(x, ox_binary("Pow", size, beta)));
+    outputs[0] = result(n, ox_div(x, ox_binary("Pow", size, beta)));
 }
 
 /* ---- norms --------------------------------------------------------------------------------- */
@@ -218,24 +216,24 @@ static ox_val sum_like(const ox_node *n, ox_val a)
     return ox_graph_emit(a->graph, "ReduceSum", 2, (ox_val[]){a, ox_node_input(n, 1)}, 2, attrs);
 }
 
-ox_val decompose_reduce_l1(const ox_node *n)
+void decompose_reduce_l1(const ox_node *n, ox_val *outputs)
 {
-    return result(n, sum_like(n, ox_abs(input(n, 0))));
+    outputs[0] = result(n, sum_like(n, ox_abs(input(n, 0))));
 }
 
-ox_val decompose_reduce_l2(const ox_node *n)
+void decompose_reduce_l2(const ox_node *n, ox_val *outputs)
 {
-    return result(n, ox_sqrt(sum_like(n, ox_square(input(n, 0)))));
+    outputs[0] = result(n, ox_sqrt(sum_like(n, ox_square(input(n, 0)))));
 }
 
-ox_val decompose_reduce_sum_square(const ox_node *n)
+void decompose_reduce_sum_square(const ox_node *n, ox_val *outputs)
 {
-    return result(n, sum_like(n, ox_square(input(n, 0))));
+    outputs[0] = result(n, sum_like(n, ox_square(input(n, 0))));
 }
 
-ox_val decompose_reduce_log_sum(const ox_node *n)
+void decompose_reduce_log_sum(const ox_node *n, ox_val *outputs)
 {
-    return result(n, ox_log(sum_like(n, input(n, 0))));
+    outputs[0] = result(n, ox_log(sum_like(n, input(n, 0))));
 }
 
 /* ---- products ------------------------------------------------------------------------------ */
@@ -256,7 +254,7 @@ static ox_val product(ox_val a, int64_t axis, int64_t size)
     return a;
 }
 
-ox_val decompose_reduce_prod(const ox_node *n)
+void decompose_reduce_prod(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ranked(n, 0), list = ox_node_input(n, 1);
     const ox_dim *axes = list == NULL ? NULL : ox_shape_elements(list);
@@ -283,5 +281,5 @@ ox_val decompose_reduce_prod(const ox_node *n)
     if (reduced > 0 && ox_node_int(n, "keepdims", 1) == 0) {
         x = ox_binary("Squeeze", x, ox_ints(x->graph, reduced, squeezed));
     }
-    return result(n, x);
+    outputs[0] = result(n, x);
 }

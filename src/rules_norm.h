@@ -4,12 +4,12 @@
 
 #include "rules.h"
 
-ox_val decompose_rms_normalization(const ox_node *n);
-ox_val decompose_mean_variance_normalization(const ox_node *n);
-ox_val decompose_reduce_l1(const ox_node *n);
-ox_val decompose_reduce_l2(const ox_node *n);
-ox_val decompose_reduce_sum_square(const ox_node *n);
-ox_val decompose_reduce_log_sum(const ox_node *n);
-ox_val decompose_reduce_prod(const ox_node *n);
+void decompose_rms_normalization(const ox_node *n, ox_val *outputs);
+void decompose_mean_variance_normalization(const ox_node *n, ox_val *outputs);
+void decompose_reduce_l1(const ox_node *n, ox_val *outputs);
+void decompose_reduce_l2(const ox_node *n, ox_val *outputs);
+void decompose_reduce_sum_square(const ox_node *n, ox_val *outputs);
+void decompose_reduce_log_sum(const ox_node *n, ox_val *outputs);
+void decompose_reduce_prod(const ox_node *n, ox_val *outputs);
 
 #endif

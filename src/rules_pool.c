@@ -161,7 +161,8 @@ static void send_to_winners(ox_ctx *c, ox_val at, ox_val at0, int64_t size)
 {
     int axes = ox_spatial_axes(c);
     int64_t windows = positions(c, -1);
-    ox_val y = flatten(ox_y(c, 0), axes, windows), y0 = flatten(ox_y0(c, 0), axes, windows);
+    ox_val y = flatten(ox_cast(ox_y(c, 0), c->m->type), axes, windows);
+    ox_val y0 = flatten(ox_cast(ox_y0(c, 0), c->m->type), axes, windows);
     ox_val dx = flatten(ox_sub(ox_x(c, 0), ox_x0(c, 0)), axes, size);
     ox_val winner = ox_where(ox_greater(y, y0), at, at0);
     ox_val gap = ox_gather_elements(dx, winner, -1);

@@ -8,11 +8,11 @@
 
 ox_operand ox_operand_raw(ox_ctx *c, size_t i)
 {
-    ox_operand o = {.x = ox_x(c, i), .varies = ox_varies(c, i)};
+    ox_operand o = {.x = ox_x_raw(c, i), .varies = ox_varies(c, i)};
     if (o.x == NULL) {
         ox_rule_fail(c, "an input is missing");
     }
-    o.x0 = o.varies ? ox_x0(c, i) : o.x;
+    o.x0 = o.varies ? ox_x0_raw(c, i) : o.x;
     return o;
 }
 
@@ -182,6 +182,7 @@ void flow_matmul(ox_ctx *c)
         ox_val flow = ox_matmul(row ? ox_unsqueeze(a, -1) : ox_swap_last(a), m);
         ox_send(c, 1, column ? ox_squeeze(flow, -1) : flow);
     }
+    ox_attention_share(c);
 }
 
 static ox_val swapped(ox_val a, bool swap)

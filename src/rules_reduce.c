@@ -3,6 +3,7 @@
 #include "rules.h"
 
 #include <assert.h>
+#include <float.h>
 #include <string.h>
 
 enum { MAX_RANK = 32 };
@@ -195,12 +196,15 @@ void flow_reduce_extreme(ox_ctx *c)
 
 /* ---- softmax ------------------------------------------------------------------------------- */
 
-/* log-softmax along the last axis, halved. Masks of -inf would leave nothing of a difference. */
+/* log-softmax along the last axis, halved. Masks of -inf would leave nothing of a difference; masks
+ * of the lowest number keep theirs, since what made them may be the lowest number times something.
+ */
 static ox_val half_log_softmax(ox_val x)
 {
     ox_attr axis = ox_attr_int("axis", -1);
     ox_val l = ox_graph_emit(x->graph, "LogSoftmax", 1, &x, 1, &axis);
-    return ox_scale(ox_max(l, ox_number(l, -1e30)), 0.5);
+    double lowest = x->type == OX_DOUBLE ? -DBL_MAX : -(double)FLT_MAX;
+    return ox_scale(ox_max(l, ox_number(l, lowest)), 0.5);
 }
 
 /* The logarithmic means L = dy/dl of both sides' probabilities y, where l = log y: with dy =
@@ -222,6 +226,12 @@ static ox_val softmax_body(const ox_val *in, const void *user)
     ox_val mean = logarithmic_mean(in[1], in[2]);
     ox_val level = ox_div(ox_sum(ox_mul(in[0], mean), -1, true), ox_sum(mean, -1, true));
     return ox_mul(mean, ox_sub(in[0], level));
+}
+
+ox_val ox_softmax_flow(ox_val m, ox_val x, ox_val x0)
+{
+    const ox_val in[] = {m, ox_cast(x, m->type), ox_cast(x0, m->type)};
+    return ox_call("SoftmaxFlow", softmax_body, NULL, 3, in);
 }
 
 /* m - L sum(m)/sum(L) */

@@ -318,10 +318,27 @@ static void infer_one_hot(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 2), rank < 0 ? -1 : rank + 1, dims);
 }
 
+/* How many a constant condition keeps. */
+static ox_dim kept_by(const ox_node *n)
+{
+    ox_val condition = ox_node_input(n, 1);
+    const ox_dim *known = condition == NULL ? NULL : ox_shape_elements(condition);
+    size_t count = 0;
+    int64_t kept = 0;
+    if (known == NULL || !ox_shape_count(condition->rank, condition->dims, &count) ||
+        !ox_dims_static((int)count, known)) {
+        return ox_shape_any(n);
+    }
+    for (size_t k = 0; k < count; k++) {
+        kept += known[k].size != 0;
+    }
+    return ox_dim_of(kept);
+}
+
 static void infer_compress(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
-    ox_dim any = ox_shape_any(n);
+    ox_dim any = kept_by(n);
     if (ox_node_attr(n, "axis") == NULL) {
         ox_shape_set(n, 0, ox_shape_type(n, 0), 1, &any);
     } else if (rank >= 0) {

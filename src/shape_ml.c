@@ -103,6 +103,19 @@ static void infer_classifier(ox_node *n)
     set_scores(n, 1, classes > 2 ? ox_dim_of((int64_t)classes) : ox_shape_any(n));
 }
 
+/* A row of coefficients for each class; one for two classes gets a second score. */
+static void infer_linear_classifier(ox_node *n)
+{
+    infer_classifier(n);
+    int rank = ox_shape_rank(n, 0);
+    ox_dim width = rank < 1 ? ox_shape_any(n) : ox_shape_dims(n, 0)[rank - 1];
+    if (ox_dim_is_static(width) && width.size > 0) {
+        int64_t classes = (int64_t)attr_count(n, "coefficients") / width.size;
+        size_t labels = attr_count(n, "classlabels_strings") + attr_count(n, "classlabels_ints");
+        set_scores(n, 1, ox_dim_of(classes == 1 && labels == 2 ? 2 : classes));
+    }
+}
+
 /* ---- categories ------------------------------------------------------------------------- */
 
 static void infer_one_hot_encoder(ox_node *n)
@@ -150,7 +163,7 @@ static const ox_shape_row rows[] = {
     {"FeatureVectorizer", infer_feature_vectorizer},
     {"Imputer", infer_same},
     {"LabelEncoder", infer_label_encoder},
-    {"LinearClassifier", infer_classifier},
+    {"LinearClassifier", infer_linear_classifier},
     {"LinearRegressor", infer_linear_regressor},
     {"Normalizer", infer_float},
     {"OneHotEncoder", infer_one_hot_encoder},

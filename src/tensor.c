@@ -25,9 +25,15 @@ static const type_row *find_type(ox_type type)
     return known ? &types[index] : &unknown;
 }
 
-size_t ox_type_size(ox_type type) { return find_type(type)->size; }
+size_t ox_type_size(ox_type type)
+{
+    return find_type(type)->size;
+}
 
-const char *ox_type_name(ox_type type) { return find_type(type)->name; }
+const char *ox_type_name(ox_type type)
+{
+    return find_type(type)->name;
+}
 
 void ox_tensor_free(ox_tensor *tensor)
 {

@@ -1,0 +1,116 @@
+/* References: which inputs need them, and whether their values can be used. */
+#include "references.h"
+
+#include "load.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_held(const ox_options *options, const char *name)
+{
+    for (size_t i = 0; i < options->hold_count; i++) {
+        if (!strcmp(options->hold[i], name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Marks the inputs that the explained output is not computed from. The library knows: explained
+ * without references, a model gets an input for those of each explained one. Where that fails
+ * nothing is marked, and the explanation itself will say why. */
+static void mark_unused(const ox_model *model, const ox_options *options, bool *ignored)
+{
+    ox_options probe = *options;
+    probe.reference_source = OX_REFERENCES_INPUT;
+    probe.cache = OX_CACHE_AUTO;
+    probe.note = NULL;
+    ox_model *explained = ox_explain(model, &probe, NULL);
+    if (!explained) {
+        return;
+    }
+    size_t count, all;
+    const ox_value_info *inputs = ox_inputs(model, &count);
+    const ox_value_info *more = ox_inputs(explained, &all);
+    for (size_t i = 0; i < count; i++) {
+        const char *prefix = options->prefix ? options->prefix : "";
+        char *name = ox_cli_format(NULL, "%s%s_references", prefix, inputs[i].name);
+        bool found = false;
+        for (size_t k = 0; name && k < all; k++) {
+            found = found || !strcmp(more[k].name, name);
+        }
+        ignored[i] = name && !found;
+        free(name);
+    }
+    ox_free(explained);
+}
+
+/* Fills `ignored`; a file that says itself for which input it is needs no probe. */
+static void mark_ignored(const ox_model *model, const ox_options *options, const ox_texts *specs,
+                         bool *ignored)
+{
+    size_t count, free_inputs = 0;
+    const ox_value_info *inputs = ox_inputs(model, &count);
+    for (size_t i = 0; i < count; i++) {
+        ignored[i] = is_held(options, inputs[i].name);
+        free_inputs += !ignored[i];
+    }
+    bool unclear = false;
+    for (size_t i = 0; i < specs->count; i++) {
+        unclear = unclear || !strchr(specs->items[i], '=');
+    }
+    if (unclear && free_inputs > 1) {
+        mark_unused(model, options, ignored);
+    }
+}
+
+static bool check_values(const ox_arrays *references, ox_error *err)
+{
+    for (size_t i = 0; i < references->count; i++) {
+        const ox_array *array = &references->items[i];
+        size_t at = ox_array_nonfinite(array);
+        if (at == SIZE_MAX) {
+            continue;
+        }
+        char where[256];
+        ox_index_text(where, sizeof where, array->dims, array->rank, at);
+        return ox_cli_error(err, OX_ARGUMENT, "%s: %g at %s", array->file, ox_array_at(array, at),
+                            where);
+    }
+    return true;
+}
+
+bool ox_references_load(const ox_model *model, const ox_options *options, const ox_texts *specs,
+                        ox_arrays *references, ox_error *err)
+{
+    ox_loader loader = {.option = "--references", .nameless = true, .note = options->note};
+    loader.inputs = ox_inputs(model, &loader.count);
+    bool *ignored = ox_cli_alloc(loader.count, sizeof *ignored, err);
+    if (!ignored) {
+        return false;
+    }
+    mark_ignored(model, options, specs, ignored);
+    size_t explained = 0;
+    for (size_t i = 0; i < loader.count; i++) {
+        if (!ignored[i]) {
+            loader.sole = explained++ ? NULL : loader.inputs[i].name;
+        }
+    }
+    loader.ignored = ignored;
+    bool good = ox_load(&loader, specs, references, err);
+    free(ignored);
+    if (good && !check_values(references, err)) {
+        ox_arrays_free(references);
+        return false;
+    }
+    return good;
+}
+
+ox_tensor *ox_references_tensors(const ox_arrays *references, ox_error *err)
+{
+    ox_tensor *tensors = ox_cli_alloc(references->count, sizeof *tensors, err);
+    for (size_t i = 0; tensors && i < references->count; i++) {
+        tensors[i] = ox_array_tensor(&references->items[i]);
+    }
+    return tensors;
+}

@@ -1,0 +1,17 @@
+/* References for the inputs that are explained. */
+#ifndef OX_CLI_REFERENCES_H
+#define OX_CLI_REFERENCES_H
+
+#include "array.h"
+#include "options.h"
+
+/* Reads the arrays that `specs` name, as ox_load does; NaN and infinity are errors. In an .npz,
+ * arrays of inputs that are not explained are left out, which options->note is told. An array
+ * without a name is left nameless where several inputs are explained. */
+bool ox_references_load(const ox_model *model, const ox_options *options, const ox_texts *specs,
+                        ox_arrays *references, ox_error *err);
+
+/* The references as arguments of the library, to be released by free; they borrow everything. */
+ox_tensor *ox_references_tensors(const ox_arrays *references, ox_error *err);
+
+#endif

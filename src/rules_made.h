@@ -1,0 +1,95 @@
+/* What decompositions share: the operators that a composite one is made of are written over its
+ * inputs' values in the lifted graph. */
+#ifndef OX_RULES_MADE_H
+#define OX_RULES_MADE_H
+
+#include "rules.h"
+
+_Noreturn void ox_made_fail(const ox_node *n, const char *message);
+
+/* Input i, in float32 where it is narrower; NULL where it is left out. ox_made_ranked gives up
+ * where it is left out or its rank is not known. */
+ox_val ox_made_input(const ox_node *n, size_t i);
+ox_val ox_made_ranked(const ox_node *n, size_t i);
+
+/* Static dimension `axis` of v, or the number of elements of v's axes from `first` on; gives up
+ * where it is not known. */
+int64_t ox_made_size(const ox_node *n, ox_val v, int axis);
+int64_t ox_made_count(const ox_node *n, ox_val v, int first);
+
+/* An axis attribute as an index from the front. */
+int ox_made_axis(const ox_node *n, const char *name, int64_t otherwise, int rank);
+
+/* v [c] as [c, 1, ..], with `after` axes behind it. */
+ox_val ox_made_column(ox_val v, int after);
+
+/* y sum of a and b, each of which may be NULL. */
+ox_val ox_made_plus(ox_val a, ox_val b);
+
+/* Stands for output i of n, which is `exact` but for rounding: multipliers are scaled so that what
+ * the rounding does is complete, too. */
+ox_val ox_made_rounded(const ox_node *n, size_t i, ox_val exact);
+void flow_rounded(ox_ctx *c);
+
+/* ---- the decompositions ---------------------------------------------------------------------- */
+
+/* rules_sample.c */
+void decompose_grid_sample(const ox_node *n, ox_val *outputs);
+void decompose_affine_grid(const ox_node *n, ox_val *outputs);
+void decompose_roi_align(const ox_node *n, ox_val *outputs);
+void decompose_deform_conv(const ox_node *n, ox_val *outputs);
+
+/* rules_image.c */
+void flow_max_unpool(ox_ctx *c);
+void flow_col2im(ox_ctx *c);
+void decompose_center_crop_pad(const ox_node *n, ox_val *outputs);
+void decompose_lp_pool(const ox_node *n, ox_val *outputs);
+void decompose_global_lp_pool(const ox_node *n, ox_val *outputs);
+void decompose_conv(const ox_node *n, ox_val *outputs);
+void decompose_conv_transpose(const ox_node *n, ox_val *outputs);
+
+/* rules_quantize.c */
+void flow_quantize(ox_ctx *c);
+void decompose_dequantize(const ox_node *n, ox_val *outputs);
+void decompose_dynamic_quantize(const ox_node *n, ox_val *outputs);
+void decompose_qlinear_conv(const ox_node *n, ox_val *outputs);
+void decompose_qlinear_matmul(const ox_node *n, ox_val *outputs);
+void decompose_conv_integer(const ox_node *n, ox_val *outputs);
+void decompose_matmul_integer(const ox_node *n, ox_val *outputs);
+void decompose_qlinear_binary(const ox_node *n, ox_val *outputs);
+void decompose_qlinear_unary(const ox_node *n, ox_val *outputs);
+void decompose_qlinear_concat(const ox_node *n, ox_val *outputs);
+void decompose_qgemm(const ox_node *n, ox_val *outputs);
+void decompose_matmul_integer_to_float(const ox_node *n, ox_val *outputs);
+void decompose_dynamic_quantize_matmul(const ox_node *n, ox_val *outputs);
+
+/* A real number of the quantised input i, whose scale and zero point are inputs i + 1, i + 2. */
+ox_val ox_made_dequantized(const ox_node *n, size_t i, int axis);
+
+/* rules_contrib.c, rules_contrib_attention.c: com.microsoft */
+void decompose_fused_matmul(const ox_node *n, ox_val *outputs);
+void decompose_fused_gemm(const ox_node *n, ox_val *outputs);
+void decompose_fused_conv(const ox_node *n, ox_val *outputs);
+void decompose_nhwc_conv(const ox_node *n, ox_val *outputs);
+void decompose_bias_gelu(const ox_node *n, ox_val *outputs);
+void decompose_fast_gelu(const ox_node *n, ox_val *outputs);
+void decompose_quick_gelu(const ox_node *n, ox_val *outputs);
+void decompose_bias_add(const ox_node *n, ox_val *outputs);
+void decompose_skip_layer_normalization(const ox_node *n, ox_val *outputs);
+void decompose_simplified_layer_normalization(const ox_node *n, ox_val *outputs);
+void decompose_embed_layer_normalization(const ox_node *n, ox_val *outputs);
+void decompose_matmul_nbits(const ox_node *n, ox_val *outputs);
+void decompose_contrib_attention(const ox_node *n, ox_val *outputs);
+void decompose_multi_head_attention(const ox_node *n, ox_val *outputs);
+
+/* rules_ml.c: ai.onnx.ml */
+void decompose_normalizer(const ox_node *n, ox_val *outputs);
+void decompose_imputer(const ox_node *n, ox_val *outputs);
+void decompose_binarizer(const ox_node *n, ox_val *outputs);
+void decompose_feature_vectorizer(const ox_node *n, ox_val *outputs);
+void decompose_array_feature_extractor(const ox_node *n, ox_val *outputs);
+void decompose_linear_regressor(const ox_node *n, ox_val *outputs);
+void decompose_linear_classifier(const ox_node *n, ox_val *outputs);
+void decompose_svm_regressor(const ox_node *n, ox_val *outputs);
+
+#endif
