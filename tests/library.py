@@ -13,7 +13,8 @@ from conftest import BUILD, ROOT
 
 HEADER = (ROOT / "include" / "onnxexplainer.h").read_text()
 PLAIN = {"bool": ctypes.c_bool, "int": ctypes.c_int, "int64_t": ctypes.c_int64,
-         "uint64_t": ctypes.c_uint64, "size_t": ctypes.c_size_t}
+         "uint64_t": ctypes.c_uint64, "size_t": ctypes.c_size_t, "double": ctypes.c_double}
+ENUM = {name: ctypes.c_int for name in re.findall(r"typedef enum (\w+)", HEADER)}
 POINTER = ctypes.c_void_p
 
 
@@ -30,7 +31,7 @@ def struct(name):
         elif kind == "char":
             kind = ctypes.c_char * int(length)
         else:
-            kind = PLAIN.get(kind, ctypes.c_int)  # the others are enumerations
+            kind = (PLAIN | ENUM)[kind]
         fields.append((field, kind))
     return type(name, (ctypes.Structure,), {"_fields_": fields})
 

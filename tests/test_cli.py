@@ -68,7 +68,8 @@ def explained():
 
 
 def norule():
-    return model([("Hardmax", ["x"], ["h"], {"name": "pick"}), ("Mul", ["h", "x"], ["y"])],
+    return model([("ArgMax", ["x"], ["i"], {"name": "pick", "axis": 1}),
+                  ("Cast", ["i"], ["h"], {"to": TensorProto.FLOAT}), ("Mul", ["h", "x"], ["y"])],
                  [("x", TensorProto.FLOAT, ["batch", 4])],
                  [("y", TensorProto.FLOAT, ["batch", 4])])
 
@@ -84,12 +85,21 @@ def several():
         [("y", TensorProto.FLOAT, ["batch", 3]), ("rate_out", TensorProto.FLOAT, [])])
 
 
+def spare():
+    """Only one of the two inputs reaches the output "y", the other the output "twice"."""
+    return model(
+        [("MatMul", ["x", "W"], ["y"]), ("Add", ["other", "other"], ["twice"])],
+        [("x", TensorProto.FLOAT, ["batch", 4]), ("other", TensorProto.FLOAT, ["batch", 3])],
+        [("y", TensorProto.FLOAT, ["batch", 1]), ("twice", TensorProto.FLOAT, ["batch", 3])],
+        [("W", np.float32([[1], [-2], [0.25], [4]]))])
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
     """The folder of models and arrays that the cases use."""
     folder = tmp_path_factory.mktemp("data")
     for name, made in {"linear": linear(), "explained": explained(), "norule": norule(),
-                       "several": several(), "fixed": linear(3)}.items():
+                       "several": several(), "fixed": linear(3), "spare": spare()}.items():
         onnx.save(made, folder / f"{name}.onnx")
     whole = (folder / "linear.onnx").read_bytes()
     (folder / "truncated.onnx").write_bytes(whole[: len(whole) // 2])
@@ -112,6 +122,9 @@ def data(tmp_path_factory):
     (folder / "longer.npy").write_bytes(npy + b"more")
     (folder / "text.npy").write_text("numbers\n")
     np.savez(folder / "x.npz", x=x)
+    np.savez(folder / "only.npz", x)
+    np.savez(folder / "other_name.npz", samples=x)
+    np.savez(folder / "spare.npz", x=x, other=x[:, :3])
     np.savez(folder / "stranger.npz", x=x, z=x)
     zipped = bytearray((folder / "x.npz").read_bytes())
     zipped[zipped.index(b"NUMPY") + 130] ^= 255
@@ -122,9 +135,14 @@ def data(tmp_path_factory):
     shuffled = np.hstack([x[:, ::-1], x[:, :1] * 0 - 1])
     write_csv(folder / "named.csv", NAMES[::-1] + ["label"], shuffled)
     write_csv(folder / "three.csv", ["p", "q", "r"], x[:, :3])
+    write_csv(folder / "misspelt.csv", NAMES[:1] + ["beta gama"] + NAMES[2:], x)
+    write_csv(folder / "spare.csv", [f"other[{i}]" for i in range(3)] + NAMES,
+              np.hstack([x[:, :3], x]))
+    np.savetxt(folder / "headless.csv", x, delimiter=",")
     (folder / "word.csv").write_text("p,q,r,s\n1,2,3,4\n1,2,three,4\n")
     (folder / "ragged.csv").write_text("p,q,r,s\n1,2,3,4\n1,2\n")
     (folder / "names.txt").write_text("\n".join(NAMES) + "\n")
+    (folder / "few.txt").write_text("\n".join(NAMES[:3]) + "\n")
 
     phi = np.zeros((2, 1, 4, 4), np.float32)
     phi[:, 0, 0, 0], phi[:, 0, 3, 3] = 1, -1
@@ -254,7 +272,7 @@ def test_same_bytes(ox, data, tmp_path):
 def test_tables(ox, data, tmp_path):
     expected = truth(data / "explained.onnx", {"x": np.load(data / "x.npy")})
     ox("run", data / "explained.onnx", "-i", data / "named.csv", "-o", "o.csv", "-q")
-    ox("run", data / "explained.onnx", "-i", data / "x.csv", "-o", "o.json", "-q")
+    ox("run", data / "explained.onnx", "-i", data / "named.csv", "-o", "o.json", "-q")
     with open(tmp_path / "o.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     objects = json.loads((tmp_path / "o.json").read_text())
@@ -302,7 +320,7 @@ def test_plot(ox, data, tmp_path):
     overlay = pixels[margin:margin + side, 2 * margin + side:2 * margin + 2 * side]
     assert (original[5, 5] == 255).all() and (original[100, 100] == 0).all()
     assert tuple(overlay[5, 5]) == (255, 0, 81) and tuple(overlay[-5, -5]) == (0, 139, 251)
-    assert np.ptp(overlay[100, 100].astype(int)) == 0 and overlay[100, 100, 0] > 200
+    assert np.ptp(overlay[100, 100].astype(int)) == 0 and 150 < overlay[100, 100, 0] < 200
     assert (pixels[:margin] == 255).all()
 
 
@@ -311,6 +329,28 @@ def test_plot_without_image(ox, data, tmp_path):
     pixels = read_png(tmp_path / "o.png")
     assert pixels.shape == (224 + 16, 2 * 224 + 24, 3)
     assert (pixels[100, 100] == 255).all()
+
+
+def test_plot_smooth(ox, data, tmp_path):
+    """Means over 3 x 3 pixels, cut off at the border: the corner keeps 1/4 of its value, its
+    neighbours along the edge get 1/6, the one across 1/9."""
+    ox("plot", data / "images.npz", "-o", "o.png", "--sample=0", "--smooth=1")
+    pixels = read_png(tmp_path / "o.png")[8:-8, 8:-8]
+    shades = pixels[28::56, 28::56].astype(int)
+    assert tuple(shades[0, 0]) == (255, 0, 81) and tuple(shades[3, 3]) == (0, 139, 251)
+    assert 0 < shades[0, 1, 1] < shades[1, 1, 1] < 255 and shades[0, 1, 1] == shades[1, 0, 1]
+    assert (shades[0, 2:] == 255).all() and (shades[2:, 0] == 255).all()
+
+
+def test_plot_smooths_large_images(ox, tmp_path):
+    phi = np.zeros((1, 1, 113, 113), np.float32)
+    phi[0, 0, 50, 50] = 1
+    np.savez(tmp_path / "large.npz", x_shap=phi)
+    ox("plot", "large.npz", "-o", "o.png")
+    ox("plot", "large.npz", "-o", "sharp.png", "--smooth=0")
+    coloured = [(read_png(tmp_path / name) != 255).any(axis=2).sum() for name in
+                ("o.png", "sharp.png")]
+    assert coloured == [25 * 4, 4]
 
 
 def test_streams(cli, data):

@@ -1,1 +1,1 @@
-"$OX" explain "$DATA/linear.onnx" --references=fill:0
+"$OX" explain "$DATA/linear.onnx" --references=fill:zero

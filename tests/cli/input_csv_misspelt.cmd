@@ -1,0 +1,1 @@
+"$OX" run "$DATA/explained.onnx" -o out.npz -i "$DATA/misspelt.csv"

@@ -1,0 +1,1 @@
+"$OX" explain "$DATA/linear.onnx" -r "$DATA/other_name.npz" -o out.onnx

@@ -1,0 +1,127 @@
+"""Token inputs, explanations at a tensor inside, filled references, and explanations by force."""
+
+import subprocess
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+WORDS, LENGTH, HIDDEN, CLASSES = 11, 6, 5, 3
+rng = np.random.default_rng(7)
+TABLE = rng.normal(size=(WORDS, HIDDEN)).astype(np.float32)
+W = rng.normal(size=(HIDDEN, CLASSES)).astype(np.float32)
+IDS = rng.integers(1, WORDS, (4, LENGTH))
+REFS = rng.integers(0, WORDS, (5, LENGTH))
+MASK = (rng.random((4, LENGTH)) < 0.7).astype(np.int64)
+
+
+def bag(length=LENGTH, masked=False):
+    """Embeddings, a mask of the padding token 0 (or given), squared, summed and classified."""
+    nodes = [helper.make_node("Gather", ["table", "ids"], ["embedded"])]
+    inputs = [helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", length])]
+    if masked:
+        inputs.append(helper.make_tensor_value_info("mask", TensorProto.INT64, ["N", length]))
+        nodes.append(helper.make_node("Identity", ["mask"], ["kept"]))
+    else:
+        nodes += [helper.make_node("Equal", ["ids", "zero"], ["padding"]),
+                  helper.make_node("Not", ["padding"], ["kept"])]
+    nodes += [helper.make_node("Cast", ["kept"], ["weight"], to=TensorProto.FLOAT),
+              helper.make_node("Unsqueeze", ["weight", "last"], ["column"]),
+              helper.make_node("Mul", ["embedded", "column"], ["masked"]),
+              helper.make_node("ReduceSum", ["masked", "one"], ["sum"], keepdims=0),
+              helper.make_node("Tanh", ["sum"], ["hidden"]),
+              helper.make_node("MatMul", ["hidden", "w"], ["y"])]
+    constants = {"table": TABLE, "w": W, "zero": np.int64(0), "last": np.int64([2]),
+                 "one": np.int64([1])}
+    graph = helper.make_graph(
+        nodes, "bag", inputs, [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def forward(ids, mask=None):
+    weight = (ids != 0) if mask is None else mask
+    return np.tanh((TABLE.astype(float)[ids] * weight[..., None]).sum(1)) @ W
+
+
+def gap(out, names, value, base):
+    total = sum(out[name].astype(float).sum(-1) for name in names)
+    return np.abs(value - base - total).max()
+
+
+def test_tokens_add_up_and_keep_their_shape(explain, run):
+    out = run(explain(bag(), {"ids": REFS}, "--target=all"), {"ids": IDS})
+    assert out["ids_shap"].shape == (4, CLASSES, LENGTH) and out["ids_shap"].dtype == np.float32
+    base = forward(REFS).mean(0)
+    np.testing.assert_allclose(out["base_value"], np.tile(base, (4, 1)), atol=1e-5)
+    assert gap(out, ["ids_shap"], forward(IDS), base) < 1e-5
+
+
+def test_equal_token_gets_nothing(explain, run):
+    refs = REFS[:1].copy()
+    refs[0, 2] = IDS[0, 2]
+    out = run(explain(bag(), {"ids": refs}), {"ids": IDS[:1]})
+    assert out["ids_shap"][0, 2] == 0 and np.abs(out["ids_shap"]).max() > 0
+
+
+def test_held_mask(explain, run):
+    explained = explain(bag(masked=True), {"ids": REFS}, "--hold=mask", "--target=all")
+    out = run(explained, {"ids": IDS, "mask": MASK})
+    assert "mask_shap" not in out
+    base = np.stack([forward(REFS, np.tile(m, (len(REFS), 1))).mean(0) for m in MASK])
+    np.testing.assert_allclose(out["base_value"], base, atol=1e-5)
+    assert gap(out, ["ids_shap"], forward(IDS, MASK), base) < 1e-5
+
+
+def test_explained_mask(explain, run):
+    refs = {"ids": REFS, "mask": np.ones_like(REFS)}
+    out = run(explain(bag(masked=True), refs, "--target=all"), {"ids": IDS, "mask": MASK})
+    base = forward(REFS, np.ones_like(REFS)).mean(0)
+    assert gap(out, ["ids_shap", "mask_shap"], forward(IDS, MASK), base) < 1e-5
+
+
+@pytest.mark.parametrize("length", [LENGTH, "T"])
+def test_filled_references(explain, run, length):
+    """A padding token everywhere, in the sample's own length where that is free."""
+    explained = explain(bag(length), None, "--references=fill:3", "--target=all")
+    lengths = [LENGTH] if length == LENGTH else [2, 5, LENGTH]
+    for t in lengths:
+        out = run(explained, {"ids": IDS[:, :t]})
+        base = forward(np.full((1, t), 3))
+        np.testing.assert_allclose(out["base_value"], np.tile(base, (4, 1)), atol=1e-5)
+        assert gap(out, ["ids_shap"], forward(IDS[:, :t]), base) < 1e-5
+
+
+def test_at_a_tensor_inside(explain, run):
+    out = run(explain(bag(), {"ids": REFS}, "--at=sum", "--target=1"), {"ids": IDS})
+    assert out["sum_shap"].shape == (4, HIDDEN)
+    base = forward(REFS).mean(0)[1]
+    assert gap(out, ["sum_shap"], forward(IDS)[:, 1], base) < 1e-5
+
+
+def test_at_must_cut_every_path(cli, tmp_path):
+    onnx.save(bag(), tmp_path / "bag.onnx")
+    np.save(tmp_path / "r.npy", REFS)
+    command = [cli, "explain", "bag.onnx", "-r", "r.npy", "-o", "o.onnx", "--at=embedded"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "without passing through" in done.stderr
+    assert not (tmp_path / "o.onnx").exists()
+    assert subprocess.run([*command, "--force"], cwd=tmp_path).returncode == 0
+
+
+def test_force_counts_the_holes(explain, run):
+    """The index of the largest value lets no multiplier pass."""
+    graph = helper.make_graph(
+        [helper.make_node("ArgMax", ["x"], ["i"], axis=1), helper.make_node(
+            "Cast", ["i"], ["f"], to=TensorProto.FLOAT), helper.make_node("Mul", ["x", "f"], ["y"])],
+        "hole", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    x = rng.normal(size=(3, 4)).astype(np.float32)
+    explained = explain(model, x, "--force", "--gap")
+    properties = {p.key: p.value for p in onnx.load(explained).metadata_props}
+    assert properties["onnxexplainer.holes"] == "1"
+    out = run(explained, {"x": x + 1})
+    gap_left = out["y"].max(1) - out["base_value"] - out["x_shap"].sum(1)
+    np.testing.assert_allclose(out["completeness_gap"], gap_left, atol=1e-5)
