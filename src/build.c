@@ -4,8 +4,6 @@
 #include <assert.h>
 #include <string.h>
 
-enum { MAX_RANK = 32 };
-
 /* ---- attributes and constants ------------------------------------------------------------ */
 
 ox_attr ox_attr_int(const char *name, int64_t i)
@@ -126,10 +124,10 @@ static ox_val dim_at_run_time(ox_graph *g, ox_dim d)
 
 ox_val ox_dims(ox_graph *g, int rank, const ox_dim *dims)
 {
-    ox_val parts[MAX_RANK];
-    int64_t numbers[MAX_RANK];
+    ox_val parts[OX_MAX_RANK];
+    int64_t numbers[OX_MAX_RANK];
     size_t count = 0;
-    if (rank < 0 || rank > MAX_RANK) {
+    if (rank < 0 || rank > OX_MAX_RANK) {
         ox_fail(g->arena, OX_UNSUPPORTED, "%s: a shape is needed that is not known", g->scope);
     }
     if (ox_dims_static(rank, dims)) {
@@ -290,9 +288,11 @@ ox_val ox_reshape(ox_val a, int rank, const ox_dim *dims)
     if (a->node != NULL && !a->node->original && strcmp(a->node->op, "Reshape") == 0) {
         return ox_reshape(a->node->inputs[0], rank, dims);
     }
-    int64_t numbers[MAX_RANK];
+    int64_t numbers[OX_MAX_RANK];
     int free_dims = 0;
-    assert(rank <= MAX_RANK);
+    if (rank < 0 || rank > OX_MAX_RANK) {
+        ox_fail(g->arena, OX_UNSUPPORTED, "%s: a shape has too many axes", g->scope);
+    }
     for (int i = 0; i < rank; i++) {
         bool is_static = ox_dim_is_static(dims[i]);
         free_dims += !is_static;
@@ -304,9 +304,9 @@ ox_val ox_reshape(ox_val a, int rank, const ox_dim *dims)
 
 ox_val ox_transpose(ox_val a, const int *permutation)
 {
-    int64_t perm[MAX_RANK];
+    int64_t perm[OX_MAX_RANK];
     bool same = true;
-    assert(a->rank <= MAX_RANK);
+    assert(a->rank <= OX_MAX_RANK);
     for (int i = 0; i < a->rank; i++) {
         perm[i] = permutation[i];
         same = same && permutation[i] == i;
@@ -317,8 +317,8 @@ ox_val ox_transpose(ox_val a, const int *permutation)
 
 ox_val ox_swap_last(ox_val a)
 {
-    int permutation[MAX_RANK];
-    assert(a->rank >= 2 && a->rank <= MAX_RANK);
+    int permutation[OX_MAX_RANK];
+    assert(a->rank >= 2 && a->rank <= OX_MAX_RANK);
     for (int i = 0; i < a->rank; i++) {
         permutation[i] = i;
     }
@@ -363,9 +363,9 @@ ox_val ox_reverse(ox_val a, int64_t axis)
 
 ox_val ox_pad(ox_val a, int count, const int64_t *before, const int64_t *after)
 {
-    int64_t pads[2 * MAX_RANK] = {0};
+    int64_t pads[2 * OX_MAX_RANK] = {0};
     bool none = true;
-    assert(count <= a->rank && a->rank <= MAX_RANK);
+    assert(count <= a->rank && a->rank <= OX_MAX_RANK);
     for (int i = 0; i < count; i++) {
         pads[a->rank - count + i] = before[i];
         pads[2 * a->rank - count + i] = after[i];
@@ -394,14 +394,6 @@ ox_val ox_scatter_add(ox_val zeros, ox_val indices, ox_val updates, int64_t axis
 }
 
 /* ---- functions --------------------------------------------------------------------------- */
-
-static ox_graph *outermost(ox_graph *g)
-{
-    while (g->outer != NULL) {
-        g = g->outer;
-    }
-    return g;
-}
 
 static void declare(ox_graph *top, const char *name, ox_body body, const void *user, size_t count,
                     const ox_val *inputs)
@@ -452,7 +444,7 @@ static void broadcast_shapes(ox_val out, size_t count, const ox_val *inputs)
 ox_val ox_call(const char *name, ox_body body, const void *user, size_t count, const ox_val *inputs)
 {
     ox_graph *g = inputs[0]->graph;
-    ox_graph *top = outermost(g);
+    ox_graph *top = ox_graph_outermost(g);
     if (top->no_functions) {
         return body(inputs, user);
     }

@@ -4,8 +4,6 @@
 
 #include "explain.h"
 
-enum { MAX_RANK = 32 };
-
 /* Floating-point values, token ids, masks. */
 static bool is_number(ox_type type)
 {
@@ -180,7 +178,7 @@ static void check_references(ox_explain_state *s, ox_explained *e, const ox_valu
         ox_fail(s->arena, OX_ARGUMENT, "references for \"%s\" are %s, the input is %s", name,
                 ox_type_name(t->type), ox_type_name(e->x->type));
     }
-    bool fits = t->rank == info->rank + lead && t->rank <= MAX_RANK;
+    bool fits = t->rank == info->rank + lead && t->rank <= OX_MAX_RANK;
     for (int i = 0; fits && i < info->rank; i++) {
         fits = i == e->batch_axis || info->dims[i] < 0 || info->dims[i] == t->dims[i + lead];
     }
@@ -391,7 +389,7 @@ static ox_val constant_references(ox_explain_state *s, const ox_explained *e)
 static ox_val input_references(ox_explain_state *s, const ox_explained *e)
 {
     ox_dim refs = {.size = 1, .refs = 1};
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     int lead = e->batch_axis < 0 ? 1 : 0;
     const char *prefix = s->options->prefix == NULL ? "" : s->options->prefix;
     const char *name = ox_arena_format(s->arena, "%s%s_references", prefix, e->x->name);
@@ -432,8 +430,8 @@ static ox_val hidden_from_folding(ox_explain_state *s, ox_val refs)
 
 ox_val ox_bind_slices(const ox_explained *e, ox_val v)
 {
-    int order[MAX_RANK];
-    ox_dim dims[MAX_RANK];
+    int order[OX_MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     if (e->batch_axis < 0) {
         return v;
     }
@@ -455,8 +453,8 @@ static ox_val raw_of_slice(ox_explain_state *s, const ox_explained *e, ox_val sl
         return ox_expand(slice, e->x->rank, e->x->dims);
     }
     /* [chunk, own shape with 1 in place of N]: the chunk takes the place of N */
-    int order[MAX_RANK];
-    ox_dim dims[MAX_RANK];
+    int order[OX_MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     for (int i = 0, at = 1; i < e->x->rank; i++) {
         order[i] = i == e->batch_axis ? 0 : at++;
         dims[0] = slice->dims[0];

@@ -10,7 +10,7 @@
 
 #include "explain.h"
 
-enum { MAX_RANK = 32, MAX_POINTS = 64 };
+enum { MAX_POINTS = 64 };
 
 /* ---- what can be integrated ---------------------------------------------------------------- */
 
@@ -35,7 +35,7 @@ static void gradient_layer_normalization(ox_ctx *c)
         ox_rule_fail(c, "its scale or bias depends on the input and cannot be integrated");
     }
     ox_val x = ox_x(c, 0), scale = ox_x(c, 1);
-    int64_t axis = ox_node_int(c->node, "axis", -1), axes[MAX_RANK];
+    int64_t axis = ox_node_int(c->node, "axis", -1), axes[OX_MAX_RANK];
     size_t count = 0;
     for (int64_t d = axis < 0 ? axis : axis - c->node->inputs[0]->rank; d < 0; d++) {
         axes[count++] = d;
@@ -140,7 +140,7 @@ static ox_val sum_over(ox_ctx *c, const integrable *how, ox_val v)
 {
     int own = c->node->inputs[0]->rank;
     int64_t axis = how->extent == SPATIAL ? 2 : ox_node_int(c->node, "axis", -1);
-    int64_t axes[MAX_RANK];
+    int64_t axes[OX_MAX_RANK];
     size_t count = 0;
     axis -= axis < 0 ? 0 : own;
     for (int64_t d = axis; d < (how->extent == ONE_AXIS ? axis + 1 : 0); d++) {

@@ -12,8 +12,6 @@
 
 #include "explain.h"
 
-enum { MAX_RANK = 32 };
-
 /* ---- copies of nodes in another graph ----------------------------------------------------------
  */
 
@@ -196,8 +194,8 @@ static ox_val view_of(ox_explain_state *s, ox_val v, ox_val raw)
     if (v->rank < 0 || axis < 0) {
         ox_fail(s->arena, OX_UNSUPPORTED, "the batch of \"%s\" is not known", v->name);
     }
-    int order[MAX_RANK];
-    ox_dim dims[MAX_RANK + 2];
+    int order[OX_MAX_RANK];
+    ox_dim dims[OX_MAX_RANK + 2];
     int rank = 0;
     order[0] = axis;
     dims[rank++] = ox_refs_dim(s);
@@ -220,7 +218,7 @@ static ox_val repeat(ox_explain_state *s, ox_val v, ox_val view)
     if (s->one_at_a_time || v->dims[axis].size == 1) {
         return view;
     }
-    ox_dim dims[MAX_RANK + 2];
+    ox_dim dims[OX_MAX_RANK + 2];
     memcpy(dims, view->dims, (size_t)view->rank * sizeof *dims);
     dims[1] = (ox_dim){.size = 1, .batch = 1};
     ox_val all = ox_expand(view, view->rank, dims);
@@ -239,7 +237,7 @@ static ox_val keep(ox_explain_state *s, ox_val computed)
     }
     int axis = s->one_at_a_time ? 1 : 0; /* batched, computed starts with an axis R = 1 */
     int rank = computed->rank + axis;
-    int64_t dims[MAX_RANK];
+    int64_t dims[OX_MAX_RANK];
     size_t size = ox_type_size(computed->type);
     if (computed->rank < 0 || !ox_dims_static(computed->rank, computed->dims) || size == 0) {
         ox_fail(s->arena, OX_UNSUPPORTED, "the shape of \"%s\" is not known", computed->name);

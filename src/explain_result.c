@@ -4,8 +4,6 @@
 
 #include "explain.h"
 
-enum { MAX_RANK = 32 };
-
 /* Sum over the references of m * (x - x0), weighted, in the flow graph: [K, own shape]. Outside of
  * a Scan the mean. */
 static ox_val phi_of(ox_explain_state *s, const ox_explained *e)
@@ -14,7 +12,7 @@ static ox_val phi_of(ox_explain_state *s, const ox_explained *e)
     ox_val x = ox_cast(ox_sample(s, e->x), s->type);
     ox_val dx = ox_sub(x, ox_cast(ox_reference(s, e->x), s->type));
     if (m == NULL) { /* nothing flows here, as from a stride that skips all of the input */
-        ox_dim dims[MAX_RANK + 2];
+        ox_dim dims[OX_MAX_RANK + 2];
         dims[0] = ox_dim_of(s->target_count);
         memcpy(dims + s->many_targets, dx->dims, (size_t)dx->rank * sizeof *dims);
         m = ox_zeros(s->flow, s->type, dx->rank + s->many_targets, dims);
@@ -30,7 +28,7 @@ static ox_val phi_of(ox_explain_state *s, const ox_explained *e)
     }
     int64_t axis = -1 - e->x->rank;
     if (s->weight != NULL) {
-        ox_dim dims[MAX_RANK] = {s->weight->dims[0]};
+        ox_dim dims[OX_MAX_RANK] = {s->weight->dims[0]};
         for (int i = 1; i <= e->x->rank; i++) {
             dims[i] = ox_dim_of(1);
         }
@@ -46,7 +44,7 @@ static ox_val base_of(ox_explain_state *s, ox_val seed)
     int rank = s->output->rank;
     if (!s->one_at_a_time) {
         if (s->weight != NULL) {
-            ox_dim dims[MAX_RANK] = {s->weight->dims[0]};
+            ox_dim dims[OX_MAX_RANK] = {s->weight->dims[0]};
             for (int i = 1; i <= rank; i++) {
                 dims[i] = ox_dim_of(1);
             }
@@ -152,7 +150,7 @@ static ox_val base_by_target(ox_explain_state *s)
 /* phi [K, d0, d1, ...] with K moved behind the batch axis. */
 static ox_val target_axis(ox_explain_state *s, const ox_explained *e)
 {
-    int order[MAX_RANK];
+    int order[OX_MAX_RANK];
     int rank = e->x->rank;
     if (!s->many_targets) {
         return e->phi;
@@ -171,7 +169,7 @@ static ox_val target_axis(ox_explain_state *s, const ox_explained *e)
  * without a batch. */
 static ox_val reduce_own(ox_explain_state *s, const ox_explained *e, const char *op, ox_val v)
 {
-    int64_t axes[MAX_RANK];
+    int64_t axes[OX_MAX_RANK];
     size_t count = 0;
     int rank = e->x->rank;
     for (int i = 0; i < rank; i++) {
@@ -203,7 +201,7 @@ static ox_val gap_of(ox_explain_state *s)
 /* [K, N] (or [K, 1]) shaped to meet an input's phi [K, own shape]. */
 static ox_val meet(ox_explain_state *s, const ox_explained *e, ox_val v)
 {
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     int rank = 0;
     if (s->many_targets) {
         dims[rank++] = v->dims[0];

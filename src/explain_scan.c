@@ -6,8 +6,6 @@
 
 #include "explain.h"
 
-enum { MAX_RANK = 32 };
-
 static ox_val body_input(ox_explain_state *s, ox_val outside, int rank, const ox_dim *dims)
 {
     ox_val v = ox_graph_value(s->flow, NULL, outside->type, rank, dims);
@@ -31,7 +29,7 @@ ox_val ox_scan_state(ox_explain_state *s, ox_val outside)
 
 ox_val ox_scan_slice(ox_explain_state *s, ox_val outside, int64_t part)
 {
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     ox_val scanned = outside;
     if (part > 0) { /* [n, ...] as [n / part, part, ...] */
         dims[0] = outside->dims[0];
@@ -120,7 +118,7 @@ static ox_node *emit(ox_explain_state *s, size_t output_count)
 /* [steps, part, ...] as [steps * part, ...]. */
 static ox_val unstack(ox_explain_state *s, ox_val out, ox_val step)
 {
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     ox_dim steps = s->scanned[0].outside->dims[0];
     dims[0] = steps;
     memcpy(dims + 1, step->dims, (size_t)step->rank * sizeof *dims);

@@ -10,7 +10,7 @@
 
 #include "explain.h"
 
-enum { MAX_RANK = 32, MAX_TARGETS = 1 << 16 };
+enum { MAX_TARGETS = 1 << 16 };
 
 static _Noreturn void bad_target(ox_explain_state *s, const char *why)
 {
@@ -19,11 +19,6 @@ static _Noreturn void bad_target(ox_explain_state *s, const char *why)
 
 /* ---- the output
  * ---------------------------------------------------------------------------------- */
-
-static bool is_float(ox_type type)
-{
-    return type == OX_FLOAT || type == OX_DOUBLE || type == OX_FLOAT16 || type == OX_BFLOAT16;
-}
 
 /* Converters of classical models make maps of their scores, which are explained instead. */
 static ox_val before_maps(ox_val output)
@@ -48,7 +43,7 @@ void ox_target_find_output(ox_explain_state *s)
     }
     for (size_t i = 0; i < g->output_count && s->output == NULL; i++) {
         ox_val output = before_maps(g->outputs[i]);
-        if (is_float(output->type) || output != g->outputs[i]) {
+        if (ox_type_is_float(output->type) || output != g->outputs[i]) {
             s->output = output;
         }
     }
@@ -66,7 +61,7 @@ static int own_dims(ox_explain_state *s, int64_t *dims, int64_t *total)
         if (i == s->output_batch_axis) {
             continue;
         }
-        if (!ox_dim_is_static(s->output->dims[i]) || rank == MAX_RANK) {
+        if (!ox_dim_is_static(s->output->dims[i]) || rank == OX_MAX_RANK) {
             ox_fail(s->arena, OX_UNSUPPORTED, "the shape of output \"%s\" is not known",
                     s->output->name);
         }
@@ -92,7 +87,7 @@ static ox_dim batch_of_output(ox_explain_state *s)
 /* `v` of the output's own shape, batch first and the rest flattened. */
 static ox_val flatten(ox_explain_state *s, ox_val v, int64_t total)
 {
-    int order[MAX_RANK];
+    int order[OX_MAX_RANK];
     int at = 0;
     if (s->output_batch_axis >= 0) {
         order[at++] = s->output_batch_axis;
@@ -110,8 +105,8 @@ static ox_val flatten(ox_explain_state *s, ox_val v, int64_t total)
  * one at a time). */
 static ox_val unflatten(ox_explain_state *s, ox_val v)
 {
-    ox_dim dims[MAX_RANK];
-    int order[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
+    int order[OX_MAX_RANK];
     int lead = s->many_targets, rank = lead;
     if (s->many_targets) {
         dims[0] = v->dims[0];
@@ -154,11 +149,11 @@ static int64_t parse_number(ox_explain_state *s, const char **text)
  * index, -1 for a sum. */
 static int64_t parse_place(ox_explain_state *s, const char **text, double sign, double *row)
 {
-    int64_t dims[MAX_RANK], at[MAX_RANK], total = 0;
+    int64_t dims[OX_MAX_RANK], at[OX_MAX_RANK], total = 0;
     int rank = own_dims(s, dims, &total), count = 0;
     bool star = false;
     do {
-        if (count == MAX_RANK) {
+        if (count == OX_MAX_RANK) {
             bad_target(s, "too many indices");
         }
         at[count] = -1;
@@ -316,7 +311,7 @@ static bool parse_best(ox_explain_state *s, const char *text, const char **order
 void ox_target_find(ox_explain_state *s)
 {
     const char *text = s->options->target == NULL ? "top" : s->options->target;
-    int64_t dims[MAX_RANK], count = 1;
+    int64_t dims[OX_MAX_RANK], count = 1;
     const char *order = NULL;
     ox_val flat = NULL;
     own_dims(s, dims, &s->output_size);
@@ -353,7 +348,7 @@ ox_val ox_target_seed(ox_explain_state *s, ox_val indices)
 
 ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values)
 {
-    int64_t axes[MAX_RANK];
+    int64_t axes[OX_MAX_RANK];
     size_t count = 0;
     int rank = s->output->rank;
     for (int i = 0; i < rank; i++) {

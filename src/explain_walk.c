@@ -5,8 +5,6 @@
 
 #include "explain.h"
 
-enum { MAX_RANK = 32 };
-
 /* ---- what is known of values -------------------------------------------------------------- */
 
 /* Shape and Size say the same for sample and reference, whatever the data. */
@@ -93,8 +91,9 @@ static void push(ox_explain_state *s, stack *st, ox_val v)
  * sample on its own. */
 static void check_choice(ox_explain_state *s, const ox_node *n)
 {
-    bool choice = !n->original && strcmp(n->op, "Where") == 0 && n->inputs[0]->rank == 0 &&
-                  ox_side_of(s, n->inputs[0])->varies;
+    ox_val condition = ox_node_input(n, 0);
+    bool choice = !n->original && strcmp(n->op, "Where") == 0 && condition != NULL &&
+                  condition->rank == 0 && ox_side_of(s, condition)->varies;
     if (choice && (s->batch_free || s->batch > 1)) {
         ox_fail(s->arena, OX_UNSUPPORTED,
                 "%s: an If's condition depends on the explained inputs of all samples at once; "
@@ -103,13 +102,26 @@ static void check_choice(ox_explain_state *s, const ox_node *n)
     }
 }
 
+/* The first input that the operator cannot do without and that is not there; SIZE_MAX: none. */
+static size_t missing_input(const ox_node *n)
+{
+    uint32_t required = ox_rule_required(n->domain, n->op);
+    for (size_t i = 0; i < 32; i++) {
+        if ((required >> i & 1) != 0 && ox_node_input(n, i) == NULL) {
+            return i;
+        }
+    }
+    return SIZE_MAX;
+}
+
 /* Decomposes a composite node, once: its outputs get their aliases. False for other nodes, and
  * where the decomposition leaves it to the rule. */
 static bool decompose(ox_explain_state *s, ox_node *n)
 {
     ox_side *first = ox_side_of(s, n->outputs[0]);
     const ox_row *row = ox_rule_find(n->domain, n->op);
-    bool composite = row != NULL && row->decompose != NULL && !ox_integrate_wants(s, n);
+    bool composite = row != NULL && row->decompose != NULL && !ox_integrate_wants(s, n) &&
+                     missing_input(n) == SIZE_MAX;
     if (!first->decomposed && composite) {
         const char *scope = ox_arena_format(s->arena, "onnxexplainer/%s", n->name);
         const char *former = ox_graph_scope(n->graph, scope);
@@ -166,11 +178,9 @@ const char *ox_walk_missing(ox_explain_state *s, const ox_node *n)
     if (row->state == OX_CARRIES_NOTHING) {
         return "its result varies, but no multiplier passes: completeness would be lost";
     }
-    size_t required = ox_rule_inputs(n->op);
-    for (size_t i = 0; i < required; i++) {
-        if (ox_node_input(n, i) == NULL) {
-            return ox_arena_format(s->arena, "input %zu is missing", i);
-        }
+    size_t missing = missing_input(n);
+    if (missing != SIZE_MAX) {
+        return ox_arena_format(s->arena, "input %zu is missing", missing);
     }
     return NULL;
 }
@@ -245,15 +255,10 @@ void ox_rule_fail(ox_ctx *c, const char *message)
     ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(c->node), message);
 }
 
-static bool is_float(ox_type type)
-{
-    return type == OX_FLOAT || type == OX_DOUBLE || type == OX_FLOAT16 || type == OX_BFLOAT16;
-}
-
 /* In the type of the multipliers. */
 static ox_val typed(ox_explain_state *s, ox_val v)
 {
-    return is_float(v->type) ? ox_cast(v, s->type) : v;
+    return ox_type_is_float(v->type) ? ox_cast(v, s->type) : v;
 }
 
 /* Integers that vary, as in quantised models, are numbers like others. */
@@ -293,8 +298,8 @@ static ox_val align(ox_ctx *c, ox_val view, int own)
     if (lead == 0 || own >= rank) {
         return view;
     }
-    ox_dim dims[MAX_RANK];
-    assert(rank + lead <= MAX_RANK);
+    ox_dim dims[OX_MAX_RANK];
+    assert(rank + lead <= OX_MAX_RANK);
     for (int d = 0; d < rank + lead; d++) {
         bool added = d >= lead && d < lead + rank - own;
         dims[d] = d < lead ? view->dims[d] : added ? ox_dim_of(1) : view->dims[d - (rank - own)];
@@ -365,7 +370,7 @@ static ox_val undo_broadcast(ox_ctx *c, ox_val m, int rank, const ox_dim *dims)
 {
     int own = m->rank - c->lead;
     int extra = own - rank;
-    int64_t axes[MAX_RANK];
+    int64_t axes[OX_MAX_RANK];
     size_t count = 0;
     for (int d = 0; d < extra; d++) {
         axes[count++] = d - own;
@@ -448,8 +453,8 @@ int64_t ox_static_dim(ox_ctx *c, int i, int axis)
 
 ox_val ox_with_lead(ox_ctx *c, ox_val m, int rank, const ox_dim *dims)
 {
-    ox_dim all[MAX_RANK];
-    assert(c->lead + rank <= MAX_RANK);
+    ox_dim all[OX_MAX_RANK];
+    assert(c->lead + rank <= OX_MAX_RANK);
     for (int d = 0; d < c->lead + rank; d++) {
         all[d] = d < c->lead ? m->dims[d] : dims[d - c->lead];
     }
@@ -458,9 +463,9 @@ ox_val ox_with_lead(ox_ctx *c, ox_val m, int rank, const ox_dim *dims)
 
 ox_val ox_fold(ox_ctx *c, ox_val m)
 {
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     int rank = m->rank - c->lead;
-    assert(rank >= 1 && rank <= MAX_RANK);
+    assert(rank >= 1 && rank <= OX_MAX_RANK);
     memcpy(dims, m->dims + c->lead, (size_t)rank * sizeof *dims);
     for (int d = 0; d < c->lead; d++) {
         dims[0] = ox_dim_mul(c->g, m->dims[d], dims[0]);
@@ -470,8 +475,8 @@ ox_val ox_fold(ox_ctx *c, ox_val m)
 
 ox_val ox_unfold(ox_ctx *c, ox_val folded, ox_val like)
 {
-    ox_dim dims[MAX_RANK];
-    assert(c->lead + folded->rank <= MAX_RANK);
+    ox_dim dims[OX_MAX_RANK];
+    assert(c->lead + folded->rank <= OX_MAX_RANK);
     memcpy(dims, like->dims, (size_t)(c->lead + 1) * sizeof *dims);
     memcpy(dims + c->lead + 1, folded->dims + 1, (size_t)(folded->rank - 1) * sizeof *dims);
     return ox_reshape(folded, c->lead + folded->rank, dims);
@@ -479,9 +484,9 @@ ox_val ox_unfold(ox_ctx *c, ox_val folded, ox_val like)
 
 ox_val ox_transpose_own(ox_val m, int own_rank, const int *permutation)
 {
-    int all[MAX_RANK];
+    int all[OX_MAX_RANK];
     int lead = m->rank - own_rank;
-    assert(m->rank <= MAX_RANK && lead >= 0);
+    assert(m->rank <= OX_MAX_RANK && lead >= 0);
     for (int i = 0; i < m->rank; i++) {
         all[i] = i < lead ? i : lead + permutation[i - lead];
     }

@@ -15,7 +15,7 @@ typedef struct used_name {
     size_t variants;
 } used_name;
 
-static ox_graph *outermost(ox_graph *g)
+ox_graph *ox_graph_outermost(ox_graph *g)
 {
     while (g->outer != NULL) {
         g = g->outer;
@@ -58,7 +58,7 @@ static used_name *find_name(const ox_table *names, const char *name)
 
 static used_name *take_name(ox_graph *g, const char *name)
 {
-    ox_table *names = &outermost(g)->names;
+    ox_table *names = &ox_graph_outermost(g)->names;
     if (find_name(names, name) != NULL) {
         return NULL;
     }
@@ -79,7 +79,7 @@ static used_name *take_fresh_name(ox_graph *g, const char *base)
     if (u != NULL) {
         return u;
     }
-    used_name *first = find_name(&outermost(g)->names, base);
+    used_name *first = find_name(&ox_graph_outermost(g)->names, base);
     while (u == NULL) {
         first->variants++;
         u = take_name(g, ox_arena_format(g->arena, "%s_%zu", base, first->variants));
@@ -385,6 +385,11 @@ ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, siz
     like.name = like.outputs[0]->name;
     n = ox_graph_append(g, &like);
     ox_shape_infer(n);
+    for (size_t i = 0; i < output_count; i++) {
+        if (n->outputs[i]->rank > OX_RANK_LIMIT) {
+            ox_fail(g->arena, OX_UNSUPPORTED, "%s has too many axes", ox_node_label(n));
+        }
+    }
     ox_table_add(&g->shared, n->hash, n->outputs[0]);
     return n;
 }

@@ -21,6 +21,10 @@ typedef struct ox_dim {
     uint32_t unknown;
 } ox_dim;
 
+/* No value that is added has more than OX_RANK_LIMIT axes, so that arrays of OX_MAX_RANK have room
+ * for lead axes and for axes split in two. */
+enum { OX_RANK_LIMIT = 28, OX_MAX_RANK = 32 };
+
 typedef struct ox_graph ox_graph;
 typedef struct ox_node ox_node;
 typedef struct ox_value ox_value;
@@ -213,6 +217,12 @@ ox_dim ox_dim_mul(ox_graph *g, ox_dim a, ox_dim b); /* unknown times anything bu
 bool ox_dim_div(ox_dim a, ox_dim b, ox_dim *out);   /* exact, else false */
 bool ox_dims_equal(int rank, const ox_dim *a, const ox_dim *b);
 bool ox_dims_static(int rank, const ox_dim *dims);
+
+/* Floating-point types of ONNX that are explained: 16, 32 and 64 bits. */
+bool ox_type_is_float(ox_type type);
+
+/* The graph that a body or function belongs to in the end. */
+ox_graph *ox_graph_outermost(ox_graph *g);
 
 /* Product of all dimensions of v. v's rank must be known. */
 ox_dim ox_val_size(ox_val v);

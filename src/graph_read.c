@@ -131,6 +131,11 @@ static double element_double(ox_type type, const unsigned char *p)
     }
 }
 
+bool ox_type_is_float(ox_type type)
+{
+    return type == OX_FLOAT || type == OX_DOUBLE || type == OX_FLOAT16 || type == OX_BFLOAT16;
+}
+
 double ox_const_double(const ox_const *c, size_t i)
 {
     return element_double(c->type, (const unsigned char *)c->data + i * ox_type_size(c->type));

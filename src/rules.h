@@ -58,8 +58,8 @@ typedef struct ox_row {
 /* The row of an operator; NULL where there is none. */
 const ox_row *ox_rule_find(const char *domain, const char *op);
 
-/* How many inputs, from the first on, an operator with a rule cannot do without. */
-size_t ox_rule_inputs(const char *op);
+/* The inputs that an operator with a rule cannot do without, a bit each. rules_arity.c. */
+uint32_t ox_rule_required(const char *domain, const char *op);
 
 /* ---- what rules use (explain.c) ------------------------------------------------------------ */
 

@@ -41,14 +41,27 @@ static ox_control_rule rule_of(const ox_node *n)
                                         : ox_sequence_rule(n->op);
 }
 
+/* Fills all outputs. */
+static void apply(const ox_control *c, ox_val *outputs)
+{
+    const ox_node *n = c->node;
+    if (n->output_count > 0) {
+        rule_of(n)(c, outputs);
+    }
+    for (size_t i = 0; i < n->output_count; i++) {
+        if (outputs[i] == NULL) {
+            ox_control_fail(c, "has an output too many, or an input is missing");
+        }
+    }
+}
+
 static void visit(void *user, ox_node *n, const struct ox_scope *around)
 {
     const ox_control *outer = user;
     const ox_control c = {n, around, outer->budget};
-    ox_control_rule rule = rule_of(n);
     ox_control_spend(outer, 1);
-    if (rule != NULL) {
-        rule(&c, n->outputs);
+    if (rule_of(n) != NULL) {
+        apply(&c, n->outputs);
     } else if (n->output_count == 1 && n->domain[0] == '\0') {
         n->outputs[0] =
             ox_graph_emit(n->graph, n->op, n->input_count, n->inputs, n->attr_count, n->attrs);
@@ -234,7 +247,7 @@ static void expand_loop(const ox_control *c, ox_val *outputs)
         ox_control_spend(c, 1); /* for the body may be empty */
         in[0] = counter(c, 0, OX_INT64, t);
         ox_val *out = ox_control_body(c, "body", carried + 2, in, least, &count);
-        on = known_condition(c, out[0]);
+        on = t + 1 < trips && known_condition(c, out[0]);
         memcpy(in + 1, out, (carried + 1) * sizeof *in);
         add_step(c, &s, out);
     }
@@ -327,7 +340,7 @@ typedef struct job {
 static void expand(void *user)
 {
     job *j = user;
-    rule_of(j->control.node)(&j->control, j->parts);
+    apply(&j->control, j->parts);
 }
 
 /* Writes a node out, or notes why that cannot be done. */

@@ -165,15 +165,10 @@ void flow_step(ox_ctx *c)
     ox_send(c, 1, step_flow(c, ox_mean(y, only_b), ox_mean(only_a, y0), b));
 }
 
-static bool is_float(ox_type type)
-{
-    return type == OX_FLOAT || type == OX_DOUBLE || type == OX_FLOAT16 || type == OX_BFLOAT16;
-}
-
 /* To a floating-point type the value stays, to an integer or a bool it is cut off. */
 void flow_cast(ox_ctx *c)
 {
-    if (is_float(c->node->outputs[0]->type)) {
+    if (ox_type_is_float(c->node->outputs[0]->type)) {
         ox_send(c, 0, c->m);
         return;
     }

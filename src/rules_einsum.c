@@ -4,14 +4,14 @@
 
 #include "rules_parts.h"
 
-enum { MAX_RANK = 32, LETTERS = 128, HOLE = LETTERS };
+enum { LETTERS = 128, HOLE = LETTERS };
 
 /* An operand and the letters of its axes. The axes of an ellipsis, counted from its end, are the
  * letters 1, 2, ... */
 typedef struct term {
     ox_val v;
     int count;
-    int letters[MAX_RANK];
+    int letters[OX_MAX_RANK];
 } term;
 
 typedef struct letter_set {
@@ -30,7 +30,7 @@ static int find(const term *t, int letter)
 
 static void push(const ox_node *n, term *t, int letter)
 {
-    if (t->count == MAX_RANK) {
+    if (t->count == OX_MAX_RANK) {
         ox_made_fail(n, "has too many axes");
     }
     t->letters[t->count++] = letter;
@@ -71,7 +71,7 @@ static const char *read_operand(const ox_node *n, const char *at, size_t i, term
 {
     int letters = 0;
     const char *end = end_of_term(at, &letters);
-    t->v = ox_part_ranked(n, i, 0, MAX_RANK);
+    t->v = ox_part_ranked(n, i, 0, OX_MAX_RANK);
     read_letters(n, at, end, t->v->rank - letters, t);
     if (t->count != t->v->rank) {
         ox_made_fail(n, "the equation does not fit the inputs");
@@ -88,7 +88,7 @@ static term read_output(const ox_node *n, const char *at, const term *operands, 
         for (int k = 0; k < operands[i].count; k++) {
             int letter = operands[i].letters[k];
             uses[letter]++;
-            dots = letter <= MAX_RANK && letter > dots ? letter : dots;
+            dots = letter <= OX_MAX_RANK && letter > dots ? letter : dots;
         }
     }
     if (strncmp(at, "->", 2) == 0) {
@@ -121,7 +121,7 @@ static bool take_diagonal(const ox_node *n, term *t)
     }
     first--;
     term next = {0};
-    int order[MAX_RANK];
+    int order[OX_MAX_RANK];
     for (int k = 0; k < t->count; k++) {
         if (k != first && k != second) {
             order[next.count] = k;
@@ -135,7 +135,7 @@ static bool take_diagonal(const ox_node *n, term *t)
     if (ox_made_size(n, v, -2) != size || !ox_int_mul(size, size, &square)) {
         ox_made_fail(n, "a diagonal of what is not square");
     }
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     memcpy(dims, v->dims, (size_t)next.count * sizeof *dims);
     dims[next.count] = ox_dim_of(square);
     v = ox_reshape(v, next.count + 1, dims);
@@ -148,7 +148,7 @@ static bool take_diagonal(const ox_node *n, term *t)
 /* Sums over the letters that are not in `keep`. */
 static void sum_out(term *t, const letter_set *keep)
 {
-    int64_t axes[MAX_RANK];
+    int64_t axes[OX_MAX_RANK];
     size_t count = 0;
     int left = 0;
     for (int k = 0; k < t->count; k++) {
@@ -166,8 +166,8 @@ static void sum_out(term *t, const letter_set *keep)
  * letter are left out, except of the last `need`. */
 static ox_val align(const term *t, const term *order, int need)
 {
-    int permutation[MAX_RANK] = {0}, found = 0, skipped = 0;
-    int64_t missing[MAX_RANK];
+    int permutation[OX_MAX_RANK] = {0}, found = 0, skipped = 0;
+    int64_t missing[OX_MAX_RANK];
     size_t count = 0;
     for (int k = 0; k < order->count; k++) {
         int at = find(t, order->letters[k]);
@@ -234,7 +234,7 @@ static roles sort_letters(const ox_node *n, const term *a, const term *b, const 
 /* The axes [from, from + count), counted from the end, as one. */
 static ox_val merge(ox_val v, int from, int count)
 {
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     int at = v->rank + from, rank = v->rank - count + 1;
     memcpy(dims, v->dims, (size_t)at * sizeof *dims);
     dims[at] = ox_dim_of(1);

@@ -6,7 +6,7 @@
 #include "rules_parts.h"
 #include "shape.h"
 
-enum { MAX_RANK = 32, MAX_ENTRIES = 1 << 24 };
+enum { MAX_ENTRIES = 1 << 24 };
 
 /* A transform of `length` values, of which `in` are given (cut or filled with zeros) and `out` are
  * kept; `parts` of each are 2 for complex numbers, 1 for real ones. */
@@ -65,7 +65,7 @@ static ox_val matrix_of(const ox_node *n, ox_type type, const transform *t)
 /* The last two axes of x, [in, parts], to [out, parts]. */
 static ox_val apply(const ox_node *n, ox_val x, const transform *t)
 {
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     memcpy(dims, x->dims, (size_t)x->rank * sizeof *dims);
     dims[x->rank - 2] = ox_dim_of(t->in * t->in_parts);
     ox_val flat = ox_reshape(x, x->rank - 1, dims);
@@ -101,8 +101,8 @@ static int transformed_axis(const ox_node *n, int rank)
 
 void decompose_dft(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ox_part_ranked(n, 0, 2, MAX_RANK);
-    int axis = transformed_axis(n, x->rank), order[MAX_RANK];
+    ox_val x = ox_part_ranked(n, 0, 2, OX_MAX_RANK);
+    int axis = transformed_axis(n, x->rank), order[OX_MAX_RANK];
     bool onesided = ox_node_int(n, "onesided", 0) != 0;
     transform t = {.inverse = ox_node_int(n, "inverse", 0) != 0, .in_parts = parts_of(n, x)};
     t.in = ox_made_size(n, x, axis);

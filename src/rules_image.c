@@ -8,16 +8,19 @@
 
 #include "shape.h"
 
-enum { MAX_AXES = OX_SPATIAL_AXES, MAX_RANK = 32 };
+enum { MAX_AXES = OX_SPATIAL_AXES };
 
 /* ---- windows as columns ---------------------------------------------------------------------- */
 
 /* What the windows along the last axes read: [.., in..] to [.., kernel.., out..]. */
 static ox_val columns(ox_val v, int axes, const ox_window *w)
 {
-    int first = v->rank - axes, order[MAX_RANK];
+    int first = v->rank - axes, order[OX_MAX_RANK];
     int64_t before[MAX_AXES] = {0}, after[MAX_AXES] = {0};
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
+    if (axes == 0) {
+        ox_fail(v->graph->arena, OX_INVALID, "%s: no spatial axes", v->graph->scope);
+    }
     for (int k = 0; k < axes; k++) {
         int64_t length = (w[k].out - 1) * w[k].stride + ox_window_extent(&w[k]);
         before[k] = w[k].begin;
@@ -174,7 +177,7 @@ void decompose_lp_pool(const ox_node *n, ox_val *outputs)
 void decompose_global_lp_pool(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ox_made_ranked(n, 0);
-    int64_t axes[MAX_RANK], p = power_of(n);
+    int64_t axes[OX_MAX_RANK], p = power_of(n);
     for (int d = 2; d < x->rank; d++) {
         axes[d - 2] = d - x->rank;
     }

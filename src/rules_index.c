@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-enum { MAX_RANK = 32 };
-
 void ox_need_fixed(ox_ctx *c, size_t i)
 {
     if (ox_varies(c, i)) {
@@ -20,8 +18,8 @@ void ox_need_fixed(ox_ctx *c, size_t i)
 static ox_val zeros_like_x(ox_ctx *c)
 {
     const ox_val x = c->node->inputs[0];
-    ox_dim dims[MAX_RANK];
-    if (x->rank < 0 || c->lead + x->rank > MAX_RANK) {
+    ox_dim dims[OX_MAX_RANK];
+    if (x->rank < 0 || c->lead + x->rank > OX_MAX_RANK) {
         ox_rule_fail(c, "its shape is not known");
     }
     memcpy(dims, c->m->dims, (size_t)c->lead * sizeof *dims);
@@ -41,7 +39,7 @@ static bool is_run(size_t count, const int64_t *index)
 
 ox_val ox_pad_axis(ox_val m, int64_t axis, int64_t before, int64_t after)
 {
-    int64_t begin[MAX_RANK] = {before}, end[MAX_RANK] = {after};
+    int64_t begin[OX_MAX_RANK] = {before}, end[OX_MAX_RANK] = {after};
     return ox_pad(m, (int)-axis, begin, end);
 }
 
@@ -98,7 +96,7 @@ static ox_val gather_back(ox_ctx *c, ox_val m, int64_t axis, size_t count, const
     if (most == 1) {
         return found;
     }
-    ox_dim dims[MAX_RANK + 1];
+    ox_dim dims[OX_MAX_RANK + 1];
     memcpy(dims, m->dims, (size_t)at * sizeof *dims);
     dims[at] = ox_dim_of(size);
     dims[at + 1] = ox_dim_of((int64_t)most);
@@ -111,11 +109,11 @@ static ox_val scatter_back(ox_ctx *c, ox_val m, int64_t axis, size_t count, cons
                            int64_t size)
 {
     int at = m->rank + (int)axis;
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     memcpy(dims, m->dims, (size_t)m->rank * sizeof *dims);
     dims[at] = ox_dim_of(size);
     ox_val zeros = ox_zeros(c->g, m->type, m->rank, dims);
-    ox_dim column[MAX_RANK];
+    ox_dim column[OX_MAX_RANK];
     for (int64_t i = 0; i < -axis; i++) {
         column[i] = ox_dim_of(i == 0 ? (int64_t)count : 1);
     }
@@ -144,7 +142,7 @@ static int64_t axis_of(ox_ctx *c)
     ox_val x = ox_node_input(c->node, 0);
     int rank = x == NULL ? -1 : x->rank;
     int64_t axis = ox_node_int(c->node, "axis", 0);
-    if (rank > MAX_RANK - 4 || axis < -(int64_t)rank || axis >= rank) {
+    if (rank > OX_MAX_RANK - 4 || axis < -(int64_t)rank || axis >= rank) {
         ox_rule_fail(c, "its shape cannot be used");
     }
     return axis < 0 ? axis : axis - rank;
@@ -157,7 +155,7 @@ static ox_val merge_index(ox_ctx *c, int axis, size_t count)
 {
     const ox_val x = c->node->inputs[0], y = c->node->outputs[0];
     int before = x->rank + axis, after = -axis - 1;
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     memcpy(dims, x->dims, (size_t)before * sizeof *dims);
     dims[before] = ox_dim_of((int64_t)count);
     memcpy(dims + before + 1, y->dims + (y->rank - after), (size_t)after * sizeof *dims);
@@ -186,7 +184,7 @@ static ox_val index_difference(ox_ctx *c)
 {
     const ox_val v = c->node->inputs[1];
     ox_val x0 = ox_x0(c, 1); /* with axes of length 1 after R */
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     int rank = c->node->outputs[0]->rank;
     int lead = x0->rank > rank ? x0->rank - rank : 0;
     memcpy(dims, x0->dims, (size_t)lead * sizeof *dims);
@@ -202,7 +200,7 @@ static void flow_token(ox_ctx *c)
     const ox_node *n = c->node;
     int rank = n->outputs[0]->rank, index_rank = n->inputs[1]->rank;
     int before = n->inputs[0]->rank + (int)axis_of(c), after = rank - index_rank - before;
-    int64_t axes[MAX_RANK];
+    int64_t axes[OX_MAX_RANK];
     size_t count = 0;
     if (ox_varies(c, 0)) {
         ox_rule_fail(c, "both its data and its index depend on the explained inputs");
@@ -245,8 +243,8 @@ void flow_gather(ox_ctx *c)
 static ox_val index_like(ox_ctx *c, ox_val like)
 {
     ox_val index = ox_x(c, 1);
-    ox_dim dims[MAX_RANK];
-    if (index->rank < 0 || c->lead + index->rank > MAX_RANK) {
+    ox_dim dims[OX_MAX_RANK];
+    if (index->rank < 0 || c->lead + index->rank > OX_MAX_RANK) {
         ox_rule_fail(c, "its shape is not known");
     }
     memcpy(dims, like->dims, (size_t)c->lead * sizeof *dims);
@@ -293,9 +291,9 @@ void flow_scatter_elements(ox_ctx *c)
 /* Moves the lead axes behind the own ones, or back: GatherND and ScatterND take whole slices. */
 static ox_val lead_last(ox_ctx *c, ox_val m, bool back)
 {
-    int perm[MAX_RANK];
+    int perm[OX_MAX_RANK];
     int own = m->rank - c->lead;
-    if (m->rank > MAX_RANK) {
+    if (m->rank > OX_MAX_RANK) {
         ox_rule_fail(c, "has too many axes");
     }
     for (int i = 0; i < m->rank; i++) {

@@ -5,8 +5,6 @@
 #include "rules_parts.h"
 #include "shape.h"
 
-enum { MAX_RANK = 32 };
-
 /* ---- Det ----------------------------------------------------------------------------------- */
 
 enum { MAX_ORDER = 8 };
@@ -44,7 +42,7 @@ static ox_val minor_of(minors *m, unsigned columns, int row)
 
 void decompose_det(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ox_part_ranked(n, 0, 2, MAX_RANK);
+    ox_val x = ox_part_ranked(n, 0, 2, OX_MAX_RANK);
     int64_t order = ox_made_size(n, x, -1);
     if (order < 1 || order > MAX_ORDER) {
         ox_made_fail(n, "only matrices of up to 8 rows are expanded");
@@ -65,7 +63,7 @@ void decompose_det(const ox_node *n, ox_val *outputs)
 /* x one further along the axis, behind ones. */
 static ox_val moved(ox_val x, int axis, int64_t size)
 {
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     memcpy(dims, x->dims, (size_t)x->rank * sizeof *dims);
     dims[x->rank + axis] = ox_dim_of(1);
     ox_val ones = ox_expand(ox_number(x, 1), x->rank, dims);
@@ -76,7 +74,7 @@ static ox_val moved(ox_val x, int axis, int64_t size)
 /* Each is multiplied by the one `step` before it, for steps 1, 2, 4, ... */
 void decompose_cum_prod(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ox_part_ranked(n, 0, 1, MAX_RANK);
+    ox_val x = ox_part_ranked(n, 0, 1, OX_MAX_RANK);
     int64_t given = 0;
     if (!ox_shape_number(n, 1, &given)) {
         ox_made_fail(n, "its axis is not constant");
@@ -118,7 +116,7 @@ static ox_val label_weights(const ox_node *n, ox_val x, ox_val labels)
 
 static ox_val total(ox_val x)
 {
-    int64_t axes[MAX_RANK];
+    int64_t axes[OX_MAX_RANK];
     for (int d = 0; d < x->rank; d++) {
         axes[d] = d;
     }
@@ -143,12 +141,12 @@ static ox_val loss(const ox_node *n, ox_val logs)
 
 void decompose_nll_loss(const ox_node *n, ox_val *outputs)
 {
-    outputs[0] = ox_part_result(n, 0, loss(n, ox_part_ranked(n, 0, 2, MAX_RANK)));
+    outputs[0] = ox_part_result(n, 0, loss(n, ox_part_ranked(n, 0, 2, OX_MAX_RANK)));
 }
 
 void decompose_softmax_cross_entropy(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ox_part_ranked(n, 0, 2, MAX_RANK);
+    ox_val x = ox_part_ranked(n, 0, 2, OX_MAX_RANK);
     ox_attr axis = ox_attr_int("axis", 1 - x->rank);
     ox_val logs = ox_graph_emit(n->graph, "LogSoftmax", 1, &x, 1, &axis);
     outputs[0] = ox_part_result(n, 0, loss(n, logs));
@@ -173,7 +171,7 @@ void decompose_batch_normalization(const ox_node *n, ox_val *outputs)
     if (!computed || ox_node_int(n, "training_mode", 0) != 0) {
         return;
     }
-    ox_val x = ox_part_ranked(n, 0, 2, MAX_RANK), each[5] = {NULL};
+    ox_val x = ox_part_ranked(n, 0, 2, OX_MAX_RANK), each[5] = {NULL};
     for (size_t i = 1; i < 5; i++) {
         each[i] = ox_made_column(ox_cast(ox_part_ranked(n, i, 1, 1), x->type), x->rank - 2);
     }
@@ -186,7 +184,7 @@ void decompose_batch_normalization(const ox_node *n, ox_val *outputs)
 
 void decompose_swiglu(const ox_node *n, ox_val *outputs)
 {
-    ox_val a = ox_part_ranked(n, 0, 0, MAX_RANK), b = ox_part_ranked(n, 1, 0, MAX_RANK);
+    ox_val a = ox_part_ranked(n, 0, 0, OX_MAX_RANK), b = ox_part_ranked(n, 1, 0, OX_MAX_RANK);
     ox_attr alpha = ox_attr_float("alpha", (float)ox_node_float(n, "alpha", 1));
     ox_val gate = ox_graph_emit(n->graph, "Swish", 1, &a, 1, &alpha);
     outputs[0] = ox_part_result(n, 0, ox_mul(gate, b));

@@ -4,14 +4,12 @@
 
 #include <string.h>
 
-enum { MAX_RANK = 32 };
-
 /* Rank of input 0, small enough for lead axes and one more. */
 static int own_rank(ox_ctx *c)
 {
     ox_val x = ox_node_input(c->node, 0);
     int rank = x == NULL ? -1 : x->rank;
-    if (rank < 0 || rank > MAX_RANK - 4) {
+    if (rank < 0 || rank > OX_MAX_RANK - 4) {
         ox_rule_fail(c, "its shape is not known");
     }
     return rank;
@@ -52,7 +50,7 @@ void flow_reshape(ox_ctx *c)
 void flow_transpose(ox_ctx *c)
 {
     int rank = own_rank(c);
-    int back[MAX_RANK] = {0};
+    int back[OX_MAX_RANK] = {0};
     size_t count = 0;
     const int64_t *perm = ox_node_ints(c->node, "perm", &count);
     for (int i = 0; i < rank; i++) {
@@ -87,7 +85,7 @@ void flow_concat(ox_ctx *c)
 /* m with the lead axes of all outputs' multipliers: some may not depend on the references. */
 static ox_val full_lead(ox_ctx *c, ox_val m)
 {
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     memcpy(dims, m->dims, (size_t)m->rank * sizeof *dims);
     for (size_t i = 0; i < c->node->output_count; i++) {
         ox_val other = ox_m(c, i);
@@ -217,8 +215,8 @@ void flow_tile(ox_ctx *c)
     const ox_val x = c->node->inputs[0];
     int rank = own_rank(c), split_rank = 0;
     const int64_t *repeats = ints_of(c, 1, (size_t)rank);
-    ox_dim dims[2 * MAX_RANK];
-    int64_t axes[MAX_RANK];
+    ox_dim dims[2 * OX_MAX_RANK];
+    int64_t axes[OX_MAX_RANK];
     size_t axis_count = 0;
     for (int i = 0; i < rank; i++) {
         if (repeats[i] != 1) {
@@ -230,7 +228,7 @@ void flow_tile(ox_ctx *c)
     for (size_t k = 0; k < axis_count; k++) {
         axes[k] -= split_rank;
     }
-    if (c->lead + split_rank > MAX_RANK) {
+    if (c->lead + split_rank > OX_MAX_RANK) {
         ox_rule_fail(c, "has too many axes");
     }
     ox_val m = ox_with_lead(c, c->m, split_rank, dims);
@@ -273,7 +271,7 @@ void flow_pad(ox_ctx *c)
     const char *mode = ox_node_string(c->node, "mode", "constant");
     const int64_t *axes = ox_node_input(c->node, 3) == NULL ? NULL : ox_known_ints(c, 3, &count);
     const int64_t *pads = ints_of(c, 1, 2 * count);
-    int64_t before[MAX_RANK] = {0}, after[MAX_RANK] = {0};
+    int64_t before[OX_MAX_RANK] = {0}, after[OX_MAX_RANK] = {0};
     if (ox_varies(c, 2)) {
         ox_rule_fail(c, "the value it pads with depends on the explained inputs");
     }

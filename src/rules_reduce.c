@@ -6,14 +6,12 @@
 #include <float.h>
 #include <string.h>
 
-enum { MAX_RANK = 32 };
-
 /* ---- axes ----------------------------------------------------------------------------------- */
 
 /* Own axes of input 0, those that are reduced marked. */
 typedef struct axes {
     int rank;
-    bool reduced[MAX_RANK];
+    bool reduced[OX_MAX_RANK];
     int count; /* of reduced ones */
 } axes;
 
@@ -30,7 +28,7 @@ static void reduce_axis(ox_ctx *c, axes *a, int64_t axis)
 static axes no_axes(ox_ctx *c)
 {
     axes a = {.rank = c->node->inputs[0]->rank};
-    if (a.rank < 0 || a.rank > MAX_RANK) {
+    if (a.rank < 0 || a.rank > OX_MAX_RANK) {
         ox_rule_fail(c, "its shape is not known");
     }
     return a;
@@ -72,7 +70,7 @@ static ox_val with_axes(ox_ctx *c, const axes *a, ox_val v)
     if (kept == a->rank) {
         return v;
     }
-    int64_t list[MAX_RANK];
+    int64_t list[OX_MAX_RANK];
     size_t count = 0;
     for (int d = 0; d < a->rank; d++) {
         if (a->reduced[d]) {
@@ -99,7 +97,7 @@ static void reduced_last(const axes *a, bool back, int *order)
 /* [..., d0, d1, ...] to [..., kept axes, n] with n elements to reduce. */
 static ox_val to_rows(const axes *a, ox_val v)
 {
-    int order[MAX_RANK];
+    int order[OX_MAX_RANK];
     reduced_last(a, false, order);
     v = ox_transpose_own(v, a->rank, order);
     if (a->count == 1) {
@@ -118,7 +116,7 @@ static ox_val to_rows(const axes *a, ox_val v)
 /* A multiplier in rows back to the shape of input 0. */
 static ox_val from_rows(ox_ctx *c, const axes *a, ox_val rows)
 {
-    int order[MAX_RANK];
+    int order[OX_MAX_RANK];
     reduced_last(a, false, order);
     if (a->count != 1) {
         int lead = rows->rank - (a->rank - a->count + 1), rank = lead + a->rank;
@@ -138,7 +136,7 @@ static ox_val from_rows(ox_ctx *c, const axes *a, ox_val rows)
 /* m along the reduced axes. */
 static void send_spread(ox_ctx *c, const axes *a, ox_val m)
 {
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     for (int d = 0; d < a->rank; d++) {
         dims[d] = a->reduced[d] ? c->node->inputs[0]->dims[d] : ox_dim_of(1);
     }

@@ -5,8 +5,6 @@
 #include "rules_move.h"
 #include "rules_parts.h"
 
-enum { MAX_RANK = 32 };
-
 /* ---- GatherND ------------------------------------------------------------------------------ */
 
 /* The tuples of the index as one number each, in the data's axes between the batch and the rest:
@@ -38,10 +36,10 @@ void flow_gather_nd_batched(ox_ctx *c)
     ox_need_fixed(c, 1);
     int batch = (int)given, depth = (int)ox_static_dim(c, 1, -1), rest = data->rank - batch - depth;
     if (given < 0 || given >= index->rank || rest < 0 || depth < 1 ||
-        c->lead + data->rank + 1 > MAX_RANK) {
+        c->lead + data->rank + 1 > OX_MAX_RANK) {
         ox_rule_fail(c, "its shapes do not fit");
     }
-    ox_dim dims[MAX_RANK], picks = ox_dim_of(1), size = ox_dim_of(1);
+    ox_dim dims[OX_MAX_RANK], picks = ox_dim_of(1), size = ox_dim_of(1);
     memcpy(dims, data->dims, (size_t)batch * sizeof *dims);
     for (int k = batch; k < index->rank - 1; k++) {
         picks = ox_dim_mul(c->g, picks, index->dims[k]);
@@ -53,7 +51,7 @@ void flow_gather_nd_batched(ox_ctx *c)
     ox_val at = ox_made_column(flat_index(c, batch, depth, dims), rest);
     memcpy(dims + batch + 1, data->dims + batch + depth, (size_t)rest * sizeof *dims);
     ox_val m = ox_with_lead(c, c->m, batch + 1 + rest, dims);
-    ox_dim all[MAX_RANK];
+    ox_dim all[OX_MAX_RANK];
     memcpy(all, m->dims, (size_t)m->rank * sizeof *all);
     all[c->lead + batch] = size;
     ox_val zeros = ox_zeros(c->g, m->type, m->rank, all);
@@ -66,7 +64,7 @@ void flow_gather_nd_batched(ox_ctx *c)
 /* Moves the lead axes behind the own ones, or back. */
 static ox_val lead_last(ox_val v, int lead, bool back)
 {
-    int perm[MAX_RANK], own = v->rank - lead;
+    int perm[OX_MAX_RANK], own = v->rank - lead;
     for (int i = 0; i < v->rank; i++) {
         perm[i] = back ? (i < lead ? own + i : i - lead) : (i < own ? lead + i : i - own);
     }
@@ -88,7 +86,7 @@ static int64_t scatter_axis(ox_ctx *c)
 static ox_val index_like(ox_ctx *c, ox_val v, int lead)
 {
     ox_val index = ox_x(c, 1);
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     memcpy(dims, v->dims, (size_t)lead * sizeof *dims);
     memcpy(dims + lead, index->dims, (size_t)index->rank * sizeof *dims);
     return ox_expand(index, lead + index->rank, dims);
@@ -134,7 +132,7 @@ static ox_val reference_of(ox_ctx *c, size_t i)
     if (own >= rank || x0->rank <= rank) {
         return x0;
     }
-    ox_dim dims[MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
     int lead = x0->rank - rank;
     memcpy(dims, x0->dims, (size_t)lead * sizeof *dims);
     memcpy(dims + lead, x0->dims + (x0->rank - own), (size_t)own * sizeof *dims);
@@ -268,7 +266,7 @@ void flow_scatter_reduced(ox_ctx *c)
     }
     ox_need_fixed(c, 1);
     int rank = c->node->inputs[0]->rank;
-    if (rank < 1 || rank + c->lead > MAX_RANK || c->node->outputs[0]->rank != rank) {
+    if (rank < 1 || rank + c->lead > OX_MAX_RANK || c->node->outputs[0]->rank != rank) {
         ox_rule_fail(c, "its shape cannot be used");
     }
     if (mul) {

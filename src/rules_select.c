@@ -7,8 +7,6 @@
 #include "rules_unary.h"
 #include "shape.h"
 
-enum { MAX_RANK = 32 };
-
 /* 1 where the condition holds, else 0. */
 static ox_val indicator(ox_val condition, ox_val like)
 {
@@ -26,7 +24,7 @@ static int64_t axis_of(ox_ctx *c)
 {
     int rank = c->node->inputs[0]->rank;
     int64_t axis = ox_node_int(c->node, "axis", -1);
-    if (rank < 1 || rank > MAX_RANK - 4 || axis < -(int64_t)rank || axis >= rank) {
+    if (rank < 1 || rank > OX_MAX_RANK - 4 || axis < -(int64_t)rank || axis >= rank) {
         ox_rule_fail(c, "its shape cannot be used");
     }
     return axis < 0 ? axis : axis - rank;
@@ -118,7 +116,7 @@ static ox_val hardmax_body(const ox_val *in, const void *user)
 
 void flow_hardmax(ox_ctx *c)
 {
-    int rank = c->node->inputs[0]->rank, order[MAX_RANK];
+    int rank = c->node->inputs[0]->rank, order[OX_MAX_RANK];
     int64_t axis = axis_of(c);
     for (int d = 0; d < rank; d++) {
         order[d] = d;
@@ -140,8 +138,8 @@ void flow_hardmax(ox_ctx *c)
 void flow_reverse_sequence(ox_ctx *c)
 {
     ox_need_fixed(c, 1);
-    int perm[MAX_RANK], back[MAX_RANK], own = c->node->inputs[0]->rank;
-    if (c->m->rank > MAX_RANK) {
+    int perm[OX_MAX_RANK], back[OX_MAX_RANK], own = c->node->inputs[0]->rank;
+    if (c->m->rank > OX_MAX_RANK) {
         ox_rule_fail(c, "has too many axes");
     }
     for (int i = 0; i < c->m->rank; i++) {
@@ -187,7 +185,7 @@ void decompose_compress(const ox_node *n, ox_val *outputs)
 /* off + hit (on - off), where hit is 1 at the index: off (1 - hit) + on hit. */
 void decompose_one_hot(const ox_node *n, ox_val *outputs)
 {
-    ox_val at = ox_part_ranked(n, 0, 0, MAX_RANK - 1), values = ox_part_ranked(n, 2, 1, 1);
+    ox_val at = ox_part_ranked(n, 0, 0, OX_MAX_RANK - 1), values = ox_part_ranked(n, 2, 1, 1);
     ox_val y = n->outputs[0];
     if (y->rank != at->rank + 1) {
         ox_made_fail(n, "its shape is not known");

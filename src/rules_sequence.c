@@ -26,7 +26,7 @@ ox_val ox_control_origin(const ox_control *c, ox_val v)
         if (n->parts == NULL && !is_op(n, "Identity")) {
             break;
         }
-        v = n->parts != NULL ? n->parts[v->output] : n->inputs[0];
+        v = n->parts != NULL ? n->parts[v->output] : ox_node_input(n, 0);
     }
     if (v == NULL) {
         ox_control_fail(c, "an input is missing");
@@ -46,7 +46,13 @@ static items items_of(const ox_control *c, size_t i)
         ox_control_fail(c, "what its sequence holds is not known");
     }
     bool empty = is_op(v->node, "SequenceEmpty");
-    return (items){v->node->inputs, empty ? 0 : v->node->input_count};
+    items s = {v->node->inputs, empty ? 0 : v->node->input_count};
+    for (size_t k = 0; k < s.count; k++) {
+        if (s.values[k] == NULL) {
+            ox_control_fail(c, "its sequence lacks a tensor");
+        }
+    }
+    return s;
 }
 
 /* Long sequences count as nodes: a loop may write one anew each step. */

@@ -150,6 +150,25 @@ def test_if_hands_on(explain, run):
     check(Rule(nodes, {"x": [3]}, {"c": TRUE}), explain, run)
 
 
+def test_if_in_function(explain, run):
+    """In a model-local function that is called twice, and sees the function's own values."""
+    then = body([node("Mul", "f_x f_w", "then_a")], [], ["then_a"])
+    other = body([node("Neg", "f_x", "else_a")], [], ["else_a"])
+    function = helper.make_function(
+        "own", "Fork", ["f_x", "f_c"], ["f_y"],
+        [node("Exp", "f_x", "f_w"),
+         node("If", "f_c", "f_z", then_branch=then, else_branch=other),
+         node("Tanh", "f_z", "f_y")], [helper.make_opsetid("", 18)])
+    calls = [node("Fork", "x yes", "z", domain="own"), node("Fork", "z no", "y", domain="own")]
+    rule = Rule([node("Identity", "x", "y")], {"x": [3]}, {"yes": TRUE, "no": FALSE})
+    del rule.model.graph.node[0]
+    for call in reversed(calls):
+        rule.model.graph.node.insert(0, call)
+    rule.model.functions.append(function)
+    rule.model.opset_import.append(helper.make_opsetid("own", 1))
+    check(rule, explain, run)
+
+
 # ---- Loop -------------------------------------------------------------------------------------
 
 
@@ -265,6 +284,17 @@ def test_loop_by_data(cli, tmp_path):
                 {"trips": np.array(2), "go": TRUE})
     assert '"around" (Loop): whether it goes on is known at run time only' in fails(
         cli, tmp_path, rule.model, rule.r)
+
+
+def test_loop_last_condition(explain, run):
+    """What the last step says about a further one does not count."""
+    nodes = [node("ReduceMax", "h", "l_max", keepdims=0), node("Less", "l_max ten", "l_on"),
+             node("Mul", "h h", "l_a")]
+    inside = body(nodes, [value("i", INT64, []), value("on", BOOL, []), "h"],
+                  [value("l_on", BOOL), "l_a"], {"ten": np.float32(10)})
+    rule = Rule([node("Loop", "trips go x", "y", body=inside)], {"x": [3]},
+                {"trips": np.array(1), "go": TRUE})
+    check(rule, explain, run)
 
 
 def test_loop_trips_at_run_time(cli, tmp_path):
@@ -444,12 +474,12 @@ def test_silero(shared, explain, run):
 
 
 def test_long_loop(explain, run):
-    """Thousands of steps, deep and with a list."""
+    """Hundreds of steps."""
     nodes = [node("Mul", "h w", "l_a"), node("Sin", "l_a", "l_b"), node("Identity", "on", "l_on")]
     inside = body(nodes, [value("i", INT64, []), value("on", BOOL, []), "h"],
                   [value("l_on", BOOL), "l_b"])
     rule = Rule([node("Loop", "trips go x", "y", body=inside)], {"x": [2]},
-                {"trips": np.array(3000), "go": TRUE, "w": np.full(2, 1.5, np.float32)}, low=1)
+                {"trips": np.array(500), "go": TRUE, "w": np.full(2, 1.5, np.float32)}, low=1)
     out = run(explain(rule.model, rule.r["x"], "--target=all"), rule.x["x"])
     gap = out["out"] - run(rule.model, rule.r["x"])["out"].mean(axis=0)
     np.testing.assert_allclose(out["x_shap"].sum(axis=2), gap, atol=1e-4)
