@@ -104,7 +104,10 @@ static int check(arguments *a)
     a->options.hold_count = a->hold.count;
     a->options.at = a->at.items;
     a->options.at_count = a->at.count;
-    a->options.evaluate = ox_evaluate_runtime;
+    char version[64]; /* without ONNX Runtime the library does what needs no running */
+    bool runtime = ox_runtime_version(NULL, version, sizeof version, NULL);
+    bool asked = a->options.cache == OX_CACHE_FILE;
+    a->options.evaluate = runtime || asked ? ox_evaluate_runtime : NULL;
     a->options.note = a->quiet ? NULL : ox_cli_note;
     return -1;
 }
