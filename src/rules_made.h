@@ -48,6 +48,9 @@ void decompose_global_lp_pool(const ox_node *n, ox_val *outputs);
 void decompose_conv(const ox_node *n, ox_val *outputs);
 void decompose_conv_transpose(const ox_node *n, ox_val *outputs);
 
+/* rules_roi.c */
+void decompose_max_roi_pool(const ox_node *n, ox_val *outputs);
+
 /* rules_quantize.c */
 void flow_quantize(ox_ctx *c);
 void decompose_dequantize(const ox_node *n, ox_val *outputs);

@@ -139,7 +139,7 @@ MADE_OF_IN("com.microsoft", "MatMulIntegerToFloat", decompose_matmul_integer_to_
 MADE_OF_IN("com.microsoft", "MatMulNBits", decompose_matmul_nbits, "MatMul by the weights, unpacked")
 RULE("Max", flow_extreme, "m (f(a, .) - f(a0, .))/(a - a0), the mean over b and b0; likewise b; more pairwise")
 RULE("MaxPool", flow_max_pool, "m dy/d at one winner a window, added up")
-REFUSED("MaxRoiPool", "not yet")
+MADE_OF("MaxRoiPool", decompose_max_roi_pool, "ReduceMax of slices")
 RULE("MaxUnpool", flow_max_unpool, "m at the indices, which are fixed")
 RULE("Mean", flow_mean, "m / count for each")
 MADE_OF("MeanVarianceNormalization", decompose_mean_variance_normalization, "mean, square, root and quotient")

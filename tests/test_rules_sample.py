@@ -215,3 +215,11 @@ def test_conv_transpose_whose_filters_vary(explain, run, attributes):
     constants = {"to": ints(1, -1), "make": floats(48, 4 * (4 // group) * 6) * 0.1,
                  "shape": ints(4, 4 // group, 2, 3)}
     explain_one(explain, run, nodes, (4, 3, 4), constants, tolerance=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_max_roi_pool(explain, run, scale):
+    """Overlapping cells, a region beyond the border, and one of a single pixel."""
+    regions = np.float32([[0, 0, 0, 6, 5], [0, 2, 1, 9, 9], [0, 3, 3, 3, 3], [0, 4, 1, 5, 2]])
+    nodes = [node("MaxRoiPool", "x rois", "y", pooled_shape=[2, 3], spatial_scale=scale)]
+    explain_one(explain, run, nodes, (2, 6, 7), {"rois": regions}, opset=18)
