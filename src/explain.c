@@ -289,7 +289,7 @@ void ox_explain_build(ox_explain_state *s)
     ox_plan_batch(s);
     ox_target_find(s);
     ox_plan(s);
-    ox_bind_references(s);
+    ox_feed_references(s);
     ox_result_walk(s);
     check_points(s);
     ox_result_outputs(s);

@@ -2,6 +2,7 @@
  * references. The parts of it, in the order in which explain.c calls them:
  *
  *     explain_bind.c       which inputs are explained, batch axes, references
+ *     explain_feed.c       the references in the graph
  *     explain_plan.c       what is kept of the references, how many a step, in which graphs
  *     explain_target.c     which output values: the multiplier that the walk starts with
  *     explain_walk.c       the walk, and what rules see of it
@@ -123,11 +124,13 @@ void ox_bind_mark_reached(ox_graph *g, ox_val output);
 /* After lifting: false when the model declares a free batch that its nodes do not keep. */
 bool ox_bind_check(ox_explain_state *s);
 
+/* ---- explain_feed.c -------------------------------------------------------------------- */
+
 /* Adds the references to the graph, as constants or inputs. */
-void ox_bind_references(ox_explain_state *s);
+void ox_feed_references(ox_explain_state *s);
 
 /* References with R along the batch axis as [R, own shape with 1 in place of N]. */
-ox_val ox_bind_slices(const ox_explained *e, ox_val references);
+ox_val ox_feed_slices(const ox_explained *e, ox_val references);
 
 /* ---- explain_target.c --------------------------------------------------------------------- */
 

@@ -291,7 +291,7 @@ static ox_model *model_of_references(ox_explain_state *s)
     ox_val *in = ox_arena_alloc(s->arena, count, sizeof *in);
     for (size_t i = 0; i < count; i++) {
         const ox_explained *e = &s->inputs[i];
-        in[i] = ox_bind_slices(e, ox_graph_constant(top, NULL, e->references->constant));
+        in[i] = ox_feed_slices(e, ox_graph_constant(top, NULL, e->references->constant));
     }
     for (size_t i = 0; i < s->cached_count; i++) {
         const char *name = ox_arena_format(s->arena, "onnxexplainer/kept/%zu", i);

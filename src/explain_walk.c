@@ -338,12 +338,6 @@ bool ox_varies(ox_ctx *c, size_t i)
     return v != NULL && ox_side_of(state_of(c), v)->varies;
 }
 
-ox_val ox_mid(ox_ctx *c, size_t i)
-{
-    ox_val x = ox_x(c, i);
-    return ox_varies(c, i) ? ox_scale(ox_add(x, ox_x0(c, i)), 0.5) : x;
-}
-
 const ox_node *ox_maker_of(ox_val v)
 {
     const ox_side *side = v->mark;

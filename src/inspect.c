@@ -12,10 +12,9 @@ typedef struct inspection {
     bool again;
 } inspection;
 
-static bool in_order(const ox_explain_state *s, const ox_node *n)
+static bool in_order(const ox_node *n)
 {
     const ox_side *side = n->output_count > 0 ? n->outputs[0]->mark : NULL;
-    (void)s;
     return side != NULL && side->order_seen;
 }
 
@@ -37,7 +36,7 @@ static void report_nodes(inspection *j)
                               .domain = n->domain,
                               .state = OX_NOT_REACHED,
                               .detail = "no multiplier reaches it"};
-        if (in_order(s, n)) {
+        if (in_order(n)) {
             r->state = row == NULL ? OX_NO_RULE : row->state;
             r->detail = row == NULL ? "no rule for this operator" : row->formula;
         }

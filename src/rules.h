@@ -76,9 +76,6 @@ ox_val ox_y0(ox_ctx *c, size_t i);
 ox_val ox_x_raw(ox_ctx *c, size_t i);
 ox_val ox_x0_raw(ox_ctx *c, size_t i);
 
-/* (x + x0) / 2 of input i; x itself where it does not vary. */
-ox_val ox_mid(ox_ctx *c, size_t i);
-
 /* Whether input i depends on the explained inputs. Only to choose between spellings: ox_send drops
  * what goes to an input that does not vary. */
 bool ox_varies(ox_ctx *c, size_t i);

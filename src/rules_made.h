@@ -66,9 +66,6 @@ void decompose_qgemm(const ox_node *n, ox_val *outputs);
 void decompose_matmul_integer_to_float(const ox_node *n, ox_val *outputs);
 void decompose_dynamic_quantize_matmul(const ox_node *n, ox_val *outputs);
 
-/* A real number of the quantised input i, whose scale and zero point are inputs i + 1, i + 2. */
-ox_val ox_made_dequantized(const ox_node *n, size_t i, int axis);
-
 /* rules_contrib.c, rules_contrib_attention.c: com.microsoft */
 void decompose_fused_matmul(const ox_node *n, ox_val *outputs);
 void decompose_fused_gemm(const ox_node *n, ox_val *outputs);

@@ -54,11 +54,6 @@ static ox_val dequantized(const ox_node *n, size_t x, size_t scale, size_t zero,
     return s == NULL ? y : ox_mul(y, spread(n, s, v, axis, block));
 }
 
-ox_val ox_made_dequantized(const ox_node *n, size_t i, int axis)
-{
-    return dequantized(n, i, i + 1, i + 2, axis, 0);
-}
-
 void decompose_dequantize(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ox_made_ranked(n, 0);
