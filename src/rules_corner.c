@@ -46,16 +46,11 @@ static ox_val extreme_flow(bool max, ox_val m, ox_operand a, ox_operand b)
 }
 
 /* Infinite bounds are common and would leave nothing of a difference. */
-static ox_val bounded(ox_val v)
-{
-    return ox_clip(v, -OX_HUGE, OX_HUGE);
-}
-
 static ox_operand bounded_operand(ox_ctx *c, size_t i)
 {
     ox_operand o = ox_operand_of(c, i);
-    ox_val x = bounded(o.x);
-    return (ox_operand){x, o.varies ? bounded(o.x0) : x, o.varies};
+    ox_val x = ox_finite(o.x);
+    return (ox_operand){x, o.varies ? ox_finite(o.x0) : x, o.varies};
 }
 
 /* y = op(... op(op(x_0, x_1), x_2) ...): from the last pair to the first. */

@@ -6,6 +6,8 @@
  * pairs of them are passed over once. */
 #include "rules_product.h"
 
+#include <string.h>
+
 ox_operand ox_operand_raw(ox_ctx *c, size_t i)
 {
     ox_operand o = {.x = ox_x_raw(c, i), .varies = ox_varies(c, i)};
@@ -25,6 +27,17 @@ ox_operand ox_operand_of(ox_ctx *c, size_t i)
 ox_val ox_mean(ox_val x, ox_val x0)
 {
     return ox_add(ox_scale(x, 0.5), ox_scale(x0, 0.5));
+}
+
+double ox_huge(ox_type type)
+{
+    return type == OX_DOUBLE ? 1e300 : 1e37;
+}
+
+ox_val ox_finite(ox_val v)
+{
+    ox_val bounds[] = {v, ox_number(v, -ox_huge(v->type)), ox_number(v, ox_huge(v->type))};
+    return ox_graph_emit(v->graph, "Clip", 3, bounds, 0, NULL);
 }
 
 static ox_val mid_of(ox_operand o)
@@ -108,11 +121,36 @@ static ox_val divisor_body(const ox_val *in, const void *user)
     return ox_mul(m, ox_add(ox_mul(y, ox_div(half, b0)), ox_mul(y0, ox_div(half, b))));
 }
 
-/* The same for a constant a: -m y/b0. */
+/* The same where b may overflow: through a and a0, of which the infinity in y = a/b leaves nothing.
+ * Takes m, a, a0, b, b0. */
+static ox_val divisor_of_exp_body(const ox_val *in, const void *user)
+{
+    ox_val b = ox_finite(in[3]), b0 = ox_finite(in[4]);
+    return divisor_body((ox_val[]){in[0], ox_div(in[1], b), ox_div(in[2], b0), b, b0}, user);
+}
+
+/* The same for a constant a: -m a/b/b0. Takes m, a, b, b0. */
 static ox_val divide_constant_body(const ox_val *in, const void *user)
 {
     (void)user;
-    return ox_mul(ox_mul(in[0], ox_neg(in[1])), ox_unary("Reciprocal", in[2]));
+    ox_val y = ox_div(in[1], ox_finite(in[2]));
+    return ox_mul(ox_mul(in[0], ox_neg(y)), ox_unary("Reciprocal", ox_finite(in[3])));
+}
+
+/* Whether b is e^x plus something. */
+static bool adds_exp(ox_val b)
+{
+    const ox_node *sum = ox_maker_of(b);
+    if (sum == NULL || strcmp(sum->op, "Add") != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < sum->input_count; i++) {
+        const ox_node *n = ox_maker_of(ox_node_input(sum, i));
+        if (n != NULL && strcmp(n->op, "Exp") == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool is_integer(ox_type type)
@@ -135,12 +173,16 @@ void flow_div(ox_ctx *c)
     if (a.varies) {
         ox_val in[] = {c->m, b.x, b.x0};
         ox_send(c, 0, ox_call("DividendFlow", dividend_body, NULL, 3, in));
-        ox_val divisor[] = {c->m, ox_y(c, 0), ox_y0(c, 0), b.x, b.x0};
-        ox_send(c, 1, ox_call("DivisorFlow", divisor_body, NULL, 5, divisor));
+        bool exp = adds_exp(ox_node_input(c->node, 1));
+        ox_val y = exp ? a.x : ox_y(c, 0), y0 = exp ? a.x0 : ox_y0(c, 0);
+        ox_val divisor[] = {c->m, y, y0, b.x, b.x0};
+        ox_send(c, 1,
+                ox_call(exp ? "DivisorOfExpFlow" : "DivisorFlow",
+                        exp ? divisor_of_exp_body : divisor_body, NULL, 5, divisor));
         return;
     }
-    ox_val in[] = {c->m, ox_y(c, 0), b.x0};
-    ox_send(c, 1, ox_call("DivideConstantFlow", divide_constant_body, NULL, 3, in));
+    ox_val in[] = {c->m, a.x, b.x, b.x0};
+    ox_send(c, 1, ox_call("DivideConstantFlow", divide_constant_body, NULL, 4, in));
 }
 
 /* y = (x - offset) scale of ai.onnx.ml: m scale. */
@@ -226,9 +268,7 @@ static ox_val condition_body(const ox_val *in, const void *user)
     (void)user;
     ox_val side[4];
     for (int i = 0; i < 4; i++) {
-        ox_val v = in[3 + i];
-        ox_val bounds[] = {v, ox_number(v, -OX_HUGE), ox_number(v, OX_HUGE)};
-        side[i] = ox_scale(ox_graph_emit(v->graph, "Clip", 3, bounds, 0, NULL), 0.5);
+        side[i] = ox_scale(ox_finite(in[3 + i]), 0.5);
     }
     ox_val gain = ox_add(ox_sub(side[0], side[2]), ox_sub(side[1], side[3]));
     ox_val changed = ox_abs(ox_sub(in[1], in[2]));

@@ -4,9 +4,6 @@
 
 #include "rules.h"
 
-/* Stands for infinity where that would leave nothing of a difference. */
-#define OX_HUGE 1e37
-
 /* An operand as the sample and as the reference have it; the same where it does not vary. */
 typedef struct ox_operand {
     ox_val x, x0;
@@ -18,6 +15,11 @@ typedef struct ox_operand {
 /* Input i in its own type, and in the type of the multipliers. */
 ox_operand ox_operand_raw(ox_ctx *c, size_t i);
 ox_operand ox_operand_of(ox_ctx *c, size_t i);
+
+/* Stands for infinity where that would leave nothing of a difference, or 0 times infinity; and v
+ * cut to it on both sides. */
+double ox_huge(ox_type type);
+ox_val ox_finite(ox_val v);
 
 /* (x + x0) / 2 with one pass over the pairs. */
 ox_val ox_mean(ox_val x, ox_val x0);

@@ -67,11 +67,13 @@ static ox_val exp_slope(ox_val x, ox_val x0, ox_val y, ox_val y0)
     return ox_mul(tanh_ratio(x, x0, 0.5), ox_mean(y, y0));
 }
 
-/* Masks of -inf would leave nothing of a difference. */
+/* Masks of -inf would leave nothing of a difference; e^x that overflows is the infinity of which
+ * 1/(1 + e^x) makes 0 again. */
 ox_val slope_exp(const ox_pair *p)
 {
-    ox_val least = ox_number(p->x, -1e30);
-    return exp_slope(ox_max(p->x, least), ox_max(p->x0, least), p->y, p->y0);
+    ox_val most = ox_number(p->y, ox_huge(p->y->type));
+    ox_val y = ox_min(p->y, most), y0 = ox_min(p->y0, most);
+    return exp_slope(ox_finite(p->x), ox_finite(p->x0), y, y0);
 }
 
 ox_val slope_sinh(const ox_pair *p)
@@ -144,9 +146,11 @@ ox_val slope_sqrt(const ox_pair *p)
     return ox_unary("Reciprocal", ox_add(p->y, ox_shift(p->y0, 1e-20)));
 }
 
+/* Through x, so that 1/infinity is no more 0 than slope_exp's infinity is one. */
 ox_val slope_reciprocal(const ox_pair *p)
 {
-    return ox_mul(p->y, ox_neg(p->y0));
+    ox_val y = ox_unary("Reciprocal", ox_finite(p->x));
+    return ox_mul(y, ox_neg(ox_unary("Reciprocal", ox_finite(p->x0))));
 }
 
 /* -1/(r r0 (r + r0)) with r = sqrt x = x y. */

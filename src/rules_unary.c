@@ -42,7 +42,7 @@ static const entry entries[] = {
     {"LeakyRelu", slope_leaky_relu, false, 1, {"alpha", 0.01}, {0}},
     {"Log", slope_log, false, 0, {0}, {0}},
     {"Mish", slope_mish, true, 0, {0}, {0}},
-    {"Reciprocal", slope_reciprocal, true, 0, {0}, {0}},
+    {"Reciprocal", slope_reciprocal, false, 0, {0}, {0}},
     {"Relu", slope_relu, false, 0, {0}, {0}},
     {"Round", slope_step, true, 0, {0}, {0}},
     {"Selu", slope_selu, false, 2, {"alpha", 1.67326319217681884}, {"gamma", 1.05070102214813232}},
@@ -133,7 +133,7 @@ static const struct {
     double exponent;
     entry entry;
 } powers[] = {
-    {-1, {"Reciprocal", slope_reciprocal, true, 0, {0}, {0}}},
+    {-1, {"Reciprocal", slope_reciprocal, false, 0, {0}, {0}}},
     {-0.5, {"InverseRoot", slope_inverse_root, true, 0, {0}, {0}}},
     {0.5, {"Sqrt", slope_sqrt, true, 0, {0}, {0}}},
     {2, {"Square", slope_square, false, 0, {0}, {0}}},
