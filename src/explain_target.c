@@ -273,6 +273,19 @@ static ox_val best(ox_explain_state *s, const char *order, int64_t count, int64_
     return ox_graph_emit_node(s->g, "", "TopK", 2, in, 2, 2, attrs)->outputs[1];
 }
 
+/* The flat indices as given, negative ones counted from the end. A Gather from 0, 1, .. stops the
+ * run by an index beyond the output, where OneHot would explain nothing. */
+static ox_val checked(ox_explain_state *s, ox_val given)
+{
+    const char *former = ox_graph_scope(s->g, "onnxexplainer/target/shap_target_input");
+    ox_val bounds[] = {ox_int_scalar(s->g, 0), ox_int_scalar(s->g, s->output_size),
+                       ox_int_scalar(s->g, 1)};
+    ox_val range = ox_graph_emit(s->g, "Range", 3, bounds, 0, NULL);
+    ox_val indices = ox_gather(range, given, 0);
+    ox_graph_scope(s->g, former);
+    return indices;
+}
+
 static ox_val target_input(ox_explain_state *s)
 {
     const char *prefix = s->options->prefix == NULL ? "" : s->options->prefix;
@@ -284,7 +297,7 @@ static ox_val target_input(ox_explain_state *s)
     ox_dim dims[2] = {batch_of_output(s), ox_dim_of(1)};
     int rank = s->output_batch_axis < 0 ? 0 : 1;
     s->target_input = ox_graph_input(s->g, name, OX_INT64, rank, dims);
-    return ox_reshape(s->target_input, 2, dims);
+    return ox_reshape(checked(s, s->target_input), 2, dims);
 }
 
 /* "top:3" and the like: the order and K. */

@@ -81,6 +81,21 @@ def test_target_input(explained, batch):
     close(outputs["base_value"], network(R).mean(axis=0)[wanted])
 
 
+def test_target_input_from_the_end(explained):
+    extra = {"shap_target_input": np.array([-1, -6, -2])}
+    outputs = explained(mlp(), single(R), single(X), "--target=input", extra=extra)
+    np.testing.assert_array_equal(outputs["shap_target"], [5, 0, 4])
+    close(outputs["x_shap"], deeplift(X)[np.arange(3), [5, 0, 4]])
+
+
+@pytest.mark.parametrize("beyond", [6, -7, 2**40])
+def test_target_input_beyond_the_output(explained, beyond):
+    """ONNX Runtime names the input and the indices that there are."""
+    extra = {"shap_target_input": np.array([0, beyond, 0])}
+    with pytest.raises(Exception, match=rf"shap_target_input.* idx={beyond} .*\[-6,5\]"):
+        explained(mlp(), single(R), single(X), "--target=input", extra=extra)
+
+
 @pytest.mark.parametrize("target", ["", "6", "-1", "2:0", "0:3", "0:1:2", "*", "top:0", "top:7",
                                     "top:", "all,1", "1,", "1-", "1-2-3", "0x1", "tops", "1.5",
                                     "99999999999999999999", "bottom"])
