@@ -21,6 +21,7 @@ typedef struct arguments {
     int64_t threads;
     const char *runtime;
     bool compress;
+    bool no_kernels;
     bool quiet;
 } arguments;
 
@@ -37,6 +38,8 @@ static int parse(arguments *a, int argc, char **argv)
          "what a batch may take, such as 800M (default: at most 1G)"},
         {"threads", 0, OX_OPTION_COUNT, &a->threads, "T", "threads (default: one per core)"},
         {"runtime", 0, OX_OPTION_TEXT, &a->runtime, "LIB", "the ONNX Runtime library to use"},
+        {"no-kernels", 0, OX_OPTION_FLAG, &a->no_kernels, NULL,
+         "leave libonnxexplainer_ops unregistered"},
         {"compress", 0, OX_OPTION_FLAG, &a->compress, NULL, "deflate the arrays of an .npz"},
         {"progress", 0, OX_OPTION_FLAG, &a->batch.progress, NULL,
          "show progress even without a terminal"},
@@ -104,6 +107,7 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
         return false;
     }
     ox_session_options options = {.threads = (int)a->threads, .runtime = a->runtime};
+    options.no_kernels = a->no_kernels || !ox_opset(model, "onnxexplainer");
     ox_session *session = NULL;
     ox_arrays inputs = {NULL, 0};
     bool good = ox_signature_read(signature, model, err) && load_inputs(a, signature, &inputs, err);

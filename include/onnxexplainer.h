@@ -276,12 +276,14 @@ OX_API const ox_rule_info *ox_rules(size_t *count);
 
 /* A model loaded into ONNX Runtime, which is opened at run time: the library that
  * ONNXRUNTIME_LIBRARY or ONNXRUNTIME_ROOT names, else the one the loader finds, else the one
- * that the build found. */
+ * that the build found. The kernels of libonnxexplainer_ops are registered with it where they lie
+ * beside this library, or where ONNXEXPLAINER_OPS names them. */
 typedef struct ox_session ox_session;
 
 typedef struct ox_session_options {
     int threads;          /* 0: one per core */
     bool no_optimization; /* ONNX Runtime's graph optimizations off */
+    bool no_kernels;      /* the kernels of libonnxexplainer_ops are not registered */
     const char *runtime;  /* path of the ONNX Runtime library; NULL: search as above */
     const char *profile;  /* prefix of ONNX Runtime's profile; NULL: none */
 } ox_session_options;

@@ -1,4 +1,4 @@
-/* ONNX Runtime, for the files that run models: runtime.c finds it, session.c opens sessions, run.c
+/* ONNX Runtime, for the files that run models: runtime.c finds it, session*.c open sessions, run.c
  * runs them. It is opened at run time and never linked: the symbol of its library is versioned, so
  * a linked program would refuse every other version. */
 #ifndef OX_RUN_H
@@ -21,6 +21,12 @@ bool ox_runtime_find(const char *path, ox_runtime *runtime, ox_error *err);
 
 /* Releases `status` and, where it is a failure, gives up as ox_fail does. */
 void ox_runtime_check(ox_arena *a, const OrtApi *api, OrtStatus *status);
+
+struct ox_session;
+
+/* Registers the kernels of libonnxexplainer_ops with the session's options: those that
+ * ONNXEXPLAINER_OPS names, which are used or an error, else those beside this library, if any. */
+void ox_kernels_register(struct ox_session *s);
 
 /* An input or output of a session. */
 typedef struct ox_port {

@@ -40,6 +40,9 @@ static void set_options(ox_session *s, const ox_session_options *options)
     if (options->profile != NULL) {
         check(s, api->EnableProfiling(o, options->profile));
     }
+    if (!options->no_kernels) {
+        ox_kernels_register(s);
+    }
 }
 
 /* Copies a name that ONNX Runtime allocated. */
@@ -263,6 +266,10 @@ ox_session *ox_session_open_model(const ox_model *model, const ox_session_option
     buffer b = {.data = NULL};
     ox_error error = {.code = OX_OK};
     ox_session *session = NULL;
+    ox_session_options own = OX_SESSION_OPTIONS_INIT;
+    own = options != NULL ? *options : own;
+    own.no_kernels = own.no_kernels || ox_opset(model, "onnxexplainer") == 0;
+    options = &own;
     if (ox_serialize(model, append, &b, &error)) {
         session = open_source((source){.data = b.data, .size = b.size}, options, err);
     } else if (b.full) {
