@@ -249,7 +249,8 @@ void ox_explain_check_rules(ox_explain_state *s)
     for (size_t i = 0; i < s->order_count; i++) {
         const ox_node *n = s->order[i];
         const char *why = ox_walk_missing(s, n);
-        if (why != NULL && !s->options->force) {
+        bool refused = ox_side_of(s, n->outputs[0])->refused != NULL;
+        if (why != NULL && (refused || !s->options->force)) {
             ox_fail(s->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(n), why);
         }
         if (why != NULL) {

@@ -5,6 +5,7 @@
  *     explain_feed.c       the references in the graph
  *     explain_plan.c       what is kept of the references, how many a step, in which graphs
  *     explain_target.c     which output values: the multiplier that the walk starts with
+ *     explain_order.c      the nodes that it reaches
  *     explain_walk.c       the walk, and what rules see of it
  *     explain_reference.c  the reference branch, and its values as the walk sees them
  *     explain_scan.c       the walk inside a Scan over the references
@@ -25,13 +26,14 @@ typedef struct ox_side {
     bool depends; /* on an input, if only through its shape */
     bool varies;  /* may differ between sample and reference */
     bool order_seen;
-    bool is_point;   /* explained in place of the inputs: multipliers stop here */
-    bool decomposed; /* of output 0: its node is, and its outputs have their aliases */
-    ox_val raw;      /* in the reference graph, with the references' batch */
-    ox_val view;     /* the reference in the flow graph, [R, own shape] */
-    ox_val sample;   /* in the flow graph */
-    ox_val alias;    /* the value in its place in its node's decomposition */
-    ox_val m;        /* sum of the multipliers that arrived */
+    bool is_point;       /* explained in place of the inputs: multipliers stop here */
+    bool decomposed;     /* of output 0: its node is, and its outputs have their aliases */
+    const char *refused; /* of output 0: why its node cannot be decomposed */
+    ox_val raw;          /* in the reference graph, with the references' batch */
+    ox_val view;         /* the reference in the flow graph, [R, own shape] */
+    ox_val sample;       /* in the flow graph */
+    ox_val alias;        /* the value in its place in its node's decomposition */
+    ox_val m;            /* sum of the multipliers that arrived */
 } ox_side;
 
 /* An input that is explained, or a tensor in place of the inputs; the latter has no references of
@@ -165,16 +167,19 @@ void ox_result_walk(ox_explain_state *s);
 /* Adds the outputs. */
 void ox_result_outputs(ox_explain_state *s);
 
-/* ---- explain_walk.c ------------------------------------------------------------------------ */
+/* ---- explain_order.c ----------------------------------------------------------------------- */
 
-ox_side *ox_side_of(ox_explain_state *s, ox_val v);
 void ox_walk_order(ox_explain_state *s);
-
-/* Whether the node's result depends on the shape of its input alone. */
-bool ox_walk_only_shape(const ox_node *n);
 
 /* Why no multiplier passes a node that one reaches; NULL where one does. */
 const char *ox_walk_missing(ox_explain_state *s, const ox_node *n);
+
+/* ---- explain_walk.c ------------------------------------------------------------------------ */
+
+ox_side *ox_side_of(ox_explain_state *s, ox_val v);
+
+/* Whether the node's result depends on the shape of its input alone. */
+bool ox_walk_only_shape(const ox_node *n);
 void ox_walk(ox_explain_state *s, ox_val seed);
 
 /* ---- explain_integrate.c -------------------------------------------------------------------- */

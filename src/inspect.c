@@ -39,6 +39,10 @@ static void report_nodes(inspection *j)
         if (in_order(n)) {
             r->state = row == NULL ? OX_NO_RULE : row->state;
             r->detail = row == NULL ? "no rule for this operator" : row->formula;
+            if (ox_side_of(s, n->outputs[0])->refused != NULL) {
+                r->state = OX_NO_RULE;
+                r->detail = ox_walk_missing(s, n);
+            }
         }
     }
     j->report->nodes = rows;
