@@ -3,7 +3,6 @@
 
 #include "rules_made.h"
 #include "rules_move.h"
-#include "rules_norm.h"
 #include "rules_product.h"
 
 void flow_none(ox_ctx *c)

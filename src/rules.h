@@ -179,46 +179,12 @@ void flow_log_softmax(ox_ctx *c);
 ox_val ox_softmax_flow(ox_val m, ox_val x, ox_val x0);
 void flow_reduce_log_sum_exp(ox_ctx *c);
 
-/* rules_norm.c: decompositions */
-void decompose_instance_normalization(const ox_node *n, ox_val *outputs);
-void decompose_layer_normalization(const ox_node *n, ox_val *outputs);
-void decompose_group_normalization(const ox_node *n, ox_val *outputs);
-void decompose_lp_normalization(const ox_node *n, ox_val *outputs);
-void decompose_lrn(const ox_node *n, ox_val *outputs);
-
-/* rules_recurrent.c: decompositions */
-void decompose_lstm(const ox_node *n, ox_val *outputs);
-void decompose_gru(const ox_node *n, ox_val *outputs);
-void decompose_rnn(const ox_node *n, ox_val *outputs);
-
 /* rules_control.c: writes out the control flow and the sequences on which needed values depend, and
  * infers shapes anew after them. Nothing gives up: nodes that cannot be written out say so when a
  * multiplier reaches them. */
 void ox_control_expand(ox_graph *g);
-void decompose_control(const ox_node *n, ox_val *outputs);
-
-/* rules_einsum.c */
-void decompose_einsum(const ox_node *n, ox_val *outputs);
-
-/* rules_fourier.c */
-void decompose_dft(const ox_node *n, ox_val *outputs);
-void decompose_stft(const ox_node *n, ox_val *outputs);
-
-/* rules_math.c */
-void decompose_batch_normalization(const ox_node *n, ox_val *outputs);
-void decompose_cum_prod(const ox_node *n, ox_val *outputs);
-void decompose_det(const ox_node *n, ox_val *outputs);
-void decompose_nll_loss(const ox_node *n, ox_val *outputs);
-void decompose_softmax_cross_entropy(const ox_node *n, ox_val *outputs);
-void decompose_swiglu(const ox_node *n, ox_val *outputs);
-
-/* rules_heads.c */
-void decompose_attention(const ox_node *n, ox_val *outputs);
-void decompose_rotary_embedding(const ox_node *n, ox_val *outputs);
 
 /* rules_select.c */
-void decompose_compress(const ox_node *n, ox_val *outputs);
-void decompose_one_hot(const ox_node *n, ox_val *outputs);
 void flow_clip(ox_ctx *c);
 void flow_hardmax(ox_ctx *c);
 void flow_reverse_sequence(ox_ctx *c);
@@ -227,10 +193,5 @@ void flow_topk(ox_ctx *c);
 /* rules_scatter.c: those of rules_index.c, and batch axes and reductions */
 void flow_gather_nd_batched(ox_ctx *c);
 void flow_scatter_reduced(ox_ctx *c);
-
-/* rules_state.c: decompositions of decoders with a state */
-void decompose_causal_conv(const ox_node *n, ox_val *outputs);
-void decompose_linear_attention(const ox_node *n, ox_val *outputs);
-void decompose_tensor_scatter(const ox_node *n, ox_val *outputs);
 
 #endif

@@ -11,7 +11,7 @@ enum { MAX_BODY_NODES = 200000 };
 
 _Noreturn void ox_control_fail(const ox_control *c, const char *message)
 {
-    ox_fail(c->node->graph->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(c->node), message);
+    ox_made_fail(c->node, message);
 }
 
 void ox_control_spend(const ox_control *c, size_t count)

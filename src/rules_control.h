@@ -5,7 +5,7 @@
 #define OX_RULES_CONTROL_H
 
 #include "model.h"
-#include "rules.h"
+#include "rules_made.h"
 
 /* What all nodes that are written out share. */
 typedef struct ox_control_budget {

@@ -2,7 +2,7 @@
  * right, and letters are summed as soon as nothing needs them any more. */
 #include <string.h>
 
-#include "rules_parts.h"
+#include "rules_made.h"
 
 enum { LETTERS = 128, HOLE = LETTERS };
 
@@ -71,7 +71,7 @@ static const char *read_operand(const ox_node *n, const char *at, size_t i, term
 {
     int letters = 0;
     const char *end = end_of_term(at, &letters);
-    t->v = ox_part_ranked(n, i, 0, OX_MAX_RANK);
+    t->v = ox_made_of_rank(n, i, 0, OX_MAX_RANK);
     read_letters(n, at, end, t->v->rank - letters, t);
     if (t->count != t->v->rank) {
         ox_made_fail(n, "the equation does not fit the inputs");
@@ -348,5 +348,5 @@ void decompose_einsum(const ox_node *n, ox_val *outputs)
     if (all.count != out.count) {
         ox_made_fail(n, "the equation does not fit the inputs");
     }
-    outputs[0] = ox_part_result(n, 0, align(&all, &out, out.count));
+    outputs[0] = ox_made_result(n, 0, align(&all, &out, out.count));
 }

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "rules_parts.h"
+#include "rules_made.h"
 #include "shape.h"
 
 enum { MAX_ENTRIES = 1 << 24 };
@@ -92,7 +92,7 @@ static int transformed_axis(const ox_node *n, int rank)
     if (ox_node_input(n, 2) != NULL && !ox_shape_number(n, 2, &axis)) {
         ox_made_fail(n, "its axis is not constant");
     }
-    int found = ox_part_axis(n, axis, rank);
+    int found = ox_made_axis_from_end(n, axis, rank);
     if (found == -1) {
         ox_made_fail(n, "its axis is out of range");
     }
@@ -101,7 +101,7 @@ static int transformed_axis(const ox_node *n, int rank)
 
 void decompose_dft(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ox_part_ranked(n, 0, 2, OX_MAX_RANK);
+    ox_val x = ox_made_of_rank(n, 0, 2, OX_MAX_RANK);
     int axis = transformed_axis(n, x->rank), order[OX_MAX_RANK];
     bool onesided = ox_node_int(n, "onesided", 0) != 0;
     transform t = {.inverse = ox_node_int(n, "inverse", 0) != 0, .in_parts = parts_of(n, x)};
@@ -118,7 +118,7 @@ void decompose_dft(const ox_node *n, ox_val *outputs)
     order[x->rank + axis] = x->rank - 2;
     order[x->rank - 2] = x->rank + axis;
     ox_val y = apply(n, ox_transpose(x, order), &t);
-    outputs[0] = ox_part_result(n, 0, ox_transpose(y, order));
+    outputs[0] = ox_made_result(n, 0, ox_transpose(y, order));
 }
 
 /* ---- STFT ---------------------------------------------------------------------------------- */
@@ -142,7 +142,7 @@ static ox_val frames_of(const ox_node *n, ox_val x, int64_t step, int64_t width)
 
 void decompose_stft(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ox_part_ranked(n, 0, 2, 3), window = ox_made_input(n, 2);
+    ox_val x = ox_made_of_rank(n, 0, 2, 3), window = ox_made_input(n, 2);
     x = x->rank == 2 ? ox_unsqueeze(x, -1) : x;
     int64_t step = 0, width = window == NULL ? 0 : ox_made_size(n, window, -1), asked = width;
     if (!ox_shape_number(n, 1, &step) ||
@@ -157,5 +157,5 @@ void decompose_stft(const ox_node *n, ox_val *outputs)
     frames = window == NULL ? frames : ox_mul(frames, ox_unsqueeze(window, -1));
     transform t = {.length = asked, .in = asked, .in_parts = parts_of(n, x), .out_parts = 2};
     t.out = onesided ? asked / 2 + 1 : asked;
-    outputs[0] = ox_part_result(n, 0, apply(n, frames, &t));
+    outputs[0] = ox_made_result(n, 0, apply(n, frames, &t));
 }

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "rules_parts.h"
+#include "rules_made.h"
 
 /* ---- Attention ----------------------------------------------------------------------------- */
 
@@ -32,7 +32,7 @@ static ox_val swap_heads(ox_val v)
 
 static ox_val heads_of(const ox_node *n, size_t i, const char *heads)
 {
-    ox_val v = ox_part_ranked(n, i, 3, 4);
+    ox_val v = ox_made_of_rank(n, i, 3, 4);
     return v->rank == 4 ? v : swap_heads(with_heads(n, v, heads));
 }
 
@@ -99,7 +99,7 @@ static ox_val mask_bias(const ox_node *n, ox_val like)
         ox_made_fail(n, "its mask does not fit");
     }
     const int64_t before = 0, after = all - have;
-    ox_val beyond = ox_greater(ox_part_range(like, all, 0), ox_number(like, (double)have - 0.5));
+    ox_val beyond = ox_greater(ox_made_range(like, all, 0), ox_number(like, (double)have - 0.5));
     return ox_add(ox_pad(bias, 1, &before, &after), hidden_where(beyond, like));
 }
 
@@ -137,8 +137,8 @@ static ox_val place_bias(const ox_node *n, ox_val like)
     if (left < 0 && right < 0 && !cut) {
         return NULL;
     }
-    ox_val keys = ox_part_range(like, ox_made_size(n, like, -1), 0);
-    ox_val queries = ox_part_range(like, ox_made_size(n, like, -2), 1);
+    ox_val keys = ox_made_range(like, ox_made_size(n, like, -1), 0);
+    ox_val queries = ox_made_range(like, ox_made_size(n, like, -2), 1);
     ox_val ahead = ox_sub(ox_sub(keys, queries), keys_before(n, like));
     if (right >= 0) {
         bias = hidden_where(ox_greater(ahead, ox_number(like, (double)right)), like);
@@ -190,15 +190,15 @@ void decompose_attention(const ox_node *n, ox_val *outputs)
     ox_val shares = shares_of(n, biased, bias);
     ox_val y = ox_matmul(shares, repeat_heads(n, v, heads));
     const ox_val modes[] = {products, capped, biased, shares};
-    outputs[0] = ox_part_result(n, 0, n->inputs[0]->rank == 3 ? join_heads(y) : y);
-    if (ox_part_has_output(n, 1)) {
-        outputs[1] = ox_part_result(n, 1, k);
+    outputs[0] = ox_made_result(n, 0, n->inputs[0]->rank == 3 ? join_heads(y) : y);
+    if (ox_made_has_output(n, 1)) {
+        outputs[1] = ox_made_result(n, 1, k);
     }
-    if (ox_part_has_output(n, 2)) {
-        outputs[2] = ox_part_result(n, 2, v);
+    if (ox_made_has_output(n, 2)) {
+        outputs[2] = ox_made_result(n, 2, v);
     }
-    if (ox_part_has_output(n, 3) && mode >= 0 && mode < 4) {
-        outputs[3] = ox_part_result(n, 3, modes[mode]);
+    if (ox_made_has_output(n, 3) && mode >= 0 && mode < 4) {
+        outputs[3] = ox_made_result(n, 3, modes[mode]);
     }
 }
 
@@ -207,7 +207,7 @@ void decompose_attention(const ox_node *n, ox_val *outputs)
 /* cos or sin of every position as [B, L, 1, D/2], or [B, 1, L, D/2] where heads come first. */
 static ox_val angles(const ox_node *n, size_t i, bool heads_first)
 {
-    ox_val cache = ox_part_ranked(n, i, 2, 3), ids = ox_node_input(n, 3);
+    ox_val cache = ox_made_of_rank(n, i, 2, 3), ids = ox_node_input(n, 3);
     if (ids != NULL) {
         cache = ox_gather(cache, ids, 0);
     }
@@ -227,7 +227,7 @@ static ox_val interleave(ox_val a, ox_val b, int64_t size)
 /* Pairs of values, turned by the angle of their position. */
 void decompose_rotary_embedding(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ox_part_ranked(n, 0, 3, 4);
+    ox_val x = ox_made_of_rank(n, 0, 3, 4);
     bool heads_first = x->rank == 4, interleaved = ox_node_int(n, "interleaved", 0) != 0;
     ox_val each = heads_first ? x : with_heads(n, x, "num_heads");
     int64_t width = ox_made_size(n, each, -1), size = ox_node_int(n, "rotary_embedding_dim", 0);
@@ -247,5 +247,5 @@ void decompose_rotary_embedding(const ox_node *n, ox_val *outputs)
         ox_val parts[] = {turned, ox_slice(each, -1, size, width, 1)};
         turned = ox_concat(n->graph, 2, parts, -1);
     }
-    outputs[0] = ox_part_result(n, 0, ox_reshape(turned, x->rank, x->dims));
+    outputs[0] = ox_made_result(n, 0, ox_reshape(turned, x->rank, x->dims));
 }

@@ -8,22 +8,35 @@
 _Noreturn void ox_made_fail(const ox_node *n, const char *message);
 
 /* Input i, in float32 where it is narrower; NULL where it is left out. ox_made_ranked gives up
- * where it is left out or its rank is not known. */
+ * where it is left out or its rank is not known, ox_made_of_rank also where that is not in
+ * [least, most]. */
 ox_val ox_made_input(const ox_node *n, size_t i);
 ox_val ox_made_ranked(const ox_node *n, size_t i);
+ox_val ox_made_of_rank(const ox_node *n, size_t i, int least, int most);
+
+/* y in the type of output i. */
+ox_val ox_made_result(const ox_node *n, size_t i, ox_val y);
+
+/* Whether the node has output i, with a name. */
+bool ox_made_has_output(const ox_node *n, size_t i);
 
 /* Static dimension `axis` of v, or the number of elements of v's axes from `first` on; gives up
  * where it is not known. */
 int64_t ox_made_size(const ox_node *n, ox_val v, int axis);
 int64_t ox_made_count(const ox_node *n, ox_val v, int first);
 
-/* An axis attribute as an index from the front. */
+/* An axis attribute as an index from the front; `axis` counted from the end. Both give up where it
+ * is out of range. */
 int ox_made_axis(const ox_node *n, const char *name, int64_t otherwise, int rank);
+int ox_made_axis_from_end(const ox_node *n, int64_t axis, int rank);
 
 /* v [c] as [c, 1, ..], with `after` axes behind it. */
 ox_val ox_made_column(ox_val v, int after);
 
-/* y sum of a and b, each of which may be NULL. */
+/* 0, 1, ..., count - 1 in the type of `like`, as [count, 1, ...] with `ones` axes of length 1. */
+ox_val ox_made_range(ox_val like, int64_t count, int ones);
+
+/* The sum of a and b, each of which may be NULL. */
 ox_val ox_made_plus(ox_val a, ox_val b);
 
 /* Stands for output i of n, which is `exact` but for rounding: multipliers are scaled so that what
@@ -32,6 +45,56 @@ ox_val ox_made_rounded(const ox_node *n, size_t i, ox_val exact);
 void flow_rounded(ox_ctx *c);
 
 /* ---- the decompositions ---------------------------------------------------------------------- */
+
+/* rules_norm.c */
+void decompose_instance_normalization(const ox_node *n, ox_val *outputs);
+void decompose_layer_normalization(const ox_node *n, ox_val *outputs);
+void decompose_group_normalization(const ox_node *n, ox_val *outputs);
+void decompose_rms_normalization(const ox_node *n, ox_val *outputs);
+void decompose_mean_variance_normalization(const ox_node *n, ox_val *outputs);
+void decompose_lp_normalization(const ox_node *n, ox_val *outputs);
+void decompose_lrn(const ox_node *n, ox_val *outputs);
+void decompose_reduce_l1(const ox_node *n, ox_val *outputs);
+void decompose_reduce_l2(const ox_node *n, ox_val *outputs);
+void decompose_reduce_sum_square(const ox_node *n, ox_val *outputs);
+void decompose_reduce_log_sum(const ox_node *n, ox_val *outputs);
+void decompose_reduce_prod(const ox_node *n, ox_val *outputs);
+
+/* rules_recurrent.c */
+void decompose_lstm(const ox_node *n, ox_val *outputs);
+void decompose_gru(const ox_node *n, ox_val *outputs);
+void decompose_rnn(const ox_node *n, ox_val *outputs);
+
+/* rules_control.c */
+void decompose_control(const ox_node *n, ox_val *outputs);
+
+/* rules_einsum.c */
+void decompose_einsum(const ox_node *n, ox_val *outputs);
+
+/* rules_fourier.c */
+void decompose_dft(const ox_node *n, ox_val *outputs);
+void decompose_stft(const ox_node *n, ox_val *outputs);
+
+/* rules_math.c */
+void decompose_batch_normalization(const ox_node *n, ox_val *outputs);
+void decompose_cum_prod(const ox_node *n, ox_val *outputs);
+void decompose_det(const ox_node *n, ox_val *outputs);
+void decompose_nll_loss(const ox_node *n, ox_val *outputs);
+void decompose_softmax_cross_entropy(const ox_node *n, ox_val *outputs);
+void decompose_swiglu(const ox_node *n, ox_val *outputs);
+
+/* rules_heads.c */
+void decompose_attention(const ox_node *n, ox_val *outputs);
+void decompose_rotary_embedding(const ox_node *n, ox_val *outputs);
+
+/* rules_select.c */
+void decompose_compress(const ox_node *n, ox_val *outputs);
+void decompose_one_hot(const ox_node *n, ox_val *outputs);
+
+/* rules_state.c: decoders with a state */
+void decompose_causal_conv(const ox_node *n, ox_val *outputs);
+void decompose_linear_attention(const ox_node *n, ox_val *outputs);
+void decompose_tensor_scatter(const ox_node *n, ox_val *outputs);
 
 /* rules_sample.c */
 void decompose_grid_sample(const ox_node *n, ox_val *outputs);

@@ -2,7 +2,7 @@
  * axis, losses. */
 #include <string.h>
 
-#include "rules_parts.h"
+#include "rules_made.h"
 #include "shape.h"
 
 /* ---- Det ----------------------------------------------------------------------------------- */
@@ -42,7 +42,7 @@ static ox_val minor_of(minors *m, unsigned columns, int row)
 
 void decompose_det(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ox_part_ranked(n, 0, 2, OX_MAX_RANK);
+    ox_val x = ox_made_of_rank(n, 0, 2, OX_MAX_RANK);
     int64_t order = ox_made_size(n, x, -1);
     if (order < 1 || order > MAX_ORDER) {
         ox_made_fail(n, "only matrices of up to 8 rows are expanded");
@@ -55,7 +55,7 @@ void decompose_det(const ox_node *n, ox_val *outputs)
             m->entries[i][k] = ox_squeeze(ox_slice(row, -1, k, k + 1, 1), -1);
         }
     }
-    outputs[0] = ox_part_result(n, 0, minor_of(m, (1U << order) - 1, 0));
+    outputs[0] = ox_made_result(n, 0, minor_of(m, (1U << order) - 1, 0));
 }
 
 /* ---- CumProd ------------------------------------------------------------------------------- */
@@ -74,12 +74,12 @@ static ox_val moved(ox_val x, int axis, int64_t size)
 /* Each is multiplied by the one `step` before it, for steps 1, 2, 4, ... */
 void decompose_cum_prod(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ox_part_ranked(n, 0, 1, OX_MAX_RANK);
+    ox_val x = ox_made_of_rank(n, 0, 1, OX_MAX_RANK);
     int64_t given = 0;
     if (!ox_shape_number(n, 1, &given)) {
         ox_made_fail(n, "its axis is not constant");
     }
-    int axis = ox_part_axis(n, given, x->rank);
+    int axis = ox_made_axis_from_end(n, given, x->rank);
     int64_t size = ox_made_size(n, x, axis);
     bool reverse = ox_node_int(n, "reverse", 0) != 0;
     x = reverse ? ox_reverse(x, axis) : x;
@@ -91,7 +91,7 @@ void decompose_cum_prod(const ox_node *n, ox_val *outputs)
         ox_val parts[] = {first, ox_mul(last, ox_slice(x, axis, 0, size - step, 1))};
         x = ox_concat(x->graph, 2, parts, axis);
     }
-    outputs[0] = ox_part_result(n, 0, reverse ? ox_reverse(x, axis) : x);
+    outputs[0] = ox_made_result(n, 0, reverse ? ox_reverse(x, axis) : x);
 }
 
 /* ---- losses -------------------------------------------------------------------------------- */
@@ -100,7 +100,7 @@ void decompose_cum_prod(const ox_node *n, ox_val *outputs)
 static ox_val label_weights(const ox_node *n, ox_val x, ox_val labels)
 {
     ox_val at = ox_cast(ox_unsqueeze(labels, 1), OX_INT64);
-    ox_val classes = ox_part_range(at, ox_made_size(n, x, 1 - x->rank), x->rank - 2);
+    ox_val classes = ox_made_range(at, ox_made_size(n, x, 1 - x->rank), x->rank - 2);
     ox_val weights = ox_cast(ox_equal(at, classes), x->type);
     ox_val each = ox_made_input(n, 2);
     if (each != NULL) {
@@ -141,17 +141,17 @@ static ox_val loss(const ox_node *n, ox_val logs)
 
 void decompose_nll_loss(const ox_node *n, ox_val *outputs)
 {
-    outputs[0] = ox_part_result(n, 0, loss(n, ox_part_ranked(n, 0, 2, OX_MAX_RANK)));
+    outputs[0] = ox_made_result(n, 0, loss(n, ox_made_of_rank(n, 0, 2, OX_MAX_RANK)));
 }
 
 void decompose_softmax_cross_entropy(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ox_part_ranked(n, 0, 2, OX_MAX_RANK);
+    ox_val x = ox_made_of_rank(n, 0, 2, OX_MAX_RANK);
     ox_attr axis = ox_attr_int("axis", 1 - x->rank);
     ox_val logs = ox_graph_emit(n->graph, "LogSoftmax", 1, &x, 1, &axis);
-    outputs[0] = ox_part_result(n, 0, loss(n, logs));
-    if (ox_part_has_output(n, 1)) {
-        outputs[1] = ox_part_result(n, 1, logs);
+    outputs[0] = ox_made_result(n, 0, loss(n, logs));
+    if (ox_made_has_output(n, 1)) {
+        outputs[1] = ox_made_result(n, 1, logs);
     }
 }
 
@@ -171,21 +171,21 @@ void decompose_batch_normalization(const ox_node *n, ox_val *outputs)
     if (!computed || ox_node_int(n, "training_mode", 0) != 0) {
         return;
     }
-    ox_val x = ox_part_ranked(n, 0, 2, OX_MAX_RANK), each[5] = {NULL};
+    ox_val x = ox_made_of_rank(n, 0, 2, OX_MAX_RANK), each[5] = {NULL};
     for (size_t i = 1; i < 5; i++) {
-        each[i] = ox_made_column(ox_cast(ox_part_ranked(n, i, 1, 1), x->type), x->rank - 2);
+        each[i] = ox_made_column(ox_cast(ox_made_of_rank(n, i, 1, 1), x->type), x->rank - 2);
     }
     ox_val root = ox_sqrt(ox_shift(each[4], ox_node_float(n, "epsilon", 1e-5)));
     ox_val y = ox_mul(ox_div(ox_sub(x, each[3]), root), each[1]);
-    outputs[0] = ox_part_result(n, 0, ox_add(y, each[2]));
+    outputs[0] = ox_made_result(n, 0, ox_add(y, each[2]));
 }
 
 /* ---- SwiGLU -------------------------------------------------------------------------------- */
 
 void decompose_swiglu(const ox_node *n, ox_val *outputs)
 {
-    ox_val a = ox_part_ranked(n, 0, 0, OX_MAX_RANK), b = ox_part_ranked(n, 1, 0, OX_MAX_RANK);
+    ox_val a = ox_made_of_rank(n, 0, 0, OX_MAX_RANK), b = ox_made_of_rank(n, 1, 0, OX_MAX_RANK);
     ox_attr alpha = ox_attr_float("alpha", (float)ox_node_float(n, "alpha", 1));
     ox_val gate = ox_graph_emit(n->graph, "Swish", 1, &a, 1, &alpha);
-    outputs[0] = ox_part_result(n, 0, ox_mul(gate, b));
+    outputs[0] = ox_made_result(n, 0, ox_mul(gate, b));
 }

@@ -1,34 +1,8 @@
 /* Composite operators written as the ones that they are made of: normalisations and norms. What is
  * narrower than float32 is computed in float32. */
-#include "rules_norm.h"
+#include "rules_made.h"
 
 #include "shape.h"
-
-static ox_val input(const ox_node *n, size_t i)
-{
-    ox_val v = ox_node_input(n, i);
-    bool narrow = v != NULL && (v->type == OX_FLOAT16 || v->type == OX_BFLOAT16);
-    return narrow ? ox_cast(v, OX_FLOAT) : v;
-}
-
-static ox_val result(const ox_node *n, ox_val y)
-{
-    return ox_cast(y, n->outputs[0]->type);
-}
-
-_Noreturn static void fail(const ox_node *n, const char *message)
-{
-    ox_fail(n->graph->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(n), message);
-}
-
-static ox_val ranked(const ox_node *n, size_t i)
-{
-    ox_val v = input(n, i);
-    if (v == NULL || v->rank < 0) {
-        fail(n, "its shape is not known");
-    }
-    return v;
-}
 
 /* The axes from `first` to the last, counted from the end. */
 static const int64_t *axes_from(const ox_node *n, int first, int rank)
@@ -38,16 +12,6 @@ static const int64_t *axes_from(const ox_node *n, int first, int rank)
         axes[d - first] = d - rank;
     }
     return axes;
-}
-
-static int axis_of(const ox_node *n, int64_t otherwise, int rank)
-{
-    int64_t axis = ox_node_int(n, "axis", otherwise);
-    axis += axis < 0 ? rank : 0;
-    if (axis < 0 || axis >= rank) {
-        fail(n, "its axis is out of range");
-    }
-    return (int)axis;
 }
 
 /* scale [channels] with axes of length 1 for what comes after them. */
@@ -84,35 +48,36 @@ static ox_val standardize(ox_val x, size_t count, const int64_t *axes, double ep
 
 void decompose_instance_normalization(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ranked(n, 0), scale = ranked(n, 1), bias = ranked(n, 2);
+    ox_val x = ox_made_ranked(n, 0), scale = ox_made_ranked(n, 1), bias = ox_made_ranked(n, 2);
     int spatial = x->rank - 2;
     if (spatial < 1) {
-        fail(n, "its input has no spatial axes");
+        ox_made_fail(n, "its input has no spatial axes");
     }
     double epsilon = ox_node_float(n, "epsilon", 1e-5);
     ox_val y = standardize(x, (size_t)spatial, axes_from(n, 2, x->rank), epsilon);
-    outputs[0] = result(n, affine(y, per_channel(scale, spatial), per_channel(bias, spatial)));
+    outputs[0] =
+        ox_made_result(n, 0, affine(y, per_channel(scale, spatial), per_channel(bias, spatial)));
 }
 
 void decompose_layer_normalization(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ranked(n, 0);
-    int axis = axis_of(n, -1, x->rank);
+    ox_val x = ox_made_ranked(n, 0);
+    int axis = ox_made_axis(n, "axis", -1, x->rank);
     double epsilon = ox_node_float(n, "epsilon", 1e-5);
     ox_val y = standardize(x, (size_t)(x->rank - axis), axes_from(n, axis, x->rank), epsilon);
-    outputs[0] = result(n, affine(y, input(n, 1), input(n, 2)));
+    outputs[0] = ox_made_result(n, 0, affine(y, ox_made_input(n, 1), ox_made_input(n, 2)));
 }
 
 /* x / sqrt(mean(x^2) + epsilon) */
 void decompose_rms_normalization(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ranked(n, 0);
-    int axis = axis_of(n, -1, x->rank);
+    ox_val x = ox_made_ranked(n, 0);
+    int axis = ox_made_axis(n, "axis", -1, x->rank);
     const int64_t *axes = axes_from(n, axis, x->rank);
     ox_val square = mean(ox_square(x), (size_t)(x->rank - axis), axes);
     double epsilon = ox_node_float(n, "epsilon", 1e-5);
     ox_val y = ox_div(x, ox_sqrt(ox_shift(square, epsilon)));
-    outputs[0] = result(n, affine(y, input(n, 1), NULL));
+    outputs[0] = ox_made_result(n, 0, affine(y, ox_made_input(n, 1), NULL));
 }
 
 /* scale [groups] (up to opset 20) or [channels] as [channels]. */
@@ -122,7 +87,7 @@ static ox_val per_group(const ox_node *n, ox_val scale, int64_t groups, int64_t 
         return scale;
     }
     if (!ox_dim_is(scale->dims[0], groups)) {
-        fail(n, "its scale fits neither its groups nor its channels");
+        ox_made_fail(n, "its scale fits neither its groups nor its channels");
     }
     const ox_dim repeated[] = {ox_dim_of(groups), ox_dim_of(channels / groups)};
     ox_dim all = ox_dim_of(channels);
@@ -131,16 +96,16 @@ static ox_val per_group(const ox_node *n, ox_val scale, int64_t groups, int64_t 
 
 void decompose_group_normalization(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ranked(n, 0), scale = ranked(n, 1), bias = ranked(n, 2);
+    ox_val x = ox_made_ranked(n, 0), scale = ox_made_ranked(n, 1), bias = ox_made_ranked(n, 2);
     int64_t groups = ox_node_int(n, "num_groups", 0);
     if (x->rank < 3 || !ox_dims_static(x->rank - 1, x->dims + 1) || groups < 1 ||
         x->dims[1].size % groups != 0 || scale->rank != 1 || bias->rank != 1) {
-        fail(n, "its shapes are not known or do not fit");
+        ox_made_fail(n, "its shapes are not known or do not fit");
     }
     int64_t channels = x->dims[1].size, size = channels / groups;
     for (int d = 2; d < x->rank; d++) {
         if (!ox_int_mul(size, x->dims[d].size, &size)) {
-            fail(n, "its shape is too large");
+            ox_made_fail(n, "its shape is too large");
         }
     }
     const ox_dim grouped[] = {x->dims[0], ox_dim_of(groups), ox_dim_of(size)};
@@ -148,7 +113,7 @@ void decompose_group_normalization(const ox_node *n, ox_val *outputs)
     ox_val y = standardize(ox_reshape(x, 3, grouped), 1, (const int64_t[]){-1}, epsilon);
     scale = per_channel(per_group(n, scale, groups, channels), x->rank - 2);
     bias = per_channel(per_group(n, bias, groups, channels), x->rank - 2);
-    outputs[0] = result(n, affine(ox_reshape(y, x->rank, x->dims), scale, bias));
+    outputs[0] = ox_made_result(n, 0, affine(ox_reshape(y, x->rank, x->dims), scale, bias));
 }
 
 void decompose_mean_variance_normalization(const ox_node *n, ox_val *outputs)
@@ -160,20 +125,20 @@ void decompose_mean_variance_normalization(const ox_node *n, ox_val *outputs)
         axes = usual;
         count = 3;
     }
-    ox_val x = ranked(n, 0), d = ox_sub(x, mean(x, count, axes));
+    ox_val x = ox_made_ranked(n, 0), d = ox_sub(x, mean(x, count, axes));
     ox_val deviation = ox_sqrt(mean(ox_square(d), count, axes));
-    outputs[0] = result(n, ox_div(d, ox_shift(deviation, 1e-9)));
+    outputs[0] = ox_made_result(n, 0, ox_div(d, ox_shift(deviation, 1e-9)));
 }
 
 void decompose_lp_normalization(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ranked(n, 0);
-    int64_t axis = axis_of(n, -1, x->rank) - x->rank;
+    ox_val x = ox_made_ranked(n, 0);
+    int64_t axis = ox_made_axis(n, "axis", -1, x->rank) - x->rank;
     bool absolute = ox_node_int(n, "p", 2) == 1;
     ox_val sum = ox_sum(absolute ? ox_abs(x) : ox_square(x), axis, true);
     ox_val zero = ox_equal(sum, ox_number(sum, 0)); /* where the norm is 0, so is the result */
     ox_val safe = ox_where(zero, ox_number(sum, 1), sum);
-    outputs[0] = result(n, ox_div(x, absolute ? safe : ox_sqrt(safe)));
+    outputs[0] = ox_made_result(n, 0, ox_div(x, absolute ? safe : ox_sqrt(safe)));
 }
 
 /* The mean of a over windows of `size` along the channels, zeros beyond them counted. */
@@ -184,7 +149,7 @@ static ox_val mean_over_channels(const ox_node *n, ox_val a, int64_t size)
         pixels = ox_dim_mul(a->graph, pixels, a->dims[d]);
     }
     if (size < 1 || a->rank < 2) {
-        fail(n, "its window is empty");
+        ox_made_fail(n, "its window is empty");
     }
     const ox_dim plane[] = {a->dims[0], ox_dim_of(1), a->dims[1], pixels};
     const int64_t kernel[] = {size, 1}, pads[] = {(size - 1) / 2, 0, size / 2, 0};
@@ -197,12 +162,12 @@ static ox_val mean_over_channels(const ox_node *n, ox_val a, int64_t size)
 /* x / (bias + alpha/size sum over channels nearby of x^2)^beta */
 void decompose_lrn(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ranked(n, 0);
+    ox_val x = ox_made_ranked(n, 0);
     ox_val square = mean_over_channels(n, ox_square(x), ox_node_int(n, "size", 1));
     double alpha = ox_node_float(n, "alpha", 1e-4), bias = ox_node_float(n, "bias", 1);
     ox_val size = ox_shift(ox_scale(square, alpha), bias);
     ox_val beta = ox_number(size, ox_node_float(n, "beta", 0.75));
-    outputs[0] = result(n, ox_div(x, ox_binary("Pow", size, beta)));
+    outputs[0] = ox_made_result(n, 0, ox_div(x, ox_binary("Pow", size, beta)));
 }
 
 /* ---- norms --------------------------------------------------------------------------------- */
@@ -218,22 +183,22 @@ static ox_val sum_like(const ox_node *n, ox_val a)
 
 void decompose_reduce_l1(const ox_node *n, ox_val *outputs)
 {
-    outputs[0] = result(n, sum_like(n, ox_abs(input(n, 0))));
+    outputs[0] = ox_made_result(n, 0, sum_like(n, ox_abs(ox_made_input(n, 0))));
 }
 
 void decompose_reduce_l2(const ox_node *n, ox_val *outputs)
 {
-    outputs[0] = result(n, ox_sqrt(sum_like(n, ox_square(input(n, 0)))));
+    outputs[0] = ox_made_result(n, 0, ox_sqrt(sum_like(n, ox_square(ox_made_input(n, 0)))));
 }
 
 void decompose_reduce_sum_square(const ox_node *n, ox_val *outputs)
 {
-    outputs[0] = result(n, sum_like(n, ox_square(input(n, 0))));
+    outputs[0] = ox_made_result(n, 0, sum_like(n, ox_square(ox_made_input(n, 0))));
 }
 
 void decompose_reduce_log_sum(const ox_node *n, ox_val *outputs)
 {
-    outputs[0] = result(n, ox_log(sum_like(n, input(n, 0))));
+    outputs[0] = ox_made_result(n, 0, ox_log(sum_like(n, ox_made_input(n, 0))));
 }
 
 /* ---- products ------------------------------------------------------------------------------ */
@@ -256,11 +221,11 @@ static ox_val product(ox_val a, int64_t axis, int64_t size)
 
 void decompose_reduce_prod(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ranked(n, 0), list = ox_node_input(n, 1);
+    ox_val x = ox_made_ranked(n, 0), list = ox_node_input(n, 1);
     const ox_dim *axes = list == NULL ? NULL : ox_shape_elements(list);
     int64_t count = list == NULL ? 0 : axes == NULL ? -1 : ox_val_size(list).size;
     if (count < 0) {
-        fail(n, "its axes are not constant");
+        ox_made_fail(n, "its axes are not constant");
     }
     bool all = count == 0 && ox_node_int(n, "noop_with_empty_axes", 0) == 0;
     int64_t *squeezed = ox_arena_alloc(n->graph->arena, (size_t)x->rank + 1, sizeof *squeezed);
@@ -271,7 +236,7 @@ void decompose_reduce_prod(const ox_node *n, ox_val *outputs)
             here = here || axes[i].size == d || axes[i].size == d - x->rank;
         }
         if (here && (!ox_dim_is_static(x->dims[d]) || x->dims[d].size == 0)) {
-            fail(n, "its shape is not known");
+            ox_made_fail(n, "its shape is not known");
         }
         if (here) {
             x = product(x, d - x->rank, x->dims[d].size);
@@ -281,5 +246,5 @@ void decompose_reduce_prod(const ox_node *n, ox_val *outputs)
     if (reduced > 0 && ox_node_int(n, "keepdims", 1) == 0) {
         x = ox_binary("Squeeze", x, ox_ints(x->graph, reduced, squeezed));
     }
-    outputs[0] = result(n, x);
+    outputs[0] = ox_made_result(n, 0, x);
 }

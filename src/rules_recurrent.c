@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "rules.h"
+#include "rules_made.h"
 #include "shape.h"
 
 enum { MAX_STEPS = 10000, MAX_DIRECTIONS = 2 };
@@ -49,17 +49,7 @@ typedef struct kind {
     cell_step step;
 } kind;
 
-_Noreturn static void fail(const ox_node *n, const char *message)
-{
-    ox_fail(n->graph->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(n), message);
-}
-
 /* ---- terms that may be zero: NULL ----------------------------------------------------------- */
-
-static ox_val plus(ox_val a, ox_val b)
-{
-    return a == NULL ? b : b == NULL ? a : ox_add(a, b);
-}
 
 static ox_val times(ox_val a, ox_val b)
 {
@@ -145,7 +135,7 @@ static const activation *read_activations(const ox_node *n, const kind *what, in
     const ox_attr *alpha = ox_node_attr(n, "activation_alpha");
     const ox_attr *beta = ox_node_attr(n, "activation_beta");
     if (names != NULL && (names->kind != OX_ATTR_STRINGS || names->count != count)) {
-        fail(n, "its activations are too few or too many");
+        ox_made_fail(n, "its activations are too few or too many");
     }
     activation *all = ox_arena_alloc(n->graph->arena, count, sizeof *all);
     for (size_t i = 0; i < count; i++) {
@@ -158,7 +148,7 @@ static const activation *read_activations(const ox_node *n, const kind *what, in
             all[i].beta = next_float(beta, &betas, all[i].beta);
         }
         if (isnan(all[i].alpha) || isnan(all[i].beta)) {
-            fail(n, "an activation lacks its alpha or beta");
+            ox_made_fail(n, "an activation lacks its alpha or beta");
         }
     }
     return all;
@@ -191,19 +181,19 @@ static ox_val gate(const cell *k, const activation *a, ox_val x)
 /* h' = f(x + h R) */
 static state step_rnn(const cell *k, ox_val x, state s)
 {
-    return (state){.h = gate(k, &k->f, plus(x, product(s.h, k->r)))};
+    return (state){.h = gate(k, &k->f, ox_made_plus(x, product(s.h, k->r)))};
 }
 
 /* z, r = f(x + h R), n = g(x + (r h) R) or g(x + r (h R + bias)), h' = n + z (h - n) */
 static state step_gru(const cell *k, ox_val x, state s)
 {
     const ox_val *in = gates_of(k, x, 3), *back = gates_of(k, product(s.h, k->r), 2);
-    ox_val z = gate(k, &k->f, plus(in[0], back[0]));
-    ox_val r = gate(k, &k->f, plus(in[1], back[1]));
+    ox_val z = gate(k, &k->f, ox_made_plus(in[0], back[0]));
+    ox_val r = gate(k, &k->f, ox_made_plus(in[1], back[1]));
     bool reset_after = ox_node_int(k->node, "linear_before_reset", 0) != 0;
-    ox_val old = reset_after ? times(r, plus(product(s.h, k->r_new), k->bias_new))
+    ox_val old = reset_after ? times(r, ox_made_plus(product(s.h, k->r_new), k->bias_new))
                              : product(times(r, s.h), k->r_new);
-    ox_val n = gate(k, &k->g, plus(in[2], old));
+    ox_val n = gate(k, &k->g, ox_made_plus(in[2], old));
     ox_val kept = s.h == NULL ? ox_neg(n) : ox_sub(s.h, n);
     return (state){.h = ox_add(n, ox_mul(z, kept))};
 }
@@ -211,13 +201,13 @@ static state step_gru(const cell *k, ox_val x, state s)
 /* i, o, f = f(x + h R + p c), c' = f c + i g(x + h R), h' = o h(c'), where o sees c' */
 static state step_lstm(const cell *k, ox_val x, state s)
 {
-    const ox_val *in = gates_of(k, plus(x, product(s.h, k->r)), 4), *p = k->peepholes;
-    ox_val i = gate(k, &k->f, plus(in[0], times(s.c, p[0])));
+    const ox_val *in = gates_of(k, ox_made_plus(x, product(s.h, k->r)), 4), *p = k->peepholes;
+    ox_val i = gate(k, &k->f, ox_made_plus(in[0], times(s.c, p[0])));
     ox_val f = ox_node_int(k->node, "input_forget", 0) != 0
                    ? ox_sub(ox_number(i, 1), i)
-                   : gate(k, &k->f, plus(in[2], times(s.c, p[2])));
-    ox_val c = plus(times(f, s.c), ox_mul(i, gate(k, &k->g, in[3])));
-    ox_val o = gate(k, &k->f, plus(in[1], times(c, p[1])));
+                   : gate(k, &k->f, ox_made_plus(in[2], times(s.c, p[2])));
+    ox_val c = ox_made_plus(times(f, s.c), ox_mul(i, gate(k, &k->g, in[3])));
+    ox_val o = gate(k, &k->f, ox_made_plus(in[1], times(c, p[1])));
     return (state){.h = ox_mul(o, activate(&k->h, c)), .c = c};
 }
 
@@ -226,12 +216,11 @@ static state step_lstm(const cell *k, ox_val x, state s)
 /* Input i of rank `rank`, at least float32; NULL where it is left out. */
 static ox_val input(const ox_node *n, size_t i, int rank)
 {
-    ox_val v = ox_node_input(n, i);
+    ox_val v = ox_made_input(n, i);
     if (v != NULL && v->rank != rank) {
-        fail(n, "the shape of an input is not known");
+        ox_made_fail(n, "the shape of an input is not known");
     }
-    bool narrow = v != NULL && (v->type == OX_FLOAT16 || v->type == OX_BFLOAT16);
-    return narrow ? ox_cast(v, OX_FLOAT) : v;
+    return v;
 }
 
 /* Part d of weights [D, count, ...]. */
@@ -242,7 +231,7 @@ static ox_val weights(const ox_node *n, size_t i, int rank, int d, int64_t count
         return NULL;
     }
     if (!ox_dim_is_static(v->dims[0]) || d >= v->dims[0].size || !ox_dim_is(v->dims[1], count)) {
-        fail(n, "its weights do not fit");
+        ox_made_fail(n, "its weights do not fit");
     }
     return ox_gather(v, ox_int_scalar(v->graph, d), 0);
 }
@@ -312,7 +301,7 @@ static ox_val unroll(const cell *k, cell_step step, bool backward, ox_val x, sta
 {
     const ox_node *n = k->node;
     int64_t steps = x->dims[0].size;
-    ox_val all = plus(ox_matmul(x, k->w), k->bias);
+    ox_val all = ox_made_plus(ox_matmul(x, k->w), k->bias);
     const ox_val *parts = split(n->graph->arena, all, 0, (size_t)steps, 1);
     ox_val *h = ox_arena_alloc(n->graph->arena, (size_t)steps, sizeof(ox_val));
     for (int64_t i = 0; i < steps; i++) {
@@ -342,10 +331,10 @@ static ox_val sequence(const ox_node *n)
 {
     ox_val x = layout(n, input(n, 0, 3));
     if (x == NULL || !ox_dim_is_static(x->dims[0])) {
-        fail(n, "the length of its sequence is not known");
+        ox_made_fail(n, "the length of its sequence is not known");
     }
     if (x->dims[0].size < 1 || x->dims[0].size > MAX_STEPS) {
-        fail(n, "its sequence is empty or too long");
+        ox_made_fail(n, "its sequence is empty or too long");
     }
     return x;
 }
@@ -355,7 +344,7 @@ static int64_t hidden_size(const ox_node *n)
     ox_val r = ox_node_input(n, 2);
     if (r == NULL || r->rank != 3 || !ox_dim_is_static(r->dims[2]) || r->dims[2].size < 1 ||
         r->dims[2].size > INT32_MAX || ox_node_input(n, 1) == NULL) {
-        fail(n, "the shape of its weights is not known");
+        ox_made_fail(n, "the shape of its weights is not known");
     }
     return r->dims[2].size;
 }

@@ -2,8 +2,8 @@
  * GatherND, and reductions of ScatterElements and ScatterND. */
 #include <string.h>
 
+#include "rules_made.h"
 #include "rules_move.h"
-#include "rules_parts.h"
 
 /* ---- GatherND ------------------------------------------------------------------------------ */
 

@@ -2,8 +2,8 @@
  * OneHot, and Clip with bounds that vary. */
 #include <string.h>
 
+#include "rules_made.h"
 #include "rules_move.h"
-#include "rules_parts.h"
 #include "rules_unary.h"
 #include "shape.h"
 
@@ -175,9 +175,9 @@ void decompose_compress(const ox_node *n, ox_val *outputs)
         count += kept[i].size != 0;
     }
     ox_dim all = ox_val_size(x);
-    int axis = flat ? -1 : ox_part_axis(n, ox_node_int(n, "axis", 0), x->rank);
+    int axis = flat ? -1 : ox_made_axis_from_end(n, ox_node_int(n, "axis", 0), x->rank);
     ox_val from = flat ? ox_reshape(x, 1, &all) : x;
-    outputs[0] = ox_part_result(n, 0, ox_gather(from, ox_ints(n->graph, count, index), axis));
+    outputs[0] = ox_made_result(n, 0, ox_gather(from, ox_ints(n->graph, count, index), axis));
 }
 
 /* ---- OneHot -------------------------------------------------------------------------------- */
@@ -185,7 +185,7 @@ void decompose_compress(const ox_node *n, ox_val *outputs)
 /* off + hit (on - off), where hit is 1 at the index: off (1 - hit) + on hit. */
 void decompose_one_hot(const ox_node *n, ox_val *outputs)
 {
-    ox_val at = ox_part_ranked(n, 0, 0, OX_MAX_RANK - 1), values = ox_part_ranked(n, 2, 1, 1);
+    ox_val at = ox_made_of_rank(n, 0, 0, OX_MAX_RANK - 1), values = ox_made_of_rank(n, 2, 1, 1);
     ox_val y = n->outputs[0];
     if (y->rank != at->rank + 1) {
         ox_made_fail(n, "its shape is not known");
@@ -194,15 +194,15 @@ void decompose_one_hot(const ox_node *n, ox_val *outputs)
     ox_type type = at->type;
     at = ox_cast(at, OX_INT64);
     at = real ? ox_cast(at, type) : at; /* cut off, as indices are */
-    int axis = ox_part_axis(n, ox_node_int(n, "axis", -1), y->rank);
+    int axis = ox_made_axis_from_end(n, ox_node_int(n, "axis", -1), y->rank);
     int64_t depth = ox_made_size(n, y, axis);
     ox_val wrapped = indicator(ox_less(at, ox_number(at, 0)), at);
     at = ox_unsqueeze(ox_add(at, ox_scale(wrapped, (double)depth)), axis);
-    ox_val hit = indicator(ox_equal(at, ox_part_range(at, depth, -axis - 1)), values);
+    ox_val hit = indicator(ox_equal(at, ox_made_range(at, depth, -axis - 1)), values);
     ox_val off = ox_squeeze(ox_slice(values, 0, 0, 1, 1), 0);
     ox_val on = ox_squeeze(ox_slice(values, 0, 1, 2, 1), 0);
     ox_val rest = ox_one_minus(hit);
-    outputs[0] = ox_part_result(n, 0, ox_add(ox_mul(rest, off), ox_mul(hit, on)));
+    outputs[0] = ox_made_result(n, 0, ox_add(ox_mul(rest, off), ox_mul(hit, on)));
 }
 
 /* ---- Clip ---------------------------------------------------------------------------------- */

@@ -2,7 +2,7 @@
  * CausalConvWithState, LinearAttention, TensorScatter. */
 #include <string.h>
 
-#include "rules_parts.h"
+#include "rules_made.h"
 
 enum { MAX_STEPS = 4096 };
 
@@ -12,7 +12,7 @@ enum { MAX_STEPS = 4096 };
 void decompose_causal_conv(const ox_node *n, ox_val *outputs)
 {
     ox_graph *g = n->graph;
-    ox_val x = ox_part_ranked(n, 0, 3, 3), w = ox_part_ranked(n, 1, 3, 3);
+    ox_val x = ox_made_of_rank(n, 0, 3, 3), w = ox_made_of_rank(n, 1, 3, 3);
     ox_val bias = ox_made_input(n, 2), past = ox_made_input(n, 3);
     int64_t channels = ox_made_size(n, w, 0), kept = ox_made_size(n, w, 2) - 1;
     const char *activation = ox_node_string(n, "activation", "none");
@@ -28,9 +28,9 @@ void decompose_causal_conv(const ox_node *n, ox_val *outputs)
     } else if (strcmp(activation, "none") != 0) {
         ox_made_fail(n, "its activation is not known");
     }
-    outputs[0] = ox_part_result(n, 0, y);
-    if (ox_part_has_output(n, 1) && kept > 0) {
-        outputs[1] = ox_part_result(n, 1, ox_slice(row, -1, -kept, INT64_MAX, 1));
+    outputs[0] = ox_made_result(n, 0, y);
+    if (ox_made_has_output(n, 1) && kept > 0) {
+        outputs[1] = ox_made_result(n, 1, ox_slice(row, -1, -kept, INT64_MAX, 1));
     }
 }
 
@@ -116,8 +116,8 @@ static ox_val first_state(const heads *h, ox_val like)
 
 void decompose_linear_attention(const ox_node *n, ox_val *outputs)
 {
-    ox_val q = ox_part_ranked(n, 0, 3, 3), k = ox_part_ranked(n, 1, 3, 3);
-    ox_val v = ox_part_ranked(n, 2, 3, 3);
+    ox_val q = ox_made_of_rank(n, 0, 3, 3), k = ox_made_of_rank(n, 1, 3, 3);
+    ox_val v = ox_made_of_rank(n, 2, 3, 3);
     heads h = heads_of(n, q, k, v);
     double scale = ox_node_float(n, "scale", 0);
     q = ox_mul(split_queries(&h, q),
@@ -137,9 +137,9 @@ void decompose_linear_attention(const ox_node *n, ox_val *outputs)
     }
     ox_dim dims[] = {h.batch, ox_dim_of(h.steps), ox_dim_of(h.q_heads * h.value)};
     ox_val rows = ox_concat(n->graph, (size_t)h.steps, reads, 1);
-    outputs[0] = ox_part_result(n, 0, ox_reshape(rows, 3, dims));
-    if (ox_part_has_output(n, 1)) {
-        outputs[1] = ox_part_result(n, 1, state);
+    outputs[0] = ox_made_result(n, 0, ox_reshape(rows, 3, dims));
+    if (ox_made_has_output(n, 1)) {
+        outputs[1] = ox_made_result(n, 1, state);
     }
 }
 
@@ -150,10 +150,10 @@ void decompose_tensor_scatter(const ox_node *n, ox_val *outputs)
 {
     ox_val past = ox_made_ranked(n, 0), update = ox_made_ranked(n, 1);
     ox_val start = ox_node_input(n, 2);
-    int axis = ox_part_axis(n, ox_node_int(n, "axis", -2), past->rank);
+    int axis = ox_made_axis_from_end(n, ox_node_int(n, "axis", -2), past->rank);
     int64_t places = ox_made_size(n, past, axis), count = ox_made_size(n, update, axis);
     ox_val zero = ox_int_scalar(n->graph, 0);
-    ox_val place = ox_part_range(zero, places, -axis - 1);
+    ox_val place = ox_made_range(zero, places, -axis - 1);
     if (start != NULL) {
         place = ox_sub(place, ox_made_column(ox_cast(start, OX_INT64), past->rank - 1));
     }
@@ -164,5 +164,5 @@ void decompose_tensor_scatter(const ox_node *n, ox_val *outputs)
                               ox_less(place, ox_int_scalar(n->graph, count)));
     ox_val picked = ox_min(ox_max(place, zero), ox_int_scalar(n->graph, count - 1));
     picked = ox_gather_elements(update, ox_expand(picked, past->rank, past->dims), axis);
-    outputs[0] = ox_part_result(n, 0, ox_where(inside, picked, past));
+    outputs[0] = ox_made_result(n, 0, ox_where(inside, picked, past));
 }
