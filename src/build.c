@@ -274,6 +274,17 @@ ox_val ox_sum(ox_val a, int64_t axis, bool keep)
 
 /* ---- moving ------------------------------------------------------------------------------ */
 
+ox_val ox_apart(ox_val a)
+{
+    const ox_node *n = a->node;
+    while (n != NULL && strcmp(n->op, "Identity") == 0) {
+        n = n->inputs[0]->node;
+    }
+    bool int8 =
+        n != NULL && strcmp(n->op, "DequantizeLinear") == 0 && n->inputs[0]->type == OX_INT8;
+    return int8 ? ox_graph_emit(a->graph, "Sum", 1, &a, 0, NULL) : a;
+}
+
 static bool same_shape(ox_val a, int rank, const ox_dim *dims)
 {
     return a->rank == rank && ox_dims_equal(rank, a->dims, dims);
@@ -299,7 +310,7 @@ ox_val ox_reshape(ox_val a, int rank, const ox_dim *dims)
         numbers[i] = is_static ? dims[i].size : -1;
     }
     ox_val shape = free_dims <= 1 ? ox_ints(g, (size_t)rank, numbers) : ox_dims(g, rank, dims);
-    return ox_graph_emit(g, "Reshape", 2, (ox_val[]){a, shape}, 0, NULL);
+    return ox_graph_emit(g, "Reshape", 2, (ox_val[]){ox_apart(a), shape}, 0, NULL);
 }
 
 ox_val ox_transpose(ox_val a, const int *permutation)
@@ -312,7 +323,8 @@ ox_val ox_transpose(ox_val a, const int *permutation)
         same = same && permutation[i] == i;
     }
     ox_attr attr = ox_attr_ints("perm", (size_t)a->rank, perm);
-    return same ? a : ox_graph_emit(a->graph, "Transpose", 1, &a, 1, &attr);
+    ox_val from = same ? a : ox_apart(a);
+    return same ? a : ox_graph_emit(a->graph, "Transpose", 1, &from, 1, &attr);
 }
 
 ox_val ox_swap_last(ox_val a)
@@ -329,12 +341,12 @@ ox_val ox_swap_last(ox_val a)
 
 ox_val ox_unsqueeze(ox_val a, int64_t axis)
 {
-    return ox_binary("Unsqueeze", a, ox_ints(a->graph, 1, &axis));
+    return ox_binary("Unsqueeze", ox_apart(a), ox_ints(a->graph, 1, &axis));
 }
 
 ox_val ox_squeeze(ox_val a, int64_t axis)
 {
-    return ox_binary("Squeeze", a, ox_ints(a->graph, 1, &axis));
+    return ox_binary("Squeeze", ox_apart(a), ox_ints(a->graph, 1, &axis));
 }
 
 ox_val ox_expand(ox_val a, int rank, const ox_dim *dims)
@@ -351,7 +363,7 @@ ox_val ox_concat(ox_graph *g, size_t count, const ox_val *parts, int64_t axis)
 ox_val ox_slice(ox_val a, int64_t axis, int64_t start, int64_t end, int64_t step)
 {
     ox_graph *g = a->graph;
-    ox_val in[] = {a, ox_ints(g, 1, &start), ox_ints(g, 1, &end), ox_ints(g, 1, &axis),
+    ox_val in[] = {ox_apart(a), ox_ints(g, 1, &start), ox_ints(g, 1, &end), ox_ints(g, 1, &axis),
                    step == 1 ? NULL : ox_ints(g, 1, &step)};
     return ox_graph_emit(g, "Slice", 5, in, 0, NULL);
 }

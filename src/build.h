@@ -62,6 +62,11 @@ ox_val ox_sum(ox_val a, int64_t axis, bool keep);
 
 /* ---- moving ------------------------------------------------------------------------------ */
 
+/* a, behind a sum of one operand where it is a DequantizeLinear of int8, for operators that only
+ * move values: ONNX Runtime (to 1.32) quantises once more behind these, and rejects its own node
+ * from opset 21 on. All functions here do it. */
+ox_val ox_apart(ox_val a);
+
 /* Reshapes; nothing where the shape is the same already, and two reshapes become one. */
 ox_val ox_reshape(ox_val a, int rank, const ox_dim *dims);
 ox_val ox_transpose(ox_val a, const int *permutation);

@@ -55,6 +55,19 @@ static void copy_shape(const target *t, ox_val from, ox_val to)
     to->dims = dims;
 }
 
+/* The operators behind which ONNX Runtime quantises once more, see ox_apart. */
+static bool moves(const ox_node *n)
+{
+    static const char *const ops[] = {"MaxPool", "Reshape",   "Slice",
+                                      "Squeeze", "Transpose", "Unsqueeze"};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        if (strcmp(n->op, ops[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void copy_node(const target *t, const ox_node *n)
 {
     ox_val *inputs = ox_arena_alloc(t->s->arena, n->input_count, sizeof *inputs);
@@ -66,6 +79,9 @@ static void copy_node(const target *t, const ox_node *n)
             ox_fail(t->s->arena, OX_UNSUPPORTED, "%s: no rule for nodes with subgraphs",
                     ox_node_label(n));
         }
+    }
+    if (moves(n)) {
+        inputs[0] = ox_apart(inputs[0]);
     }
     const char *scope = ox_arena_format(t->s->arena, "onnxexplainer/%s/%s",
                                         t->references ? "reference" : "sample", n->name);

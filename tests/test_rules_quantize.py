@@ -51,6 +51,21 @@ def test_quantize_per_axis(explain, run, kind):
         rulecheck.OPSET = former
 
 
+@pytest.mark.parametrize("move", ["none", "Reshape", "Transpose", "MaxPool"])
+def test_int8_of_opset_22(explain, run, monkeypatch, move):
+    """ONNX Runtime breaks models in which such a value is only moved: added nodes must not."""
+    import rulecheck
+    monkeypatch.setattr(rulecheck, "OPSET", 22)
+    constants = {"s": np.float32(0.02), "z": np.int8(3), "row": ints(0, 4, 8)}
+    moves = {"none": node("Identity", "d", "m"), "Reshape": node("Reshape", "d row", "m"),
+             "Transpose": node("Transpose", "d", "m", perm=[0, 2, 3, 1]),
+             "MaxPool": node("MaxPool", "d", "m", kernel_shape=[2, 2])}
+    nodes = [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "d"),
+             moves[move], node("QuantizeLinear", "m s z", "p"),
+             node("DequantizeLinear", "p s z", "n"), node("Tanh", "n", "y")]
+    check(Rule(nodes, {"x": (2, 4, 4)}, constants), explain, run)
+
+
 def test_quantize_in_blocks(explain, run, monkeypatch):
     import rulecheck
     monkeypatch.setattr(rulecheck, "OPSET", 21)
