@@ -127,17 +127,18 @@ void decompose_fused_conv(const ox_node *n, ox_val *outputs)
     outputs[0] = activated(n, ox_made_plus(y, ox_made_input(n, 3)));
 }
 
-/* x and y are [N, H, W, C], filters as those of Conv. */
+/* x and y are [N, H, W, C], filters [M, H, W, C / group]. */
 void decompose_nhwc_conv(const ox_node *n, ox_val *outputs)
 {
     static const int first[] = {0, 3, 1, 2}, last[] = {0, 2, 3, 1};
     size_t count = 0;
     const ox_attr *attrs = plain_attrs(n, &count);
     ox_val x = ox_made_ranked(n, 0);
-    if (x->rank != 4) {
+    ox_val w = ox_made_ranked(n, 1);
+    if (x->rank != 4 || w->rank != 4) {
         ox_made_fail(n, "no rule for its number of axes");
     }
-    ox_val in[] = {ox_transpose(x, first), ox_made_ranked(n, 1), ox_made_input(n, 2)};
+    ox_val in[] = {ox_transpose(x, first), ox_transpose(w, first), ox_made_input(n, 2)};
     ox_val y = ox_graph_emit(n->graph, "Conv", in[2] == NULL ? 2 : 3, in, count, attrs);
     outputs[0] = activated(n, ox_transpose(y, last));
 }

@@ -25,6 +25,33 @@ static void infer_conv(ox_node *n)
     infer_as(n, "Conv");
 }
 
+/* As Conv, of which the channels are the last axis of x, the weights and y. */
+static void infer_nhwc_conv(ox_node *n)
+{
+    if (ox_shape_need(n, 0, 4, 4) != 4 || ox_shape_need(n, 1, 4, 4) != 4) {
+        return;
+    }
+    ox_value values[3] = {*n->inputs[0], *n->inputs[1], *n->outputs[0]};
+    ox_dim dims[2][4];
+    for (size_t i = 0; i < 2; i++) {
+        const ox_dim *d = values[i].dims;
+        memcpy(dims[i], (ox_dim[]){d[0], d[3], d[1], d[2]}, sizeof dims[i]);
+        values[i].dims = dims[i];
+    }
+    values[2].rank = -1;
+    ox_val in[] = {&values[0], &values[1]}, out = &values[2];
+    ox_node plain = *n;
+    plain.input_count = 2;
+    plain.inputs = in;
+    plain.output_count = 1;
+    plain.outputs = &out;
+    infer_conv(&plain);
+    if (out->rank == 4) {
+        const ox_dim *d = out->dims;
+        ox_shape_set(n, 0, out->type, 4, (ox_dim[]){d[0], d[2], d[3], d[1]});
+    }
+}
+
 static void infer_gemm(ox_node *n)
 {
     infer_as(n, "Gemm");
@@ -242,6 +269,7 @@ static const ox_shape_row rows[] = {
     {"MatMulIntegerToFloat", infer_matmul_to_float},
     {"MatMulNBits", infer_matmul_nbits},
     {"MultiHeadAttention", infer_multi_head_attention},
+    {"NhwcConv", infer_nhwc_conv},
     {"QGemm", infer_qgemm},
     {"QLinearAdd", infer_qlinear_binary},
     {"QLinearAveragePool", infer_average_pool},

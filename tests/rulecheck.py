@@ -18,16 +18,22 @@ def node(op, inputs, outputs, **attributes):
     return helper.make_node(op, inputs.split(), outputs.split(), **attributes)
 
 
+def by_onnxruntime(model, inputs):
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    return dict(zip([o.name for o in session.get_outputs()], session.run(None, inputs)))
+
+
 class Rule:
     """A model of `nodes` over `inputs` (name: shape without the batch) and `constants`, whose
     output `y` goes through a random linear layer to `out` [N, TARGETS]. `x` are samples, `r`
-    references, [rows, shape]."""
+    references, [rows, shape]. `forward` runs a model where ONNX Runtime has no kernel."""
 
     def __init__(self, nodes, inputs, constants=None, dtype=np.float32, low=-2, high=2, seed=0,
-                 size=None, domains=()):
+                 size=None, domains=(), forward=None):
         self.rng = np.random.default_rng(seed)
         self.dtype = dtype
         self.inputs = inputs
+        self.forward = forward or by_onnxruntime
         self.x = self.draw(SAMPLES, low, high)
         self.r = self.draw(REFERENCES, low, high)
         for name in inputs:  # equal in places
@@ -52,8 +58,7 @@ class Rule:
             return helper.make_model(graph, opset_imports=opsets, ir_version=9)
 
         bare = make([], helper.make_tensor_value_info("y", kind, None))
-        session = onnxruntime.InferenceSession(bare.SerializeToString())
-        size = session.run(["y"], self.x)[0].size // SAMPLES
+        size = self.forward(bare, self.x)["y"].size // SAMPLES
         self.head = self.rng.normal(size=(size, TARGETS)).astype(self.dtype)
         constants["head"] = self.head
         constants["row"] = np.array([-1, size])
