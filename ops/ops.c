@@ -1,11 +1,13 @@
 /* libonnxexplainer_ops: kernels of domain "onnxexplainer" for ONNX Runtime, optional at run time.
  *
  * An explained model carries each fused operation as a model-local function of that domain: ONNX
- * Runtime inlines the body where no kernel is registered and runs the kernel where one is. There
- * are no kernels yet, so the domain registered here is empty and every function is inlined. */
-#include <onnxruntime_c_api.h>
+ * Runtime inlines the body where no kernel is registered and runs the kernel where one is. Kernels
+ * take float32; functions of doubles have names of their own, and stay functions. */
+#include "kernel.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #if defined(_WIN32)
 #define OPS_API __declspec(dllexport)
@@ -17,25 +19,87 @@
 OPS_API OrtStatus *ORT_API_CALL RegisterCustomOps(OrtSessionOptions *options,
                                                   const OrtApiBase *base);
 
-/* The API of the newest version that both the header and the running library know. */
-static const OrtApi *newest_api(const OrtApiBase *base)
+/* ---- the operators ------------------------------------------------------------------------- */
+
+/* `<name>Flow`, and `<name>SumFlow` with a second multiplier as its last input. */
+#define FLOW(v, id, text, count)                                                                   \
+    {.name = text "Flow", .flow = OPS_##id, .operands = count, .needed = count, .inputs = count},  \
+        {.name = text "SumFlow",                                                                   \
+         .flow = OPS_##id,                                                                         \
+         .operands = count,                                                                        \
+         .needed = (count) + 1,                                                                    \
+         .inputs = (count) + 1},
+
+/* What plans for one machine use: m, x, x0[, scale][, acc] give m slope scale + acc; acc may have
+ * more channels (axis -3), of which the first count. */
+#define TUNED(id, text)                                                                            \
+    {                                                                                              \
+        .name = text, .flow = OPS_##id, .operands = 3, .needed = 3, .inputs = 5                    \
+    }
+
+static const ops_op table[] = {OPS_FLOWS(FLOW, 0) TUNED(relu, "TunedReluFlow"),
+                               TUNED(swish_alone, "TunedSwishFlow")};
+
+#define TABLE_SIZE (sizeof table / sizeof table[0])
+
+/* ---- registration -------------------------------------------------------------------------- */
+
+/* The operators as one ONNX Runtime sees them. Sessions point to them: they are never released, and
+ * made once for each ONNX Runtime in the process. */
+typedef struct library {
+    const OrtApi *api;
+    OrtCustomOpDomain *domain;
+    struct library *next;
+    ops_op ops[TABLE_SIZE];
+} library;
+
+static _Atomic(library *) libraries;
+
+static OrtStatus *make_library(const OrtApi *api, unsigned version, library **made)
 {
-    unsigned minor = 0;
-    if (sscanf(base->GetVersionString(), "%*u.%u", &minor) != 1)
-        return NULL;
-    return base->GetApi(minor < ORT_API_VERSION ? minor : ORT_API_VERSION);
+    library *l = calloc(1, sizeof *l);
+    if (l == NULL) {
+        return api->CreateStatus(ORT_FAIL, "onnxexplainer: out of memory");
+    }
+    l->api = api;
+    OrtStatus *status = api->CreateCustomOpDomain("onnxexplainer", &l->domain);
+    for (size_t i = 0; status == NULL && i < TABLE_SIZE; i++) {
+        l->ops[i] = table[i];
+        l->ops[i].api = api;
+        l->ops[i].base.version = version < OPS_NEWEST ? version : OPS_NEWEST;
+        ops_op_init(&l->ops[i]);
+        status = api->CustomOpDomain_Add(l->domain, &l->ops[i].base);
+    }
+    if (status != NULL) {
+        if (l->domain != NULL) {
+            api->ReleaseCustomOpDomain(l->domain);
+        }
+        free(l);
+        return status;
+    }
+    l->next = atomic_load(&libraries);
+    while (!atomic_compare_exchange_weak(&libraries, &l->next, l)) {
+    }
+    *made = l;
+    return NULL;
 }
 
 OrtStatus *ORT_API_CALL RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase *base)
 {
-    const OrtApi *api = newest_api(base);
-    if (!api)
-        return NULL; /* nothing to register, so nothing is lost */
-
-    /* The options, and every session made from them, point to the domain: it is never released. */
-    OrtCustomOpDomain *domain = NULL;
-    OrtStatus *status = api->CreateCustomOpDomain("onnxexplainer", &domain);
-    if (status)
-        return status;
-    return api->AddCustomOpDomain(options, domain);
+    /* The newest version that both the header and the running library know. */
+    unsigned version = 0;
+    if (sscanf(base->GetVersionString(), "%*u.%u", &version) != 1) {
+        return NULL; /* the functions are run instead */
+    }
+    version = version < ORT_API_VERSION ? version : ORT_API_VERSION;
+    const OrtApi *api = base->GetApi(version);
+    if (api == NULL) {
+        return NULL;
+    }
+    library *l = atomic_load(&libraries);
+    while (l != NULL && l->api != api) {
+        l = l->next;
+    }
+    OrtStatus *status = l == NULL ? make_library(api, version, &l) : NULL;
+    return status != NULL ? status : api->AddCustomOpDomain(options, l->domain);
 }

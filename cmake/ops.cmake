@@ -1,0 +1,27 @@
+# The kernels that ONNX Runtime loads. The flows are compiled once for each instruction set.
+file(GLOB ops_sources CONFIGURE_DEPENDS ops/*.c)
+list(REMOVE_ITEM ops_sources ${PROJECT_SOURCE_DIR}/ops/flows.c)
+add_library(onnxexplainer_ops SHARED ${ops_sources})
+target_link_libraries(onnxexplainer_ops PRIVATE m)
+
+function(add_flows isa)
+    add_library(flows_${isa} OBJECT ops/flows.c)
+    string(TOUPPER ${isa} upper)
+    target_compile_definitions(flows_${isa} PRIVATE OPS_ISA=${isa} OPS_${upper})
+    # Comparisons of numbers that are none need not trap: without it nothing plain is vectorised.
+    target_compile_options(flows_${isa} PRIVATE
+        ${warnings} -O3 -fno-math-errno -fno-trapping-math ${ARGN})
+    target_sources(onnxexplainer_ops PRIVATE $<TARGET_OBJECTS:flows_${isa}>)
+endfunction()
+
+add_flows(plain)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+    target_compile_definitions(onnxexplainer_ops PRIVATE OPS_X86)
+    add_flows(avx2 -mavx2 -mfma)
+    add_flows(avx512 -mavx512f -mavx512dq -mprefer-vector-width=512)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+    target_compile_definitions(onnxexplainer_ops PRIVATE OPS_ARM)
+    add_flows(neon)
+endif()
+target_include_directories(onnxexplainer_ops SYSTEM PRIVATE ${ORT_INCLUDE})
+target_compile_options(onnxexplainer_ops PRIVATE ${warnings})

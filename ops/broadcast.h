@@ -1,0 +1,57 @@
+/* Passes over operands that broadcast (NumPy's rules) with kernels that see rows of numbers.
+ *
+ * Axes along which all operands are stored in one piece, or repeat, are merged, which leaves few
+ * loops: m [R, N, C, H, W], x [N, C, H, W] and x0 [R, 1, C, H, W] have [R, N, C H W]. A row is made
+ * of the innermost loops. It is cut into chunks, and the outer loops run inside a chunk, so that
+ * what is repeated along them stays in the cache. Operands that do not lie in memory as the row
+ * does are copied to a buffer a block at a time. */
+#ifndef OPS_BROADCAST_H
+#define OPS_BROADCAST_H
+
+#include "ops.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define OPS_RANK 32
+
+/* An operand: its data, and its dimensions. */
+typedef struct ops_operand {
+    const float *data;
+    int rank;
+    int64_t dims[OPS_RANK];
+} ops_operand;
+
+/* What an elementwise node does: out = (m + m2) slope(...) scale + acc. Operands are first those of
+ * the flow, then the extras; an extra that is left out has the index -1. */
+typedef struct ops_task {
+    const ops_isa *isa;
+    ops_id flow;
+    int operands; /* of the flow */
+    int m2, scale, acc;
+    float *out;
+
+    int count; /* of all operands */
+    const float *data[OPS_MOST];
+    int rank; /* of the merged loops, at least 1 */
+    size_t dims[OPS_RANK], strides[OPS_MOST][OPS_RANK];
+
+    int outer;                                              /* number of loops outside the row */
+    size_t row, repeats;                                    /* length of a row, number of rows */
+    size_t chunk, chunks, part, parts;                      /* of a row; of the rows */
+    enum { OPS_DENSE, OPS_SAME, OPS_MIXED } kind[OPS_MOST]; /* in a row */
+    bool direct; /* all operands are dense, there is no m2 */
+} ops_task;
+
+/* The dimensions that the operands have together. Axis -3 of operand `acc` may be longer (-1:
+ * none). False where they do not fit. */
+bool ops_broadcast(int count, const ops_operand *operands, int acc, int *rank, int64_t *dims);
+
+/* Fills in the loops of a task for operands that give these dimensions. False for nothing to do. */
+bool ops_task_plan(ops_task *t, int count, const ops_operand *operands, int rank,
+                   const int64_t *dims);
+
+/* Does part i of `chunks * parts`. */
+void ops_task_run(void *task, size_t i);
+
+#endif

@@ -1,0 +1,50 @@
+/* Kernels, one list of them for the registration, the instruction sets and the naive twins.
+ *
+ * A flow is the multiplier m times the slope of an elementwise operator. Its operands are m, x, x0
+ * and what else the model-local function of the same name takes, in that order; all of them
+ * broadcast. A kernel of a flow sees rows of `count` numbers of each operand, and may write over
+ * any of them. */
+#ifndef OPS_H
+#define OPS_H
+
+#include <stddef.h>
+
+/* Flow of `<name>Flow` and `<name>SumFlow`, whose last operand is added to m: X(v, id, name,
+ * operands). The formulas are those of docs/rules.md, spelled as in src/rules_*.c. */
+#define OPS_FLOWS(X, v)                                                                            \
+    X(v, relu, "Relu", 3)                                                                          \
+    X(v, sigmoid, "Sigmoid", 5)                                                                    \
+    X(v, swish, "Swish", 6)                                                                        \
+    X(v, mul, "Mul", 3)
+
+/* Rows without a function of their own: what TunedSwishFlow does, and a + b and a b. */
+#define OPS_PARTS(X, v)                                                                            \
+    X(v, swish_alone, "", 3)                                                                       \
+    X(v, add, "", 2)                                                                               \
+    X(v, multiply, "", 2)
+
+#define OPS_ID(v, id, name, operands) OPS_##id,
+typedef enum ops_id { OPS_FLOWS(OPS_ID, 0) OPS_PARTS(OPS_ID, 0) OPS_COUNT } ops_id;
+#undef OPS_ID
+
+#define OPS_MOST 9 /* operands of a node */
+
+typedef void (*ops_row)(size_t count, float *out, const float *const *in);
+
+/* The kernels for one instruction set. */
+typedef struct ops_isa {
+    const char *name;
+    ops_row rows[OPS_COUNT];
+} ops_isa;
+
+extern const ops_isa ops_naive; /* double precision, straight from the formulas: what tests trust */
+extern const ops_isa ops_plain;
+extern const ops_isa ops_neon;
+extern const ops_isa ops_avx2;
+extern const ops_isa ops_avx512;
+
+/* The best that the machine has, or the one that ONNXEXPLAINER_ISA names: naive, plain, neon, avx2
+ * or avx512. A name that is not available here is passed over. isa.c */
+const ops_isa *ops_isa_choose(void);
+
+#endif
