@@ -18,6 +18,7 @@ typedef struct arguments {
     ox_texts references;
     const char *output;
     const char *cache;
+    const char *cache_dtype;
     const char *feature_file;
     const char *integrate;
     ox_texts integrate_ops;
@@ -86,6 +87,13 @@ static int check(arguments *a)
         return ox_cli_usage("explain", "--cache: \"%s\" is none of auto, load, file, none",
                             a->cache);
     }
+    if (a->cache_dtype && strcmp(a->cache_dtype, "float32")) {
+        if (strcmp(a->cache_dtype, "float16")) {
+            return ox_cli_usage("explain", "--cache-dtype: \"%s\" is neither float32 nor float16",
+                                a->cache_dtype);
+        }
+        a->options.cache_dtype = OX_FLOAT16;
+    }
     if (a->integrate && !parse_integrate(a)) {
         return ox_cli_usage("explain", "--integrate is not of the form K or K:Op,Op");
     }
@@ -106,7 +114,7 @@ static int check(arguments *a)
     a->options.at_count = a->at.count;
     char version[64]; /* without ONNX Runtime the library does what needs no running */
     bool runtime = ox_runtime_version(NULL, version, sizeof version, NULL);
-    bool asked = a->options.cache == OX_CACHE_FILE;
+    bool asked = a->options.cache == OX_CACHE_FILE || a->options.cache_dtype == OX_FLOAT16;
     a->options.evaluate = runtime || asked ? ox_evaluate_runtime : NULL;
     a->options.note = a->quiet ? NULL : ox_cli_note;
     return -1;
@@ -130,6 +138,8 @@ static int parse(arguments *a, int argc, char **argv)
         {"gap", 0, OX_OPTION_FLAG, &o->gap, NULL, "add the output completeness_gap"},
         {"cache", 0, OX_OPTION_TEXT, &a->cache, "MODE",
          "what is kept of the references: auto, load, file, none"},
+        {"cache-dtype", 0, OX_OPTION_TEXT, &a->cache_dtype, "TYPE",
+         "float16 halves the cache of mode file (default: float32)"},
         {"chunk", 0, OX_OPTION_COUNT, &o->chunk, "C",
          "references per step (default: decided from memory)"},
         {"memory", 0, OX_OPTION_BYTES, &o->memory, "BYTES",

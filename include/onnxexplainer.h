@@ -165,7 +165,8 @@ typedef enum ox_reference_source {
 
 /* What is kept of the references. */
 typedef enum ox_cache {
-    OX_CACHE_AUTO, /* load where it folds, else file where options.evaluate is given, else none */
+    OX_CACHE_AUTO, /* load where it folds and is not large; else file where options.evaluate is
+                    * given, else none */
     OX_CACHE_LOAD, /* the reference branch is in the graph; ONNX Runtime folds it at load */
     OX_CACHE_FILE, /* their activations are in the model */
     OX_CACHE_NONE  /* the reference branch runs every time */
@@ -197,13 +198,14 @@ typedef struct ox_options {
     size_t at_count;
 
     ox_cache cache;
-    int64_t chunk;     /* references per step of a Scan; 0: decided from `memory` */
-    uint64_t memory;   /* bytes that a run may take besides cache and results; 0: 2 GB */
-    bool gap;          /* add completeness_gap */
-    bool no_functions; /* inline the bodies of our functions */
-    bool no_closure;   /* do not give the rounding of the sum to the largest value */
-    bool force;        /* explain although completeness is lost where multipliers cannot pass */
-    bool no_batch;     /* the model has no batch axis; references have one of their own */
+    ox_type cache_dtype; /* of what is kept: OX_FLOAT16 halves it; else as it is */
+    int64_t chunk;       /* references per step of a Scan; 0: decided from `memory` */
+    uint64_t memory;     /* bytes that a run may take besides cache and results; 0: 2 GB */
+    bool gap;            /* add completeness_gap */
+    bool no_functions;   /* inline the bodies of our functions */
+    bool no_closure;     /* do not give the rounding of the sum to the largest value */
+    bool force;          /* explain although completeness is lost where multipliers cannot pass */
+    bool no_batch;       /* the model has no batch axis; references have one of their own */
 
     int integrate; /* points; > 0: the rules of integrate_ops (NULL: Softmax, LogSoftmax, MaxPool,
                     */

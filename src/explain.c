@@ -214,6 +214,9 @@ static void set_metadata(ox_explain_state *s)
                               : ox_arena_format(a, "%lld fnv1a:%016llx", (long long)s->refs_count,
                                                 (unsigned long long)checksum(s)));
     ox_model_set_property(m, "onnxexplainer.cache", caches[s->cache]);
+    if (o->cache_dtype == OX_FLOAT16) {
+        ox_model_set_property(m, "onnxexplainer.cache_dtype", "float16");
+    }
     ox_model_set_property(m, "onnxexplainer.closure", o->no_closure ? "none" : "largest");
     if (o->prefix != NULL && o->prefix[0] != '\0') {
         ox_model_set_property(m, "onnxexplainer.prefix", o->prefix);
@@ -320,7 +323,7 @@ static void explain(void *user)
     ox_explain_check_rules(s);
     ox_explain_build(s);
     if (s->cache == OX_CACHE_FILE) {
-        ox_reference_keep(s);
+        ox_keep_run(s);
     }
     set_metadata(s);
     if (s->model->ir_version < MIN_IR_VERSION) {

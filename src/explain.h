@@ -8,6 +8,7 @@
  *     explain_order.c      the nodes that it reaches
  *     explain_walk.c       the walk, and what rules see of it
  *     explain_reference.c  the reference branch, and its values as the walk sees them
+ *     explain_keep.c       its values that are computed once and kept
  *     explain_scan.c       the walk inside a Scan over the references
  *     explain_result.c     the mean over the references, and the outputs
  *
@@ -55,6 +56,7 @@ typedef struct ox_entry {
 
 /* A reference value that is computed once and kept. */
 typedef struct ox_cached {
+    ox_val value;    /* of the lifted graph */
     ox_val computed; /* in the reference graph */
     ox_val kept;     /* the constant */
 } ox_cached;
@@ -157,6 +159,9 @@ void ox_plan_batch(ox_explain_state *s);
 /* Decides on cache and chunk, and makes the graphs. Needs the targets. */
 void ox_plan(ox_explain_state *s);
 
+/* Bytes that a run may take. */
+uint64_t ox_plan_memory(const ox_explain_state *s);
+
 /* ---- explain_result.c -------------------------------------------------------------------------
  */
 
@@ -203,8 +208,14 @@ ox_val ox_reference(ox_explain_state *s, ox_val v);
 /* R as it is in the reference graph, where it takes the place of N. */
 ox_dim ox_refs_dim(const ox_explain_state *s);
 
-/* Runs the reference graph and fills the constants that keep its values. */
-void ox_reference_keep(ox_explain_state *s);
+/* ---- explain_keep.c ------------------------------------------------------------------------- */
+
+/* A constant of the model's graph for `computed`, a value of the reference graph, `v` of the lifted
+ * one: for all references, one after the other, by chunks where a Scan takes chunks. */
+ox_val ox_keep(ox_explain_state *s, ox_val v, ox_val computed);
+
+/* Runs the reference graph and fills these constants. */
+void ox_keep_run(ox_explain_state *s);
 
 /* ---- explain_scan.c ---------------------------------------------------------------------------
  */

@@ -242,35 +242,6 @@ static ox_val repeat(ox_explain_state *s, ox_val v, ox_val view)
     return ox_reshape(all, v->rank + 1, dims);
 }
 
-/* A constant of the outer graph for a value that will be computed once: for all references, one
- * after the other. */
-static ox_val keep(ox_explain_state *s, ox_val computed)
-{
-    for (size_t i = 0; i < s->cached_count; i++) {
-        if (s->cached[i].computed == computed) {
-            return s->cached[i].kept;
-        }
-    }
-    int axis = s->one_at_a_time ? 1 : 0; /* batched, computed starts with an axis R = 1 */
-    int rank = computed->rank + axis;
-    int64_t dims[OX_MAX_RANK];
-    size_t size = ox_type_size(computed->type);
-    if (computed->rank < 0 || !ox_dims_static(computed->rank, computed->dims) || size == 0) {
-        ox_fail(s->arena, OX_UNSUPPORTED, "the shape of \"%s\" is not known", computed->name);
-    }
-    for (int i = 0; i < rank; i++) {
-        dims[i] = i == 0 ? s->padded : computed->dims[i - axis].size;
-        if (dims[i] < 0 || !ox_size_mul(size, (size_t)dims[i], &size)) {
-            ox_fail(s->arena, OX_UNSUPPORTED, "\"%s\" is too large to keep", computed->name);
-        }
-    }
-    ox_const c = {.type = computed->type, .rank = rank, .dims = dims, .size = size};
-    ox_val kept = ox_graph_constant(s->g, NULL, &c);
-    s->cached = ox_arena_grow(s->arena, s->cached, s->cached_count, sizeof *s->cached);
-    s->cached[s->cached_count++] = (ox_cached){.computed = computed, .kept = kept};
-    return kept;
-}
-
 ox_val ox_reference(ox_explain_state *s, ox_val v)
 {
     ox_side *side = ox_side_of(s, v);
@@ -282,91 +253,19 @@ ox_val ox_reference(ox_explain_state *s, ox_val v)
         const char *former = ox_graph_scope(s->refs, scope);
         ox_val raw = copy_value(&(target){s, s->refs, true}, v);
         ox_val view = view_of(s, v, raw);
-        if (s->refs != s->flow && s->refs != s->g) {
-            view = keep(s, view);
+        ox_type type = view->type;
+        bool kept = s->refs != s->flow && s->refs != s->g;
+        if (kept) {
+            view = ox_keep(s, v, view);
         }
         if (s->flow != view->graph) {
+            bool whole = kept || s->one_at_a_time; /* slices are what a step takes */
             view = s->target_chunk > 0 ? ox_scan_state(s, view)
-                                       : ox_scan_slice(s, view, s->one_at_a_time ? 0 : s->chunk);
+                                       : ox_scan_slice(s, view, whole ? 0 : s->chunk);
         }
+        view = ox_cast(view, type);
         side->view = repeat(s, v, view);
         ox_graph_scope(s->refs, former);
     }
     return side->view;
-}
-
-/* ---- running the reference graph once -----------------------------------------------------------
- */
-
-/* A model that scans the references through the reference graph; its outputs are the kept values,
- * one slice a reference. */
-static ox_model *model_of_references(ox_explain_state *s)
-{
-    size_t count = s->input_count;
-    ox_graph *top = ox_graph_new(s->arena, NULL, "references");
-    ox_val *in = ox_arena_alloc(s->arena, count, sizeof *in);
-    for (size_t i = 0; i < count; i++) {
-        const ox_explained *e = &s->inputs[i];
-        in[i] = ox_feed_slices(e, ox_graph_constant(top, NULL, e->references->constant));
-    }
-    for (size_t i = 0; i < s->cached_count; i++) {
-        const char *name = ox_arena_format(s->arena, "onnxexplainer/kept/%zu", i);
-        ox_graph_output(s->refs, s->cached[i].computed, name);
-    }
-    ox_graph_prune(s->refs);
-    ox_attr attrs[] = {
-        {.name = "body", .kind = OX_ATTR_GRAPH, .graph = s->refs},
-        ox_attr_int("num_scan_inputs", (int64_t)count),
-    };
-    ox_node *scan = ox_graph_emit_node(top, "", "Scan", count, in, s->cached_count, 2, attrs);
-    for (size_t i = 0; i < s->cached_count; i++) {
-        const ox_val computed = s->cached[i].computed;
-        ox_dim *dims = ox_arena_alloc(s->arena, (size_t)computed->rank + 1, sizeof *dims);
-        dims[0] = ox_dim_of(s->padded);
-        memcpy(dims + 1, computed->dims, (size_t)computed->rank * sizeof *dims);
-        ox_val out = scan->outputs[i];
-        out->type = computed->type;
-        out->rank = computed->rank + 1;
-        out->dims = dims;
-        ox_graph_output(top, out, out->name);
-    }
-    ox_model *m = ox_arena_copy(s->arena, s->model, 1, sizeof *m);
-    m->graph = top;
-    ox_model_publish(m);
-    return m;
-}
-
-void ox_reference_keep(ox_explain_state *s)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < s->cached_count; i++) {
-        if (s->cached[i].kept->needed) {
-            s->cached[kept++] = s->cached[i];
-        }
-    }
-    s->cached_count = kept;
-    if (kept == 0) {
-        return;
-    }
-    ox_model *m = model_of_references(s);
-    ox_tensor *results = ox_arena_alloc(s->arena, kept, sizeof *results);
-    ox_error err;
-    if (!s->options->evaluate(s->options->evaluate_user, m, NULL, 0, results, kept, &err)) {
-        ox_fail(s->arena, err.code, "%s", err.message);
-    }
-    for (size_t i = 0; i < kept; i++) {
-        const ox_const *c = s->cached[i].kept->constant;
-        void *data = ox_arena_try_alloc(s->arena, c->size);
-        if (data != NULL) {
-            memcpy(data, results[i].data, c->size);
-            ((ox_const *)(uintptr_t)c)->data = data;
-            s->model->kept_bytes += c->size;
-        }
-        ox_tensor_free(&results[i]);
-    }
-    for (size_t i = 0; i < kept; i++) {
-        if (s->cached[i].kept->constant->data == NULL) {
-            ox_fail(s->arena, OX_MEMORY, "out of memory");
-        }
-    }
 }

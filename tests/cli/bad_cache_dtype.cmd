@@ -1,0 +1,1 @@
+"$OX" explain "$DATA/linear.onnx" -r "$DATA/x.npy" --cache-dtype=int8
