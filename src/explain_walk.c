@@ -217,6 +217,12 @@ bool ox_input_varies(const ox_node *n, size_t i)
     return v != NULL && ((const ox_side *)v->mark)->varies;
 }
 
+bool ox_is_point(ox_val v)
+{
+    const ox_side *side = v->mark;
+    return side != NULL && side->is_point;
+}
+
 ox_val ox_m(ox_ctx *c, size_t i)
 {
     if (i >= c->node->output_count) {

@@ -83,6 +83,9 @@ bool ox_varies(ox_ctx *c, size_t i);
 /* The same in a decomposition. */
 bool ox_input_varies(const ox_node *n, size_t i);
 
+/* Whether v is explained in place of the inputs, so that no rule may pass it by. */
+bool ox_is_point(ox_val v);
+
 /* The node that makes v; of a composite one the node that stands for it. */
 const ox_node *ox_maker_of(ox_val v);
 

@@ -4,7 +4,7 @@
  * the Shapley values of a game of two players, and the gradient where the other is constant. Means
  * are taken as x/2 + x0/2: halves of samples and references are small or constant, so that the
  * pairs of them are passed over once. */
-#include "rules_product.h"
+#include "rules_unary.h"
 
 #include <string.h>
 
@@ -95,6 +95,9 @@ static ox_val times_mid(ox_val m, ox_operand o)
 /* y = a b: m_a = m (b + b0)/2, m_b = m (a + a0)/2. */
 void flow_mul(ox_ctx *c)
 {
+    if (ox_activation(c)) {
+        return;
+    }
     ox_operand a = ox_operand_of(c, 0), b = ox_operand_of(c, 1);
     if (a.varies) {
         ox_send(c, 0, times_mid(c->m, b));
@@ -163,6 +166,9 @@ void flow_div(ox_ctx *c)
 {
     if (is_integer(c->node->outputs[0]->type)) {
         flow_step(c);
+        return;
+    }
+    if (ox_activation(c)) {
         return;
     }
     ox_operand a = ox_operand_of(c, 0), b = ox_operand_of(c, 1);

@@ -343,14 +343,12 @@ ox_val slope_mish(const ox_pair *p)
     return smooth(p, mish_slope(p->x), mish_slope(p->x0));
 }
 
-/* y = x s, s = sigmoid(alpha x): s (1 + alpha x (1 - s)) */
-static ox_val swish_slope(ox_val x, ox_val alpha)
-{
-    ox_val z = bent(ox_mul(x, alpha)), s = ox_unary("Sigmoid", z);
-    return ox_mul(s, ox_shift(ox_mul(z, ox_one_minus(s)), 1));
-}
-
+/* y = x s, s = sigmoid(z), z = alpha x: s0 + z ds/dz = s0 + tanh(d/2)/d (z s + s0 z (1 - 2 s)).
+ * Takes no y0, which kernels divide by d. */
 ox_val slope_swish(const ox_pair *p)
 {
-    return smooth(p, swish_slope(p->x, p->a), swish_slope(p->x0, p->a));
+    ox_val z = ox_mul(p->x, p->a), z0 = ox_mul(p->x0, p->a);
+    ox_val s = ox_unary("Sigmoid", z), s0 = ox_unary("Sigmoid", z0);
+    ox_val rest = ox_mul(z, ox_sub(ox_number(z, 0.5), s)), half = ox_scale(ox_mul(z, s), 0.5);
+    return ox_add(ox_mul(tanh_ratio(z, z0, 0.5), ox_add(ox_mul(s0, rest), half)), s0);
 }

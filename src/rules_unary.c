@@ -37,6 +37,7 @@ static const entry entries[] = {
     {"Exp", slope_exp, true, 0, {0}, {0}},
     {"Floor", slope_step, true, 0, {0}, {0}},
     {"Gelu", slope_gelu, true, 0, {0}, {0}},
+    {"GeluTanh", slope_gelu_tanh, true, 0, {0}, {0}},
     {"HardSigmoid", slope_hard_sigmoid, false, 2, {"alpha", 0.2}, {"beta", 0.5}},
     {"HardSwish", slope_hard_swish, false, 0, {0}, {0}},
     {"LeakyRelu", slope_leaky_relu, false, 1, {"alpha", 0.01}, {0}},
@@ -60,33 +61,36 @@ static const entry entries[] = {
     {"ThresholdedRelu", slope_thresholded_relu, false, 1, {"alpha", 1}, {0}},
 };
 
-static const entry gelu_tanh = {"GeluTanh", slope_gelu_tanh, true, 0, {0}, {0}};
-
 static const entry *find(ox_ctx *c)
 {
-    if (strcmp(c->node->op, "Gelu") == 0 &&
+    const char *op = c->node->op;
+    if (strcmp(op, "Gelu") == 0 &&
         strcmp(ox_node_string(c->node, "approximate", "none"), "tanh") == 0) {
-        return &gelu_tanh;
+        op = "GeluTanh";
     }
     for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {
-        if (strcmp(entries[i].op, c->node->op) == 0) {
+        if (strcmp(entries[i].op, op) == 0) {
             return &entries[i];
         }
     }
     ox_rule_fail(c, "it has no slope");
 }
 
-/* The parameter as a scalar: of an attribute, or input i. */
+/* The parameter: input i where the node has it, else an attribute; a scalar where it has a name. */
 static ox_val parameter_value(ox_ctx *c, const parameter *p, size_t i)
 {
-    if (p->name != NULL) {
+    if (p->name != NULL && ox_node_input(c->node, i) == NULL) {
         return ox_number(c->m, ox_node_float(c->node, p->name, p->otherwise));
     }
     if (ox_varies(c, i)) {
         ox_rule_fail(c, "its parameters depend on the explained inputs");
     }
-    ox_val bound = ox_x(c, i);
-    return bound == NULL ? ox_number(c->m, p->otherwise) : ox_cast(bound, c->m->type);
+    ox_val given = ox_x(c, i);
+    if (given == NULL) {
+        return ox_number(c->m, p->otherwise);
+    }
+    given = ox_cast(given, c->m->type);
+    return p->name == NULL ? given : ox_reshape(given, 0, NULL);
 }
 
 /* m * slope; takes m, x, x0[, y, y0][, a][, b]. */
@@ -142,23 +146,21 @@ static const struct {
 
 static const entry any_power = {"Power", slope_power, true, 1, {NULL, 0}, {0}};
 
-/* The exponent where it is a known scalar, else NAN. */
-static double known_exponent(ox_ctx *c)
+double ox_known_scalar(ox_val v)
 {
-    ox_val b = ox_node_input(c->node, 1);
-    const ox_const *k = b->constant;
-    if (k == NULL && b->node != NULL && strcmp(b->node->op, "Constant") == 0) {
-        const ox_attr *value = ox_node_attr(b->node, "value");
+    const ox_const *k = v->constant;
+    if (k == NULL && v->node != NULL && strcmp(v->node->op, "Constant") == 0) {
+        const ox_attr *value = ox_node_attr(v->node, "value");
         k = value == NULL ? NULL : value->tensor;
     }
     bool single = k != NULL && ox_const_count(k) == 1;
-    const double *number = single ? ox_const_doubles(c->g->arena, k) : NULL;
-    return number == NULL ? NAN : *number;
+    const double *number = single ? ox_const_doubles(v->graph->arena, k) : NULL;
+    return number == NULL ? (double)NAN : *number;
 }
 
 void flow_power(ox_ctx *c)
 {
-    double exponent = known_exponent(c);
+    double exponent = ox_known_scalar(ox_node_input(c->node, 1));
     if (exponent == 1) {
         ox_send(c, 0, c->m);
         return;

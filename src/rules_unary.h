@@ -68,4 +68,11 @@ ox_val slope_power(const ox_pair *p);
 /* rules_unary.c: y = x^b with a constant b. */
 void flow_power(ox_ctx *c);
 
+/* The value of a constant with one element, NAN for others. */
+double ox_known_scalar(ox_val v);
+
+/* rules_activation.c: the rule of the node at hand where it ends an activation that is spelled out,
+ * like x sigmoid(x); false where it does not. */
+bool ox_activation(ox_ctx *c);
+
 #endif

@@ -83,6 +83,7 @@ MODELS = {
     "split": one(node("Split", "x s", "y z", axis=1), X, s=ints(1, 3)),
     "sqrt": one(node("Sqrt", "x", "y"), X),
     "sub": one(node("Sub", "a b", "y"), X, X),
+    "swish": one(node("Swish", "x", "y", alpha=1.5), X, opset=24),
     "tanh": one(node("Tanh", "x", "y"), X),
     "tile": one(node("Tile", "x r", "y"), X, r=ints(1, 2)),
     "transpose": one(node("Transpose", "x", "y", perm=[0, 2, 1]), (3, 4)),
