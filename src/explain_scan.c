@@ -10,7 +10,6 @@ static ox_val body_input(ox_explain_state *s, ox_val outside, int rank, const ox
 {
     ox_val v = ox_graph_value(s->flow, NULL, outside->type, rank, dims);
     v->is_input = true;
-    v->elements = ox_shape_elements(outside);
     return v;
 }
 
@@ -21,7 +20,12 @@ ox_val ox_scan_state(ox_explain_state *s, ox_val outside)
             return s->states[i].inside;
         }
     }
+    ox_val known = ox_graph_known(s->flow, outside);
+    if (known != NULL) {
+        return known;
+    }
     ox_val inside = body_input(s, outside, outside->rank, outside->dims);
+    inside->elements = ox_shape_elements(outside);
     s->states = ox_arena_grow(s->arena, s->states, s->state_count, sizeof *s->states);
     s->states[s->state_count++] = (ox_entry){.outside = outside, .inside = inside};
     return inside;

@@ -394,14 +394,13 @@ ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, siz
     return n;
 }
 
-/* The constant that an integer tensor of known contents is, or NULL. */
-static ox_val known_integers(ox_val v)
+ox_val ox_graph_known(ox_graph *g, ox_val v)
 {
     if (v->elements == NULL || (v->type != OX_INT64 && v->type != OX_INT32) ||
         !ox_dims_static(v->rank, v->dims)) {
         return NULL;
     }
-    ox_arena *a = v->graph->arena;
+    ox_arena *a = g->arena;
     size_t count = (size_t)ox_val_size(v).size;
     size_t width = ox_type_size(v->type);
     unsigned char *data = ox_arena_alloc(a, count, width);
@@ -419,14 +418,14 @@ static ox_val known_integers(ox_val v)
     }
     ox_const c = {.type = v->type, .rank = v->rank, .dims = dims, .data = data};
     c.size = count * width;
-    return ox_graph_constant(v->graph, NULL, &c);
+    return ox_graph_constant(g, NULL, &c);
 }
 
 ox_val ox_graph_emit(ox_graph *g, const char *op, size_t input_count, const ox_val *inputs,
                      size_t attr_count, const ox_attr *attrs)
 {
     ox_node *n = ox_graph_emit_node(g, "", op, input_count, inputs, 1, attr_count, attrs);
-    ox_val known = known_integers(n->outputs[0]);
+    ox_val known = ox_graph_known(g, n->outputs[0]);
     return known != NULL ? known : n->outputs[0];
 }
 

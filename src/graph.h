@@ -151,6 +151,9 @@ void ox_graph_output(ox_graph *g, ox_val v, const char *name);
  * small, else kept. `name` NULL makes one up. */
 ox_val ox_graph_constant(ox_graph *g, const char *name, const ox_const *c);
 
+/* The constant in `g` that v is, an integer tensor of known contents; NULL for any other. */
+ox_val ox_graph_known(ox_graph *g, ox_val v);
+
 /* Appends a node with new values for its outputs and infers them. Where an equal added node
  * is there already, or the output is a known integer tensor, that is returned instead. `inputs`
  * may hold NULL for those left out. Returns the first output. */

@@ -221,3 +221,18 @@ def test_refused(nodes, why, cli, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and re.search(why, done.stderr), done.stderr
     assert not out.exists()
+
+
+def test_shapes_of_known_contents_in_a_scan(explain, run):
+    """Batch and heads in one axis as PyTorch's exporter merges them, behind a Transpose that moves
+    the batch: references enter one at a time, in a Scan, to which equal shapes are constants."""
+    constants = {"end": ints(3), "minus": ints(-1)}
+    nodes = [node("Transpose", "x", "t", perm=[1, 0, 2]), node("Identity", "t", "t2")]
+    for i, (value, moved) in enumerate((("t", "h0"), ("t2", "h1"))):
+        nodes += [node("Transpose", value, f"u{i}", perm=[1, 0, 2]),
+                  node("Tanh", f"u{i}", f"a{i}"), node("Shape", f"a{i}", f"s{i}"),
+                  node("Slice", f"s{i} minus end", f"last{i}"),
+                  node("Concat", f"minus last{i}", f"rows{i}", axis=0),
+                  node("Reshape", f"a{i} rows{i}", f"m{i}"), node("Sigmoid", f"m{i}", moved)]
+    nodes += [node("Mul", "h0 h1", "p"), node("Reshape", "p s0", "y")]
+    check(Rule(nodes, {"x": (3, 4)}, constants), explain, run)

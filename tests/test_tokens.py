@@ -65,6 +65,18 @@ def test_equal_token_gets_nothing(explain, run):
     assert out["ids_shap"][0, 2] == 0 and np.abs(out["ids_shap"]).max() > 0
 
 
+@pytest.mark.parametrize("cache", ["load", "file", "none"])
+def test_short_references_in_steps(explain, run, cache):
+    """What is known of few integers is known of all references, not of those of a step."""
+    whole = run(explain(bag(), {"ids": REFS}, "--target=all"), {"ids": IDS})
+    for chunk in (1, 2):
+        explained = explain(bag(), {"ids": REFS}, "--target=all", f"--cache={cache}",
+                            f"--chunk={chunk}")
+        out = run(explained, {"ids": IDS})
+        for name in ("ids_shap", "base_value"):
+            np.testing.assert_allclose(out[name], whole[name], atol=1e-6)
+
+
 def test_held_mask(explain, run):
     explained = explain(bag(masked=True), {"ids": REFS}, "--hold=mask", "--target=all")
     out = run(explained, {"ids": IDS, "mask": MASK})
