@@ -7,7 +7,6 @@
 
 #define TINY 1e-37F           /* added to what may be 0 */
 #define LITTLE 1.2345678e-30F /* a difference that is never met by chance */
-#define NEAR 9.5e-7F /* the square of the difference below which slopes count, not ratios */
 
 /* ---- parts --------------------------------------------------------------------------------- */
 
@@ -25,14 +24,6 @@ static inline vec mean(vec a, vec b)
 static inline vec half_tanh_ratio(vec x, vec x0)
 {
     return vec_tanh_ratio(vec_add(vec_sub(half(x), half(x0)), vec_set(LITTLE)));
-}
-
-/* (dy dx + c mean f') / (dx^2 + c) of f' at both ends */
-static inline vec smooth(vec x, vec x0, vec y, vec y0, vec f, vec f0)
-{
-    vec dx = vec_sub(x, x0), dy = vec_sub(y, y0), near = vec_set(NEAR);
-    vec ends = vec_mul(vec_add(f, f0), vec_set(0.5F * NEAR));
-    return vec_div(vec_fma(dy, dx, ends), vec_fma(dx, dx, near));
 }
 
 /* ---- straight pieces ----------------------------------------------------------------------- */
@@ -59,20 +50,20 @@ static inline vec slope_sigmoid(const vec *v)
     return vec_mul(half_tanh_ratio(v[1], v[2]), vec_fma(v[4], rest, half(v[3])));
 }
 
-/* f' = s (1 + z (1 - s)), where s = y/x spares the exponential of z = alpha x. */
-static inline vec swish_end(vec x, vec y, vec alpha)
+/* The Sigmoid of z = alpha x, where s = y/x spares the exponential. */
+static inline vec swish_gate(vec x, vec y, vec z)
 {
-    vec z = vec_mul(x, alpha), one = vec_set(1);
     vec near = vec_fma(z, vec_set(0.25F), vec_set(0.5F));
-    vec s = vec_select(vec_less(vec_abs(x), vec_set(1e-4F)), near, vec_div(y, x));
-    z = vec_max(vec_set(-40), vec_min(vec_set(40), z));
-    return vec_mul(s, vec_fma(z, vec_sub(one, s), one));
+    return vec_select(vec_less(vec_abs(z), vec_set(1e-4F)), near, vec_div(y, x));
 }
 
+/* s0 + z ds/dz */
 static inline vec slope_swish(const vec *v)
 {
-    vec f = swish_end(v[1], v[3], v[5]), f0 = swish_end(v[2], v[4], v[5]);
-    return smooth(v[1], v[2], v[3], v[4], f, f0);
+    vec z = vec_mul(v[1], v[5]), z0 = vec_mul(v[2], v[5]);
+    vec s = swish_gate(v[1], v[3], z), s0 = swish_gate(v[2], v[4], z0);
+    vec rest = vec_mul(z, vec_sub(vec_set(0.5F), s));
+    return vec_fma(half_tanh_ratio(z, z0), vec_fma(s0, rest, half(vec_mul(z, s))), s0);
 }
 
 /* The product of x and s = 1/(1 + e), e = e^-x: mid(s) + mid(x) ds/d, with ds = s s0 (e0 - e), or

@@ -6,7 +6,6 @@
 
 #define TINY 1e-37
 #define LITTLE 1.2345678e-30
-#define NEAR 9.5e-7
 
 /* tanh(d)/d */
 static double tanh_ratio(double d)
@@ -17,13 +16,6 @@ static double tanh_ratio(double d)
 static double sigmoid(double x)
 {
     return 1 / (1 + exp(-x));
-}
-
-/* Of v = m, x, x0, y, y0, and f' at both ends. */
-static double smooth(const double *v, double f, double f0)
-{
-    double dx = v[1] - v[2], dy = v[3] - v[4];
-    return (dy * dx + NEAR * (f + f0) / 2) / (dx * dx + NEAR);
 }
 
 static double slope_relu(const double *v)
@@ -50,7 +42,8 @@ static double swish_end(double x, double alpha)
 
 static double slope_swish(const double *v)
 {
-    return smooth(v, swish_end(v[1], v[5]), swish_end(v[2], v[5]));
+    double z = v[1] * v[5], z0 = v[2] * v[5], s = sigmoid(z), s0 = sigmoid(z0);
+    return s0 + tanh_ratio((z - z0) / 2) * (z * s + s0 * z * (1 - 2 * s)) / 2;
 }
 
 /* The divided difference itself. */
