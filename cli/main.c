@@ -16,6 +16,7 @@ static const entry commands[] = {
     {"run", ox_cmd_run, "run any ONNX model; print how well SHAP values add up"},
     {"show", ox_cmd_show, "print inputs, outputs and the rule of every operator"},
     {"ops", ox_cmd_ops, "print the table of operators"},
+    {"tune", ox_cmd_tune, "rewrite an explained model for this machine"},
     {"plot", ox_cmd_plot, "draw SHAP values of images"},
 };
 

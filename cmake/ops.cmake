@@ -1,11 +1,15 @@
-# The kernels that ONNX Runtime loads. The flows are compiled once for each instruction set.
+# The kernels that ONNX Runtime loads. What is made of vectors is compiled once
+# for each instruction set.
 file(GLOB ops_sources CONFIGURE_DEPENDS ops/*.c)
-list(REMOVE_ITEM ops_sources ${PROJECT_SOURCE_DIR}/ops/flows.c)
+set(vector_sources ops/flows.c ops/blocked_rows.c)
+foreach(source ${vector_sources})
+    list(REMOVE_ITEM ops_sources ${PROJECT_SOURCE_DIR}/${source})
+endforeach()
 add_library(onnxexplainer_ops SHARED ${ops_sources})
 target_link_libraries(onnxexplainer_ops PRIVATE m)
 
 function(add_flows isa)
-    add_library(flows_${isa} OBJECT ops/flows.c)
+    add_library(flows_${isa} OBJECT ${vector_sources})
     string(TOUPPER ${isa} upper)
     target_compile_definitions(flows_${isa} PRIVATE OPS_ISA=${isa} OPS_${upper})
     # Comparisons of numbers that are none need not trap: without it nothing plain is vectorised.

@@ -317,6 +317,13 @@ OX_API bool ox_evaluate_runtime(void *user, const ox_model *model, const ox_tens
                                 size_t input_count, ox_tensor *outputs, size_t output_count,
                                 ox_error *err);
 
+/* Rewrites an explained model for the machine at hand and the ONNX Runtime that options name: what
+ * convolves goes through ONNX Runtime's blocked layout, with the kernels of libonnxexplainer_ops.
+ * With `keep`, what depends on no input (references' activations, filters) is computed and stored;
+ * without, ONNX Runtime computes it when a session is created. The result runs where it was made. */
+OX_API ox_model *ox_tune(const ox_model *explained, const ox_session_options *options, bool keep,
+                         ox_error *err);
+
 /* Version of the ONNX Runtime that would be used, into `version` (at least 32 bytes). */
 OX_API bool ox_runtime_version(const char *runtime, char *version, size_t size, ox_error *err);
 

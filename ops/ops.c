@@ -3,6 +3,7 @@
  * An explained model carries each fused operation as a model-local function of that domain: ONNX
  * Runtime inlines the body where no kernel is registered and runs the kernel where one is. Kernels
  * take float32; functions of doubles have names of their own, and stay functions. */
+#include "blocked_ops.h"
 #include "kernel.h"
 
 #include <stdatomic.h>
@@ -69,6 +70,9 @@ static OrtStatus *make_library(const OrtApi *api, unsigned version, library **ma
         l->ops[i].base.version = version < OPS_NEWEST ? version : OPS_NEWEST;
         ops_op_init(&l->ops[i]);
         status = api->CustomOpDomain_Add(l->domain, &l->ops[i].base);
+    }
+    if (status == NULL) {
+        status = ops_blocked_add(api, version < OPS_NEWEST ? version : OPS_NEWEST, l->domain);
     }
     if (status != NULL) {
         if (l->domain != NULL) {

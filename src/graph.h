@@ -122,6 +122,7 @@ struct ox_graph {
     ox_val *outputs;
     ox_function *functions; /* of the outermost graph */
     bool no_functions;      /* of the outermost graph: bodies are written out, see ox_call */
+    bool described;         /* the shapes of inner values are written, too */
     ox_val batch_size;      /* int64 [1], N at run time, where it is free */
     ox_val refs_size;       /* int64 [1], R at run time, where it is free */
     const char *scope;      /* names of new nodes start with it */

@@ -142,6 +142,10 @@ static Onnx__TensorShapeProto *write_shape(const writer *w, ox_val v,
         } else if (symbol[0] != '\0') {
             d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
             d->dim_param = TEXT(symbol);
+        } else if (w->m->graph->described && v->dims[i].unknown == 0) {
+            d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+            d->dim_param = ox_arena_format(w->a, "%lld N^%d R^%d", (long long)v->dims[i].size,
+                                           v->dims[i].batch, v->dims[i].refs);
         }
         shape->dim[i] = d;
     }
@@ -266,6 +270,23 @@ static Onnx__GraphProto *write_body(writer *w, const ox_graph *g)
     return p;
 }
 
+/* What is known of every inner value. */
+static void describe_all(writer *w, const ox_graph *g, Onnx__GraphProto *p)
+{
+    p->value_info = ox_arena_alloc(w->a, g->value_count, sizeof *p->value_info);
+    p->n_value_info = 0;
+    for (size_t i = 0; i < g->value_count; i++) {
+        ox_val v = g->values[i];
+        bool output = false;
+        for (size_t k = 0; k < g->output_count; k++) {
+            output = output || g->outputs[k] == v;
+        }
+        if (v->node != NULL && !output && v->type != OX_NONE && v->rank >= 0) {
+            p->value_info[p->n_value_info++] = write_value(w, v, NULL);
+        }
+    }
+}
+
 /* The main graph. Descriptions of inner values are kept for those that are still there. */
 static Onnx__GraphProto *write_main(writer *w, const Onnx__GraphProto *from)
 {
@@ -281,6 +302,9 @@ static Onnx__GraphProto *write_main(writer *w, const Onnx__GraphProto *from)
         if (v != NULL && (v->node != NULL || v->constant != NULL)) {
             p->value_info[p->n_value_info++] = write_value(w, v, from->value_info[i]);
         }
+    }
+    if (g->described) {
+        describe_all(w, g, p);
     }
     return p;
 }

@@ -48,33 +48,28 @@ static ox_val inverse_counts(ox_ctx *c, int axes, const ox_window *w)
     return same ? ox_number(c->m, table[0]) : ox_floats(c->g, c->m->type, axes, dims, table);
 }
 
-/* Each output's flow repeated over its window, for windows side by side: [..., out, 1] expanded
- * to [..., out, kernel] for every axis; zeros where the input ends behind the last window. */
-static ox_val repeat(ox_val m, int axes, const ox_window *w)
+/* Each output's flow repeated over its window, for windows side by side: nearest neighbours; zeros
+ * where the input ends behind the last window. */
+static ox_val repeat(ox_ctx *c, ox_val m, int axes, const ox_window *w)
 {
     ox_graph *g = m->graph;
-    int lead = m->rank - axes, rank = lead + 2 * axes;
-    ox_dim *split = ox_arena_alloc(g->arena, (size_t)rank, sizeof *split);
-    ox_dim *merged = ox_arena_alloc(g->arena, (size_t)m->rank, sizeof *merged);
-    int64_t *factors = ox_arena_alloc(g->arena, (size_t)rank, sizeof *factors);
+    double *scales = ox_arena_alloc(g->arena, (size_t)axes + 2, sizeof *scales);
     int64_t *none = ox_arena_alloc(g->arena, (size_t)axes, sizeof *none);
     int64_t *behind = ox_arena_alloc(g->arena, (size_t)axes, sizeof *behind);
-    for (int i = 0; i < lead; i++) {
-        split[i] = merged[i] = m->dims[i];
-    }
-    for (int i = 0; i < rank; i++) {
-        factors[i] = 1;
-    }
+    scales[0] = scales[1] = 1;
     for (int k = 0; k < axes; k++) {
-        split[lead + 2 * k] = m->dims[lead + k];
-        split[lead + 2 * k + 1] = ox_dim_of(1);
-        merged[lead + k] = ox_dim_of(w[k].out * w[k].kernel);
-        factors[lead + 2 * k + 1] = w[k].kernel;
+        scales[2 + k] = (double)w[k].kernel;
         behind[k] = w[k].in - w[k].out * w[k].kernel;
     }
-    ox_val wide =
-        ox_binary("Expand", ox_reshape(m, rank, split), ox_ints(g, (size_t)rank, factors));
-    return ox_pad(ox_reshape(wide, m->rank, merged), axes, none, behind);
+    int64_t count = axes + 2;
+    ox_val in[] = {ox_fold(c, m), NULL, ox_floats(g, OX_FLOAT, 1, &count, scales)};
+    ox_attr attrs[] = {
+        ox_attr_string("mode", "nearest"),
+        ox_attr_string("coordinate_transformation_mode", "asymmetric"),
+        ox_attr_string("nearest_mode", "floor"),
+    };
+    ox_val wide = ox_graph_emit(g, "Resize", 3, in, 3, attrs);
+    return ox_unfold(c, ox_pad(wide, axes, none, behind), m);
 }
 
 static bool side_by_side(int axes, const ox_window *w)
@@ -95,7 +90,7 @@ void flow_average_pool(ox_ctx *c)
     const ox_window *w = ox_windows(c, NULL);
     ox_val m = ox_mul(c->m, inverse_counts(c, axes, w));
     if (side_by_side(axes, w)) {
-        ox_send(c, 0, repeat(m, axes, w));
+        ox_send(c, 0, repeat(c, m, axes, w));
         return;
     }
     int64_t channels = ox_static_dim(c, 0, -axes - 1);

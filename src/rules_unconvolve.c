@@ -8,6 +8,8 @@
  * the phases are interleaved. */
 #include "rules_spatial.h"
 
+#include <string.h>
+
 enum {
     MAX_AXES = OX_SPATIAL_AXES,
     MAX_PHASES = 9,     /* as of stride 3 in two dimensions; beyond, ConvTranspose takes over */
@@ -268,6 +270,30 @@ static ox_val convolve_sparse(adjoint *v)
     return ox_graph_emit(v->g, "ConvTranspose", 2, in, 4, attrs);
 }
 
+/* ---- one tap: before a repetition ---------------------------------------------------------- */
+
+/* The multiplier of an AveragePool is repeated over the windows; a convolution of one tap commutes
+ * with that, and is cheaper before. Gives NULL where it is not so. */
+static ox_val convolve_before_repeat(adjoint *v)
+{
+    const ox_node *n = v->m->node;
+    if (n == NULL || n->original || strcmp(n->op, "Resize") != 0) {
+        return NULL;
+    }
+    for (int k = 0; k < v->axes; k++) {
+        const ox_window *w = &v->w[k];
+        if (w->kernel != 1 || w->stride != 1 || w->begin != 0 || w->end != 0 ||
+            !find_phase(w, 0, &v->phases[k])) {
+            return NULL;
+        }
+    }
+    ox_val repeated = v->m;
+    v->m = n->inputs[0];
+    ox_val in[] = {convolve(v, phase_filters(v)), NULL, n->inputs[2]};
+    v->m = repeated;
+    return ox_graph_emit(v->g, "Resize", 3, in, n->attr_count, n->attrs);
+}
+
 /* ---- the adjoint ------------------------------------------------------------------------- */
 
 /* Filters [M, C / group, ...] as [C, M / group, ...]: channels swapped within each group. */
@@ -342,7 +368,7 @@ ox_val ox_unconvolve(ox_ctx *c, ox_val m, ox_val filters, int64_t group, const o
         folded = convolve_transposed(&v);
     } else {
         v.filters = swap_channels(filters, group);
-        folded = phases > 1 ? convolve_sparse(&v) : NULL;
+        folded = phases > 1 ? convolve_sparse(&v) : convolve_before_repeat(&v);
         bool few = phases > 1 && group == 1 && v.filters->dims[0].size * phases <= BLOCK_CHANNELS;
         if (folded == NULL && few) {
             convolve_together(&v);

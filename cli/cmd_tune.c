@@ -1,0 +1,65 @@
+/* onnxexplainer tune: rewrites an explained model for the machine at hand. */
+#include "cli.h"
+#include "options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct arguments {
+    const char *model;
+    const char *output;
+    int64_t threads;
+    const char *runtime;
+    bool quiet;
+} arguments;
+
+static int parse(arguments *a, int argc, char **argv)
+{
+    const ox_option options[] = {
+        {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE", "write the tuned model to FILE"},
+        {"threads", 0, OX_OPTION_COUNT, &a->threads, "T", "threads (default: one per core)"},
+        {"runtime", 0, OX_OPTION_TEXT, &a->runtime, "LIB", "the ONNX Runtime library to use"},
+        {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors"},
+    };
+    const ox_command command = {
+        .name = "tune",
+        .usage = "EXPLAINED -o TUNED [OPTION]...",
+        .summary = "Rewrites an explained model for this machine and this ONNX Runtime: the same\n"
+                   "values, sooner. The explained model stays what is shipped.",
+        .operand = "EXPLAINED",
+        .options = options,
+        .option_count = sizeof options / sizeof *options,
+    };
+    int code = ox_options_parse(&command, argc, argv, &a->model);
+    if (code >= 0) {
+        return code;
+    }
+    if (a->output == NULL) {
+        return ox_cli_usage("tune", "no --output given");
+    }
+    return a->threads > 4096
+               ? ox_cli_usage("tune", "--threads: %lld are too many", (long long)a->threads)
+               : -1;
+}
+
+int ox_cmd_tune(int argc, char **argv)
+{
+    arguments a = {.model = NULL};
+    int code = parse(&a, argc, argv);
+    if (code >= 0) {
+        return code;
+    }
+    ox_error err;
+    ox_session_options options = {.threads = (int)a.threads, .runtime = a.runtime};
+    ox_model *model = ox_cli_read_model(a.model, &err);
+    if (model && !ox_metadata(model, "onnxexplainer.version")) {
+        ox_cli_error(&err, OX_ARGUMENT, "%s: not an explained model", a.model);
+        ox_free(model);
+        return ox_cli_fail(&err);
+    }
+    ox_model *tuned = model ? ox_tune(model, &options, true, &err) : NULL;
+    bool good = tuned && ox_write(tuned, a.output, &err);
+    ox_free(tuned);
+    ox_free(model);
+    return good ? OX_EXIT_OK : ox_cli_fail(&err);
+}

@@ -1,0 +1,193 @@
+/* Tuning for the machine at hand: asks ONNX Runtime for the block of its layout, has the graph
+ * rewritten, and lets ONNX Runtime compute what depends on no input. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model.h"
+#include "run_tune.h"
+
+enum { PROBE_CHANNELS = 64, PROBE_PLACES = 2, PROBE_SIZE = PROBE_CHANNELS * PROBE_PLACES };
+
+/* A model of one ReorderInput over [1, 64, 1, 2]. */
+static void build_probe(void *user)
+{
+    ox_model *m = user;
+    ox_graph *g = m->graph = ox_graph_new(m->arena, NULL, "probe");
+    const ox_dim dims[] = {ox_dim_of(1), ox_dim_of(PROBE_CHANNELS), ox_dim_of(1),
+                           ox_dim_of(PROBE_PLACES)};
+    ox_val x = ox_graph_input(g, "x", OX_FLOAT, 4, dims);
+    ox_node *n = ox_graph_emit_node(g, "com.microsoft.nchwc", "ReorderInput", 1, &x, 1, 0, NULL);
+    n->outputs[0]->type = OX_FLOAT;
+    n->outputs[0]->rank = 4;
+    n->outputs[0]->dims = x->dims;
+    ox_graph_output(g, n->outputs[0], "y");
+    m->ir_version = 8;
+    ox_model_set_opset(m, "", 18);
+    ox_model_set_opset(m, "com.microsoft.nchwc", 1);
+    ox_model_publish(m);
+}
+
+/* Channels of a block: place 1 of channel 0 follows after so many numbers. 0 and err where ONNX
+ * Runtime has no blocked layout. */
+static int64_t find_block(const ox_session_options *options, ox_error *err)
+{
+    float data[PROBE_SIZE];
+    for (int i = 0; i < PROBE_SIZE; i++) {
+        data[i] = (float)i;
+    }
+    const int64_t dims[] = {1, PROBE_CHANNELS, 1, PROBE_PLACES};
+    const ox_tensor x = {.name = "x", .type = OX_FLOAT, .rank = 4, .dims = dims, .data = data};
+    ox_tensor y;
+    ox_model *m = ox_model_new(err);
+    bool good = m != NULL && ox_arena_try(m->arena, build_probe, m, err) &&
+                ox_evaluate_runtime((void *)(uintptr_t)options, m, &x, 1, &y, 1, err);
+    ox_free(m);
+    if (!good) {
+        return 0;
+    }
+    int64_t block = 1;
+    const float *found = y.data;
+    while (block < PROBE_CHANNELS && found[block] != 1.0F) {
+        block++;
+    }
+    ox_tensor_free(&y);
+    if (block == 1 || block == PROBE_CHANNELS) {
+        ox_error_set(err, OX_UNSUPPORTED, "this onnxruntime has no blocked layout");
+        return 0;
+    }
+    return block;
+}
+
+/* ---- constants -------------------------------------------------------------------------- */
+
+typedef struct fold {
+    ox_model *model; /* that is folded */
+    ox_model *part;  /* of it, with the values wanted as outputs */
+    ox_val *wanted;
+    size_t count;
+    ox_tensor *results;
+} fold;
+
+static bool is_constant(ox_val v)
+{
+    return v == NULL || v->constant != NULL || v->mark != NULL;
+}
+
+/* Values that depend on no input, are used by nodes that do, and are not constants already. */
+static void find_wanted(fold *f)
+{
+    ox_graph *g = f->model->graph;
+    for (size_t i = 0; i < g->value_count; i++) {
+        g->values[i]->mark = NULL;
+        g->values[i]->needed = false;
+    }
+    for (size_t i = 0; i < g->node_count; i++) {
+        const ox_node *n = g->nodes[i];
+        bool constant = n->input_count > 0;
+        for (size_t k = 0; k < n->input_count; k++) {
+            constant = constant && is_constant(n->inputs[k]);
+        }
+        for (size_t k = 0; k < n->output_count; k++) {
+            n->outputs[k]->mark = constant ? n->outputs[k] : NULL;
+        }
+        for (size_t k = 0; !constant && k < n->input_count; k++) {
+            ox_val v = n->inputs[k];
+            if (v != NULL && v->mark != NULL && !v->needed) {
+                v->needed = true;
+                f->wanted = ox_arena_grow(g->arena, f->wanted, f->count, sizeof *f->wanted);
+                f->wanted[f->count++] = v;
+            }
+        }
+    }
+}
+
+static void cut_part(void *user)
+{
+    fold *f = user;
+    ox_model_copy(f->part, f->model);
+    ox_graph *g = f->part->graph;
+    g->output_count = 0;
+    g->outputs = NULL;
+    for (size_t i = 0; i < f->count; i++) {
+        ox_val v = ox_graph_find(g, f->wanted[i]->name);
+        ox_graph_output(g, v, v->name);
+    }
+    for (size_t i = 0; i < g->node_count; i++) {
+        g->nodes[i]->original = false;
+    }
+    for (size_t i = 0; i < g->value_count; i++) {
+        g->values[i]->keep = false;
+    }
+    g->input_count = 0;
+    ox_graph_prune(g);
+    ox_model_publish(f->part);
+}
+
+static void take_results(void *user)
+{
+    fold *f = user;
+    ox_graph *g = f->model->graph;
+    for (size_t i = 0; i < f->count; i++) {
+        const ox_tensor *r = &f->results[i];
+        size_t size = ox_type_size(r->type);
+        for (int d = 0; d < r->rank; d++) {
+            size *= (size_t)r->dims[d];
+        }
+        ox_const c = {.type = r->type, .rank = r->rank, .dims = r->dims, .size = size};
+        c.data = ox_arena_copy(g->arena, r->data, size, 1);
+        f->wanted[i]->mark = ox_graph_constant(g, NULL, &c);
+        f->model->kept_bytes += size;
+        ox_tensor_free(&f->results[i]);
+    }
+    for (size_t i = 0; i < g->node_count; i++) {
+        ox_node *n = g->nodes[i];
+        for (size_t k = 0; k < n->input_count; k++) {
+            ox_val v = n->inputs[k];
+            if (v != NULL && v->needed && v->mark != NULL) {
+                n->inputs[k] = v->mark;
+            }
+        }
+    }
+    ox_graph_prune(g);
+}
+
+static void start(void *user)
+{
+    find_wanted(user);
+}
+
+/* Puts results in the place of nodes that depend on no input. */
+static bool fold_constants(ox_model *m, const ox_session_options *options, ox_error *err)
+{
+    fold f = {.model = m};
+    if (!ox_arena_try(m->arena, start, &f, err)) {
+        return false;
+    }
+    if (f.count == 0) {
+        return true;
+    }
+    f.results = calloc(f.count, sizeof *f.results);
+    f.part = ox_model_new(err);
+    bool good =
+        f.results != NULL && f.part != NULL && ox_arena_try(f.part->arena, cut_part, &f, err) &&
+        ox_evaluate_runtime((void *)(uintptr_t)options, f.part, NULL, 0, f.results, f.count, err) &&
+        ox_arena_try(m->arena, take_results, &f, err);
+    for (size_t i = 0; f.results != NULL && i < f.count; i++) {
+        ox_tensor_free(&f.results[i]);
+    }
+    ox_free(f.part);
+    free(f.results);
+    return good;
+}
+
+ox_model *ox_tune(const ox_model *explained, const ox_session_options *options, bool keep,
+                  ox_error *err)
+{
+    int64_t block = find_block(options, err);
+    ox_model *m = block > 0 ? ox_tune_layout(explained, block, true, err) : NULL;
+    if (m != NULL && keep && !fold_constants(m, options, err)) {
+        ox_free(m);
+        return NULL;
+    }
+    return m;
+}

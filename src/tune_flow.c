@@ -1,0 +1,308 @@
+/* Multipliers in the blocked layout, several steps in one node: factors and terms of one number a
+ * channel are put off until a flow takes them in, sums are added by the flow that comes before.
+ *
+ * The nodes of domain onnxexplainer that are written here have kernels only (ops/blocked.c). They
+ * take blocked values [B, C', H, W]: multipliers for every (target, reference, sample), samples for
+ * every sample, references for every reference, and find out by these roles how they meet. */
+#include <string.h>
+
+#include "tune.h"
+
+static const char ours[] = "onnxexplainer";
+
+/* One number a channel, of the values of `full`. */
+static bool is_channels(const ox_tuner *t, const ox_form *f, const ox_form *full)
+{
+    return f->rank >= 4 && ox_form_fits(t, f) && ox_form_size(f, 1) == 1 &&
+           ox_form_size(f, 2) == 1 && ox_form_size(f, 3) == ox_form_size(full, 3);
+}
+
+/* Multipliers in blocks, or put off. */
+static bool is_flow(const ox_tuner *t, const ox_form *f)
+{
+    return f->rank >= 4 && !f->constant && ox_form_fits(t, f) && ox_form_ready(t, f);
+}
+
+static ox_form *times(ox_tuner *t, ox_form *a, ox_form *b)
+{
+    return a == NULL || b == NULL
+               ? a
+               : ox_form_new(t, ox_mul(ox_form_plain(t, a), ox_form_plain(t, b)));
+}
+
+static ox_form *plus(ox_tuner *t, ox_form *a, ox_form *b)
+{
+    return a == NULL   ? b
+           : b == NULL ? a
+                       : ox_form_new(t, ox_add(ox_form_plain(t, a), ox_form_plain(t, b)));
+}
+
+/* m times one number a channel: put off. A scale must not be larger in its leading axes. */
+static bool put_off_scale(ox_tuner *t, ox_node *n, ox_form *m, ox_form *scale)
+{
+    const ox_val y = n->outputs[0];
+    if (!t->kernels || y->rank != m->rank || !ox_dims_equal(m->rank, y->dims, m->dims)) {
+        return false;
+    }
+    if (!m->put_off) {
+        ox_form_put_off(t, n, m, scale, NULL);
+        return true;
+    }
+    ox_form *factor = m->scale == NULL ? scale : times(t, m->scale, scale);
+    ox_form_put_off(t, n, m->base, factor, times(t, m->add, scale));
+    return true;
+}
+
+/* Constants of one number a channel may have no axes before: [C, 1, 1]. */
+static ox_form *with_axes(ox_tuner *t, ox_form *f)
+{
+    if (f->rank != 3 || !ox_dims_static(3, f->dims) || f->plain == NULL) {
+        return f;
+    }
+    ox_dim dims[] = {ox_dim_of(1), f->dims[0], f->dims[1], f->dims[2]};
+    return ox_form_new(t, ox_reshape(f->plain, 4, dims));
+}
+
+bool layout_mul(ox_tuner *t, ox_node *n)
+{
+    for (size_t i = 0; i < 2; i++) {
+        ox_form *m = ox_form_in(n, i), *scale = with_axes(t, ox_form_in(n, 1 - i));
+        bool wide = is_flow(t, m) && (ox_form_size(m, 1) > 1 || ox_form_size(m, 2) > 1);
+        if (wide && is_channels(t, scale, m) && put_off_scale(t, n, m, scale)) {
+            return true;
+        }
+    }
+    return layout_elementwise(t, n);
+}
+
+/* m (g + g0)/2 */
+bool layout_mul_flow(ox_tuner *t, ox_node *n)
+{
+    ox_form *m = ox_form_in(n, 0), *g = ox_form_in(n, 1), *g0 = ox_form_in(n, 2);
+    bool wide = is_flow(t, m) && (ox_form_size(m, 1) > 1 || ox_form_size(m, 2) > 1);
+    if (wide && is_channels(t, g, m) && is_channels(t, g0, m)) {
+        ox_val sum = ox_add(ox_form_plain(t, g), ox_form_plain(t, g0));
+        if (put_off_scale(t, n, m, ox_form_new(t, ox_scale(sum, 0.5)))) {
+            return true;
+        }
+    }
+    return layout_elementwise(t, n);
+}
+
+/* ---- flows ------------------------------------------------------------------------------ */
+
+/* The kernel that takes scale, add and acc, for a function of ours; NULL where there is none. */
+static const char *tuned_name(const char *op)
+{
+    return strcmp(op, "ReluFlow") == 0    ? "BlockedReluFlow"
+           : strcmp(op, "SwishFlow") == 0 ? "BlockedSwishFlow"
+                                          : NULL;
+}
+
+static ox_val blocked_or_null(ox_tuner *t, ox_form *f)
+{
+    return f == NULL ? NULL : ox_form_blocked(t, f);
+}
+
+/* K of multipliers [K, R, N, C, H, W] that meet references [R, 1, C, H, W] or [1, C, H, W]. */
+static int64_t targets_of(const ox_form *x0, const ox_val y)
+{
+    return y->rank - x0->rank > 0 ? y->dims[0].size : 1;
+}
+
+/* Emits BlockedOp(m, x, x0, scale, add, acc). */
+static ox_val emit_flow(ox_tuner *t, const char *op, const ox_val in[6], int64_t targets,
+                        ox_val like)
+{
+    ox_attr attrs[] = {ox_attr_int("block", t->block), ox_attr_int("targets", targets)};
+    ox_node *n = ox_graph_emit_node(t->g, ours, op, 6, in, 1, 2, attrs);
+    ox_val out = n->outputs[0];
+    out->type = OX_FLOAT;
+    out->rank = 4;
+    out->dims = like->dims;
+    return out;
+}
+
+/* The value with the largest [B, C', H, W] there. */
+static ox_val result_like(ox_tuner *t, const ox_form *shape)
+{
+    ox_val like = ox_arena_alloc(t->arena, 1, sizeof *like);
+    ox_dim dims[4];
+    dims[0] = shape->dims[0];
+    for (int i = 1; i < shape->rank - 3; i++) {
+        dims[0] = ox_dim_mul(t->g, dims[0], shape->dims[i]);
+    }
+    dims[1] = ox_dim_of(ox_tune_padded(t, ox_form_size(shape, 3)));
+    dims[2] = shape->dims[shape->rank - 2];
+    dims[3] = shape->dims[shape->rank - 1];
+    *like = (ox_value){.rank = 4, .dims = ox_arena_copy(t->arena, dims, 4, sizeof *dims)};
+    return like;
+}
+
+/* The first input that is as the sample: [N, C, H, W] beside m [.., N, C, H, W]. */
+static bool plays_sample(const ox_form *x, const ox_val y)
+{
+    return x->rank == 4 && ox_dims_equal(4, x->dims, y->dims + y->rank - 4);
+}
+
+/* [R, 1, C, H, W] beside m [.., R, N, C, H, W], or one reference for all. */
+static bool plays_reference(const ox_form *x0, const ox_val y)
+{
+    int own = x0->rank - 4;
+    if (own < 0 || own > 1 || !ox_dims_equal(3, x0->dims + x0->rank - 3, y->dims + y->rank - 3) ||
+        !ox_dim_is(x0->dims[own], 1)) {
+        return false;
+    }
+    int lead = y->rank - 4 - own;
+    bool targets = lead == 0 || (lead == 1 && ox_dim_is_static(y->dims[0]));
+    return targets && (own == 0 || ox_dim_equal(x0->dims[0], y->dims[y->rank - 5]));
+}
+
+bool layout_flow(ox_tuner *t, ox_node *n)
+{
+    const char *op = t->kernels ? tuned_name(n->op) : NULL;
+    if (op == NULL) {
+        return layout_elementwise(t, n);
+    }
+    ox_form *m = ox_form_in(n, 0), *x = ox_form_in(n, 1), *x0 = ox_form_in(n, 2);
+    const ox_val y = n->outputs[0];
+    if (!is_flow(t, m) || !ox_form_fits(t, x) || !ox_form_fits(t, x0) || !ox_form_ready(t, x) ||
+        y->rank < 4 || !plays_sample(x, y) || !plays_reference(x0, y)) {
+        return layout_elementwise(t, n);
+    }
+    ox_form shape = {.rank = y->rank, .dims = y->dims};
+    ox_val in[6] = {NULL, ox_form_blocked(t, x), ox_form_blocked(t, x0)};
+    if (m->put_off) {
+        in[0] = blocked_or_null(t, m->base);
+        in[3] = m->base == NULL ? NULL : blocked_or_null(t, m->scale);
+        in[4] = blocked_or_null(t, m->add);
+        if (in[0] == NULL) {
+            in[0] = in[4];
+            in[4] = NULL;
+        }
+    } else {
+        in[0] = ox_form_blocked(t, m);
+    }
+    ox_val out = emit_flow(t, op, in, targets_of(x0, y), result_like(t, &shape));
+    ox_form_set(t, n, out, OX_FOLDED, y->rank, y->dims);
+    return true;
+}
+
+/* ---- sums ------------------------------------------------------------------------------- */
+
+/* The flow of ours that makes `f` for this use alone, and adds nothing yet; or NULL. */
+static const ox_node *open_flow(const ox_form *f)
+{
+    const ox_node *n = f == NULL || f->blocked == NULL ? NULL : f->blocked->node;
+    bool flow = n != NULL && strcmp(n->domain, ours) == 0 && strncmp(n->op, "Blocked", 7) == 0 &&
+                n->input_count < 6 && strstr(n->op, "Flow") != NULL;
+    return flow && f->uses == 1 ? n : NULL;
+}
+
+/* The first channels of a larger value need no copy: the flow reads as many as it has. */
+static ox_val without_slice(ox_val v)
+{
+    const ox_node *n = v->node;
+    bool first = n != NULL && strcmp(n->op, "Slice") == 0 && n->domain[0] == '\0' &&
+                 n->inputs[1]->elements != NULL && n->inputs[1]->elements[0].size == 0 &&
+                 n->inputs[3]->elements != NULL && n->inputs[3]->elements[0].size == 1;
+    return first ? n->inputs[0] : v;
+}
+
+/* flow * scale + acc, in the flow. */
+static bool add_to_flow(ox_tuner *t, ox_node *n, ox_form *f, ox_form *acc)
+{
+    bool scaled = f->put_off && f->add == NULL;
+    const ox_node *flow = open_flow(scaled ? f->base : f);
+    if (flow == NULL || !ox_form_ready(t, acc) || acc->put_off) {
+        return false;
+    }
+    ox_val in[6] = {NULL};
+    memcpy(in, flow->inputs, flow->input_count * sizeof *in);
+    if (scaled && f->scale != NULL) {
+        if (in[4] != NULL || in[3] != NULL) {
+            return false;
+        }
+        in[3] = ox_form_blocked(t, f->scale);
+    }
+    in[5] = without_slice(ox_form_blocked(t, acc));
+    ox_val out = emit_flow(t, flow->op, in, ox_node_int(flow, "targets", 1), flow->outputs[0]);
+    ox_form_set(t, n, out, OX_FOLDED, acc->rank, acc->dims);
+    return true;
+}
+
+/* a + [.., C, 1, 1] repeated: put off. */
+static bool put_off_term(ox_tuner *t, ox_node *n, ox_form *m, ox_form *thin)
+{
+    if (!thin->put_off || thin->base != NULL || !is_flow(t, m)) {
+        return false;
+    }
+    ox_form *base = m->put_off ? m->base : m, *scale = m->put_off ? m->scale : NULL;
+    ox_form_put_off(t, n, base, scale, plus(t, m->put_off ? m->add : NULL, thin->add));
+    return true;
+}
+
+bool ox_tune_add_to_flow(ox_tuner *t, ox_node *n)
+{
+    ox_form *a = ox_form_in(n, 0), *b = ox_form_in(n, 1);
+    if (!t->kernels || a->rank != b->rank || a->rank < 4 ||
+        !ox_dims_equal(a->rank, a->dims, b->dims)) {
+        return false;
+    }
+    return put_off_term(t, n, a, b) || put_off_term(t, n, b, a) || add_to_flow(t, n, a, b) ||
+           add_to_flow(t, n, b, a);
+}
+
+/* ---- sums over places ------------------------------------------------------------------- */
+
+static bool over_places(const ox_node *n, const ox_form *x)
+{
+    const ox_form *axes = ox_form_in(n, 1);
+    const ox_dim *e = axes == NULL || axes->plain == NULL ? NULL : axes->plain->elements;
+    if (e == NULL || axes->plain->rank != 1 || !ox_dim_is(axes->plain->dims[0], 2) ||
+        ox_node_int(n, "keepdims", 1) == 0) {
+        return false;
+    }
+    int64_t a = e[0].size, b = e[1].size;
+    a = a < 0 ? a + x->rank : a;
+    b = b < 0 ? b + x->rank : b;
+    return a + b == 2 * x->rank - 3 && (a == x->rank - 1 || a == x->rank - 2);
+}
+
+/* The sum over H and W of m (a + a0)/2, of a gate [.., C, 1, 1]. */
+static bool sum_product(ox_tuner *t, ox_node *n, const ox_node *product, int rank,
+                        const ox_dim *dims)
+{
+    ox_form *m = ox_form_in(product, 0), *a = ox_form_in(product, 1), *a0 = ox_form_in(product, 2);
+    const ox_val y = product->outputs[0];
+    if (!is_flow(t, m) || !ox_form_fits(t, a) || !ox_form_fits(t, a0) || !ox_form_ready(t, a) ||
+        !plays_sample(a, y) || !plays_reference(a0, y)) {
+        return false;
+    }
+    ox_val in[] = {ox_form_blocked(t, m), ox_form_blocked(t, a), ox_form_blocked(t, a0)};
+    ox_attr attrs[] = {ox_attr_int("block", t->block), ox_attr_int("targets", targets_of(a0, y))};
+    ox_node *sum = ox_graph_emit_node(t->g, ours, "BlockedSumFlow", 3, in, 1, 2, attrs);
+    sum->outputs[0]->rank = -1;
+    ox_form_set(t, n, sum->outputs[0], OX_FOLDED, rank, dims);
+    return true;
+}
+
+bool layout_reduce_sum(ox_tuner *t, ox_node *n)
+{
+    ox_form *x = ox_form_in(n, 0);
+    if (!is_flow(t, x) || !over_places(n, x)) {
+        return false;
+    }
+    ox_dim dims[OX_TUNE_RANK];
+    memcpy(dims, x->dims, (size_t)x->rank * sizeof *dims);
+    dims[x->rank - 1] = dims[x->rank - 2] = ox_dim_of(1);
+    const ox_node *from = n->inputs[0]->node;
+    bool product = t->kernels && from != NULL && strcmp(from->op, "MulFlow") == 0;
+    if (product && sum_product(t, n, from, x->rank, dims)) {
+        return true;
+    }
+    int64_t axes[] = {-3, -2};
+    ox_val sum = ox_reduce("ReduceSum", ox_form_view(t, x, OX_SPLIT), 2, axes, true);
+    ox_form_set(t, n, sum, OX_SPLIT, x->rank, dims);
+    return true;
+}

@@ -1,0 +1,155 @@
+"""Models rewritten for the machine: the same predictions and SHAP values as the portable graph, for
+every operator that has a blocked form, and for what stands around it."""
+
+import subprocess
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper, parser
+
+from conftest import BUILD
+
+KERNELS = str(BUILD / "libonnxexplainer_ops.so")
+
+# name: (nodes of a model x -> y, shape of x without N, shapes of the weights)
+NETS = {
+    "plain": ("""c = Conv<pads=[1,1,1,1]>(x, W, B)  r = Relu(c)
+        d = Conv<pads=[1,1,1,1]>(r, V)  s = Relu(d)  g = GlobalAveragePool(s)  y = Flatten(g)""",
+              (3, 9, 7), {"W": (32, 3, 3, 3), "B": (32,), "V": (16, 32, 3, 3)}),
+    "uneven channels": ("""c = Conv(x, W)  r = Relu(c)  d = Conv(r, V)  s = Relu(d)
+        e = Conv(s, U)  y = Flatten(e)""",
+                        (3, 6, 6), {"W": (24, 3, 1, 1), "V": (40, 24, 3, 3), "U": (5, 40, 4, 4)}),
+    "residual": ("""c = Conv(x, W)  r = Relu(c)  d = Conv<pads=[1,1,1,1]>(r, V)
+        e = Relu(d)  f = Conv<pads=[1,1,1,1]>(e, V)  h = Add(f, r)  s = Relu(h)
+        g = GlobalAveragePool(s)  y = Flatten(g)""",
+                 (3, 6, 6), {"W": (16, 3, 1, 1), "V": (16, 16, 3, 3)}),
+    "strides": ("""c = Conv<strides=[2,2], pads=[3,3,3,3]>(x, W)  r = Relu(c)
+        d = Conv<strides=[2,2], pads=[1,1,1,1]>(r, V)  k = Conv<strides=[2,2]>(r, U)
+        h = Add(d, k)  s = Relu(h)  g = GlobalAveragePool(s)  y = Flatten(g)""",
+                (3, 21, 18), {"W": (16, 3, 7, 7), "V": (32, 16, 3, 3), "U": (32, 16, 1, 1)}),
+    "dense": ("""c = Conv(x, W)  b0 = BatchNormalization(c, s0, o0, m0, v0)  r0 = Relu(b0)
+        f0 = Conv<pads=[1,1,1,1]>(r0, V0)  c1 = Concat<axis=1>(c, f0)
+        b1 = BatchNormalization(c1, s1, o1, m1, v1)  r1 = Relu(b1)
+        f1 = Conv<pads=[1,1,1,1]>(r1, V1)  c2 = Concat<axis=1>(c, f0, f1)
+        b2 = BatchNormalization(c2, s2, o2, m2, v2)  r2 = Relu(b2)  t = Conv(r2, T)
+        p = AveragePool<kernel_shape=[2,2], strides=[2,2]>(t)  r3 = Relu(p)
+        g = GlobalAveragePool(r3)  y = Flatten(g)""",
+              (3, 9, 8), {"W": (16, 3, 1, 1), "V0": (16, 16, 3, 3), "V1": (16, 32, 3, 3),
+                          "T": (24, 48, 1, 1),
+                          **{f"{k}{i}": (16 * (i + 1),) for i in range(3) for k in "somv"}}),
+    "pools": ("""c = Conv<pads=[1,1,1,1]>(x, W)
+        m = MaxPool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(c)  r = Relu(m)
+        d = Conv<pads=[1,1,1,1]>(r, V)  n = MaxPool<kernel_shape=[2,2], strides=[2,2]>(d)
+        y = Flatten(n)""",
+              (3, 11, 10), {"W": (16, 3, 3, 3), "V": (32, 16, 3, 3)}),
+    "gates": ("""c = Conv<pads=[1,1,1,1]>(x, W)  q = Sigmoid(c)  a = Mul(c, q)
+        d = Conv<group=32, pads=[1,1,1,1], strides=[2,2]>(a, D)  e = Sigmoid(d)  b = Mul(d, e)
+        g = GlobalAveragePool(b)  h = Conv(g, U)  i = Sigmoid(h)  j = Mul(h, i)  k = Conv(j, V)
+        l = Sigmoid(k)  o = Mul(b, l)  p = Conv(o, T)  y = Flatten(p)""",
+              (3, 8, 8), {"W": (32, 3, 3, 3), "D": (32, 1, 3, 3), "U": (8, 32, 1, 1),
+                          "V": (32, 8, 1, 1), "T": (24, 32, 4, 4)}),
+    "other functions": ("""c = Conv(x, W)  a = LeakyRelu(c)  d = Conv(a, V)  b = HardSwish(d)
+        e = Conv(b, V)  f = Tanh(e)  h = Clip(f, low, high)  i = Mul(h, scale)  j = Sub(i, c)
+        k = Conv(j, V)  l = Sigmoid(k)  n = Mul(l, a)  y = Flatten(n)""",
+                        (3, 5, 5), {"W": (16, 3, 1, 1), "V": (16, 16, 1, 1), "scale": (16, 1, 1),
+                                    "low": 0.0, "high": 0.4}),
+    "upsampled": ("""c = Conv(x, W)  r = Relu(c)
+        u = Resize<mode="nearest", coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor">(r, , scales)
+        d = Conv<pads=[1,1,1,1]>(u, V)  s = Relu(d)  y = Flatten(s)""",
+                  (3, 4, 5), {"W": (16, 3, 1, 1), "V": (16, 16, 3, 3),
+                              "scales": np.array([1, 1, 2, 2], np.float32)}),
+    "no convolution": ("g = MatMul(x, W)  r = Relu(g)  y = MatMul(r, V)", (6,),
+                       {"W": (6, 20), "V": (20, 4)}),
+}
+
+
+def build(name, batch):
+    nodes, shape, weights = NETS[name]
+    dims = ", ".join(map(str, (batch, *shape)))
+    model = parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["": 18]>
+        net (float[{dims}] x) => (float[{batch}, K] y) {{ {nodes} }}""")
+    rng = np.random.default_rng(len(name))
+    for key, value in weights.items():
+        if isinstance(value, tuple):
+            fan = np.prod(value[1:]) if len(value) > 1 else 1
+            value = rng.normal(size=value) / np.sqrt(fan)
+            value = np.abs(value) + 0.5 if key[0] in "sv" and len(weights) > 8 else value
+        model.graph.initializer.append(
+            numpy_helper.from_array(np.asarray(value, np.float32), key))
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def tune(cli, explained, *options):
+    out = explained.replace(".onnx", ".tuned.onnx")
+    done = subprocess.run([cli, "tune", explained, "-o", out, *options],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def run_all(path, x, kernels=True):
+    options = onnxruntime.SessionOptions()
+    if kernels:
+        options.register_custom_ops_library(KERNELS)
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [o.name for o in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"x": x})))
+
+
+def assert_same(found, wanted):
+    assert list(found) == list(wanted)
+    for name, want in wanted.items():
+        scale = np.abs(want).max(initial=1e-30)
+        assert np.abs(found[name].astype(float) - want).max(initial=0) <= 1e-5 * scale, name
+
+
+@pytest.mark.parametrize("options", [(), ("--target=all",), ("--cache=file",), ("--cache=none",)],
+                         ids=["top", "all", "file", "none"])
+@pytest.mark.parametrize("name", NETS)
+def test_tuned_models_agree(cli, explain, name, options):
+    rng = np.random.default_rng(1)
+    shape = NETS[name][1]
+    references = rng.normal(size=(3, *shape)).astype(np.float32)
+    explained = explain(build(name, "N"), references, *options, closure=True)
+    tuned = tune(cli, explained)
+    for samples in (1, 2, 3):
+        x = rng.normal(size=(samples, *shape)).astype(np.float32)
+        x[0, ..., 0] = references[0, ..., 0]  # equal in places
+        assert_same(run_all(tuned, x), run_all(explained, x, kernels=False))
+
+
+@pytest.mark.parametrize("references", [1, 5])
+def test_one_sample_and_other_counts_of_references(cli, explain, references):
+    rng = np.random.default_rng(2)
+    r = rng.normal(size=(references, 3, 8, 8)).astype(np.float32)
+    explained = explain(build("gates", 1), r, closure=True)
+    x = rng.normal(size=(1, 3, 8, 8)).astype(np.float32)
+    assert_same(run_all(tune(cli, explained), x), run_all(explained, x, kernels=False))
+
+
+def operators(path):
+    return [(n.domain, n.op_type) for n in onnx.load(path).graph.node]
+
+
+@pytest.mark.parametrize("name", ["plain", "residual", "uneven channels"])
+def test_flows_stay_in_the_blocked_layout(cli, explain, name):
+    """Values change their layout where the graph ends only."""
+    rng = np.random.default_rng(3)
+    references = rng.normal(size=(3, *NETS[name][1])).astype(np.float32)
+    found = operators(tune(cli, explain(build(name, "N"), references)))
+    assert ("", "Conv") not in found
+    assert found.count(("com.microsoft.nchwc", "ReorderInput")) <= 1, found
+    assert found.count(("com.microsoft.nchwc", "ReorderOutput")) <= 4, found
+
+
+def test_models_that_are_not_explained_are_refused(cli, tmp_path):
+    path = tmp_path / "plain.onnx"
+    onnx.save(build("plain", "N"), path)
+    done = subprocess.run([cli, "tune", str(path), "-o", str(tmp_path / "t.onnx")],
+                          capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "plain.onnx" in done.stderr and not (tmp_path / "t.onnx").exists()
