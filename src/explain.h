@@ -7,6 +7,7 @@
  *     explain_target.c     which output values: the multiplier that the walk starts with
  *     explain_order.c      the nodes that it reaches
  *     explain_walk.c       the walk, and what rules see of it
+ *     explain_prefix.c     Concat nodes that begin with another
  *     explain_reference.c  the reference branch, and its values as the walk sees them
  *     explain_keep.c       its values that are computed once and kept
  *     explain_scan.c       the walk inside a Scan over the references
@@ -94,6 +95,7 @@ typedef struct ox_explain_state {
 
     ox_node **order; /* nodes that multipliers reach, consumers first */
     size_t order_count;
+    size_t order_at; /* the walk is at this one */
     size_t holes; /* nodes that let no multiplier pass, with options.force */
 
     ox_entry *states, *scanned; /* of the Scan */

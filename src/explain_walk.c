@@ -105,6 +105,7 @@ void ox_walk(ox_explain_state *s, ox_val seed)
 {
     ox_side_of(s, s->output)->m = seed;
     for (size_t i = 0; i < s->order_count; i++) {
+        s->order_at = i;
         visit(s, s->order[i]);
     }
 }

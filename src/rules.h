@@ -92,6 +92,10 @@ const ox_node *ox_maker_of(ox_val v);
 /* The multiplier of output i, NULL where none arrived. */
 ox_val ox_m(ox_ctx *c, size_t i);
 
+/* Of a Concat: how many of its first inputs are those of a shorter one whose result, *whole, can
+ * take their part of the multiplier; 0 where there is none. explain_prefix.c. */
+size_t ox_concat_prefix(ox_ctx *c, ox_val *whole);
+
 /* Adds `m` to the multiplier of input i; sums over the axes along which the input was broadcast. */
 void ox_send(ox_ctx *c, size_t i, ox_val m);
 

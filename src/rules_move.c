@@ -65,18 +65,29 @@ void flow_transpose(ox_ctx *c)
 
 /* ---- parts --------------------------------------------------------------------------------- */
 
-/* Each input gets its part of m. */
+/* Each input gets its part of m; a shorter Concat of the first of them one part for all these. */
 void flow_concat(ox_ctx *c)
 {
     int axis = from_end(c, ox_node_int(c->node, "axis", 0), own_rank(c));
+    ox_node n = *c->node;
+    ox_val whole = NULL;
+    size_t shared = ox_concat_prefix(c, &whole);
+    if (shared > 0) {
+        n.input_count -= shared - 1;
+        n.inputs =
+            ox_arena_copy(c->g->arena, n.inputs + shared - 1, n.input_count, sizeof *n.inputs);
+        n.inputs[0] = whole;
+    }
+    ox_ctx of_n = *c;
+    of_n.node = &n;
     int64_t start = 0, end = 0;
-    for (size_t i = 0; i < c->node->input_count; i++) {
-        if (!ox_int_add(start, ox_static_dim(c, (int)i, axis), &end)) {
+    for (size_t i = 0; i < n.input_count; i++) {
+        if (!ox_int_add(start, ox_static_dim(&of_n, (int)i, axis), &end)) {
             ox_rule_fail(c, "its shape is too large");
         }
-        if (ox_varies(c, i)) {
-            bool whole = c->node->input_count == 1;
-            ox_send(c, i, whole ? c->m : ox_slice(c->m, axis, start, end, 1));
+        if (ox_varies(&of_n, i)) {
+            bool only = n.input_count == 1;
+            ox_send(&of_n, i, only ? c->m : ox_slice(c->m, axis, start, end, 1));
         }
         start = end;
     }

@@ -101,6 +101,46 @@ def test_concat(axis, explain, run):
     check_additive(Rule(nodes, {"a": (2, 3), "b": (1, 3)}, constants), explain, run)
 
 
+def dense(layers, axes):
+    """A net of dense connectivity: layer i is tanh of a linear layer over all that is there."""
+    nodes, constants, parts = [], {}, ["a"]
+    for i in range(layers):
+        nodes += [node("Concat", " ".join(parts), f"all{i}", axis=axes[i % len(axes)]),
+                  node("MatMul", f"all{i} w{i}", f"h{i}"), node("Tanh", f"h{i}", f"f{i}")]
+        constants[f"w{i}"] = floats(4 * len(parts), 4, seed=i) / 2
+        parts.append(f"f{i}")
+    return Rule([*nodes, node("Concat", " ".join(parts), "y", axis=axes[0])], {"a": (3, 4)},
+                constants)
+
+
+@pytest.mark.parametrize("axes", [(2,), (2, -1)])
+def test_concat_prefix(axes, explain, run):
+    """Each Concat sends its parts to the one that it begins with, and to what it adds."""
+    rule = dense(5, axes)
+    check(rule, explain, run)
+    graph = onnx.load(explain(rule.model, rule.r)).graph
+    slices = [n for n in graph.node if n.op_type == "Slice"]
+    assert len(slices) == 2 * 5
+
+
+def test_concat_prefix_explained(explain, run):
+    """At a shorter Concat that is explained itself, the longer ones pass it by."""
+    rule = dense(3, (2,))
+    path = explain(rule.model, rule.r, "--at=all2", "--force", "--target=all", "--no-closure")
+    found = run(path, rule.x)["all2_shap"].sum(axis=(2, 3))
+    onward = rule.head.reshape(3, 16, -1)[:, 12:]  # what comes after f2
+
+    def after(rows):
+        parts = [rows["a"]]
+        for i in range(3):
+            w = floats(4 * len(parts), 4, seed=i) / 2
+            parts.append(np.tanh(np.concatenate(parts, axis=2) @ w))
+        return np.einsum("nij,ijk->nk", parts[-1], onward)
+
+    want = after(rule.x) - after(rule.r).mean(axis=0)
+    np.testing.assert_allclose(found, want, rtol=0, atol=rule.tolerance(want, rule.head))
+
+
 @pytest.mark.parametrize("used", ["p", "q", "r", "p q", "p r", "q r", "p q r", "r r p"])
 def test_split(used, explain, run):
     nodes = [node("Split", "a s", "p q r", axis=-1), node("Concat", used, "y", axis=2)]
