@@ -123,6 +123,16 @@ void ox_rule_fail(ox_ctx *c, const char *message)
     ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(c->node), message);
 }
 
+void ox_rule_hole(ox_ctx *c, const char *message)
+{
+    ox_explain_state *s = state_of(c);
+    if (!s->options->force) {
+        ox_rule_fail(c, message);
+    }
+    s->holes++;
+    ox_note_to(s->options, "completeness is lost at %s: %s", ox_node_label(c->node), message);
+}
+
 /* In the type of the multipliers. */
 static ox_val typed(ox_explain_state *s, ox_val v)
 {
@@ -203,7 +213,8 @@ ox_val ox_y0(ox_ctx *c, size_t i)
 bool ox_varies(ox_ctx *c, size_t i)
 {
     ox_val v = ox_node_input(c->node, i);
-    return v != NULL && ox_side_of(state_of(c), v)->varies;
+    bool frozen = (c->frozen >> i & 1) != 0;
+    return v != NULL && !frozen && ox_side_of(state_of(c), v)->varies;
 }
 
 const ox_node *ox_maker_of(ox_val v)

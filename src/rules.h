@@ -26,6 +26,7 @@ typedef struct ox_ctx {
     ox_val m;             /* the multiplier of output 0, NULL where only others have one */
     int lead;             /* number of lead axes of every multiplier */
     struct ox_spot *spot; /* NULL but for explain_integrate.c */
+    uint32_t frozen;      /* inputs that are the sample's on both sides, a bit each: holes */
     void *walk;           /* explain.c's */
 } ox_ctx;
 
@@ -106,6 +107,9 @@ const double *ox_known_doubles(ox_ctx *c, size_t i, size_t *count);
 
 /* Gives up: `node 12 "..." (Op): <message>`. */
 _Noreturn void ox_rule_fail(ox_ctx *c, const char *message);
+
+/* Gives up because completeness would be lost; where it is lost by force, counts and names it. */
+void ox_rule_hole(ox_ctx *c, const char *message);
 
 /* Static size of axis `axis` (negative) of input i or of output 0 (i = -1); gives up otherwise. */
 int64_t ox_static_dim(ox_ctx *c, int i, int axis);

@@ -1,14 +1,19 @@
 /* Rules of operators that pick by index. An index must not depend on the explained inputs, but for
- * Gather from a constant, which is how tokens become embeddings. */
+ * Gather from a constant, which is how tokens become embeddings; where it does, by force, the
+ * sample's counts on both sides. */
 #include "rules_move.h"
+#include "shape.h"
 
 #include <string.h>
 
 void ox_need_fixed(ox_ctx *c, size_t i)
 {
     if (ox_varies(c, i)) {
-        ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: input %zu depends on the explained inputs",
-                ox_node_label(c->node), i);
+        ox_rule_hole(c, ox_arena_format(c->g->arena,
+                                        "input %zu depends on the explained inputs, but no "
+                                        "multiplier passes: completeness would be lost",
+                                        i));
+        c->frozen |= UINT32_C(1) << i;
     }
 }
 
@@ -151,13 +156,13 @@ static int64_t axis_of(ox_ctx *c)
 /* ---- Gather -------------------------------------------------------------------------------- */
 
 /* The axes that the index brought become one: [.., index.., ..] to [.., count, ..]. */
-static ox_val merge_index(ox_ctx *c, int axis, size_t count)
+static ox_val merge_index(ox_ctx *c, int axis, ox_dim count)
 {
     const ox_val x = c->node->inputs[0], y = c->node->outputs[0];
     int before = x->rank + axis, after = -axis - 1;
     ox_dim dims[OX_MAX_RANK];
     memcpy(dims, x->dims, (size_t)before * sizeof *dims);
-    dims[before] = ox_dim_of((int64_t)count);
+    dims[before] = count;
     memcpy(dims + before + 1, y->dims + (y->rank - after), (size_t)after * sizeof *dims);
     return ox_with_lead(c, c->m, x->rank, dims);
 }
@@ -177,6 +182,33 @@ static int64_t *index_of(ox_ctx *c, int64_t size, size_t *count)
         index[k] += index[k] < 0 ? size : 0;
     }
     return index;
+}
+
+static bool index_is_known(ox_ctx *c)
+{
+    const ox_val v = ox_node_input(c->node, 1);
+    const ox_dim *e = v == NULL ? NULL : ox_shape_elements(v);
+    bool computed = e != NULL && ox_dims_static(v->rank, v->dims) &&
+                    ox_dims_static((int)ox_val_size(v).size, e);
+    return v != NULL && (v->constant != NULL || computed);
+}
+
+/* The same with an index that is an input, or computed from one that is not explained. */
+static void gather_at_run_time(ox_ctx *c, int64_t axis)
+{
+    const ox_val x = c->node->inputs[0], index = ox_node_input(c->node, 1);
+    if (index == NULL || index->rank < 0) {
+        ox_rule_fail(c, "its shape is not known");
+    }
+    ox_dim count = ox_val_size(index), column[OX_MAX_RANK], all[OX_MAX_RANK];
+    ox_val m = merge_index(c, (int)axis, count);
+    for (int64_t i = 0; i < -axis; i++) {
+        column[i] = i == 0 ? count : ox_dim_of(1);
+    }
+    memcpy(all, m->dims, (size_t)m->rank * sizeof *all);
+    all[m->rank + axis] = x->dims[x->rank + axis];
+    ox_val where = ox_expand(ox_reshape(ox_x(c, 1), (int)-axis, column), m->rank, m->dims);
+    ox_send(c, 0, ox_scatter_add(ox_zeros(c->g, m->type, m->rank, all), where, m, axis));
 }
 
 /* The index as a number, and as the references have it: [R, own shape]. */
@@ -202,9 +234,6 @@ static void flow_token(ox_ctx *c)
     int before = n->inputs[0]->rank + (int)axis_of(c), after = rank - index_rank - before;
     int64_t axes[OX_MAX_RANK];
     size_t count = 0;
-    if (ox_varies(c, 0)) {
-        ox_rule_fail(c, "both its data and its index depend on the explained inputs");
-    }
     for (int i = 0; i < rank; i++) {
         if (i < before || i >= rank - after) {
             axes[count++] = i - rank;
@@ -222,19 +251,24 @@ static void flow_token(ox_ctx *c)
 void flow_gather(ox_ctx *c)
 {
     const ox_val x = c->node->inputs[0];
-    if (ox_varies(c, 1)) {
+    if (ox_varies(c, 1) && !ox_varies(c, 0)) {
         flow_token(c);
         return;
     }
     ox_need_fixed(c, 1);
     int64_t axis = axis_of(c);
     size_t count = 0;
-    int64_t size = ox_static_dim(c, 0, (int)axis);
-    const int64_t *index = index_of(c, size, &count);
     if (c->node->outputs[0]->rank < x->rank - 1) {
         ox_rule_fail(c, "its shape is not known");
     }
-    ox_send(c, 0, ox_spread(c, merge_index(c, (int)axis, count), axis, count, index, size));
+    if (!index_is_known(c)) {
+        gather_at_run_time(c, axis);
+        return;
+    }
+    int64_t size = ox_static_dim(c, 0, (int)axis);
+    const int64_t *index = index_of(c, size, &count);
+    ox_val m = merge_index(c, (int)axis, ox_dim_of((int64_t)count));
+    ox_send(c, 0, ox_spread(c, m, axis, count, index, size));
 }
 
 /* ---- element by element -------------------------------------------------------------------- */

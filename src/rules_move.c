@@ -196,13 +196,27 @@ static const int64_t *optional_ints(ox_ctx *c, size_t i, size_t expected)
     return ox_node_input(c->node, i) == NULL ? NULL : ints_of(c, i, expected);
 }
 
+/* Whether y is all of x: the ends are then those of x, though not known as numbers. */
+static bool takes_all(ox_ctx *c, int rank, size_t count, const int64_t *steps)
+{
+    bool all = ox_dims_equal(rank, c->node->inputs[0]->dims, c->node->outputs[0]->dims);
+    for (size_t k = 0; k < count && steps != NULL; k++) {
+        all = all && steps[k] == 1;
+    }
+    return all;
+}
+
 void flow_slice(ox_ctx *c)
 {
     size_t count = 0;
     int rank = own_rank(c);
     const int64_t *starts = ox_known_ints(c, 1, &count);
-    const int64_t *ends = ints_of(c, 2, count), *axes = optional_ints(c, 3, count);
-    const int64_t *steps = optional_ints(c, 4, count);
+    const int64_t *axes = optional_ints(c, 3, count), *steps = optional_ints(c, 4, count);
+    if (takes_all(c, rank, count, steps)) {
+        ox_send(c, 0, c->m);
+        return;
+    }
+    const int64_t *ends = ints_of(c, 2, count);
     ox_val m = c->m;
     for (size_t k = 0; k < count; k++) {
         range r = {starts[k], ends[k], steps == NULL ? 1 : steps[k]};

@@ -218,7 +218,10 @@ static ox_val find_winners(ox_ctx *c, ox_val x, int64_t size)
 void flow_max_pool(ox_ctx *c)
 {
     if (ox_m(c, 1) != NULL) {
-        ox_rule_fail(c, "its indices depend on the input and pass no multiplier");
+        ox_rule_hole(c, "its indices vary, but no multiplier passes: completeness would be lost");
+    }
+    if (c->m == NULL) {
+        return;
     }
     int64_t size = positions(c, 0);
     ox_val at = find_winners(c, ox_x(c, 0), size), at0 = find_winners(c, ox_x0(c, 0), size);

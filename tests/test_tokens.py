@@ -137,3 +137,64 @@ def test_force_counts_the_holes(explain, run):
     out = run(explained, {"x": x + 1})
     gap_left = out["y"].max(1) - out["base_value"] - out["x_shap"].sum(1)
     np.testing.assert_allclose(out["completeness_gap"], gap_left, atol=1e-5)
+
+
+def picked(nodes, extra=()):
+    """A model of x [N, 4] and constants `extra`, with the output y."""
+    graph = helper.make_graph(
+        nodes, "picked", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", None])],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in extra])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+TOP = helper.make_node("TopK", ["x", "two"], ["values", "at"])
+BY_DATA = {
+    "GatherElements": [TOP, helper.make_node("GatherElements", ["x", "at"], ["y"], axis=1)],
+    "ScatterElements": [TOP, helper.make_node("ScatterElements", ["x", "at", "values"], ["y"],
+                                              axis=1)],
+    "TopK": [TOP, helper.make_node("Cast", ["at"], ["f"], to=TensorProto.FLOAT),
+             helper.make_node("Add", ["f", "values"], ["y"])],
+}
+
+
+@pytest.mark.parametrize("op", BY_DATA)
+def test_force_where_an_index_depends_on_the_data(explain, run, cli, tmp_path, op):
+    """Named and refused; by force, values pass where the sample's index says, and it is counted."""
+    model = picked(BY_DATA[op], [("two", np.int64([2]))])
+    onnx.save(model, tmp_path / "m.onnx")
+    r = rng.normal(size=(3, 4)).astype(np.float32)
+    np.save(tmp_path / "r.npy", r)
+    for command in (["show", "m.onnx"], ["explain", "m.onnx", "-r", "r.npy", "-o", "o.onnx"]):
+        done = subprocess.run([cli, *command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 1 and f"({op}): " in done.stderr
+        assert "completeness would be lost" in done.stderr
+    explained = explain(model, r, "--force", "--gap")
+    properties = {p.key: p.value for p in onnx.load(explained).metadata_props}
+    assert properties["onnxexplainer.holes"] == "1"
+    out = run(explained, {"x": np.float32([[1, 4, 2, 3]])})
+    gap_left = out["y"].max(1) - out["base_value"] - out["x_shap"].sum(1)
+    np.testing.assert_allclose(out["completeness_gap"], gap_left, atol=1e-5)
+
+
+def test_index_that_is_held(explain, run):
+    """Picked by an input that is not explained: linear."""
+    model = picked([helper.make_node("Gather", ["x", "at"], ["y"], axis=1)])
+    model.graph.input.append(helper.make_tensor_value_info("at", TensorProto.INT64, [3]))
+    x, r = (rng.normal(size=(n, 4)).astype(np.float32) for n in (2, 3))
+    at = np.int64([2, -1, 2])
+    out = run(explain(model, {"x": r}, "--hold=at", "--target=*"), {"x": x, "at": at})
+    expected = (x - r.mean(0)) * [0, 0, 2, 1]
+    np.testing.assert_allclose(out["x_shap"], expected, atol=1e-5)
+
+
+def test_slice_up_to_the_batch(explain, run):
+    """The end of an axis by Shape, as PyTorch's exporter has it before Scatter."""
+    nodes = [helper.make_node("Shape", ["x"], ["s"]),
+             helper.make_node("Slice", ["x", "zero", "s"], ["t"]),
+             helper.make_node("Tanh", ["t"], ["y"])]
+    model = picked(nodes, [("zero", np.int64([0, 0]))])
+    x, r = (rng.normal(size=(n, 4)).astype(np.float32) for n in (2, 3))
+    out = run(explain(model, r, "--target=1"), {"x": x})
+    np.testing.assert_allclose(out["x_shap"][:, 1], np.tanh(x[:, 1]) - np.tanh(r[:, 1]).mean(),
+                               atol=1e-5)
