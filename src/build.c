@@ -453,9 +453,32 @@ static void broadcast_shapes(ox_val out, size_t count, const ox_val *inputs)
     out->dims = dims;
 }
 
-ox_val ox_call(const char *name, ox_body body, const void *user, size_t count, const ox_val *inputs)
+/* v, of the sample, but not before the multiplier m is there: through a Reshape, which moves
+ * nothing, to a shape that is read off m. ONNX Runtime would else compute what needs no multiplier
+ * in the forward pass, for all references and layers, and hold it until the walk comes by. */
+static ox_val after(ox_val m, ox_val v)
 {
-    ox_graph *g = inputs[0]->graph;
+    int lead = m->rank - v->rank;
+    if (v->rank < 1 || lead < 0 || ox_dims_static(v->rank, v->dims) ||
+        !ox_dims_equal(v->rank, v->dims, m->dims + lead)) {
+        return v;
+    }
+    ox_attr start = ox_attr_int("start", -v->rank);
+    ox_node *shape = ox_graph_emit_node(v->graph, "", "Shape", 1, &m, 1, 1, &start);
+    ox_val in[] = {v, shape->outputs[0]};
+    ox_node *late = ox_graph_emit_node(v->graph, "", "Reshape", 2, in, 1, 0, NULL);
+    late->outputs[0]->rank = v->rank;
+    late->outputs[0]->dims = v->dims;
+    return late->outputs[0];
+}
+
+ox_val ox_call(const char *name, ox_body body, const void *user, size_t count, const ox_val *given)
+{
+    ox_graph *g = given[0]->graph;
+    ox_val *inputs = ox_arena_copy(g->arena, given, count, sizeof *inputs);
+    for (size_t i = 1; i < count; i++) {
+        inputs[i] = after(given[0], given[i]);
+    }
     ox_graph *top = ox_graph_outermost(g);
     if (top->no_functions) {
         return body(inputs, user);

@@ -1,6 +1,7 @@
 """What is kept of the references: in float16, in parts, and in a file where folding would be
 large."""
 
+import json
 import subprocess
 
 import numpy as np
@@ -140,3 +141,27 @@ def test_chunks_are_even(explain, run):
     assert [4, 1, FEATURES] in dims
     phi = run(path, single(X))["x_shap"]
     np.testing.assert_allclose(phi, deeplift(X, references)[:, 2], rtol=1e-4, atol=1e-5)
+
+
+def test_multipliers_wait_for_the_walk(explain, tmp_path):
+    """What a rule computes of sample and references comes when its multiplier does: computed in the
+    forward pass, it would be held for all layers at a time."""
+    layers, constants, x = [], {"w": np.eye(FEATURES), "b": np.ones(FEATURES)}, "x"
+    for i in range(4):  # residual, so that sums of multipliers arrive
+        layers += [("Gemm", f"{x} w b", f"h{i}", {}), ("Relu", f"h{i}", f"a{i}", {}),
+                   ("Add", f"{x} a{i}", f"x{i}", {})]
+        x = f"x{i}"
+    layers.append(("Neg", x, "y", {}))
+    made = model(layers, [value("x", ["N", FEATURES])], [value("y", ["N", FEATURES])], constants)
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(tmp_path / "profile")
+    session = onnxruntime.InferenceSession(explain(made, single(R), "--target=0"), options,
+                                           providers=["CPUExecutionProvider"])
+    session.run(None, {"x": single(X)})
+    events = json.loads(open(session.end_profiling()).read())
+    order = [e["name"].removesuffix("_kernel_time") for e in events if e.get("cat") == "Node"
+             and e["name"].endswith("_kernel_time")]
+    flows = [i for i, name in enumerate(order) if "ReluFlow" in name]
+    forward = [i for i, name in enumerate(order) if name.startswith("make_h")]
+    assert len(flows) >= 16 and len(forward) >= 4 and max(forward) < min(flows)
