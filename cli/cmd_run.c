@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Tuning costs about as much time as it saves over so many samples. */
+enum { TUNE_FROM = 16 };
+
 typedef struct arguments {
     const char *model;
     ox_texts inputs;
@@ -22,6 +25,7 @@ typedef struct arguments {
     const char *runtime;
     bool compress;
     bool no_kernels;
+    bool tune, no_tune;
     bool quiet;
 } arguments;
 
@@ -38,6 +42,10 @@ static int parse(arguments *a, int argc, char **argv)
          "what a batch may take, such as 800M (default: at most 1G)"},
         {"threads", 0, OX_OPTION_COUNT, &a->threads, "T", "threads (default: one per core)"},
         {"runtime", 0, OX_OPTION_TEXT, &a->runtime, "LIB", "the ONNX Runtime library to use"},
+        {"tune", 0, OX_OPTION_FLAG, &a->tune, NULL,
+         "rewrite an explained model for this machine first, even for few samples"},
+        {"no-tune", 0, OX_OPTION_FLAG, &a->no_tune, NULL,
+         "run an explained model as it is (default: rewritten for 16 samples or more)"},
         {"no-kernels", 0, OX_OPTION_FLAG, &a->no_kernels, NULL,
          "leave libonnxexplainer_ops unregistered"},
         {"compress", 0, OX_OPTION_FLAG, &a->compress, NULL, "deflate the arrays of an .npz"},
@@ -98,6 +106,12 @@ static bool load_inputs(const arguments *a, const ox_signature *s, ox_arrays *in
     return ox_load(&loader, &a->inputs, inputs, err);
 }
 
+static void print_note(void *user, const char *message)
+{
+    (void)user;
+    fprintf(stderr, "onnxexplainer: %s\n", message);
+}
+
 /* Reads the model and the samples, and runs. The model is gone before it runs: ONNX Runtime has
  * its own copy of the weights. */
 static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs, ox_error *err)
@@ -107,11 +121,15 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
         return false;
     }
     ox_session_options options = {.threads = (int)a->threads, .runtime = a->runtime};
+    options.note = a->quiet ? NULL : print_note;
     options.no_kernels = a->no_kernels || !ox_opset(model, "onnxexplainer");
     ox_session *session = NULL;
     ox_arrays inputs = {NULL, 0};
     bool good = ox_signature_read(signature, model, err) && load_inputs(a, signature, &inputs, err);
     bool from_memory = !strcmp(a->model, "-");
+    bool many = good && inputs.count > 0 && inputs.items[0].rank > 0 &&
+                inputs.items[0].dims[0] >= TUNE_FROM;
+    options.no_tune = a->no_tune || !(many || a->tune);
     if (good && from_memory) {
         session = ox_session_open_model(model, &options, err);
     }

@@ -57,9 +57,12 @@ int ox_cmd_tune(int argc, char **argv)
         ox_free(model);
         return ox_cli_fail(&err);
     }
-    ox_model *tuned = model ? ox_tune(model, &options, true, &err) : NULL;
+    ox_model *tuned = model ? ox_tune(model, &options, &err) : NULL;
     bool good = tuned && ox_write(tuned, a.output, &err);
     ox_free(tuned);
     ox_free(model);
+    if (good && !a.quiet) {
+        printf("%s\n", a.output);
+    }
     return good ? OX_EXIT_OK : ox_cli_fail(&err);
 }

@@ -286,8 +286,11 @@ typedef struct ox_session_options {
     int threads;          /* 0: one per core */
     bool no_optimization; /* ONNX Runtime's graph optimizations off */
     bool no_kernels;      /* the kernels of libonnxexplainer_ops are not registered */
+    bool no_tune;         /* explained models run as they are, see ox_tune */
     const char *runtime;  /* path of the ONNX Runtime library; NULL: search as above */
     const char *profile;  /* prefix of ONNX Runtime's profile; NULL: none */
+    ox_note note;         /* told why a model is not tuned; NULL: nobody */
+    void *note_user;
 } ox_session_options;
 
 #define OX_SESSION_OPTIONS_INIT                                                                    \
@@ -295,7 +298,8 @@ typedef struct ox_session_options {
         .threads = 0                                                                               \
     }
 
-/* Opens a session on a model file (external data is found next to it) or a model in memory. */
+/* Opens a session on a model file (external data is found next to it) or a model in memory. An
+ * explained model that gains by it is tuned before; where that fails, it runs as it is. */
 OX_API ox_session *ox_session_open(const char *path, const ox_session_options *options,
                                    ox_error *err);
 OX_API ox_session *ox_session_open_model(const ox_model *model, const ox_session_options *options,
@@ -317,11 +321,13 @@ OX_API bool ox_evaluate_runtime(void *user, const ox_model *model, const ox_tens
                                 size_t input_count, ox_tensor *outputs, size_t output_count,
                                 ox_error *err);
 
-/* Rewrites an explained model for the machine at hand and the ONNX Runtime that options name: what
- * convolves goes through ONNX Runtime's blocked layout, with the kernels of libonnxexplainer_ops.
- * With `keep`, what depends on no input (references' activations, filters) is computed and stored;
- * without, ONNX Runtime computes it when a session is created. The result runs where it was made. */
-OX_API ox_model *ox_tune(const ox_model *explained, const ox_session_options *options, bool keep,
+/* Rewrites an explained model for the machine at hand and the ONNX Runtime that options name (NULL:
+ * defaults): what convolves goes through ONNX Runtime's blocked layout, with the kernels of
+ * libonnxexplainer_ops, and what depends on no input (references' activations, filters) is
+ * computed and stored. The result is checked against `explained` on random inputs, and needs the
+ * kernels. Sessions do this on their own (see no_tune). NULL and err: OX_UNSUPPORTED where there is
+ * nothing to gain. */
+OX_API ox_model *ox_tune(const ox_model *explained, const ox_session_options *options,
                          ox_error *err);
 
 /* Version of the ONNX Runtime that would be used, into `version` (at least 32 bytes). */

@@ -180,14 +180,122 @@ static bool fold_constants(ox_model *m, const ox_session_options *options, ox_er
     return good;
 }
 
-ox_model *ox_tune(const ox_model *explained, const ox_session_options *options, bool keep,
-                  ox_error *err)
+/* ---- the check ------------------------------------------------------------------------------ */
+
+/* Random numbers for every input; free dimensions are 1. False without memory. */
+static bool make_inputs(const ox_model *m, ox_tensor *inputs, size_t count)
 {
-    int64_t block = find_block(options, err);
+    const ox_value_info *infos = ox_inputs(m, &count);
+    uint64_t state = 1;
+    for (size_t i = 0; i < count; i++) {
+        size_t size = 1, rank = infos[i].rank < 0 ? 0 : (size_t)infos[i].rank;
+        int64_t *dims = calloc(rank + 1, sizeof *dims);
+        for (size_t d = 0; dims != NULL && d < rank; d++) {
+            dims[d] = infos[i].dims[d] < 0 ? 1 : infos[i].dims[d];
+            size *= (size_t)dims[d];
+        }
+        inputs[i] = (ox_tensor){infos[i].name, infos[i].type, (int)rank, dims, NULL};
+        float *data = calloc(size + 1, ox_type_size(infos[i].type) + sizeof(float));
+        inputs[i].data = data;
+        if (dims == NULL || data == NULL) {
+            return false;
+        }
+        for (size_t k = 0; infos[i].type == OX_FLOAT && k < size; k++) {
+            state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+            data[k] = (float)(state >> 40) / (float)(1 << 23) - 1.0F;
+        }
+    }
+    return true;
+}
+
+static size_t count_of(const ox_tensor *t)
+{
+    size_t count = 1;
+    for (int d = 0; d < t->rank; d++) {
+        count *= (size_t)t->dims[d];
+    }
+    return count;
+}
+
+/* Whether the outputs are the same but for rounding, by the norm of the difference. */
+static bool same_outputs(const ox_tensor *a, const ox_tensor *b, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t size = count_of(&a[i]);
+        if (size != count_of(&b[i]) || a[i].type != b[i].type) {
+            return false;
+        }
+        const float *x = a[i].data, *y = b[i].data;
+        double off = 0, all = 0;
+        for (size_t k = 0; a[i].type == OX_FLOAT && k < size; k++) {
+            double d = (double)x[k] - (double)y[k];
+            off += d * d;
+            all += (double)x[k] * (double)x[k];
+        }
+        if (!(off <= 1e-8 * all)) { /* also where either is not a number */
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Runs both on the same inputs, one after the other. */
+static bool check_plan(const ox_model *explained, const char *path, const ox_model *tuned,
+                       const ox_session_options *options, ox_error *err)
+{
+    size_t inputs, outputs;
+    ox_inputs(explained, &inputs);
+    ox_outputs(explained, &outputs);
+    ox_tensor *in = calloc(inputs + 1, sizeof *in);
+    ox_tensor *out = calloc(2 * outputs + 1, sizeof *out);
+    bool good = in != NULL && out != NULL && make_inputs(explained, in, inputs);
+    if (!good) {
+        ox_error_set(err, OX_MEMORY, "out of memory");
+    }
+    for (int side = 0; good && side < 2; side++) {
+        ox_session *s = side == 0 && path != NULL
+                            ? ox_session_open(path, options, err)
+                            : ox_session_open_model(side == 0 ? explained : tuned, options, err);
+        good = s != NULL &&
+               ox_session_run(s, in, inputs, NULL, out + (size_t)side * outputs, outputs, err);
+        ox_session_free(s);
+    }
+    if (good && !same_outputs(out, out + outputs, outputs)) {
+        good = ox_error_set(err, OX_RUNTIME, "the tuned model gives other values");
+    }
+    for (size_t i = 0; out != NULL && i < 2 * outputs; i++) {
+        ox_tensor_free(&out[i]);
+    }
+    for (size_t i = 0; in != NULL && i < inputs; i++) {
+        free((void *)(uintptr_t)in[i].dims);
+        free((void *)(uintptr_t)in[i].data);
+    }
+    free(in);
+    free(out);
+    return good;
+}
+
+ox_model *ox_tune_checked(const ox_model *explained, const char *path,
+                          const ox_session_options *options, ox_error *err)
+{
+    ox_session_options own = OX_SESSION_OPTIONS_INIT;
+    own = options != NULL ? *options : own;
+    own.no_tune = true;
+    if (ox_metadata(explained, "onnxexplainer.plan") != NULL) {
+        ox_error_set(err, OX_UNSUPPORTED, "the model is tuned already");
+        return NULL;
+    }
+    int64_t block = find_block(&own, err);
     ox_model *m = block > 0 ? ox_tune_layout(explained, block, true, err) : NULL;
-    if (m != NULL && keep && !fold_constants(m, options, err)) {
+    if (m != NULL &&
+        (!fold_constants(m, &own, err) || !check_plan(explained, path, m, &own, err))) {
         ox_free(m);
         return NULL;
     }
     return m;
+}
+
+ox_model *ox_tune(const ox_model *explained, const ox_session_options *options, ox_error *err)
+{
+    return ox_tune_checked(explained, NULL, options, err);
 }

@@ -7,4 +7,13 @@
 /* `explained` in the blocked layout, `block` channels a block. */
 ox_model *ox_tune_layout(const ox_model *explained, int64_t block, bool kernels, ox_error *err);
 
+/* As ox_tune; the file that `explained` was read from spares its serialization. */
+ox_model *ox_tune_checked(const ox_model *explained, const char *path,
+                          const ox_session_options *options, ox_error *err);
+
+/* A session on the tuned form of an explained model, given as a file or in memory. NULL where it is
+ * not explained, does not gain by it, or cannot be tuned, which options->note is told. */
+ox_session *ox_session_tuned(const char *path, const ox_model *model,
+                             const ox_session_options *options);
+
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "run.h"
+#include "run_tune.h"
 
 /* What a session is opened on: a file or, where path is NULL, bytes. */
 typedef struct source {
@@ -165,7 +166,8 @@ ox_session *ox_session_open(const char *path, const ox_session_options *options,
         ox_error_set(err, OX_IO, "%s: %s", path, strerror(errno));
         return NULL;
     }
-    return open_source((source){.path = path}, options, err);
+    ox_session *tuned = ox_session_tuned(path, NULL, options);
+    return tuned != NULL ? tuned : open_source((source){.path = path}, options, err);
 }
 
 void ox_session_free(ox_session *session)
@@ -270,6 +272,10 @@ ox_session *ox_session_open_model(const ox_model *model, const ox_session_option
     own = options != NULL ? *options : own;
     own.no_kernels = own.no_kernels || ox_opset(model, "onnxexplainer") == 0;
     options = &own;
+    session = ox_session_tuned(NULL, model, options);
+    if (session != NULL) {
+        return session;
+    }
     if (ox_serialize(model, append, &b, &error)) {
         session = open_source((source){.data = b.data, .size = b.size}, options, err);
     } else if (b.full) {

@@ -170,6 +170,11 @@ static void tune(void *user)
     if (t->kernels) {
         ox_model_set_opset(j->model, "onnxexplainer", 1);
     }
+    if (t->blocked == 0) {
+        ox_fail(t->arena, OX_UNSUPPORTED, "nothing in the model has a blocked form");
+    }
+    ox_model_set_property(j->model, "onnxexplainer.plan",
+                          ox_arena_format(t->arena, "blocks of %lld", (long long)t->block));
     ox_model_publish(j->model);
 }
 
