@@ -1,7 +1,7 @@
 # The kernels that ONNX Runtime loads. What is made of vectors is compiled once
 # for each instruction set.
 file(GLOB ops_sources CONFIGURE_DEPENDS ops/*.c)
-set(vector_sources ops/flows.c ops/blocked_rows.c)
+set(vector_sources ops/flows.c ops/axes.c ops/blocked_rows.c)
 foreach(source ${vector_sources})
     list(REMOVE_ITEM ops_sources ${PROJECT_SOURCE_DIR}/${source})
 endforeach()
@@ -14,7 +14,7 @@ function(add_flows isa)
     target_compile_definitions(flows_${isa} PRIVATE OPS_ISA=${isa} OPS_${upper})
     # Comparisons of numbers that are none need not trap: without it nothing plain is vectorised.
     target_compile_options(flows_${isa} PRIVATE
-        ${warnings} -O3 -fno-math-errno -fno-trapping-math ${ARGN})
+        ${warnings} -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math ${ARGN})
     target_sources(onnxexplainer_ops PRIVATE $<TARGET_OBJECTS:flows_${isa}>)
 endfunction()
 

@@ -9,8 +9,7 @@
 
 /* ---- shapes -------------------------------------------------------------------------------- */
 
-/* Length of the operand's axis d of `rank`. */
-static int64_t length(const ops_operand *o, int rank, int d)
+int64_t ops_length(const ops_operand *o, int rank, int d)
 {
     int at = d - (rank - o->rank);
     return at < 0 ? 1 : o->dims[at];
@@ -25,7 +24,7 @@ bool ops_broadcast(int count, const ops_operand *operands, int acc, int *rank, i
     for (int d = 0; d < *rank; d++) {
         dims[d] = 1;
         for (int k = 0; k < count; k++) {
-            int64_t n = length(&operands[k], *rank, d);
+            int64_t n = ops_length(&operands[k], *rank, d);
             if (k == acc || n == 1) {
                 continue;
             }
@@ -34,7 +33,7 @@ bool ops_broadcast(int count, const ops_operand *operands, int acc, int *rank, i
             }
             dims[d] = n;
         }
-        int64_t n = acc < 0 ? 1 : length(&operands[acc], *rank, d);
+        int64_t n = acc < 0 ? 1 : ops_length(&operands[acc], *rank, d);
         if (n != 1 && n != dims[d] && !(d == *rank - 3 && n > dims[d])) {
             return false;
         }
@@ -95,7 +94,7 @@ bool ops_task_plan(ops_task *t, int count, const ops_operand *operands, int rank
         size_t size = 1;
         t->data[k] = operands[k].data;
         for (int d = rank - 1; d >= 0; d--) {
-            size_t n = (size_t)length(&operands[k], rank, d);
+            size_t n = (size_t)ops_length(&operands[k], rank, d);
             strides[d][k] = n == 1 ? 0 : size;
             size *= n;
         }

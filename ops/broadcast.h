@@ -27,7 +27,6 @@ typedef struct ops_operand {
 typedef struct ops_task {
     const ops_isa *isa;
     ops_id flow;
-    int operands; /* of the flow */
     int m2, scale, acc;
     float *out;
 
@@ -42,6 +41,9 @@ typedef struct ops_task {
     enum { OPS_DENSE, OPS_SAME, OPS_MIXED } kind[OPS_MOST]; /* in a row */
     bool direct; /* all operands are dense, there is no m2 */
 } ops_task;
+
+/* Length of axis d of the operand, seen as having `rank` axes. */
+int64_t ops_length(const ops_operand *o, int rank, int d);
 
 /* The dimensions that the operands have together. Axis -3 of operand `acc` may be longer (-1:
  * none). False where they do not fit. */

@@ -1,6 +1,6 @@
 /* Making and running kernels, and what ONNX Runtime asks of an operator. */
 #include "kernel.h"
-#include "broadcast.h"
+#include "rows.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -116,29 +116,41 @@ static OrtStatus *read_inputs(const kernel *k, OrtKernelContext *context, ops_ta
     return status;
 }
 
-/* Runs the parts of a task, on ONNX Runtime's threads where it offers them. */
-static OrtStatus *run_parts(const kernel *k, const OrtKernelContext *context, ops_task *t)
+/* Runs all parts, on ONNX Runtime's threads where it offers them. */
+static OrtStatus *run_parts(const kernel *k, const OrtKernelContext *context, size_t count,
+                            void (*run)(void *task, size_t i), void *task)
 {
-    size_t count = t->chunks * t->parts;
 #if ORT_API_VERSION >= 17
     if (count > 1 && k->op->base.version >= 17) {
-        return k->api->KernelContext_ParallelFor(context, ops_task_run, count, 0, t);
+        return k->api->KernelContext_ParallelFor(context, run, count, 0, task);
     }
 #endif
     (void)k;
     (void)context;
     for (size_t i = 0; i < count; i++) {
-        ops_task_run(t, i);
+        run(task, i);
     }
     return NULL;
+}
+
+static OrtStatus *make_output(const kernel *k, OrtKernelContext *context, int rank,
+                              const int64_t *dims, float **out)
+{
+    OrtValue *value;
+    OrtStatus *status = k->api->KernelContext_GetOutput(context, 0, dims, (size_t)rank, &value);
+    void *data = NULL;
+    if (status == NULL) {
+        status = k->api->GetTensorMutableData(value, &data);
+    }
+    *out = data;
+    return status;
 }
 
 static OrtStatus *ORT_API_CALL compute_or_fail(void *made, OrtKernelContext *context)
 {
     const kernel *k = made;
-    const ops_op *op = k->op;
-    ops_task task = {.isa = k->isa, .flow = op->flow, .operands = op->operands};
-    task.m2 = task.scale = task.acc = -1;
+    ops_task task = {.isa = k->isa, .flow = k->op->flow, .m2 = -1, .scale = -1, .acc = -1};
+    ops_rows rows = {.row = k->isa->rows[k->op->flow]};
     ops_operand operands[OPS_MOST];
     int count, rank;
     int64_t dims[OPS_RANK];
@@ -146,20 +158,19 @@ static OrtStatus *ORT_API_CALL compute_or_fail(void *made, OrtKernelContext *con
     if (status != NULL) {
         return status;
     }
-    if (!ops_broadcast(count, operands, task.acc, &rank, dims)) {
+    if (!ops_broadcast(count, operands, task.acc, &rank, dims) ||
+        (k->op->along_axis && !ops_rows_plan(&rows, operands, rank, dims))) {
         return fail(k, "shapes do not fit");
     }
-    OrtValue *value;
-    status = k->api->KernelContext_GetOutput(context, 0, dims, (size_t)rank, &value);
-    void *out = NULL;
-    if (status == NULL) {
-        status = k->api->GetTensorMutableData(value, &out);
-    }
-    task.out = out;
-    if (status != NULL || !ops_task_plan(&task, count, operands, rank, dims)) {
+    status = make_output(k, context, rank, dims, k->op->along_axis ? &rows.out : &task.out);
+    if (status != NULL) {
         return status;
     }
-    return run_parts(k, context, &task);
+    if (k->op->along_axis) {
+        return run_parts(k, context, rows.parts, ops_rows_run, &rows);
+    }
+    bool any = ops_task_plan(&task, count, operands, rank, dims);
+    return any ? run_parts(k, context, task.chunks * task.parts, ops_task_run, &task) : NULL;
 }
 
 /* Before version 16 there is no way to tell of an error but to leave the output out. */
@@ -278,7 +289,9 @@ void ops_op_init(ops_op *op)
     b->GetEndVersion = last;
 #endif
 #if ORT_API_VERSION >= 18
-    b->GetMayInplace = in_place;
-    b->ReleaseMayInplace = release;
+    if (!op->along_axis) { /* those write before they have read all */
+        b->GetMayInplace = in_place;
+        b->ReleaseMayInplace = release;
+    }
 #endif
 }

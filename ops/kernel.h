@@ -5,6 +5,7 @@
 #include "ops.h"
 
 #include <onnxruntime_c_api.h>
+#include <stdbool.h>
 
 /* The newest version of the custom operator interface that is used here: 16 brought errors, 17
  * shapes and threads, 18 outputs in the place of inputs. */
@@ -15,9 +16,10 @@ typedef struct ops_op {
     const OrtApi *api;
     const char *name;
     ops_id flow;
-    int operands; /* of the flow */
-    int needed;   /* inputs: those of the flow, and m2 */
-    int inputs;   /* also the optional ones: scale, acc */
+    bool along_axis; /* one of OPS_AXES */
+    int operands;    /* of the flow */
+    int needed;      /* inputs: those of the flow, and m2 */
+    int inputs;      /* also the optional ones: scale, acc */
 } ops_op;
 
 /* Fills in `base`, of which the version is set. */

@@ -31,6 +31,14 @@ OPS_API OrtStatus *ORT_API_CALL RegisterCustomOps(OrtSessionOptions *options,
          .needed = (count) + 1,                                                                    \
          .inputs = (count) + 1},
 
+#define AXIS_FLOW(v, id, text, count)                                                              \
+    {.name = text "Flow",                                                                          \
+     .flow = OPS_##id,                                                                             \
+     .along_axis = true,                                                                           \
+     .operands = count,                                                                            \
+     .needed = count,                                                                              \
+     .inputs = count},
+
 /* What plans for one machine use: m, x, x0[, scale][, acc] give m slope scale + acc; acc may have
  * more channels (axis -3), of which the first count. */
 #define TUNED(id, text)                                                                            \
@@ -38,7 +46,8 @@ OPS_API OrtStatus *ORT_API_CALL RegisterCustomOps(OrtSessionOptions *options,
         .name = text, .flow = OPS_##id, .operands = 3, .needed = 3, .inputs = 5                    \
     }
 
-static const ops_op table[] = {OPS_FLOWS(FLOW, 0) TUNED(relu, "TunedReluFlow"),
+static const ops_op table[] = {OPS_FLOWS(FLOW, 0) OPS_AXES(AXIS_FLOW, 0)
+                                   TUNED(relu, "TunedReluFlow"),
                                TUNED(swish_alone, "TunedSwishFlow")};
 
 #define TABLE_SIZE (sizeof table / sizeof table[0])

@@ -13,9 +13,55 @@
  * operands). The formulas are those of docs/rules.md, spelled as in src/rules_*.c. */
 #define OPS_FLOWS(X, v)                                                                            \
     X(v, relu, "Relu", 3)                                                                          \
+    X(v, leaky_relu, "LeakyRelu", 4)                                                               \
+    X(v, prelu, "PRelu", 4)                                                                        \
+    X(v, prelu_slope, "PReluSlope", 3)                                                             \
+    X(v, abs, "Abs", 3)                                                                            \
+    X(v, clip, "Clip", 7)                                                                          \
+    X(v, hard_sigmoid, "HardSigmoid", 5)                                                           \
+    X(v, hard_swish, "HardSwish", 3)                                                               \
+    X(v, step, "Step", 5)                                                                          \
+    X(v, ceil, "Ceil", 5)                                                                          \
+    X(v, floor, "Floor", 5)                                                                        \
+    X(v, round, "Round", 5)                                                                        \
+    X(v, sign, "Sign", 5)                                                                          \
+    X(v, rounded, "Rounded", 5)                                                                    \
+    X(v, lower_bound, "LowerBound", 4)                                                             \
+    X(v, upper_bound, "UpperBound", 4)                                                             \
+    X(v, max, "Max", 5)                                                                            \
+    X(v, min, "Min", 5)                                                                            \
+    X(v, elu, "Elu", 4)                                                                            \
+    X(v, selu, "Selu", 5)                                                                          \
+    X(v, celu, "Celu", 4)                                                                          \
+    X(v, tanh, "Tanh", 5)                                                                          \
     X(v, sigmoid, "Sigmoid", 5)                                                                    \
+    X(v, exp, "Exp", 5)                                                                            \
+    X(v, sqrt, "Sqrt", 5)                                                                          \
+    X(v, reciprocal, "Reciprocal", 3)                                                              \
+    X(v, square, "Square", 3)                                                                      \
+    X(v, cube, "Cube", 3)                                                                          \
+    X(v, inverse_root, "InverseRoot", 5)                                                           \
+    X(v, power, "Power", 6)                                                                        \
+    X(v, softsign, "Softsign", 3)                                                                  \
+    X(v, atan, "Atan", 5)                                                                          \
+    X(v, erf, "Erf", 5)                                                                            \
+    X(v, softplus, "Softplus", 5)                                                                  \
+    X(v, gelu, "Gelu", 5)                                                                          \
+    X(v, gelu_tanh, "GeluTanh", 5)                                                                 \
+    X(v, mish, "Mish", 5)                                                                          \
     X(v, swish, "Swish", 6)                                                                        \
-    X(v, mul, "Mul", 3)
+    X(v, mul, "Mul", 3)                                                                            \
+    X(v, dividend, "Dividend", 3)                                                                  \
+    X(v, divisor, "Divisor", 5)                                                                    \
+    X(v, divisor_of_exp, "DivisorOfExp", 5)                                                        \
+    X(v, divide_constant, "DivideConstant", 4)                                                     \
+    X(v, condition, "Condition", 7)
+
+/* Flows along the last axis, of m, x and x0: `<name>Flow`. */
+#define OPS_AXES(X, v)                                                                             \
+    X(v, softmax, "Softmax", 3)                                                                    \
+    X(v, log_softmax, "LogSoftmax", 3)                                                             \
+    X(v, log_sum_exp, "LogSumExp", 3)
 
 /* Rows without a function of their own: what TunedSwishFlow does, and a + b and a b. */
 #define OPS_PARTS(X, v)                                                                            \
@@ -24,7 +70,9 @@
     X(v, multiply, "", 2)
 
 #define OPS_ID(v, id, name, operands) OPS_##id,
-typedef enum ops_id { OPS_FLOWS(OPS_ID, 0) OPS_PARTS(OPS_ID, 0) OPS_COUNT } ops_id;
+typedef enum ops_id {
+    OPS_FLOWS(OPS_ID, 0) OPS_AXES(OPS_ID, 0) OPS_PARTS(OPS_ID, 0) OPS_COUNT
+} ops_id;
 #undef OPS_ID
 
 #define OPS_MOST 9 /* operands of a node */

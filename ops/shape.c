@@ -89,6 +89,9 @@ static OrtStatus *merge_inputs(const ops_op *op, OrtShapeInferContext *context, 
             merge(out, &s, d);
         }
     }
+    for (size_t d = 0; d < out->rank; d++) {
+        *known = *known && (out->dims[d] >= 0 || out->names[d][0] != '\0');
+    }
     return status;
 }
 

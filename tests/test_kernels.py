@@ -2,6 +2,8 @@
 on every instruction set with their naive twins."""
 
 import math
+import re
+import subprocess
 import zlib
 
 import numpy as np
@@ -10,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from conftest import BUILD
+from conftest import BUILD, ROOT
 
 LIBRARY = str(BUILD / "libonnxexplainer_ops.so")
 SETS = ["plain", "neon", "avx2", "avx512"]  # one that the machine lacks runs as its best
@@ -38,16 +40,77 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-# function: a model that has it, its operands, what y and y0 are
+def erf(x):
+    return np.vectorize(math.erf, otypes=[float])(x)
+
+
+def gelu_tanh(x):
+    return x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3))) / 2
+
+
+# function: a model that has it, its operands, y of x
 FLOWS = {
-    "ReluFlow": ("y = Relu(x)", "m x x0", None),
-    "SigmoidFlow": ("y = Sigmoid(x)", "m x x0 y y0", sigmoid),
-    "SwishFlow": ("y = Swish<alpha = 1.5>(x)", "m x x0 y y0 a", lambda x, a: x * sigmoid(a * x)),
+    "AbsFlow": ("y = Abs(x)", "m x x0", None),
+    "AtanFlow": ("y = Atan(x)", "m x x0 y y0", np.arctan),
+    "CeilFlow": ("y = Ceil(x)", "m x x0 y y0", np.ceil),
+    "CeluFlow": ("y = Celu<alpha = 0.7>(x)", "m x x0 a", None),
+    "ClipFlow": ("y = Clip(x, a, b)", "m x x0 y y0 a b", lambda x: np.clip(x, -1, 2)),
+    "ConditionFlow": ("s = Neg(x) z = Sigmoid(x) c = Less(x, z) y = Where(c, s, z)",
+                      "m c c0 x x0 b b0", None),
+    "CubeFlow": ("y = Pow(x, three)", "m x x0", None),
+    "DivideConstantFlow": ("s = Exp(x) y = Div(one, s)", "m a p p0", None),
+    "DividendFlow": ("s = Sigmoid(x) y = Div(x, s)", "m p p0", None),
+    "DivisorFlow": ("s = Sigmoid(x) y = Div(x, s)", "m x x0 p p0", None),
+    "DivisorOfExpFlow": ("e = Exp(x) s = Add(e, one) y = Div(x, s)", "m x x0 p p0", None),
+    "EluFlow": ("y = Elu<alpha = 0.7>(x)", "m x x0 a", None),
+    "ErfFlow": ("y = Erf(x)", "m x x0 y y0", erf),
+    "ExpFlow": ("y = Exp(x)", "m x x0 y y0", np.exp),
+    "FloorFlow": ("y = Floor(x)", "m x x0 y y0", np.floor),
+    "GeluFlow": ("y = Gelu(x)", "m x x0 y y0", lambda x: x * (1 + erf(x / np.sqrt(2))) / 2),
+    "GeluTanhFlow": ('y = Gelu<approximate = "tanh">(x)', "m x x0 y y0", gelu_tanh),
+    "HardSigmoidFlow": ("y = HardSigmoid<alpha = 0.3>(x)", "m x x0 a b", None),
+    "HardSwishFlow": ("y = HardSwish(x)", "m x x0", None),
+    "InverseRootFlow": ("y = Pow(x, root)", "m p p0 y y0",
+                        lambda p: p ** -0.5),
+    "LeakyReluFlow": ("y = LeakyRelu<alpha = 0.1>(x)", "m x x0 a", None),
+    "LowerBoundFlow": ("y = Max(x, one)", "m x x0 a", None),
+    "MaxFlow": ("s = Sigmoid(x) y = Max(x, s)", "m x x0 b b0", None),
+    "MinFlow": ("s = Sigmoid(x) y = Min(x, s)", "m x x0 b b0", None),
+    "MishFlow": ("y = Mish(x)", "m x x0 y y0", lambda x: x * np.tanh(np.logaddexp(0, x))),
     "MulFlow": ("s = Neg(x) y = Mul(x, s)", "m x x0", None),
+    "PReluFlow": ("y = PRelu(x, one)", "m x x0 a", None),
+    "PReluSlopeFlow": ("s = Sigmoid(x) y = PRelu(x, s)", "m x x0", None),
+    "PowerFlow": ("y = Pow(x, power)", "m p p0 y y0 a",
+                  lambda p: p ** 2.5),
+    "ReciprocalFlow": ("y = Reciprocal(x)", "m p p0", None),
+    "ReluFlow": ("y = Relu(x)", "m x x0", None),
+    "RoundFlow": ("y = Round(x)", "m x x0 y y0", np.round),
+    "RoundedFlow": ("q = QuantizeLinear(x, one, zero) y = DequantizeLinear(q, one, zero)",
+                    "m y y0 x x0", np.round),
+    "SeluFlow": ("y = Selu(x)", "m x x0 a b", None),
+    "SigmoidFlow": ("y = Sigmoid(x)", "m x x0 y y0", sigmoid),
+    "SignFlow": ("y = Sign(x)", "m x x0 y y0", np.sign),
+    "SoftplusFlow": ("y = Softplus(x)", "m x x0 y y0", lambda x: np.logaddexp(0, x)),
+    "SoftsignFlow": ("y = Softsign(x)", "m x x0", None),
+    "SqrtFlow": ("y = Sqrt(x)", "m p p0 y y0", np.sqrt),
+    "SquareFlow": ("y = Pow(x, two)", "m x x0", None),
+    "StepFlow": ("c = Greater(x, one) y = Cast<to = 1>(c)", "m y y0 x x0",
+                 lambda x: (x > 1) * 1.0),
+    "SwishFlow": ("y = Swish<alpha = 1.5>(x)", "m x x0 y y0 a", lambda x: x * sigmoid(1.5 * x)),
+    "TanhFlow": ("y = Tanh(x)", "m x x0 y y0", np.tanh),
+    "UpperBoundFlow": ("y = Min(x, one)", "m x x0 a", None),
 }
-PARAMETERS = {"SwishFlow": {"a": 1.5}}
-# what takes numbers from everywhere
-EVERYWHERE = {"ReluFlow"}
+# flows along the last axis: a model that has it
+AXES = {
+    "LogSoftmaxFlow": "y = LogSoftmax(x)",
+    "LogSumExpFlow": "axis = Constant<value_ints = [-1]>() y = ReduceLogSumExp(x, axis)",
+    "SoftmaxFlow": "y = Softmax(x)",
+}
+PARAMETERS = {"CeluFlow": {"a": 0.7}, "ClipFlow": {"a": -1, "b": 2}, "DivideConstantFlow": {"a": 1},
+              "EluFlow": {"a": 0.7}, "HardSigmoidFlow": {"a": 0.3, "b": 0.5},
+              "LeakyReluFlow": {"a": 0.1}, "LowerBoundFlow": {"a": 1}, "PReluFlow": {"a": 0.2},
+              "PowerFlow": {"a": 2.5}, "SeluFlow": {"a": 1.6732632, "b": 1.050701},
+              "SwishFlow": {"a": 1.5}, "UpperBoundFlow": {"a": 1}}
 
 
 def random(shape, rng, size=3.0):
@@ -61,10 +124,9 @@ def random(shape, rng, size=3.0):
     return np.asarray(x, np.float32)
 
 
-def operands(function, shapes, seed=""):
+def operands(flow, shapes, seed=""):
     """Inputs by name; some pairs of x and x0 are equal, or nearly."""
-    _, names, y = FLOWS[function]
-    rng = np.random.default_rng(zlib.crc32(f"{function} {shapes} {seed}".encode()))
+    rng = np.random.default_rng(zlib.crc32(f"{flow} {shapes} {seed}".encode()))
     m, x, x0, parameter = shapes
     made = {"m": random(m, rng), "x": random(x, rng), "x0": random(x0, rng)}
     if made["x"].size:
@@ -72,20 +134,26 @@ def operands(function, shapes, seed=""):
         kind = rng.integers(0, 12, size=x0)
         step = rng.normal(size=x0) * 10.0 ** rng.integers(-7, -1, size=x0)
         x0 = np.where(kind == 0, near, made["x0"])
-        made["x0"] = np.where(kind == 1, near * (1 + step), x0).astype(np.float32)
-    for name, value in PARAMETERS.get(function, {}).items():
+        made["x0"] = np.asarray(np.where(kind == 1, near * (1 + step), x0), np.float32)
+    return with_others(flow, made, parameter, rng)
+
+
+def with_others(flow, made, parameter=(), rng=None):
+    """The operands of a function where m, x, x0 are given: b is a second operand, c a condition, p
+    positive, y the operator's result."""
+    _, names, y = FLOWS[flow]
+    for end in ("", "0"):
+        x = made[f"x{end}"].astype(np.float64)
+        if rng is not None:
+            made[f"b{end}"] = random(x.shape, rng)
+        made[f"c{end}"] = np.asarray(x > 0, np.float32)
+        made[f"p{end}"] = np.asarray(np.abs(x) + 0.01, np.float32)
+        if y is not None:
+            of = made[f"p{end}"] if "p" in names.split() else made[f"x{end}"]
+            with np.errstate(all="ignore"):
+                made[f"y{end}"] = np.asarray(y(of.astype(np.float64)), np.float32)
+    for name, value in PARAMETERS.get(flow, {}).items():
         made[name] = np.full(parameter, value, np.float32)
-    return with_results(function, made)
-
-
-def with_results(function, made):
-    _, names, y = FLOWS[function]
-    if y is not None:
-        used = [np.float64(v) for v in PARAMETERS.get(function, {}).values()]
-        with np.errstate(all="ignore"):
-            for name in ("y", "y0"):
-                made[name] = np.asarray(y(made[name.replace("y", "x")].astype(np.float64), *used),
-                                        np.float32)
     return {name: made[name] for name in names.split()}
 
 
@@ -102,13 +170,17 @@ def one_node(op, inputs, functions=(), symbolic=False, **attributes):
 
 
 def compute(model, inputs, library=True):
+    return outputs(model, inputs, library)[0]
+
+
+def outputs(model, inputs, library=True):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if library:
         options.register_custom_ops_library(LIBRARY)
     session = onnxruntime.InferenceSession(model.SerializeToString(), options,
                                            providers=["CPUExecutionProvider"])
-    return session.run(None, {name: v for name, v in inputs.items() if name})[0]
+    return session.run(None, {name: v for name, v in inputs.items() if name})
 
 
 def close(found, expected, what=1e-5):
@@ -123,14 +195,15 @@ def close(found, expected, what=1e-5):
 @pytest.fixture(scope="module")
 def bodies(tmp_path_factory):
     """bodies(name): the model-local function, as the command line writes it."""
-    import subprocess
     folder, made = tmp_path_factory.mktemp("bodies"), {}
 
     def body(name):
         if name not in made:
             model = onnx.parser.parse_model(
                 '<ir_version: 10, opset_import: ["": 24]> g (float[N, 4] x) => (float[N, 4] y) '
-                f"{{ {FLOWS[name][0]} }}")
+                "<float one = {1}, float two = {2}, float three = {3}, float root = {-0.5}, "
+                "float power = {2.5}, float a = {-1}, float b = {2}, int8 zero = {0}> "
+                f"{{ {AXES.get(name) or FLOWS[name][0]} }}")
             onnx.save(model, folder / "model.onnx")
             np.save(folder / "r.npy", np.zeros((2, 4), np.float32))
             subprocess.run([str(BUILD / "onnxexplainer"), "explain", folder / "model.onnx", "-r",
@@ -176,13 +249,12 @@ def test_instruction_sets_agree_with_the_naive_twin(flow, isa, monkeypatch):
 
 
 @pytest.mark.parametrize("isa", SETS)
-@pytest.mark.parametrize("flow", sorted(EVERYWHERE))
+@pytest.mark.parametrize("flow", [f for f in FLOWS if not {"b0", "p0"} & set(FLOWS[f][1].split())])
 def test_infinities_and_extremes(flow, isa, bodies, monkeypatch):
     ends = np.float32([0, -0.0, 1e-45, -1e-45, 1e-39, -1e-39, 1e-30, 1, -1, 40, -40, 120, -120, 1e4,
                        -1e4, 1e18, -1e18, 3e38, -3e38, np.inf, -np.inf])
     x, x0 = [np.ascontiguousarray(v).ravel() for v in np.meshgrid(ends, ends)]
-    inputs = with_results(flow, {"m": np.ones_like(x), "x": x, "x0": x0, **{
-        name: np.float32(v) for name, v in PARAMETERS.get(flow, {}).items()}})
+    inputs = with_others(flow, {"m": np.ones_like(x), "x": x, "x0": x0})
     expected = compute(one_node(flow, inputs, [bodies(flow)]), inputs, library=False)
     monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
     close(compute(one_node(flow, inputs), inputs), expected)
@@ -229,6 +301,75 @@ def test_tuned_flows_scale_and_add_up(op, isa, monkeypatch):
         ]:
             given = {**inputs, **given}
             close(compute(one_node(f"Tuned{op}Flow", given), given), expected)
+
+
+@pytest.mark.parametrize("isa", SETS + ["naive"])
+@pytest.mark.parametrize("flow", AXES)
+def test_flows_along_an_axis_agree_with_the_functions(flow, isa, bodies, monkeypatch):
+    monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
+    rng = np.random.default_rng(11)
+    for m, x, x0 in [((7,), (7,), (7,)), ((3, 2, 5, 33), (2, 5, 33), (3, 1, 5, 33)),
+                     ((2, 3, 1, 1000), (1, 1000), (3, 1, 1000)), ((3, 4, 1), (4, 1), (3, 1, 1)),
+                     ((1, 4, 19), (4, 19), (3, 1, 19)), ((3, 2, 1), (2, 21), (3, 1, 21)),
+                     ((2, 0, 5), (0, 5), (2, 1, 5)), ((2, 400, 49), (400, 49), (2, 400, 49))]:
+        if m[-1] != x[-1] and flow != "LogSumExpFlow":
+            continue  # the others have multipliers of the whole axis
+        inputs = {"m": random(m, rng), "x": random(x, rng), "x0": random(x0, rng)}
+        inputs["x0"].flat[::7] = np.resize(inputs["x"], inputs["x0"].size)[::7]
+        inputs["x"][..., 2:3], inputs["x0"][..., 2:3] = -np.inf, -np.inf  # a mask, and one side's
+        inputs["x"][..., 3:4], inputs["x0"][..., 4:5] = -np.inf, -3e38
+        expected = compute(one_node(flow, inputs, [bodies(flow)]), inputs, library=False)
+        assert np.isfinite(expected).all()
+        close(compute(one_node(flow, inputs, symbolic=True), inputs), expected)
+
+
+@pytest.mark.parametrize("isa", SETS + ["naive"])
+def test_softmax_is_complete(isa, monkeypatch):
+    monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
+    rng = np.random.default_rng(12)
+    m, x, x0 = [rng.normal(size=s) * 3 for s in ((3, 5, 40), (5, 40), (3, 1, 40))]
+    inputs = {"m": m.astype("f"), "x": x.astype("f"), "x0": x0.astype("f")}
+    m, x, x0 = [v.astype(np.float64) for v in inputs.values()]
+    y, y0 = [np.exp(v) / np.exp(v).sum(-1, keepdims=True) for v in (x, x0)]
+    flow = compute(one_node("SoftmaxFlow", inputs), inputs)
+    dx = x - x0
+    np.testing.assert_allclose((flow * dx).sum(-1), (m * (y - y0)).sum(-1),
+                               atol=1e-6 * np.abs(flow * dx).sum(-1).max())
+
+
+# what a pair of neighbouring floats makes of dy stands in the tolerance: epsilon abs y m
+@pytest.mark.parametrize("isa", SETS)
+@pytest.mark.parametrize("flow", ["ReluFlow", "SigmoidFlow", "TanhFlow", "ErfFlow", "GeluFlow",
+                                  "GeluTanhFlow", "MishFlow", "SoftplusFlow", "SwishFlow"])
+def test_kernels_are_complete(flow, isa, monkeypatch):
+    monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
+    inputs = operands(flow, SHAPES["batch"])
+    out = compute(one_node(flow, inputs), inputs).astype(np.float64)
+    m, x, x0 = [inputs[name].astype(np.float64) for name in ("m", "x", "x0")]
+    y, y0 = (np.maximum(x, 0), np.maximum(x0, 0)) if flow == "ReluFlow" else \
+        (inputs["y"].astype(np.float64), inputs["y0"].astype(np.float64))
+    scale = np.abs(m) * (np.abs(y) + np.abs(y0) + np.abs(x - x0) + 1)
+    assert (np.abs(out * (x - x0) - m * (y - y0)) <= 1e-6 * scale + np.finfo("f").tiny).all()
+
+
+def test_every_kernel_is_tested():
+    listed = re.findall(r'X\(v, \w+, "(\w+)"', (ROOT / "ops/ops.h").read_text())
+    assert sorted(f"{name}Flow" for name in listed) == sorted([*FLOWS, *AXES])
+
+
+@pytest.mark.parametrize("name", ["resnet_mnist", "mobile_se_silu_mnist", "norms_digits",
+                                  "vit_digits", "lstm_digits"])
+def test_explained_models_run_alike(name, shared, explain):
+    folder = shared / "models" / name
+    path = explain(folder / "model.onnx", np.load(folder / "background.npy")[:4], closure=True)
+    loaded = onnx.load(path)
+    x = {loaded.graph.input[0].name: np.load(folder / "input.npy")[:3]}
+    plain, fused = [outputs(loaded, x, library) for library in (False, True)]
+    for a, b in zip(plain, fused):
+        if a.dtype == np.float32:
+            close(b, a)
+        else:
+            np.testing.assert_array_equal(a, b)
 
 
 def test_shapes_that_do_not_fit_are_refused():

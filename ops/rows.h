@@ -1,0 +1,25 @@
+/* Flows along the last axis: m, x and x0 broadcast over the axes before it. */
+#ifndef OPS_ROWS_H
+#define OPS_ROWS_H
+
+#include "broadcast.h"
+
+typedef struct ops_rows {
+    ops_row row;
+    float *out;
+    size_t length, count; /* of a row, of rows */
+    bool single;          /* m has one number a row */
+    const float *data[3];
+    int rank; /* of the axes before the last */
+    size_t dims[OPS_RANK], strides[3][OPS_RANK];
+    size_t part, parts; /* rows that are done at a time */
+} ops_rows;
+
+/* Fills in all but `row` and `out` for operands that give these dimensions. False where x and x0 do
+ * not have the whole last axis. */
+bool ops_rows_plan(ops_rows *r, const ops_operand *operands, int rank, const int64_t *dims);
+
+/* Does part i of `parts`. */
+void ops_rows_run(void *rows, size_t i);
+
+#endif
