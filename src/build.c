@@ -244,10 +244,20 @@ ox_val ox_where(ox_val condition, ox_val a, ox_val b)
     return ox_graph_emit(a->graph, "Where", 3, (ox_val[]){condition, a, b}, 0, NULL);
 }
 
+/* What a Transpose of float16 moved is cast before it: ONNX Runtime (1.32) crashes where it would
+ * fuse the Transpose with a MatMul past the Cast. */
 ox_val ox_cast(ox_val a, ox_type type)
 {
     ox_attr to = ox_attr_int("to", type);
-    return a->type == type ? a : ox_graph_emit(a->graph, "Cast", 1, &a, 1, &to);
+    const ox_node *n = a->node;
+    if (a->type == type) {
+        return a;
+    }
+    if (a->type == OX_FLOAT16 && n != NULL && strcmp(n->op, "Transpose") == 0) {
+        ox_val from = ox_cast(n->inputs[0], type);
+        return ox_graph_emit(a->graph, "Transpose", 1, &from, n->attr_count, n->attrs);
+    }
+    return ox_graph_emit(a->graph, "Cast", 1, &a, 1, &to);
 }
 
 ox_val ox_matmul(ox_val a, ox_val b)

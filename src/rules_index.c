@@ -193,7 +193,8 @@ static bool index_is_known(ox_ctx *c)
     return v != NULL && (v->constant != NULL || computed);
 }
 
-/* The same with an index that is an input, or computed from one that is not explained. */
+/* The same where the index is an input, or computed from one that is not explained, or where the
+ * length of the axis is free. */
 static void gather_at_run_time(ox_ctx *c, int64_t axis)
 {
     const ox_val x = c->node->inputs[0], index = ox_node_input(c->node, 1);
@@ -261,7 +262,8 @@ void flow_gather(ox_ctx *c)
     if (c->node->outputs[0]->rank < x->rank - 1) {
         ox_rule_fail(c, "its shape is not known");
     }
-    if (!index_is_known(c)) {
+    bool sized = ox_dim_is_static(x->dims[x->rank + axis]);
+    if (!index_is_known(c) || !sized) {
         gather_at_run_time(c, axis);
         return;
     }

@@ -151,10 +151,34 @@ void flow_reduce_sum(ox_ctx *c)
     send_spread(c, &a, c->m);
 }
 
+/* The same at run time, NULL where it is known; an axis of samples is none to reduce. */
+static ox_val free_size(ox_ctx *c, const axes *a)
+{
+    const ox_dim *own = c->node->inputs[0]->dims;
+    ox_dim dims[OX_MAX_RANK];
+    bool is_free = false;
+    int count = 0;
+    for (int d = 0; d < a->rank; d++) {
+        if (a->reduced[d] && own[d].batch > 0) {
+            return NULL;
+        }
+        if (a->reduced[d]) {
+            is_free = is_free || !ox_dim_is_static(own[d]);
+            dims[count++] = own[d];
+        }
+    }
+    int64_t first = 0;
+    ox_val sizes = is_free ? ox_dims(c->g, count, dims) : NULL;
+    return is_free ? ox_cast(ox_reduce("ReduceProd", sizes, 1, &first, false), c->m->type) : NULL;
+}
+
 void flow_reduce_mean(ox_ctx *c)
 {
     axes a = reduced_axes(c);
-    send_spread(c, &a, ox_scale(c->m, 1.0 / (double)reduced_size(c, &a)));
+    ox_val size = free_size(c, &a);
+    send_spread(c, &a,
+                size != NULL ? ox_div(c->m, size)
+                             : ox_scale(c->m, 1.0 / (double)reduced_size(c, &a)));
 }
 
 /* ---- extremes ------------------------------------------------------------------------------ */

@@ -380,3 +380,26 @@ def test_refused(activation, problem, cli, tmp_path):
               tmp_path / "m.onnx")
     done = subprocess.run([cli, "show", tmp_path / "m.onnx"], capture_output=True, text=True)
     assert done.returncode == 1 and problem in done.stdout + done.stderr
+
+
+def test_float16_behind_a_transpose(explain, run):
+    """As PyTorch writes batch_first: ONNX Runtime (1.32) would crash on a Cast behind it."""
+    rng = np.random.default_rng(3)
+    shapes = {"W": (1, 4 * HIDDEN, CHANNELS), "R": (1, 4 * HIDDEN, HIDDEN)}
+    constants = [numpy_helper.from_array(rng.normal(size=s).astype(np.float16), k)
+                 for k, s in shapes.items()]
+    nodes = [node("Transpose", "x", "t", perm=[1, 0, 2]),
+             helper.make_node("LSTM", ["t", "W", "R"], ["", "h"], hidden_size=HIDDEN),
+             node("Transpose", "h", "y", perm=[1, 0, 2])]
+    graph = helper.make_graph(
+        nodes, "half", [helper.make_tensor_value_info("x", TensorProto.FLOAT16, ["N", 3, CHANNELS])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT16, ["N", 1, HIDDEN])], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    x, r = (rng.normal(size=(n, 3, CHANNELS)).astype(np.float16) for n in (2, 3))
+    path = explain(model, r, "--target=1")
+    made = {o: n.op_type for n in onnx.load(path).graph.node for o in n.output}
+    casts = [n for n in onnx.load(path).graph.node if n.op_type == "Cast"]
+    assert casts and not any(made.get(n.input[0]) == "Transpose" for n in casts)
+    out = run(path, {"x": x})
+    gap = out["y"][:, 0, 1] - out["base_value"] - out["x_shap"].sum((1, 2), dtype=float)
+    assert np.abs(gap).max() < 4 * np.finfo(np.float16).eps

@@ -105,6 +105,26 @@ def test_filled_references(explain, run, length):
         assert gap(out, ["ids_shap"], forward(IDS[:, :t]), base) < 1e-5
 
 
+@pytest.mark.parametrize("pool", ["first", "last", "mean"])
+def test_filled_references_where_a_free_axis_is_reduced(explain, run, pool):
+    """The first token, the last, and the mean over as many as there are."""
+    ends = {"first": 0, "last": -1}
+    nodes = [helper.make_node("Gather", ["table", "ids"], ["e"]),
+             helper.make_node("Tanh", ["e"], ["h"]), helper.make_node("MatMul", ["p", "w"], ["y"])]
+    nodes.insert(2, helper.make_node("ReduceMean", ["h", "axis"], ["p"], keepdims=0)
+                 if pool == "mean" else helper.make_node("Gather", ["h", "at"], ["p"], axis=1))
+    constants = {"table": TABLE, "w": W, "axis": np.int64([1]), "at": np.int64(ends.get(pool, 0))}
+    graph = helper.make_graph(
+        nodes, "pool", [helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", "T"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    explained = explain(model, None, "--references=fill:3", "--target=all")
+    for t in (2, LENGTH):
+        out = run(explained, {"ids": IDS[:, :t]})
+        assert gap(out, ["ids_shap"], out["y"], out["base_value"]) < 1e-5
+
+
 def test_at_a_tensor_inside(explain, run):
     out = run(explain(bag(), {"ids": REFS}, "--at=sum", "--target=1"), {"ids": IDS})
     assert out["sum_shap"].shape == (4, HIDDEN)
