@@ -65,8 +65,8 @@ ox_val ox_form_blocked(ox_tuner *t, ox_form *f);
 int64_t ox_form_size(const ox_form *f, int from);
 int64_t ox_tune_padded(const ox_tuner *t, int64_t channels);
 
-/* Output 0 of n is put off; dims as they are known of the node that was read. */
-void ox_form_put_off(ox_tuner *t, ox_node *n, ox_form *base, ox_form *scale, ox_form *add);
+/* f, whose shape is known, is put off. */
+void ox_form_put_off(ox_tuner *t, ox_form *f, ox_form *base, ox_form *scale, ox_form *add);
 
 /* A form of a value that has just been made. */
 ox_form *ox_form_new(ox_tuner *t, ox_val plain);
@@ -76,8 +76,8 @@ typedef enum ox_view { OX_FOLDED, OX_AXES, OX_SPLIT } ox_view;
 
 ox_val ox_form_view(ox_tuner *t, ox_form *f, ox_view view);
 
-/* Output 0 of n becomes `out`, the view of a blocked value of shape `dims`. */
-void ox_form_set(ox_tuner *t, ox_node *n, ox_val out, ox_view view, int rank, const ox_dim *dims);
+/* f becomes `out`, the view of a blocked value of shape `dims`. */
+void ox_form_set(ox_tuner *t, ox_form *f, ox_val out, ox_view view, int rank, const ox_dim *dims);
 
 /* A node of domain com.microsoft.nchwc whose result has shape `dims`. */
 ox_val ox_tune_emit(ox_tuner *t, const char *op, size_t input_count, const ox_val *inputs,
@@ -100,7 +100,7 @@ bool layout_mul_flow(ox_tuner *t, ox_node *n);
 bool layout_flow(ox_tuner *t, ox_node *n);
 bool layout_reduce_sum(ox_tuner *t, ox_node *n);
 
-/* a + b where one of them is a flow of ours made for this alone, or put off; else false. */
-bool ox_tune_add_to_flow(ox_tuner *t, ox_node *n);
+/* out, whose shape is known, becomes a + b inside what makes one of them, or later; else false. */
+bool ox_tune_fuse_sum(ox_tuner *t, ox_form *out, ox_form *a, ox_form *b);
 
 #endif

@@ -88,7 +88,8 @@ bool layout_conv(ox_tuner *t, ox_node *n)
     attrs[count++] = ox_attr_int("group", p.group);
     ox_dim logical[4] = {x->dims[0], y->dims[1], y->dims[2], y->dims[3]};
     ox_dim dims[4] = {x->dims[0], filters->dims[0], y->dims[2], y->dims[3]};
-    ox_form_set(t, n, ox_tune_emit(t, "Conv", 3, in, count, attrs, dims), OX_FOLDED, 4, logical);
+    ox_form_set(t, ox_form_of(n->outputs[0]), ox_tune_emit(t, "Conv", 3, in, count, attrs, dims),
+                OX_FOLDED, 4, logical);
     return true;
 }
 
@@ -119,6 +120,7 @@ bool layout_batch_normalization(ox_tuner *t, ox_node *n)
                    pad_vector(t, bias)};
     ox_attr group = ox_attr_int("group", padded->dims[0].size);
     ox_dim dims[4] = {x->dims[0], padded->dims[0], x->dims[2], x->dims[3]};
-    ox_form_set(t, n, ox_tune_emit(t, "Conv", 3, in, 1, &group, dims), OX_FOLDED, 4, x->dims);
+    ox_form_set(t, ox_form_of(n->outputs[0]), ox_tune_emit(t, "Conv", 3, in, 1, &group, dims),
+                OX_FOLDED, 4, x->dims);
     return true;
 }

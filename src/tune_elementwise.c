@@ -154,36 +154,14 @@ bool layout_elementwise(ox_tuner *t, ox_node *n)
     }
     ox_node *copy =
         ox_graph_emit_node(t->g, n->domain, n->op, n->input_count, in, 1, n->attr_count, n->attrs);
-    ox_form_set(t, n, copy->outputs[0], view, rank, dims);
+    ox_form_set(t, ox_form_of(n->outputs[0]), copy->outputs[0], view, rank, dims);
     return true;
 }
 
-/* The convolution that makes `f` for this use alone, and can add to what it finds; or NULL. */
-static const ox_node *summing_conv(const ox_form *f)
-{
-    const ox_node *n = f->blocked == NULL ? NULL : f->blocked->node;
-    bool conv = n != NULL && strcmp(n->op, "Conv") == 0 && n->domain[0] != '\0';
-    return conv && f->uses == 1 && n->input_count < 4 ? n : NULL;
-}
-
-/* a + b, where one is a convolution: it adds up in place. */
 bool layout_add(ox_tuner *t, ox_node *n)
 {
-    ox_form *a = ox_form_in(n, 0), *b = ox_form_in(n, 1);
-    bool same = n->input_count == 2 && a->rank == b->rank && a->rank >= 4 &&
-                ox_dims_equal(a->rank, a->dims, b->dims);
-    for (int i = 0; same && i < 2; i++) {
-        ox_form *sum = i == 0 ? b : a;
-        const ox_node *conv = summing_conv(i == 0 ? a : b);
-        if (conv == NULL || !ox_form_ready(t, sum)) {
-            continue;
-        }
-        ox_val in[4] = {conv->inputs[0], conv->inputs[1],
-                        conv->input_count > 2 ? conv->inputs[2] : NULL, ox_form_blocked(t, sum)};
-        ox_val out =
-            ox_tune_emit(t, "Conv", 4, in, conv->attr_count, conv->attrs, conv->outputs[0]->dims);
-        ox_form_set(t, n, out, OX_FOLDED, a->rank, a->dims);
-        return true;
-    }
-    return ox_tune_add_to_flow(t, n) || layout_elementwise(t, n);
+    bool two = n->input_count == 2;
+    return (two &&
+            ox_tune_fuse_sum(t, ox_form_of(n->outputs[0]), ox_form_in(n, 0), ox_form_in(n, 1))) ||
+           layout_elementwise(t, n);
 }

@@ -45,11 +45,11 @@ static bool put_off_scale(ox_tuner *t, ox_node *n, ox_form *m, ox_form *scale)
         return false;
     }
     if (!m->put_off) {
-        ox_form_put_off(t, n, m, scale, NULL);
+        ox_form_put_off(t, ox_form_of(n->outputs[0]), m, scale, NULL);
         return true;
     }
     ox_form *factor = m->scale == NULL ? scale : times(t, m->scale, scale);
-    ox_form_put_off(t, n, m->base, factor, times(t, m->add, scale));
+    ox_form_put_off(t, ox_form_of(n->outputs[0]), m->base, factor, times(t, m->add, scale));
     return true;
 }
 
@@ -91,12 +91,26 @@ bool layout_mul_flow(ox_tuner *t, ox_node *n)
 
 /* ---- flows ------------------------------------------------------------------------------ */
 
-/* The kernel that takes scale, add and acc, for a function of ours; NULL where there is none. */
-static const char *tuned_name(const char *op)
+/* The kernel that takes scale, add and acc, for a function of ours with `count` inputs of which the
+ * last one may be added to m; NULL where there is none. */
+static const char *tuned_name(const ox_node *n, bool *summed)
 {
-    return strcmp(op, "ReluFlow") == 0    ? "BlockedReluFlow"
-           : strcmp(op, "SwishFlow") == 0 ? "BlockedSwishFlow"
-                                          : NULL;
+    static const struct {
+        const char *op, *kernel;
+        bool summed;
+    } known[] = {
+        {"ReluFlow", "BlockedReluFlow", false},
+        {"ReluSumFlow", "BlockedReluFlow", true},
+        {"SwishFlow", "BlockedSwishFlow", false},
+        {"SwishSumFlow", "BlockedSwishFlow", true},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(n->op, known[i].op) == 0) {
+            *summed = known[i].summed;
+            return known[i].kernel;
+        }
+    }
+    return NULL;
 }
 
 static ox_val blocked_or_null(ox_tuner *t, ox_form *f)
@@ -158,9 +172,39 @@ static bool plays_reference(const ox_form *x0, const ox_val y)
     return targets && (own == 0 || ox_dim_equal(x0->dims[0], y->dims[y->rank - 5]));
 }
 
+/* m + m2 as a form; NULL where nothing takes it in. */
+static ox_form *sum_of(ox_tuner *t, ox_form *m, ox_form *m2)
+{
+    ox_form *sum = ox_arena_alloc(t->arena, 1, sizeof *sum);
+    *sum = (ox_form){.rank = m->rank, .dims = m->dims, .uses = 1};
+    if (!is_flow(t, m) || !is_flow(t, m2)) {
+        return NULL;
+    }
+    if (ox_tune_fuse_sum(t, sum, m, m2)) {
+        return sum;
+    }
+    if (m->rank != m2->rank || !ox_dims_equal(m->rank, m->dims, m2->dims)) {
+        return NULL;
+    }
+    ox_val both = ox_add(ox_form_blocked(t, m), ox_form_blocked(t, m2));
+    ox_form_set(t, sum, both, OX_FOLDED, m->rank, m->dims);
+    return sum;
+}
+
+static bool is_swish_of_one(const ox_node *n)
+{
+    const ox_form *alpha = ox_form_in(n, 5);
+    const double *value = alpha == NULL || alpha->plain == NULL || alpha->plain->constant == NULL
+                              ? NULL
+                              : ox_const_doubles(n->graph->arena, alpha->plain->constant);
+    return strncmp(n->op, "Swish", 5) != 0 ||
+           (value != NULL && ox_const_count(alpha->plain->constant) == 1 && value[0] == 1);
+}
+
 bool layout_flow(ox_tuner *t, ox_node *n)
 {
-    const char *op = t->kernels ? tuned_name(n->op) : NULL;
+    bool summed = false;
+    const char *op = t->kernels && is_swish_of_one(n) ? tuned_name(n, &summed) : NULL;
     if (op == NULL) {
         return layout_elementwise(t, n);
     }
@@ -168,6 +212,10 @@ bool layout_flow(ox_tuner *t, ox_node *n)
     const ox_val y = n->outputs[0];
     if (!is_flow(t, m) || !ox_form_fits(t, x) || !ox_form_fits(t, x0) || !ox_form_ready(t, x) ||
         y->rank < 4 || !plays_sample(x, y) || !plays_reference(x0, y)) {
+        return layout_elementwise(t, n);
+    }
+    m = summed ? sum_of(t, m, ox_form_in(n, n->input_count - 1)) : m;
+    if (m == NULL) {
         return layout_elementwise(t, n);
     }
     ox_form shape = {.rank = y->rank, .dims = y->dims};
@@ -184,7 +232,7 @@ bool layout_flow(ox_tuner *t, ox_node *n)
         in[0] = ox_form_blocked(t, m);
     }
     ox_val out = emit_flow(t, op, in, targets_of(x0, y), result_like(t, &shape));
-    ox_form_set(t, n, out, OX_FOLDED, y->rank, y->dims);
+    ox_form_set(t, ox_form_of(n->outputs[0]), out, OX_FOLDED, y->rank, y->dims);
     return true;
 }
 
@@ -210,7 +258,7 @@ static ox_val without_slice(ox_val v)
 }
 
 /* flow * scale + acc, in the flow. */
-static bool add_to_flow(ox_tuner *t, ox_node *n, ox_form *f, ox_form *acc)
+static bool add_to_flow(ox_tuner *t, ox_form *out, ox_form *f, ox_form *acc)
 {
     bool scaled = f->put_off && f->add == NULL;
     const ox_node *flow = open_flow(scaled ? f->base : f);
@@ -226,31 +274,44 @@ static bool add_to_flow(ox_tuner *t, ox_node *n, ox_form *f, ox_form *acc)
         in[3] = ox_form_blocked(t, f->scale);
     }
     in[5] = without_slice(ox_form_blocked(t, acc));
-    ox_val out = emit_flow(t, flow->op, in, ox_node_int(flow, "targets", 1), flow->outputs[0]);
-    ox_form_set(t, n, out, OX_FOLDED, acc->rank, acc->dims);
+    ox_val sum = emit_flow(t, flow->op, in, ox_node_int(flow, "targets", 1), flow->outputs[0]);
+    ox_form_set(t, out, sum, OX_FOLDED, acc->rank, acc->dims);
     return true;
 }
 
-/* a + [.., C, 1, 1] repeated: put off. */
-static bool put_off_term(ox_tuner *t, ox_node *n, ox_form *m, ox_form *thin)
+/* m + [.., C, 1, 1] repeated: put off. */
+static bool put_off_term(ox_tuner *t, ox_form *out, ox_form *m, ox_form *thin)
 {
-    if (!thin->put_off || thin->base != NULL || !is_flow(t, m)) {
+    if (!t->kernels || !thin->put_off || thin->base != NULL || !is_flow(t, m)) {
         return false;
     }
     ox_form *base = m->put_off ? m->base : m, *scale = m->put_off ? m->scale : NULL;
-    ox_form_put_off(t, n, base, scale, plus(t, m->put_off ? m->add : NULL, thin->add));
+    ox_form_put_off(t, out, base, scale, plus(t, m->put_off ? m->add : NULL, thin->add));
     return true;
 }
 
-bool ox_tune_add_to_flow(ox_tuner *t, ox_node *n)
+/* A convolution made for this alone adds to what it finds, in place. */
+static bool add_to_conv(ox_tuner *t, ox_form *out, ox_form *f, ox_form *sum)
 {
-    ox_form *a = ox_form_in(n, 0), *b = ox_form_in(n, 1);
-    if (!t->kernels || a->rank != b->rank || a->rank < 4 ||
-        !ox_dims_equal(a->rank, a->dims, b->dims)) {
+    const ox_node *n = f->blocked == NULL || f->uses != 1 ? NULL : f->blocked->node;
+    bool conv = n != NULL && strcmp(n->op, "Conv") == 0 && n->domain[0] != '\0';
+    if (!conv || n->input_count > 3 || !ox_form_ready(t, sum)) {
         return false;
     }
-    return put_off_term(t, n, a, b) || put_off_term(t, n, b, a) || add_to_flow(t, n, a, b) ||
-           add_to_flow(t, n, b, a);
+    ox_val in[4] = {n->inputs[0], n->inputs[1], n->input_count > 2 ? n->inputs[2] : NULL,
+                    ox_form_blocked(t, sum)};
+    ox_val all = ox_tune_emit(t, "Conv", 4, in, n->attr_count, n->attrs, n->outputs[0]->dims);
+    ox_form_set(t, out, all, OX_FOLDED, f->rank, f->dims);
+    return true;
+}
+
+bool ox_tune_fuse_sum(ox_tuner *t, ox_form *out, ox_form *a, ox_form *b)
+{
+    if (a->rank != b->rank || a->rank < 4 || !ox_dims_equal(a->rank, a->dims, b->dims)) {
+        return false;
+    }
+    return put_off_term(t, out, a, b) || put_off_term(t, out, b, a) || add_to_conv(t, out, a, b) ||
+           add_to_conv(t, out, b, a) || add_to_flow(t, out, a, b) || add_to_flow(t, out, b, a);
 }
 
 /* ---- sums over places ------------------------------------------------------------------- */
@@ -283,7 +344,7 @@ static bool sum_product(ox_tuner *t, ox_node *n, const ox_node *product, int ran
     ox_attr attrs[] = {ox_attr_int("block", t->block), ox_attr_int("targets", targets_of(a0, y))};
     ox_node *sum = ox_graph_emit_node(t->g, ours, "BlockedSumFlow", 3, in, 1, 2, attrs);
     sum->outputs[0]->rank = -1;
-    ox_form_set(t, n, sum->outputs[0], OX_FOLDED, rank, dims);
+    ox_form_set(t, ox_form_of(n->outputs[0]), sum->outputs[0], OX_FOLDED, rank, dims);
     return true;
 }
 
@@ -303,6 +364,6 @@ bool layout_reduce_sum(ox_tuner *t, ox_node *n)
     }
     int64_t axes[] = {-3, -2};
     ox_val sum = ox_reduce("ReduceSum", ox_form_view(t, x, OX_SPLIT), 2, axes, true);
-    ox_form_set(t, n, sum, OX_SPLIT, x->rank, dims);
+    ox_form_set(t, ox_form_of(n->outputs[0]), sum, OX_SPLIT, x->rank, dims);
     return true;
 }

@@ -79,9 +79,8 @@ ox_val ox_form_view(ox_tuner *t, ox_form *f, ox_view view)
     return ox_reshape(ox_form_blocked(t, f), rank, dims);
 }
 
-void ox_form_set(ox_tuner *t, ox_node *n, ox_val out, ox_view view, int rank, const ox_dim *dims)
+void ox_form_set(ox_tuner *t, ox_form *f, ox_val out, ox_view view, int rank, const ox_dim *dims)
 {
-    ox_form *f = ox_form_of(n->outputs[0]);
     f->rank = rank;
     f->dims = ox_arena_copy(t->arena, dims, (size_t)rank, sizeof *dims);
     f->plain = NULL;
@@ -120,9 +119,8 @@ ox_form *ox_form_new(ox_tuner *t, ox_val plain)
     return f;
 }
 
-void ox_form_put_off(ox_tuner *t, ox_node *n, ox_form *base, ox_form *scale, ox_form *add)
+void ox_form_put_off(ox_tuner *t, ox_form *f, ox_form *base, ox_form *scale, ox_form *add)
 {
-    ox_form *f = ox_form_of(n->outputs[0]);
     f->plain = NULL;
     f->base = base;
     f->scale = scale;

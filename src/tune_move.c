@@ -24,7 +24,8 @@ static bool emit_pool(ox_tuner *t, ox_node *n, const char *op)
     ox_val in = ox_form_blocked(t, x);
     ox_dim logical[4] = {x->dims[0], x->dims[1], y->dims[2], y->dims[3]};
     ox_dim dims[4] = {x->dims[0], in->dims[1], y->dims[2], y->dims[3]};
-    ox_form_set(t, n, ox_tune_emit(t, op, 1, &in, count, attrs, dims), OX_FOLDED, 4, logical);
+    ox_form_set(t, ox_form_of(n->outputs[0]), ox_tune_emit(t, op, 1, &in, count, attrs, dims),
+                OX_FOLDED, 4, logical);
     return true;
 }
 
@@ -48,7 +49,7 @@ bool layout_reshape(ox_tuner *t, ox_node *n)
             return false;
         }
     }
-    ox_form_set(t, n, ox_form_blocked(t, x), OX_FOLDED, y->rank, y->dims);
+    ox_form_set(t, ox_form_of(n->outputs[0]), ox_form_blocked(t, x), OX_FOLDED, y->rank, y->dims);
     return true;
 }
 
@@ -85,7 +86,8 @@ bool layout_concat(ox_tuner *t, ox_node *n)
     ox_dim dims[OX_TUNE_RANK];
     memcpy(dims, first->dims, (size_t)first->rank * sizeof *dims);
     dims[first->rank - 3] = ox_dim_of(channels);
-    ox_form_set(t, n, ox_concat(t->g, n->input_count, parts, 1), OX_FOLDED, first->rank, dims);
+    ox_form_set(t, ox_form_of(n->outputs[0]), ox_concat(t->g, n->input_count, parts, 1), OX_FOLDED,
+                first->rank, dims);
     return true;
 }
 
@@ -123,7 +125,7 @@ bool layout_slice(ox_tuner *t, ox_node *n)
     memcpy(dims, x->dims, (size_t)x->rank * sizeof *dims);
     dims[x->rank - 3] = ox_dim_of(to - from);
     ox_val out = ox_slice(x->blocked, 1, from, ox_tune_padded(t, to), 1);
-    ox_form_set(t, n, out, OX_FOLDED, x->rank, dims);
+    ox_form_set(t, ox_form_of(n->outputs[0]), out, OX_FOLDED, x->rank, dims);
     return true;
 }
 
@@ -141,7 +143,7 @@ bool layout_expand(ox_tuner *t, ox_node *n)
             return false;
         }
     }
-    ox_form_put_off(t, n, NULL, NULL, x);
+    ox_form_put_off(t, ox_form_of(n->outputs[0]), NULL, NULL, x);
     return true;
 }
 
@@ -168,6 +170,7 @@ bool layout_resize(ox_tuner *t, ox_node *n)
     ox_attr attr = ox_attr_ints("scales", 4, factors);
     ox_dim logical[4] = {x->dims[0], x->dims[1], y->dims[2], y->dims[3]};
     ox_dim dims[4] = {x->dims[0], in->dims[1], y->dims[2], y->dims[3]};
-    ox_form_set(t, n, ox_tune_emit(t, "Upsample", 1, &in, 1, &attr, dims), OX_FOLDED, 4, logical);
+    ox_form_set(t, ox_form_of(n->outputs[0]), ox_tune_emit(t, "Upsample", 1, &in, 1, &attr, dims),
+                OX_FOLDED, 4, logical);
     return true;
 }
