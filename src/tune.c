@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "model.h"
+#include "rules.h"
 #include "run_tune.h"
 #include "tune.h"
 
@@ -42,6 +43,30 @@ static void bind_batch(ox_tuner *t)
             dims[0] = (ox_dim){.size = 1, .batch = 1};
             v->dims = dims;
         }
+    }
+}
+
+/* The steps of a Scan over parts of the references, as nodes of the graph, where they are few. */
+static void write_out_steps(ox_tuner *t)
+{
+    enum { MAX_STEPS = 16 };
+    ox_graph *g = t->g;
+    bool any = false;
+    for (size_t i = 0; i < g->value_count; i++) {
+        g->values[i]->needed = false;
+    }
+    for (size_t i = 0; i < g->node_count; i++) {
+        const ox_node *n = g->nodes[i];
+        ox_val last = n->input_count == 0 ? NULL : n->inputs[n->input_count - 1];
+        bool ours = strcmp(n->op, "Scan") == 0 && strncmp(n->name, "onnxexplainer/", 14) == 0;
+        bool few = ours && last != NULL && last->rank > 0 && ox_dim_is_static(last->dims[0]) &&
+                   last->dims[0].size <= MAX_STEPS;
+        for (size_t k = 0; few && k < n->output_count; k++) {
+            any = n->outputs[k]->needed = true;
+        }
+    }
+    if (any) {
+        ox_control_expand(g);
     }
 }
 
@@ -89,6 +114,15 @@ static void check_captures(void *user, ox_val v)
 
 static void write_node(ox_tuner *t, ox_node *n)
 {
+    bool same = strcmp(n->op, "Identity") == 0 && n->domain[0] == '\0';
+    for (size_t i = 0; i < n->output_count && (same || n->parts != NULL); i++) {
+        ox_form *f = ox_form_of(same ? n->inputs[0] : n->parts[i]);
+        f->uses += ox_form_of(n->outputs[i])->uses;
+        n->outputs[i]->mark = f;
+    }
+    if (same || n->parts != NULL) {
+        return;
+    }
     bool constant = n->input_count > 0;
     for (size_t i = 0; i < n->input_count; i++) {
         const ox_form *f = ox_form_in(n, i);
@@ -148,12 +182,13 @@ static void tune(void *user)
     t->arena = j->model->arena;
     ox_model_copy(j->model, (ox_model *)(uintptr_t)j->source);
     ox_graph *g = t->g = j->model->graph;
-    size_t count = g->node_count;
     g->described = true;
     bind_batch(t);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < g->node_count; i++) {
         ox_shape_infer(g->nodes[i]);
     }
+    write_out_steps(t);
+    size_t count = g->node_count;
     for (size_t i = 0; i < g->value_count; i++) {
         ox_val v = g->values[i];
         ox_form_of(v)->constant = v->constant != NULL;

@@ -107,8 +107,9 @@ def assert_same(found, wanted):
         assert np.abs(found[name].astype(float) - want).max(initial=0) <= 1e-5 * scale, name
 
 
-@pytest.mark.parametrize("options", [(), ("--target=all",), ("--cache=file",), ("--cache=none",)],
-                         ids=["top", "all", "file", "none"])
+@pytest.mark.parametrize("options", [(), ("--target=all",), ("--cache=file",), ("--cache=none",),
+                                     ("--chunk=2",)],
+                         ids=["top", "all", "file", "none", "chunk"])
 @pytest.mark.parametrize("name", sorted(set(NETS) - {"no convolution"}))
 def test_tuned_models_agree(cli, explain, name, options):
     rng = np.random.default_rng(1)
