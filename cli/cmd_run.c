@@ -6,6 +6,7 @@
 #include "npz.h"
 #include "options.h"
 #include "output.h"
+#include "stats.h"
 #include "summary.h"
 
 #include <stdio.h>
@@ -26,6 +27,7 @@ typedef struct arguments {
     bool compress;
     bool no_kernels;
     bool tune, no_tune;
+    bool stats;
     bool quiet;
 } arguments;
 
@@ -52,6 +54,8 @@ static int parse(arguments *a, int argc, char **argv)
         {"progress", 0, OX_OPTION_FLAG, &a->batch.progress, NULL,
          "show progress even without a terminal"},
         {"no-progress", 0, OX_OPTION_FLAG, &a->batch.no_progress, NULL, "show no progress"},
+        {"stats", 0, OX_OPTION_FLAG, &a->stats, NULL,
+         "say how long it took, and the peak of memory"},
         {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors"},
     };
     const ox_command command = {
@@ -116,6 +120,7 @@ static void print_note(void *user, const char *message)
  * its own copy of the weights. */
 static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs, ox_error *err)
 {
+    double start = ox_seconds();
     ox_model *model = ox_cli_read_model(a->model, err);
     if (!model) {
         return false;
@@ -137,7 +142,12 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
     if (good && !from_memory) {
         session = ox_session_open(a->model, &options, err);
     }
+    double opened = ox_seconds();
     good = good && session && ox_batch_run(session, signature, &inputs, &a->batch, outputs, err);
+    if (good && a->stats) {
+        ox_cli_say("opened in %.3f s, run in %.3f s, peak memory %.0f MiB", opened - start,
+                   ox_seconds() - opened, ox_peak_memory());
+    }
     ox_session_free(session);
     ox_arrays_free(&inputs);
     return good;

@@ -283,7 +283,7 @@ OX_API const ox_rule_info *ox_rules(size_t *count);
 typedef struct ox_session ox_session;
 
 typedef struct ox_session_options {
-    int threads;          /* 0: one per core */
+    int threads;          /* 0: one per core; those that wait sleep */
     bool no_optimization; /* ONNX Runtime's graph optimizations off */
     bool no_kernels;      /* the kernels of libonnxexplainer_ops are not registered */
     bool no_tune;         /* explained models run as they are, see ox_tune */

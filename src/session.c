@@ -36,6 +36,8 @@ static void set_options(ox_session *s, const ox_session_options *options)
     check(s, api->SetIntraOpNumThreads(o, options->threads));
     check(s, api->SetInterOpNumThreads(o, 1));
     check(s, api->SetSessionExecutionMode(o, ORT_SEQUENTIAL));
+    /* threads that wait leave the cores to other sessions */
+    check(s, api->AddSessionConfigEntry(o, "session.intra_op.allow_spinning", "0"));
     GraphOptimizationLevel level = options->no_optimization ? ORT_DISABLE_ALL : ORT_ENABLE_ALL;
     check(s, api->SetSessionGraphOptimizationLevel(o, level));
     if (options->profile != NULL) {

@@ -1,0 +1,1 @@
+"$OX" run "$DATA/explained.onnx" -i "$DATA/x.npy" -q --stats
