@@ -33,7 +33,8 @@ typedef struct ox_form {
     ox_val blocked;
     struct ox_form *base, *scale, *add;
     bool put_off;
-    bool constant; /* depends on no input */
+    struct ox_form *whole; /* the same value with H and W for one axis of places, or NULL */
+    bool constant;         /* depends on no input */
     size_t uses;
 } ox_form;
 
@@ -99,6 +100,17 @@ bool layout_mul(ox_tuner *t, ox_node *n); /* tune_flow.c */
 bool layout_mul_flow(ox_tuner *t, ox_node *n);
 bool layout_flow(ox_tuner *t, ox_node *n);
 bool layout_reduce_sum(ox_tuner *t, ox_node *n);
+bool layout_winner_flow(ox_tuner *t, ox_node *n);
+
+/* Whether x is the sample's and x0 the references' beside multipliers like y. */
+bool ox_tune_plays(const ox_form *x, const ox_form *x0, int rank, const ox_dim *dims);
+
+/* Emits a kernel of ours that takes multipliers, samples and references first. */
+ox_val ox_tune_flow(ox_tuner *t, const char *op, size_t input_count, const ox_val *inputs,
+                    int64_t targets, size_t attr_count, const ox_attr *attrs);
+
+/* K of multipliers of this rank beside references x0. */
+int64_t ox_tune_targets(const ox_form *x0, int rank, const ox_dim *dims);
 
 /* out, whose shape is known, becomes a + b inside what makes one of them, or later; else false. */
 bool ox_tune_fuse_sum(ox_tuner *t, ox_form *out, ox_form *a, ox_form *b);

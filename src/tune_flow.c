@@ -118,58 +118,34 @@ static ox_val blocked_or_null(ox_tuner *t, ox_form *f)
     return f == NULL ? NULL : ox_form_blocked(t, f);
 }
 
-/* K of multipliers [K, R, N, C, H, W] that meet references [R, 1, C, H, W] or [1, C, H, W]. */
-static int64_t targets_of(const ox_form *x0, const ox_val y)
+int64_t ox_tune_targets(const ox_form *x0, int rank, const ox_dim *dims)
 {
-    return y->rank - x0->rank > 0 ? y->dims[0].size : 1;
+    return rank > x0->rank ? dims[0].size : 1;
 }
 
-/* Emits BlockedOp(m, x, x0, scale, add, acc). */
-static ox_val emit_flow(ox_tuner *t, const char *op, const ox_val in[6], int64_t targets,
-                        ox_val like)
+ox_val ox_tune_flow(ox_tuner *t, const char *op, size_t input_count, const ox_val *inputs,
+                    int64_t targets, size_t attr_count, const ox_attr *attrs)
 {
-    ox_attr attrs[] = {ox_attr_int("block", t->block), ox_attr_int("targets", targets)};
-    ox_node *n = ox_graph_emit_node(t->g, ours, op, 6, in, 1, 2, attrs);
-    ox_val out = n->outputs[0];
-    out->type = OX_FLOAT;
-    out->rank = 4;
-    out->dims = like->dims;
+    ox_attr all[8];
+    memcpy(all, attrs, attr_count * sizeof *all);
+    all[attr_count] = ox_attr_int("block", t->block);
+    all[attr_count + 1] = ox_attr_int("targets", targets);
+    ox_val out =
+        ox_graph_emit_node(t->g, ours, op, input_count, inputs, 1, attr_count + 2, all)->outputs[0];
+    out->rank = -1;
     return out;
 }
 
-/* The value with the largest [B, C', H, W] there. */
-static ox_val result_like(ox_tuner *t, const ox_form *shape)
+/* x is [N, C, H, W] beside m [.., N, C, H, W], x0 [R, 1, C, H, W], or [1, C, H, W] where there is
+ * one reference for all. */
+bool ox_tune_plays(const ox_form *x, const ox_form *x0, int rank, const ox_dim *dims)
 {
-    ox_val like = ox_arena_alloc(t->arena, 1, sizeof *like);
-    ox_dim dims[4];
-    dims[0] = shape->dims[0];
-    for (int i = 1; i < shape->rank - 3; i++) {
-        dims[0] = ox_dim_mul(t->g, dims[0], shape->dims[i]);
-    }
-    dims[1] = ox_dim_of(ox_tune_padded(t, ox_form_size(shape, 3)));
-    dims[2] = shape->dims[shape->rank - 2];
-    dims[3] = shape->dims[shape->rank - 1];
-    *like = (ox_value){.rank = 4, .dims = ox_arena_copy(t->arena, dims, 4, sizeof *dims)};
-    return like;
-}
-
-/* The first input that is as the sample: [N, C, H, W] beside m [.., N, C, H, W]. */
-static bool plays_sample(const ox_form *x, const ox_val y)
-{
-    return x->rank == 4 && ox_dims_equal(4, x->dims, y->dims + y->rank - 4);
-}
-
-/* [R, 1, C, H, W] beside m [.., R, N, C, H, W], or one reference for all. */
-static bool plays_reference(const ox_form *x0, const ox_val y)
-{
-    int own = x0->rank - 4;
-    if (own < 0 || own > 1 || !ox_dims_equal(3, x0->dims + x0->rank - 3, y->dims + y->rank - 3) ||
-        !ox_dim_is(x0->dims[own], 1)) {
-        return false;
-    }
-    int lead = y->rank - 4 - own;
-    bool targets = lead == 0 || (lead == 1 && ox_dim_is_static(y->dims[0]));
-    return targets && (own == 0 || ox_dim_equal(x0->dims[0], y->dims[y->rank - 5]));
+    int own = x0->rank - 4, lead = rank - 4 - own;
+    bool places = ox_dims_equal(3, x0->dims + x0->rank - 3, dims + rank - 3);
+    return x->rank == 4 && ox_dims_equal(4, x->dims, dims + rank - 4) && places &&
+           (own == 0 || own == 1) && ox_dim_is(x0->dims[own], 1) &&
+           (lead == 0 || (lead == 1 && ox_dim_is_static(dims[0]))) &&
+           (own == 0 || ox_dim_equal(x0->dims[0], dims[rank - 5]));
 }
 
 /* m + m2 as a form; NULL where nothing takes it in. */
@@ -211,14 +187,13 @@ bool layout_flow(ox_tuner *t, ox_node *n)
     ox_form *m = ox_form_in(n, 0), *x = ox_form_in(n, 1), *x0 = ox_form_in(n, 2);
     const ox_val y = n->outputs[0];
     if (!is_flow(t, m) || !ox_form_fits(t, x) || !ox_form_fits(t, x0) || !ox_form_ready(t, x) ||
-        y->rank < 4 || !plays_sample(x, y) || !plays_reference(x0, y)) {
+        y->rank < 4 || !ox_tune_plays(x, x0, y->rank, y->dims)) {
         return layout_elementwise(t, n);
     }
     m = summed ? sum_of(t, m, ox_form_in(n, n->input_count - 1)) : m;
     if (m == NULL) {
         return layout_elementwise(t, n);
     }
-    ox_form shape = {.rank = y->rank, .dims = y->dims};
     ox_val in[6] = {NULL, ox_form_blocked(t, x), ox_form_blocked(t, x0)};
     if (m->put_off) {
         in[0] = blocked_or_null(t, m->base);
@@ -231,7 +206,7 @@ bool layout_flow(ox_tuner *t, ox_node *n)
     } else {
         in[0] = ox_form_blocked(t, m);
     }
-    ox_val out = emit_flow(t, op, in, targets_of(x0, y), result_like(t, &shape));
+    ox_val out = ox_tune_flow(t, op, 6, in, ox_tune_targets(x0, y->rank, y->dims), 0, NULL);
     ox_form_set(t, ox_form_of(n->outputs[0]), out, OX_FOLDED, y->rank, y->dims);
     return true;
 }
@@ -274,7 +249,7 @@ static bool add_to_flow(ox_tuner *t, ox_form *out, ox_form *f, ox_form *acc)
         in[3] = ox_form_blocked(t, f->scale);
     }
     in[5] = without_slice(ox_form_blocked(t, acc));
-    ox_val sum = emit_flow(t, flow->op, in, ox_node_int(flow, "targets", 1), flow->outputs[0]);
+    ox_val sum = ox_tune_flow(t, flow->op, 6, in, ox_node_int(flow, "targets", 1), 0, NULL);
     ox_form_set(t, out, sum, OX_FOLDED, acc->rank, acc->dims);
     return true;
 }
@@ -337,14 +312,13 @@ static bool sum_product(ox_tuner *t, ox_node *n, const ox_node *product, int ran
     ox_form *m = ox_form_in(product, 0), *a = ox_form_in(product, 1), *a0 = ox_form_in(product, 2);
     const ox_val y = product->outputs[0];
     if (!is_flow(t, m) || !ox_form_fits(t, a) || !ox_form_fits(t, a0) || !ox_form_ready(t, a) ||
-        !plays_sample(a, y) || !plays_reference(a0, y)) {
+        !ox_tune_plays(a, a0, y->rank, y->dims)) {
         return false;
     }
     ox_val in[] = {ox_form_blocked(t, m), ox_form_blocked(t, a), ox_form_blocked(t, a0)};
-    ox_attr attrs[] = {ox_attr_int("block", t->block), ox_attr_int("targets", targets_of(a0, y))};
-    ox_node *sum = ox_graph_emit_node(t->g, ours, "BlockedSumFlow", 3, in, 1, 2, attrs);
-    sum->outputs[0]->rank = -1;
-    ox_form_set(t, ox_form_of(n->outputs[0]), sum->outputs[0], OX_FOLDED, rank, dims);
+    ox_val sum =
+        ox_tune_flow(t, "BlockedSumFlow", 3, in, ox_tune_targets(a0, y->rank, y->dims), 0, NULL);
+    ox_form_set(t, ox_form_of(n->outputs[0]), sum, OX_FOLDED, rank, dims);
     return true;
 }
 

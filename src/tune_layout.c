@@ -179,6 +179,9 @@ ox_val ox_form_plain(ox_tuner *t, ox_form *f)
     if (f->plain != NULL) {
         return f->plain;
     }
+    if (f->whole != NULL) {
+        return f->plain = ox_reshape(ox_form_plain(t, f->whole), f->rank, f->dims);
+    }
     ox_val v = ox_form_blocked(t, f);
     ox_dim dims[4];
     memcpy(dims, v->dims, sizeof dims);

@@ -36,6 +36,9 @@ ox_layout ox_tune_find(const ox_node *n)
 {
     size_t length = strlen(n->op);
     if (strcmp(n->domain, "onnxexplainer") == 0) {
+        if (strcmp(n->op, "WinnerFlow") == 0) {
+            return layout_winner_flow;
+        }
         bool flow = length > 4 && strcmp(n->op + length - 4, "Flow") == 0;
         for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++) {
             flow = flow && strcmp(n->op, wide[i]) != 0;
