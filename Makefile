@@ -1,6 +1,7 @@
 # make            set the machine up where something is missing, and build into build/
 # make demo       explain a small CNN on real digits; pictures in build/demo/
 # make test       all tests, then the C and command-line tests under the sanitizers
+# make bench      measure against peers; writes docs/benchmarks.md (25 minutes)
 # make format     clang-format over the sources
 # make install    into PREFIX (/usr/local), below DESTDIR
 # make clean      remove what was built; `make distclean` the Python packages, too
@@ -8,7 +9,7 @@
 PYTHON ?= python3
 PREFIX ?= /usr/local
 
-.PHONY: all setup test demo format install clean distclean
+.PHONY: all setup test demo bench format install clean distclean
 
 all: setup
 	@test -f build/build.ninja -a -z "$(ONNXRUNTIME_ROOT)" || cmake --preset default
@@ -22,6 +23,9 @@ test: all
 
 demo: all
 	@tools/demo
+
+bench: all
+	@PYTHON=$(PYTHON) bench/compare --all --write
 
 format:
 	clang-format -i $(wildcard include/*.h src/*.[ch] cli/*.[ch] ops/*.[ch] tests/*.[ch] examples/*.c)

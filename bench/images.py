@@ -1,13 +1,8 @@
-#!/usr/bin/env python3
-"""Real photographs as references and sample for the benchmark networks.
-
-Writes references.npy [R,3,224,224] and sample.npy [1,3,224,224], float32, normalised with
-the mean and standard deviation of ImageNet. The sample is the photograph named by --sample;
-the references are the other photographs, then their mirror images, then crops of them, so
+"""Real photographs as references and sample for the benchmark networks, float32, normalised with
+the mean and standard deviation of ImageNet. The sample is one photograph; the references are the other photographs, then their mirror images, then crops of them, so
 that any R can be had from a small folder and references.npy of a small R is the beginning
 of that of a larger one.
 """
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +14,9 @@ MEAN = np.float32([0.485, 0.456, 0.406])
 DEVIATION = np.float32([0.229, 0.224, 0.225])
 
 
-def tensor(picture):
-    """[3, SIZE, SIZE] of a picture, its middle filling the square."""
-    square = ImageOps.fit(picture.convert("RGB"), (SIZE, SIZE), Image.Resampling.BILINEAR)
+def tensor(picture, size):
+    """[3, size, size] of a picture, its middle filling the square."""
+    square = ImageOps.fit(picture.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
     values = np.asarray(square, np.float32) / 255
     return ((values - MEAN) / DEVIATION).transpose(2, 0, 1)
 
@@ -39,33 +34,14 @@ def variant(picture, number):
     return ImageOps.mirror(crop) if mirrored else crop
 
 
-def load(count, folder=PHOTOGRAPHS, sample="coffee"):
-    """(references [count,3,224,224], sample [1,3,224,224])."""
+def load(count, folder=PHOTOGRAPHS, sample="coffee", size=SIZE):
+    """(references [count,3,size,size], sample [1,3,size,size])."""
     paths = sorted(Path(folder).glob("*.png"))
     chosen = [path for path in paths if path.stem == sample]
     others = [path for path in paths if path.stem != sample]
     if not chosen or not others:
         raise SystemExit(f"{folder}: no {sample}.png with other photographs beside it")
     pictures = [Image.open(path) for path in others]
-    references = [tensor(variant(pictures[i % len(pictures)], i // len(pictures)))
+    references = [tensor(variant(pictures[i % len(pictures)], i // len(pictures)), size)
                   for i in range(count)]
-    return np.stack(references), tensor(Image.open(chosen[0]))[None]
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("build/bench"),
-                        help="where the two files go (default: %(default)s)")
-    parser.add_argument("--count", type=int, default=10, help="references (default: 10)")
-    parser.add_argument("--images", type=Path, default=PHOTOGRAPHS, help="folder of PNG files")
-    parser.add_argument("--sample", default="coffee", help="photograph to explain")
-    options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
-    references, sample = load(options.count, options.images, options.sample)
-    for name, values in (("references", references), ("sample", sample)):
-        np.save(options.folder / f"{name}.npy", values)
-        print(options.folder / f"{name}.npy", values.shape)
-
-
-if __name__ == "__main__":
-    main()
+    return np.stack(references), tensor(Image.open(chosen[0]), size)[None]

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""The benchmark networks: VGG19, ResNet50, DenseNet201 and EfficientNetB0 as ONNX files.
+"""The benchmark networks, for every contender: NAME.onnx, NAME.pt (a state dict), and what they are
+explained on, NAME.references.npy and NAME.sample.npy.
 
-They have torchvision's layers, and its number of parameters, which is checked. Weights are
-random (seeded) and calibrated on photographs in one forward pass: BatchNormalization gets
-the statistics of its input, layers without one are shifted to mean 0 per channel and scaled
-to deviation 1, and logits to deviation 3. So activations are of the size that they have in a
-trained network, and differ from image to image.
+VGG19, ResNet50, DenseNet201 and EfficientNetB0 have torchvision's layers, and its number of
+parameters, which is checked. Their weights are random (seeded) and calibrated on photographs in one
+forward pass: BatchNormalization gets the statistics of its input, layers without one are shifted
+to mean 0 per channel and scaled to deviation 1, and logits to deviation 3. So activations are of
+the size that they have in a trained network, and differ from image to image. The others have
+PyTorch's own random weights, and samples and references are normal random numbers.
 
 The batch dimension is symbolic, input "input", output "logits" ("probabilities" with
 --softmax). BatchNormalization is exported as torch.onnx.export does by default: folded into
@@ -14,6 +16,7 @@ convolution stay nodes.
 """
 import argparse
 import inspect
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,132 +24,19 @@ import torch
 from torch import nn
 
 import images
+import networks_image
+import networks_other
 
-CLASSES = 1000
 LOGIT_DEVIATION = 3
 PARAMETERS = {"vgg19": 143667240, "resnet50": 25557032,
               "densenet201": 20013928, "efficientnetb0": 5288548}
 
-
-def norm_after(channels_in, channels, kernel, stride=1, groups=1, act=nn.ReLU):
-    """Conv, BatchNormalization and, unless act is None, an activation of its own."""
-    layers = [nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, groups=groups,
-                        bias=False), nn.BatchNorm2d(channels)]
-    return nn.Sequential(*layers, *([act()] if act else []))
-
-
-def norm_before(channels_in, channels, kernel):
-    """BatchNormalization, Relu, Conv."""
-    return nn.Sequential(nn.BatchNorm2d(channels_in), nn.ReLU(),
-                         nn.Conv2d(channels_in, channels, kernel, 1, kernel // 2, bias=False))
-
-
-def head(channels):
-    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, CLASSES)]
-
-
-def vgg19():
-    layers, before = [], 3
-    for channels, depth in ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)):
-        for _ in range(depth):
-            layers += [nn.Conv2d(before, channels, 3, 1, 1), nn.ReLU()]
-            before = channels
-        layers += [nn.MaxPool2d(2, 2)]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(7), nn.Flatten(),
-                         nn.Linear(512 * 49, 4096), nn.ReLU(), nn.Dropout(),
-                         nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(),
-                         nn.Linear(4096, CLASSES))
-
-
-class Bottleneck(nn.Module):
-    def __init__(self, before, width, stride):
-        super().__init__()
-        self.branch = nn.Sequential(norm_after(before, width, 1),
-                                    norm_after(width, width, 3, stride),
-                                    norm_after(width, width * 4, 1, act=None))
-        same = stride == 1 and before == width * 4
-        self.skip = nn.Identity() if same else norm_after(before, width * 4, 1, stride, act=None)
-        self.relu = nn.ReLU()
-
-    def forward(self, x):
-        return self.relu(self.branch(x) + self.skip(x))
-
-
-def resnet50():
-    layers, before = [norm_after(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)], 64
-    for width, depth, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
-        for i in range(depth):
-            layers.append(Bottleneck(before, width, stride if i == 0 else 1))
-            before = width * 4
-    return nn.Sequential(*layers, *head(before))
-
-
-class Dense(nn.Module):
-    """Appends 32 channels to its input."""
-
-    def __init__(self, before):
-        super().__init__()
-        self.layers = nn.Sequential(norm_before(before, 128, 1), norm_before(128, 32, 3))
-
-    def forward(self, x):
-        return torch.cat([x, self.layers(x)], 1)
-
-
-def densenet201():
-    layers, channels = [norm_after(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)], 64
-    for depth in (6, 12, 48, 32):
-        for _ in range(depth):
-            layers.append(Dense(channels))
-            channels += 32
-        if depth != 32:
-            layers += [norm_before(channels, channels // 2, 1), nn.AvgPool2d(2, 2)]
-            channels //= 2
-    return nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(), *head(channels))
-
-
-class Gate(nn.Module):
-    """Squeeze and excitation."""
-
-    def __init__(self, channels, squeezed):
-        super().__init__()
-        self.layers = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, squeezed, 1),
-                                    nn.SiLU(), nn.Conv2d(squeezed, channels, 1), nn.Sigmoid())
-
-    def forward(self, x):
-        return x * self.layers(x)
-
-
-class MBConv(nn.Module):
-    def __init__(self, before, channels, kernel, stride, expansion):
-        super().__init__()
-        wide = before * expansion
-        expand = [norm_after(before, wide, 1, act=nn.SiLU)] if expansion > 1 else []
-        self.layers = nn.Sequential(*expand,
-                                    norm_after(wide, wide, kernel, stride, wide, nn.SiLU),
-                                    Gate(wide, before // 4),
-                                    norm_after(wide, channels, 1, act=None))
-        self.residual = stride == 1 and before == channels
-
-    def forward(self, x):
-        y = self.layers(x)
-        return x + y if self.residual else y
-
-
-def efficientnetb0():
-    layers, before = [norm_after(3, 32, 3, 2, act=nn.SiLU)], 32
-    for expansion, kernel, stride, channels, depth in (
-            (1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3),
-            (6, 5, 1, 112, 3), (6, 5, 2, 192, 4), (6, 3, 1, 320, 1)):
-        for i in range(depth):
-            layers.append(MBConv(before, channels, kernel, stride if i == 0 else 1, expansion))
-            before = channels
-    pool, flatten, linear = head(1280)
-    return nn.Sequential(*layers, norm_after(before, 1280, 1, act=nn.SiLU),
-                         pool, flatten, nn.Dropout(0.2), linear)
-
-
-NETWORKS = {"vgg19": vgg19, "resnet50": resnet50,
-            "densenet201": densenet201, "efficientnetb0": efficientnetb0}
+IMAGE = {"vgg19": networks_image.vgg19, "resnet50": networks_image.resnet50,
+         "densenet201": networks_image.densenet201,
+         "efficientnetb0": networks_image.efficientnetb0}
+OTHER = {"transformer": networks_other.Transformer, "lstm": networks_other.Recurrent,
+         "mlp": networks_other.tabular}
+NETWORKS = IMAGE | OTHER
 
 
 def standardise(layer, _, y):
@@ -186,15 +76,33 @@ def build(name, photographs, seed=0):
     """The named network in evaluation mode, ready to use; photographs is [N,3,224,224]."""
     torch.manual_seed(seed)
     net = NETWORKS[name]().eval()
+    if name not in IMAGE:
+        return net
     count = sum(parameter.numel() for parameter in net.parameters())
     assert count == PARAMETERS[name], f"{name} has {count} parameters, not {PARAMETERS[name]}"
     return calibrate(net, torch.as_tensor(photographs))
 
 
-def export(net, path, output, dynamo=False):
+def load(name, path):
+    """The named network with the weights of a file, which is mapped: it costs no memory twice."""
+    with torch.device("meta"):
+        net = NETWORKS[name]().eval()
+    net.load_state_dict(torch.load(path, mmap=True), assign=True)
+    return net
+
+
+def data(name, count, folder, size=images.SIZE):
+    """(references [count, ...], sample [1, ...]) for the named network."""
+    if name in IMAGE:
+        return images.load(count, folder, size=size)
+    values = np.random.default_rng(0).standard_normal(
+        (count + 1, *networks_other.SHAPES[name]), np.float32)
+    return values[1:], values[:1]
+
+
+def export(net, path, example, output, dynamo=False):
     """Writes net as one ONNX file. Without dynamo, torch's older exporter is used where this
     torch still has it: its files need no onnxscript."""
-    example = torch.zeros(2, 3, images.SIZE, images.SIZE)
     names = {"input_names": ["input"], "output_names": [output]}
     if dynamo or "dynamo" not in inspect.signature(torch.onnx.export).parameters:
         batch = torch.export.Dim("batch")
@@ -202,15 +110,20 @@ def export(net, path, output, dynamo=False):
                           external_data=False, dynamic_shapes=({0: batch},))
     else:
         axes = {"input": {0: "batch"}, output: {0: "batch"}}
-        torch.onnx.export(net, (example,), path, **names, dynamo=False, dynamic_axes=axes,
-                          opset_version=17)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the older exporter about itself
+            torch.onnx.export(net, (example,), path, **names, dynamo=False, dynamic_axes=axes,
+                              opset_version=20)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=Path("build/bench"),
-                        help="where NAME.onnx goes (default: %(default)s)")
+                        help="where the files go (default: %(default)s)")
     parser.add_argument("--only", choices=NETWORKS, action="append", help="may be repeated")
+    parser.add_argument("--count", type=int, default=10, help="references (default: 10)")
+    parser.add_argument("--size", type=int, default=images.SIZE,
+                        help="edge of the pictures; another than 224 goes into the name")
     parser.add_argument("--softmax", action="store_true",
                         help="end in a Softmax, and write NAME_softmax.onnx")
     parser.add_argument("--dynamo", action="store_true", help="use torch's newer exporter")
@@ -219,18 +132,21 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    references, sample = images.load(20, options.images)
-    photographs = np.concatenate([references, sample])
     for name in options.only or NETWORKS:
+        photographs = np.concatenate(images.load(20, options.images)) if name in IMAGE else None
         net = build(name, photographs, options.seed)
-        with torch.no_grad():
-            logits = net(torch.as_tensor(sample))
+        references, sample = data(name, options.count, options.images, options.size)
+        stem = name + (f"_{options.size}" if options.size != images.SIZE else "")
+        stem += "_softmax" if options.softmax else ""
         if options.softmax:
             net = nn.Sequential(net, nn.Softmax(1))
-        path = options.folder / f"{name}{'_softmax' if options.softmax else ''}.onnx"
-        export(net, path, "probabilities" if options.softmax else "logits", options.dynamo)
-        print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB, logits of the sample "
-              f"{logits.min():.2f} to {logits.max():.2f}", flush=True)
+        for part, values in (("references", references), ("sample", sample)):
+            np.save(options.folder / f"{stem}.{part}.npy", values)
+        torch.save(net.state_dict(), options.folder / f"{stem}.pt")
+        path = options.folder / f"{stem}.onnx"
+        export(net, path, torch.as_tensor(references[:1]).repeat(2, *[1] * (sample.ndim - 1)),
+               "probabilities" if options.softmax else "logits", options.dynamo)
+        print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB", flush=True)
 
 
 if __name__ == "__main__":
