@@ -463,6 +463,10 @@ static void broadcast_shapes(ox_val out, size_t count, const ox_val *inputs)
     out->dims = dims;
 }
 
+/* Values of a sample. Less is no memory worth two nodes more, of which recurrent layers have
+ * thousands. */
+enum { WORTH_WAITING = 1024 };
+
 /* v, of the sample, but not before the multiplier m is there: through a Reshape, which moves
  * nothing, to a shape that is read off m. ONNX Runtime would else compute what needs no multiplier
  * in the forward pass, for all references and layers, and hold it until the walk comes by. */
@@ -470,7 +474,7 @@ static ox_val after(ox_val m, ox_val v)
 {
     int lead = m->rank - v->rank;
     if (v->rank < 1 || lead < 0 || ox_dims_static(v->rank, v->dims) ||
-        !ox_dims_equal(v->rank, v->dims, m->dims + lead)) {
+        !ox_dims_equal(v->rank, v->dims, m->dims + lead) || ox_val_size(v).size < WORTH_WAITING) {
         return v;
     }
     ox_attr start = ox_attr_int("start", -v->rank);

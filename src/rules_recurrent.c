@@ -91,6 +91,17 @@ static const ox_val *gates_of(const cell *k, ox_val a, size_t count)
     return split(k->node->graph->arena, a, -1, count, k->hidden);
 }
 
+/* a [.., n H] as its last H and what is before them. */
+static void split_last(const cell *k, ox_val a, ox_val *before, ox_val *last)
+{
+    int64_t width = a->dims[a->rank - 1].size, sizes[] = {width - k->hidden, k->hidden};
+    ox_attr axis = ox_attr_int("axis", -1);
+    ox_val in[] = {a, ox_ints(a->graph, 2, sizes)};
+    const ox_node *n = ox_graph_emit_node(a->graph, "", "Split", 2, in, 2, 1, &axis);
+    *before = n->outputs[0];
+    *last = n->outputs[1];
+}
+
 /* ---- activations ----------------------------------------------------------------------------- */
 
 /* Defaults are those of the operators of these names. Affine and ScaledTanh have none, and on that
@@ -187,25 +198,41 @@ static state step_rnn(const cell *k, ox_val x, state s)
 /* z, r = f(x + h R), n = g(x + (r h) R) or g(x + r (h R + bias)), h' = n + z (h - n) */
 static state step_gru(const cell *k, ox_val x, state s)
 {
-    const ox_val *in = gates_of(k, x, 3), *back = gates_of(k, product(s.h, k->r), 2);
-    ox_val z = gate(k, &k->f, ox_made_plus(in[0], back[0]));
-    ox_val r = gate(k, &k->f, ox_made_plus(in[1], back[1]));
+    ox_val gates = NULL, rest = NULL;
+    split_last(k, x, &gates, &rest);
+    gates = gate(k, &k->f, ox_made_plus(gates, product(s.h, k->r)));
+    const ox_val *both = gates_of(k, gates, 2);
+    ox_val z = both[0], r = both[1];
     bool reset_after = ox_node_int(k->node, "linear_before_reset", 0) != 0;
     ox_val old = reset_after ? times(r, ox_made_plus(product(s.h, k->r_new), k->bias_new))
                              : product(times(r, s.h), k->r_new);
-    ox_val n = gate(k, &k->g, ox_made_plus(in[2], old));
+    ox_val n = gate(k, &k->g, ox_made_plus(rest, old));
     ox_val kept = s.h == NULL ? ox_neg(n) : ox_sub(s.h, n);
     return (state){.h = ox_add(n, ox_mul(z, kept))};
+}
+
+/* The same where nothing is between the gates: one activation for all three. */
+static state step_plain_lstm(const cell *k, ox_val x, state s)
+{
+    ox_val gates = NULL, rest = NULL;
+    split_last(k, ox_made_plus(x, product(s.h, k->r)), &gates, &rest);
+    const ox_val *all = gates_of(k, gate(k, &k->f, gates), 3);
+    ox_val c = ox_made_plus(times(all[2], s.c), ox_mul(all[0], gate(k, &k->g, rest)));
+    return (state){.h = ox_mul(all[1], activate(&k->h, c)), .c = c};
 }
 
 /* i, o, f = f(x + h R + p c), c' = f c + i g(x + h R), h' = o h(c'), where o sees c' */
 static state step_lstm(const cell *k, ox_val x, state s)
 {
-    const ox_val *in = gates_of(k, ox_made_plus(x, product(s.h, k->r)), 4), *p = k->peepholes;
+    const ox_val *p = k->peepholes;
+    bool coupled = ox_node_int(k->node, "input_forget", 0) != 0;
+    if (!coupled && p[0] == NULL && p[1] == NULL && p[2] == NULL) {
+        return step_plain_lstm(k, x, s);
+    }
+    const ox_val *in = gates_of(k, ox_made_plus(x, product(s.h, k->r)), 4);
     ox_val i = gate(k, &k->f, ox_made_plus(in[0], times(s.c, p[0])));
-    ox_val f = ox_node_int(k->node, "input_forget", 0) != 0
-                   ? ox_sub(ox_number(i, 1), i)
-                   : gate(k, &k->f, ox_made_plus(in[2], times(s.c, p[2])));
+    ox_val f = coupled ? ox_sub(ox_number(i, 1), i)
+                       : gate(k, &k->f, ox_made_plus(in[2], times(s.c, p[2])));
     ox_val c = ox_made_plus(times(f, s.c), ox_mul(i, gate(k, &k->g, in[3])));
     ox_val o = gate(k, &k->f, ox_made_plus(in[1], times(c, p[1])));
     return (state){.h = ox_mul(o, activate(&k->h, c)), .c = c};
