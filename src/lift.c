@@ -62,24 +62,21 @@ static const ox_local_function *find_local(const ox_model *m, const char *domain
 typedef struct body_check {
     const ox_model *model;
     const ox_node *node;
+    bool outdated;
 } body_check;
 
-/* Bodies of If, Loop and Scan stay as they were read, so what they use must mean at the working
+/* Bodies of If, Loop and Scan stay as they were read where all that they use means at the working
  * opset what it meant before. */
 static void check_body_node(void *user, const char *domain, const char *op)
 {
-    const body_check *check = user;
+    body_check *check = user;
     const ox_model *m = check->model;
     if (find_local(m, domain, op) != NULL) {
         ox_fail(m->arena, OX_UNSUPPORTED, "%s: its body, which is kept as it is, calls function %s",
                 ox_node_label(check->node), op);
     }
-    int64_t opset = ox_model_opset(m, domain);
-    if (ox_respell_find(domain, op, opset) != NULL) {
-        ox_fail(m->arena, OX_UNSUPPORTED,
-                "%s: its body, which is kept as it is, uses %s of opset %lld, which changed later",
-                ox_node_label(check->node), op, (long long)opset);
-    }
+    bool outdated = ox_respell_find(domain, op, ox_model_opset(m, domain)) != NULL;
+    check->outdated = check->outdated || outdated;
 }
 
 static void note_body(void *user, const char *domain, const char *op)
@@ -103,25 +100,36 @@ static const char *base_name(const ox_node *n)
     return n->name[0] != '\0' || n->output_count == 0 ? n->name : n->outputs[0]->name;
 }
 
+/* Puts n into its graph, respelled or not. */
+static void put_node(void *user, ox_node *n)
+{
+    const lift *l = user;
+    ox_graph *g = n->graph;
+    int64_t opset = ox_model_opset(l->model, n->domain);
+    const ox_respelling *r = ox_respell_find(n->domain, n->op, opset);
+    if (r == NULL) {
+        ox_shape_infer(ox_graph_append(g, n));
+        return;
+    }
+    if (ox_node_input(n, 0) == NULL || n->output_count == 0) {
+        ox_fail(g->arena, OX_INVALID, "%s: has no input or no output", ox_node_label(n));
+    }
+    const char *former = ox_graph_scope(g, base_name(n));
+    r->respell(n, opset);
+    ox_graph_scope(g, former);
+}
+
 static void lift_node(lift *l, ox_node *n)
 {
-    body_check check = {l->model, n};
+    body_check check = {l->model, n, false};
     visit_bodies(n, check_body_node, &check);
     for (size_t i = 0; i < n->output_count; i++) {
         n->outputs[i]->node = NULL;
     }
-    int64_t opset = ox_model_opset(l->model, n->domain);
-    const ox_respelling *r = ox_respell_find(n->domain, n->op, opset);
-    if (r == NULL) {
-        ox_shape_infer(ox_graph_append(l->graph, n));
-        return;
+    if (check.outdated) {
+        ox_model_lift_bodies(l->model, n, put_node, l);
     }
-    if (ox_node_input(n, 0) == NULL || n->output_count == 0) {
-        ox_fail(l->graph->arena, OX_INVALID, "%s: has no input or no output", ox_node_label(n));
-    }
-    const char *former = ox_graph_scope(l->graph, base_name(n));
-    r->respell(n, opset);
-    ox_graph_scope(l->graph, former);
+    put_node(l, n);
 }
 
 /* ---- functions -------------------------------------------------------------------------- */

@@ -53,10 +53,17 @@ ox_const *ox_proto_const(ox_arena *a, const Onnx__TensorProto *t);
 /* An attribute that is not a reference; `label` names its node in messages. */
 ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const char *label);
 
+/* Type, rank and dimensions of a tensor as described, where v has none. */
+void ox_proto_describe(ox_val v, const Onnx__ValueInfoProto *info);
+
 /* ---- model_write.c ---------------------------------------------------------------------- */
 
 /* The reverse, for all but graphs built here. */
 Onnx__AttributeProto *ox_proto_write_attr(ox_arena *a, const ox_attr *attr);
+
+/* The nodes of a graph, after a node for each constant that is none of its inputs. */
+Onnx__NodeProto **ox_proto_write_nodes(ox_arena *a, const ox_model *m, const ox_graph *g,
+                                       size_t *count);
 
 /* A tensor whose contents may be moved to the file of external data. */
 typedef struct ox_placed {

@@ -203,9 +203,8 @@ ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const cha
 
 /* ---- values ----------------------------------------------------------------------------- */
 
-/* Type, rank and dimensions of a tensor as described; names of dimensions are only hints, so that
- * each becomes an unknown of its own. */
-static void describe(ox_val v, const Onnx__ValueInfoProto *info)
+/* Names of dimensions are only hints, so that each becomes an unknown of its own. */
+void ox_proto_describe(ox_val v, const Onnx__ValueInfoProto *info)
 {
     ox_graph *g = v->graph;
     bool tensor =
@@ -256,7 +255,7 @@ static void read_inputs(ox_graph *g, const Onnx__GraphProto *p)
         const char *name = named(g, p->input[i]->name, "input", i);
         ox_val v = ox_graph_find(g, name);
         if (v == NULL || v->constant == NULL) {
-            describe(ox_graph_input(g, name, OX_NONE, -1, NULL), p->input[i]);
+            ox_proto_describe(ox_graph_input(g, name, OX_NONE, -1, NULL), p->input[i]);
         }
     }
 }
@@ -332,7 +331,7 @@ static void read_outputs(ox_graph *g, const Onnx__GraphProto *p)
             ox_fail(g->arena, OX_INVALID, "output \"%s\" is listed twice", name);
         }
         v->needed = true;
-        describe(v, p->output[i]);
+        ox_proto_describe(v, p->output[i]);
         ox_graph_output(g, v, name);
     }
     for (size_t i = 0; i < g->output_count; i++) {
@@ -355,7 +354,7 @@ static ox_graph *read_graph(ox_arena *a, const Onnx__GraphProto *p)
     for (size_t i = 0; i < p->n_value_info; i++) {
         ox_val v = ox_graph_find(g, ox_proto_text(p->value_info[i]->name));
         if (v != NULL) {
-            describe(v, p->value_info[i]);
+            ox_proto_describe(v, p->value_info[i]);
         }
     }
     for (size_t i = 0; i < g->node_count; i++) {

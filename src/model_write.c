@@ -365,17 +365,26 @@ static Onnx__NodeProto *constant_node(const writer *w, const ox_value *v)
     return p;
 }
 
-static void write_function_nodes(writer *w, const ox_graph *body, Onnx__FunctionProto *p)
+static Onnx__NodeProto **write_body_nodes(writer *w, const ox_graph *body, size_t *count)
 {
-    p->node = ox_arena_alloc(w->a, body->value_count + body->node_count, sizeof *p->node);
+    size_t most = body->value_count + body->node_count;
+    Onnx__NodeProto **nodes = ox_arena_alloc(w->a, most, sizeof(Onnx__NodeProto *));
+    *count = 0;
     for (size_t i = 0; i < body->value_count; i++) {
         if (is_initializer(body->values[i])) {
-            p->node[p->n_node++] = constant_node(w, body->values[i]);
+            nodes[(*count)++] = constant_node(w, body->values[i]);
         }
     }
     for (size_t i = 0; i < body->node_count; i++) {
-        p->node[p->n_node++] = write_node(w, body, body->nodes[i]);
+        nodes[(*count)++] = write_node(w, body, body->nodes[i]);
     }
+    return nodes;
+}
+
+Onnx__NodeProto **ox_proto_write_nodes(ox_arena *a, const ox_model *m, const ox_graph *g,
+                                       size_t *count)
+{
+    return write_body_nodes(&(writer){.a = a, .m = m}, g, count);
 }
 
 static Onnx__FunctionProto *write_function(writer *w, const ox_function *f)
@@ -403,7 +412,7 @@ static Onnx__FunctionProto *write_function(writer *w, const ox_function *f)
     p->attribute = attributes.names;
     p->n_opset_import = domains.count;
     p->opset_import = write_imports(w, &domains);
-    write_function_nodes(w, body, p);
+    p->node = write_body_nodes(w, body, &p->n_node);
     return p;
 }
 

@@ -23,7 +23,6 @@ REFUSED = [
     (r"_empty_set|_zero_size_splits|_allowzero_reordered|_start_out_of_bounds", "empty", False),
     (r"batchnorm_.*training_mode", "training_mode is not supported", True),
     (r"scan_sum", "has no input or no output", True),
-    (r"loop11", "uses Unsqueeze of opset 11, which changed later", True),
     (r"training_dropout", "is in training mode", True),
     (r"scatter_?(elements|nd)_", "no rule for reduction", True),
 ]

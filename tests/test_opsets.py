@@ -122,3 +122,52 @@ def test_float16(explain):
     np.testing.assert_allclose(out["x_shap"], truth["x_shap"], atol=2e-2)
     gap = out["y"].astype(float) - out["base_value"] - out["x_shap"].sum((2, 3, 4))
     assert np.abs(gap).max() < 4 * 2**-11 and np.abs(out["x_shap"]).max() > 0.01
+
+
+def looped(opset):
+    """A Loop around an If, with older spellings in both bodies and values from outside."""
+    def make(op, inputs, outputs, **attributes):
+        return helper.make_node(op, inputs, outputs, **attributes)
+
+    def info(name, kind=TensorProto.FLOAT, shape=None):
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    squeeze = ([make("Unsqueeze", ["h"], ["u"], axes=[1])] if opset < 13
+               else [make("Unsqueeze", ["h", "one"], ["u"])])
+    clip = (make("Clip", ["b"], ["c"], min=-1.0, max=2.0) if opset < 11
+            else make("Clip", ["b", "low", "high"], ["c"]))
+    then = helper.make_graph([make("ReduceMax", ["c"], ["top"], axes=[1]),
+                              make("Add", ["c", "top"], ["t"])], "then", [], [info("t")])
+    other = helper.make_graph([make("Softmax", ["c"], ["e"], axis=1)], "else", [], [info("e")])
+    body = helper.make_graph(
+        [*squeeze, make("ReduceMean", ["u"], ["r"], axes=[1], keepdims=0),
+         make("MatMul", ["r", "w"], ["a"]), make("Add", ["a", "x"], ["b"]), clip,
+         make("Cast", ["step"], ["s"], to=TensorProto.FLOAT),
+         make("Less", ["s", "limit"], ["first"]),
+         make("If", ["first"], ["next"], then_branch=then, else_branch=other),
+         make("Identity", ["go"], ["on"])], "body",
+        [info("step", TensorProto.INT64, []), info("go", TensorProto.BOOL, []),
+         info("h", shape=["N", 4])],
+        [info("on", TensorProto.BOOL, []), info("next")],
+        [numpy_helper.from_array(np.int64([1]), "one")])
+    constants = {"m": np.int64(3), "w": rng.normal(size=(4, 4)).astype(np.float32),
+                 "low": np.float32(-1), "high": np.float32(2), "limit": np.float32(1)}
+    graph = helper.make_graph(
+        [make("Loop", ["m", "", "x"], ["y"], body=body)], "looped", [info("x", shape=["N", 4])],
+        [info("y", shape=["N", 4])],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+
+
+@pytest.mark.parametrize("opset", [8, 9, 10, 11, 12, 13, 16, 17])
+def test_bodies_are_lifted(explain, run, opset):
+    model = looped(opset)
+    x, r = (rng.normal(size=(n, 4)).astype(np.float32) for n in (3, 2))
+    path = explain(model, r, "--target=2")
+    onnx.checker.check_model(path, full_check=True)
+    out = run(path, {"x": x})
+    plain = run(model, {"x": x})["y"]
+    np.testing.assert_array_equal(out["y"], plain)
+    gap = plain[:, 2] - out["base_value"] - out["x_shap"].sum(1)
+    assert np.abs(gap).max() < 1e-5
+    np.testing.assert_allclose(out["base_value"], run(model, {"x": r})["y"][:, 2].mean(), atol=1e-6)
