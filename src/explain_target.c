@@ -227,11 +227,25 @@ static void constant_targets(ox_explain_state *s, const char *text, ox_val *flat
     *flat = ox_ints(s->g, count, indices);
 }
 
+/* Gigabytes of SHAP values of one sample, for as many targets. */
+static double result_size(const ox_explain_state *s, size_t targets)
+{
+    double values = 0;
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_dim size = ox_val_size(s->inputs[i].x);
+        values += size.unknown == 0 ? (double)size.size : 0;
+    }
+    return values * (double)targets * (double)ox_type_size(s->type) / 1e9;
+}
+
 static void all_targets(ox_explain_state *s, ox_val *flat)
 {
     size_t n = (size_t)s->output_size;
     if (n > MAX_TARGETS) {
-        bad_target(s, "the output has too many values to explain them all");
+        bad_target(s, ox_arena_format(s->arena,
+                                      "the output has %zu values, %d can be explained at most; "
+                                      "SHAP values of one sample would take %.3g GB",
+                                      n, MAX_TARGETS, result_size(s, n)));
     }
     int64_t *indices = ox_arena_alloc(s->arena, n, sizeof *indices);
     for (size_t i = 0; i < n; i++) {

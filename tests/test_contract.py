@@ -103,6 +103,14 @@ def test_bad_target(refused, target):
     assert f'target "{target}": ' in refused(mlp(), single(R), f"--target={target}")
 
 
+def test_too_many_targets(refused):
+    made = model([("MatMul", "x wide", "y", {})], [value("x", ["N", FEATURES])],
+                 [value("y", ["N", 70000])], {"wide": np.zeros((FEATURES, 70000), np.float32)})
+    assert (f"the output has 70000 values, 65536 can be explained at most; SHAP values of one sample "
+            f"would take {70000 * FEATURES * 4 / 1e9:.3g} GB") in refused(
+                made, single(R), "--target=all")
+
+
 @pytest.mark.parametrize("name, expected", [("h", lambda x: x @ W1 + B1), ("flat", network)])
 def test_output_name(explained, name, expected):
     outputs = explained(mlp(), single(R), single(X), f"--output-name={name}", "--target=all")
