@@ -96,4 +96,8 @@ typedef ox_val (*ox_body)(const ox_val *inputs, const void *user);
 ox_val ox_call(const char *name, ox_body body, const void *user, size_t count,
                const ox_val *inputs);
 
+/* The same with a result of the given shape. */
+ox_val ox_call_shaped(const char *name, ox_body body, const void *user, size_t count,
+                      const ox_val *inputs, int rank, const ox_dim *dims);
+
 #endif

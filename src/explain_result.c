@@ -4,13 +4,34 @@
 
 #include "explain.h"
 
+/* The mean of m (x - x0) over the references, the first axis of x0: takes m, x, x0. */
+static ox_val mean_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    int64_t one = 1;
+    ox_val rank = ox_unary("Size", ox_unary("Shape", in[2]));
+    ox_val axes = ox_neg(ox_binary("Reshape", rank, ox_ints(in[0]->graph, 1, &one)));
+    ox_val mean[] = {ox_mul(in[0], ox_sub(in[1], in[2])), axes};
+    ox_attr keepdims = ox_attr_int("keepdims", 0);
+    return ox_graph_emit(in[0]->graph, "ReduceMean", 2, mean, 1, &keepdims);
+}
+
+/* The same in one node, [K, own shape]. */
+static ox_val mean_of(ox_explain_state *s, ox_val m, ox_val x, ox_val x0)
+{
+    ox_dim dims[OX_MAX_RANK + 2] = {m->dims[0]};
+    memcpy(dims + s->many_targets, x->dims, (size_t)x->rank * sizeof *dims);
+    return ox_call_shaped("MeanFlow", mean_body, NULL, 3, (ox_val[]){m, x, x0},
+                          x->rank + s->many_targets, dims);
+}
+
 /* Sum over the references of m * (x - x0), weighted, in the flow graph: [K, own shape]. Outside of
  * a Scan the mean. */
 static ox_val phi_of(ox_explain_state *s, const ox_explained *e)
 {
     ox_val m = ox_side_of(s, e->x)->m;
     ox_val x = ox_cast(ox_sample(s, e->x), s->type);
-    ox_val dx = ox_sub(x, ox_cast(ox_reference(s, e->x), s->type));
+    ox_val x0 = ox_cast(ox_reference(s, e->x), s->type), dx = ox_sub(x, x0);
     if (m == NULL) { /* nothing flows here, as from a stride that skips all of the input */
         ox_dim dims[OX_MAX_RANK + 2];
         dims[0] = ox_dim_of(s->target_count);
@@ -21,6 +42,9 @@ static ox_val phi_of(ox_explain_state *s, const ox_explained *e)
         e->x->type != OX_FLOAT) { /* masks: m may be infinite where dx is 0 */
         ox_val most = ox_number(m, 3e38);
         m = ox_max(ox_min(m, most), ox_neg(most));
+    }
+    if (!s->one_at_a_time && s->weight == NULL && s->chunk == 0 && x0->rank == x->rank + 1) {
+        return mean_of(s, m, x, x0);
     }
     ox_val terms = ox_mul(m, dx);
     if (s->one_at_a_time) {

@@ -46,8 +46,9 @@ def rule(lines, constants, dtype=np.float32):
 
 
 def fused(path):
-    return [n.op_type.removesuffix("Double") for n in onnx.load(path).graph.node
-            if n.domain == "onnxexplainer"]
+    names = [n.op_type.removesuffix("Double") for n in onnx.load(path).graph.node
+             if n.domain == "onnxexplainer"]
+    return [name for name in names if name != "MeanFlow"]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -119,7 +120,7 @@ def test_slope_of_swish(alpha, explain, run):
     """On the grid of pairs of test_rules_unary.py: the slope to rounding."""
     x, x0 = unary.grid(unary.ALL)
     one = rule(["Mul x a z", "Sigmoid z s", "Mul x s y"], {"a": alpha})
-    function, = onnx.load(explain(one.model, one.r)).functions
+    function, = (f for f in onnx.load(explain(one.model, one.r)).functions if f.name == "SwishFlow")
     sides = [node(op, inputs.replace("#", k), output.replace("#", k)) for k in ("", "0")
              for op, inputs, output in (("Mul", "x# alpha", "z#"), ("Sigmoid", "z#", "s#"),
                                         ("Mul", "x# s#", "y#"))]
