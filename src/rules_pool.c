@@ -150,32 +150,49 @@ static ox_val flatten(ox_val v, int axes, int64_t size)
  * == y0 as well and both have their maximum there: it gets all. Shares of windows that overlap are
  * added up.
  *
- * `at` and `at0` are the sample's and the reference's winners, [N, C, windows] and
- * [R, 1, C, windows], as positions in the plane of `size`. */
+ * Takes m [.., windows], x and x0 [.., positions], and at and at0 [.., windows], the sample's and
+ * the reference's winners as positions; gives [.., positions]. */
+static ox_val winner_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val m = in[0], x = in[1], x0 = in[2], at = in[3], at0 = in[4];
+    ox_val y = ox_gather_elements(x, at, -1), y0 = ox_gather_elements(x0, at0, -1);
+    ox_val winner = ox_where(ox_greater(y, y0), at, at0);
+    ox_val gap = ox_gather_elements(ox_sub(x, x0), winner, -1);
+    ox_val zero = ox_equal(gap, ox_number(gap, 0)), one = ox_number(gap, 1);
+    ox_val share = ox_where(zero, one, ox_div(ox_sub(y, y0), ox_where(zero, one, gap)));
+    ox_val flow = ox_mul(m, share);
+
+    ox_graph *g = m->graph;
+    ox_attr last = ox_attr_int("end", -1), first = ox_attr_int("start", -1);
+    ox_val sizes[] = {ox_graph_emit(g, "Shape", 1, &flow, 1, &last),
+                      ox_graph_emit(g, "Shape", 1, &x, 1, &first)};
+    ox_val index = ox_binary("Expand", winner, ox_unary("Shape", flow));
+    ox_val zeros = ox_binary("Expand", ox_number(m, 0), ox_concat(g, 2, sizes, 0));
+    return ox_scatter_add(zeros, index, flow, -1);
+}
+
+/* `at` and `at0` are [N, C, windows] and [R, 1, C, windows], as positions in the plane of `size`.
+ */
 static void send_to_winners(ox_ctx *c, ox_val at, ox_val at0, int64_t size)
 {
     int axes = ox_spatial_axes(c);
-    int64_t windows = positions(c, -1);
-    ox_val y = flatten(ox_cast(ox_y(c, 0), c->m->type), axes, windows);
-    ox_val y0 = flatten(ox_cast(ox_y0(c, 0), c->m->type), axes, windows);
-    ox_val dx = flatten(ox_sub(ox_x(c, 0), ox_x0(c, 0)), axes, size);
-    ox_val winner = ox_where(ox_greater(y, y0), at, at0);
-    ox_val gap = ox_gather_elements(dx, winner, -1);
-    ox_val zero = ox_equal(gap, ox_number(gap, 0)), one = ox_number(gap, 1);
-    ox_val share = ox_where(zero, one, ox_div(ox_sub(y, y0), ox_where(zero, one, gap)));
-    ox_val flow = ox_mul(flatten(c->m, axes, windows), share);
+    ox_type type = c->m->type;
+    ox_val m = flatten(c->m, axes, positions(c, -1));
+    ox_val x = flatten(ox_cast(ox_x(c, 0), type), axes, size);
+    ox_val x0 = flatten(ox_cast(ox_x0(c, 0), type), axes, size);
+    ox_val in[] = {m, x, x0, at, at0};
 
-    int rank = flow->rank;
-    ox_dim *dims = ox_arena_copy(c->g->arena, flow->dims, (size_t)rank, sizeof *dims);
-    ox_val index = ox_expand(winner, rank, dims);
+    int rank = m->rank, own = axes + 2, full = rank - 1 + axes;
+    ox_dim *dims = ox_arena_alloc(c->g->arena, (size_t)full, sizeof *dims);
+    for (int i = 0; i < rank - 1; i++) {
+        int k = i - (rank - x0->rank);
+        dims[i] = ox_dim_is(m->dims[i], 1) && k >= 0 ? x0->dims[k] : m->dims[i];
+    }
     dims[rank - 1] = ox_dim_of(size);
-    ox_val spread = ox_scatter_add(ox_zeros(c->g, flow->type, rank, dims), index, flow, -1);
-
-    int own = axes + 2, full = rank - 1 + axes;
-    dims = ox_arena_alloc(c->g->arena, (size_t)full, sizeof *dims);
-    for (int i = 0; i < full; i++) {
-        bool spatial = i >= full - axes;
-        dims[i] = spatial ? c->node->inputs[0]->dims[i - full + own] : flow->dims[i];
+    ox_val spread = ox_call_shaped("WinnerFlow", winner_body, NULL, 5, in, rank, dims);
+    for (int i = full - axes; i < full; i++) {
+        dims[i] = c->node->inputs[0]->dims[i - full + own];
     }
     ox_send(c, 0, ox_reshape(spread, full, dims));
 }

@@ -26,4 +26,13 @@ ox_window *ox_windows(ox_ctx *c, ox_val filters);
  * [..., C, in...]. NULL where no window reaches the input, so that nothing flows. */
 ox_val ox_unconvolve(ox_ctx *c, ox_val m, ox_val filters, int64_t group, const ox_window *w);
 
+enum { OX_INTERLEAVE_MOST = 9 }; /* parts, as of stride 3 in two dimensions */
+
+/* Planes [B, C, H, W] of `size` from those of their phases, [B, C, ceil(H / steps), ..]: all of
+ * them, row by row with room for one more, or the one at `at` and zeros elsewhere.
+ * rules_interleave.c. */
+ox_val ox_interleave(const int64_t steps[2], ox_val *parts, const int64_t size[2]);
+ox_val ox_put_apart(ox_val part, const int64_t steps[2], const int64_t at[2],
+                    const int64_t size[2]);
+
 #endif

@@ -12,8 +12,8 @@
 
 enum {
     MAX_AXES = OX_SPATIAL_AXES,
-    MAX_PHASES = 9,     /* as of stride 3 in two dimensions; beyond, ConvTranspose takes over */
-    BLOCK_CHANNELS = 16 /* that Conv computes at once: so many cost as much as one */
+    MAX_PHASES = OX_INTERLEAVE_MOST, /* beyond, ConvTranspose takes over */
+    BLOCK_CHANNELS = 16              /* that Conv computes at once: so many cost as much as one */
 };
 
 /* What one phase does along one axis: a convolution of stride 1 with `taps` taps of the filters,
@@ -177,6 +177,33 @@ static ox_val convolve_from(adjoint *v, int k)
     return count == 1 ? parts[0] : interleave(count, parts, 2 + k, v->w[k].in);
 }
 
+/* Where both of two spatial axes have strides and every phase has taps: all phases, interleaved in
+ * one node; else NULL. */
+static ox_val convolve_planes(adjoint *v)
+{
+    ox_val parts[MAX_PHASES + 1];
+    int64_t counts[2] = {0};
+    if (v->axes != 2) {
+        return NULL;
+    }
+    for (int k = 0; k < 2; k++) {
+        counts[k] = phase_count(&v->w[k]);
+        bool all = counts[k] > 1;
+        for (int64_t f = 0; f < counts[k] && all; f++) {
+            all = find_phase(&v->w[k], f, &v->phases[k]);
+        }
+        if (!all) {
+            return NULL;
+        }
+    }
+    for (int64_t i = 0; i < counts[0] * counts[1]; i++) {
+        find_phase(&v->w[0], i / counts[1], &v->phases[0]);
+        find_phase(&v->w[1], i % counts[1], &v->phases[1]);
+        parts[i] = convolve_phase(v);
+    }
+    return ox_interleave(counts, parts, (int64_t[]){v->w[0].in, v->w[1].in});
+}
+
 /* ---- few channels: one convolution for all phases ---------------------------------------- */
 
 /* Appends the filters of all phases from axis `k` on in the order of convolve_from, filled up with
@@ -254,6 +281,9 @@ static ox_val convolve_sparse(adjoint *v)
         pads[v->axes + k] = larger(-behind, 0);
     }
     ox_val folded = convolve(v, phase_filters(v));
+    if (v->axes == 2 && strides[0] > 1 && strides[1] > 1) {
+        return ox_put_apart(folded, strides, at, (int64_t[]){v->w[0].in, v->w[1].in});
+    }
     ox_dim dims[MAX_AXES + 2];
     for (int k = 0; k < v->axes + 2; k++) {
         dims[k] = k == 0 ? v->filters->dims[0] : ox_dim_of(1);
@@ -373,6 +403,7 @@ ox_val ox_unconvolve(ox_ctx *c, ox_val m, ox_val filters, int64_t group, const o
         if (folded == NULL && few) {
             convolve_together(&v);
         }
+        folded = folded == NULL ? convolve_planes(&v) : folded;
         folded = folded == NULL ? convolve_from(&v, 0) : folded;
     }
     return folded == NULL ? NULL : ox_unfold(c, folded, m);

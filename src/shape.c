@@ -18,25 +18,6 @@ const ox_shape_family *const *ox_shape_families(size_t *count)
     return families;
 }
 
-/* Our functions that work element by element: "<Op>Flow". */
-static void infer_flow(ox_node *n)
-{
-    int rank = 0;
-    ox_dim *dims = ox_shape_room(n, 0);
-    size_t length = strlen(n->op);
-    if (length < 4 || strcmp(n->op + length - 4, "Flow") != 0 ||
-        strncmp(n->op, "Blocked", 7) == 0) {
-        return;
-    }
-    for (size_t i = 0; i < n->input_count; i++) {
-        if (ox_shape_rank(n, i) < 0) {
-            return;
-        }
-        ox_shape_broadcast(n, &rank, &dims, ox_shape_rank(n, i), ox_shape_dims(n, i));
-    }
-    ox_shape_set(n, 0, ox_shape_type(n, 0), rank, dims);
-}
-
 static int compare_row(const void *op, const void *row)
 {
     return strcmp(op, ((const ox_shape_row *)row)->op);
@@ -59,7 +40,7 @@ void ox_shape_infer(ox_node *n)
         }
     }
     if (strcmp(n->domain, "onnxexplainer") == 0) {
-        infer_flow(n);
+        ox_shape_ours(n);
     }
 }
 

@@ -64,6 +64,9 @@ ox_type ox_shape_type_attr(const ox_node *n, const char *name, ox_type otherwise
 /* The only element of an input: false where it is not a known plain number. */
 bool ox_shape_number(const ox_node *n, size_t input, int64_t *out);
 
+/* Infers one of our own functions. shape_ours.c. */
+void ox_shape_ours(ox_node *n);
+
 /* ---- writing (shape.c) ----------------------------------------------------------------- */
 
 /* Room for `rank` dimensions. */
