@@ -54,7 +54,6 @@ typedef struct side {
     float shift, log_sum, scale;
 } side;
 
-/* The largest number; none where one is none. */
 static float largest(const float *x, size_t count)
 {
     vec most = vec_set(-INFINITY);
@@ -129,17 +128,16 @@ void OPS_VARIANT(row_softmax)(size_t count, float *out, const float *const *in)
 
 void OPS_VARIANT(row_log_softmax)(size_t count, float *out, const float *const *in)
 {
-    double sum, weighted, m = 0;
+    double sum, weighted, m = in[3] == NULL ? (double)in[0][0] * (double)count : 0;
     logarithmic_mean(count, out, in, &sum, &weighted);
-    for (size_t begin = 0; begin < count; begin += STRETCH) {
+    for (size_t begin = 0; in[3] != NULL && begin < count; begin += STRETCH) {
         size_t end = count - begin < STRETCH ? count : begin + STRETCH;
         vec part = vec_set(0);
         for (size_t i = begin; i < end; i += VEC_WIDTH) {
-            part = vec_add(part, in[3] == NULL ? load(in[0], 0, 1, 0) : load(in[0], i, count, 0));
+            part = vec_add(part, load(in[0], i, count, 0));
         }
         m += total(part);
     }
-    m = in[3] == NULL ? (double)in[0][0] * (double)count : m;
     vec share = vec_set((float)(-m / sum));
     for (size_t i = 0; i < count; i += VEC_WIDTH) {
         store(out, i, count, vec_fma(load(out, i, count, 0), share, multiplier(in, i, count)));

@@ -284,7 +284,9 @@ void ops_op_init(ops_op *op)
     b->KernelComputeV2 = compute_or_fail;
 #endif
 #if ORT_API_VERSION >= 17
-    b->InferOutputShapeFn = ops_infer_shape;
+    if (op->inputs == op->needed) { /* an input left out makes 1.17 to 1.20 at least crash */
+        b->InferOutputShapeFn = ops_infer_shape;
+    }
     b->GetStartVersion = first;
     b->GetEndVersion = last;
 #endif

@@ -328,62 +328,69 @@ static double slope_swish(const double *v)
 
 /* ---- along an axis ------------------------------------------------------------------------- */
 
-/* log softmax of x at i */
-static double log_softmax(size_t count, const float *x, size_t i)
+/* What log softmax takes off each number of x. */
+static double level(size_t count, const float *x)
 {
     double most = -INFINITY, sum = 0;
-    for (size_t k = 0; k < count; k++) {
-        most = fmax(most, x[k]);
+    for (size_t i = 0; i < count; i++) {
+        most = fmax(most, x[i]);
     }
-    for (size_t k = 0; k < count; k++) {
-        sum += exp(x[k] - most);
+    for (size_t i = 0; i < count; i++) {
+        sum += exp(x[i] - most);
     }
-    return fmax(x[i] - most - log(sum), -FLT_MAX);
+    return most + log(sum);
 }
 
-/* L = dy/dl at i */
-static double mean(size_t count, const float *const *in, size_t i)
+/* L = dy/dl at i, where `off` is what log softmax takes off each side. */
+static double mean(const float *const *in, size_t i, const double *off)
 {
-    double l = log_softmax(count, in[1], i), l0 = log_softmax(count, in[2], i);
+    double l = fmax(in[1][i] - off[0], -FLT_MAX), l0 = fmax(in[2][i] - off[1], -FLT_MAX);
     return tanh_ratio((l - l0) / 2) * (exp(l) + exp(l0)) / 2;
 }
 
-/* sum(m L)/sum(L), or with `whole` sum(m)/sum(L) */
-static double level(size_t count, const float *const *in, bool whole)
+static double multiplier(const float *const *in, size_t i)
 {
-    double sum = 0, weighted = 0;
+    return in[0][in[3] == NULL ? 0 : i];
+}
+
+/* Sums of one row: of L, m L and m. */
+typedef struct sums {
+    double off[2], mean, weighted, m;
+} sums;
+
+static sums add_up(size_t count, const float *const *in)
+{
+    sums s = {.off = {level(count, in[1]), level(count, in[2])}};
     for (size_t i = 0; i < count; i++) {
-        double m = in[0][in[3] == NULL ? 0 : i], share = mean(count, in, i);
-        sum += share;
-        weighted += whole ? m : m * share;
+        double share = mean(in, i, s.off);
+        s.mean += share;
+        s.weighted += multiplier(in, i) * share;
+        s.m += multiplier(in, i);
     }
-    return weighted / sum;
+    return s;
 }
 
 static void row_softmax(size_t count, float *out, const float *const *in)
 {
-    double subtracted = level(count, in, false);
+    sums s = add_up(count, in);
     for (size_t i = 0; i < count; i++) {
-        out[i] = (float)(mean(count, in, i) * (in[0][in[3] == NULL ? 0 : i] - subtracted));
+        out[i] = (float)(mean(in, i, s.off) * (multiplier(in, i) - s.weighted / s.mean));
     }
 }
 
 static void row_log_softmax(size_t count, float *out, const float *const *in)
 {
-    double factor = level(count, in, true);
+    sums s = add_up(count, in);
     for (size_t i = 0; i < count; i++) {
-        out[i] = (float)(in[0][in[3] == NULL ? 0 : i] - mean(count, in, i) * factor);
+        out[i] = (float)(multiplier(in, i) - mean(in, i, s.off) * s.m / s.mean);
     }
 }
 
 static void row_log_sum_exp(size_t count, float *out, const float *const *in)
 {
-    double sum = 0;
+    sums s = add_up(count, in);
     for (size_t i = 0; i < count; i++) {
-        sum += mean(count, in, i);
-    }
-    for (size_t i = 0; i < count; i++) {
-        out[i] = (float)(in[0][in[3] == NULL ? 0 : i] * mean(count, in, i) / sum);
+        out[i] = (float)(multiplier(in, i) * mean(in, i, s.off) / s.mean);
     }
 }
 
