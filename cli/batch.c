@@ -309,10 +309,10 @@ static uint64_t resident(void)
     return (uint64_t)here * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Half of what is free, and not more than pays: beyond a gigabyte batches gain nothing. */
+/* Half of what is free, and not more than pays: what exceeds the caches by much takes longer. */
 static uint64_t default_memory(void)
 {
-    const uint64_t enough = (uint64_t)1 << 30;
+    const uint64_t enough = (uint64_t)64 << 20;
     unsigned long long kilobytes = 0;
     char line[128];
     FILE *file = fopen("/proc/meminfo", "r");
@@ -328,9 +328,10 @@ static uint64_t default_memory(void)
     return half && half < enough ? half : enough;
 }
 
-/* Batch size after a first sample that took `growth` bytes more than before. A power of two, so
- * that small differences in what was measured do not change results by rounding. */
-static size_t choose_step(const plan *p, uint64_t growth, uint64_t memory)
+/* Batch size after a batch of `step`, for which the process has grown by `growth` bytes: twice as
+ * many while that stays within the memory, else the same. Powers of two, so that small differences
+ * in what was measured do not change results by rounding. */
+static size_t choose_step(const plan *p, size_t step, uint64_t growth, uint64_t memory)
 {
     uint64_t values = 0;
     for (size_t i = 0; i < p->inputs->count; i++) {
@@ -340,14 +341,9 @@ static size_t choose_step(const plan *p, uint64_t growth, uint64_t memory)
         values += ox_array_elements(&p->outputs->items[i], p->joined[i] ? 1 : 0);
     }
     /* Memory that was free within the process is reused and does not show as growth. */
-    uint64_t least = 64 * values;
-    uint64_t each = growth > least ? growth : least;
-    uint64_t fits = (memory ? memory : default_memory()) / (each ? each : 1);
-    size_t step = 1;
-    while (step < BATCH_MAX && 2 * step <= fits) {
-        step *= 2;
-    }
-    return step;
+    uint64_t least = 64 * values * step;
+    uint64_t taken = growth > least ? growth : least;
+    return step < BATCH_MAX && taken <= (memory ? memory : default_memory()) / 2 ? 2 * step : step;
 }
 
 static bool stream(plan *p, ox_session *session, const ox_batch *options, ox_progress *progress,
@@ -358,16 +354,18 @@ static bool stream(plan *p, ox_session *session, const ox_batch *options, ox_pro
     }
     size_t step = p->fixed ? p->fixed : options->size > 0 ? (size_t)options->size : 1;
     bool probe = !p->fixed && options->size == 0;
+    uint64_t before = resident();
     for (size_t first = 0; first < p->rows;) {
         size_t count = step < p->rows - first ? step : p->rows - first;
-        uint64_t before = probe ? resident() : 0;
         if (!call(p, session, first, count, p->fixed ? p->fixed : count, err)) {
             return false;
         }
         if (probe) {
             uint64_t after = resident();
-            step = choose_step(p, after > before ? after - before : 0, options->memory);
-            probe = false;
+            size_t next =
+                choose_step(p, step, after > before ? after - before : 0, options->memory);
+            probe = next > step;
+            step = next;
         }
         first += count;
         ox_progress_step(progress, first);

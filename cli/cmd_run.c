@@ -41,7 +41,7 @@ static int parse(arguments *a, int argc, char **argv)
         {"batch", 0, OX_OPTION_TEXT, &a->batch_text, "B",
          "samples at a time, or \"all\" (default: decided from memory)"},
         {"memory", 0, OX_OPTION_BYTES, &a->batch.memory, "BYTES",
-         "what a batch may take, such as 800M (default: at most 1G)"},
+         "what a batch may take, such as 800M (default: at most 64M)"},
         {"threads", 0, OX_OPTION_COUNT, &a->threads, "T", "threads (default: one per core)"},
         {"runtime", 0, OX_OPTION_TEXT, &a->runtime, "LIB", "the ONNX Runtime library to use"},
         {"tune", 0, OX_OPTION_FLAG, &a->tune, NULL,

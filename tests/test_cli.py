@@ -403,3 +403,18 @@ def test_replaces_whole(ox, data, tmp_path):
     assert link.is_symlink() and target.stat().st_mode & 0o777 == 0o640
     agree(target, truth(data / "linear.onnx", {"x": np.load(data / "x.npy")}))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.npz", "target.npz"]
+
+
+def test_batches_stay_small_where_a_sample_takes_much(cli, tmp_path):
+    """16 MB a sample: 64 samples at a time would take a gigabyte."""
+    onnx.save(model([("MatMul", ["x", "W"], ["h"]), ("Exp", ["h"], ["e"]),
+                     ("ReduceSum", ["e", "axis"], ["y"], {"keepdims": 1})],
+                    [("x", TensorProto.FLOAT, ["N", 1])], [("y", TensorProto.FLOAT, ["N", 1])],
+                    [("W", np.zeros((1, 1 << 21), np.float32)), ("axis", np.int64([1]))]),
+              tmp_path / "wide.onnx")
+    np.save(tmp_path / "x.npy", np.zeros((64, 1), np.float32))
+    done = subprocess.run([cli, "run", "wide.onnx", "-i", "x.npy", "-o", "y.csv", "--stats"],
+                          cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(re.search(r"peak memory (\d+) MiB", done.stderr).group(1)) < 400
+    assert len((tmp_path / "y.csv").read_text().splitlines()) == 65
