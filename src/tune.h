@@ -33,6 +33,8 @@ typedef struct ox_form {
     ox_val blocked;
     struct ox_form *base, *scale, *add;
     bool put_off;
+    const ox_node *conv; /* that makes it, of the model that is read, with these plain operands */
+    ox_val filters, bias;
     struct ox_form *whole; /* the same value with H and W for one axis of places, or NULL */
     bool constant;         /* depends on no input */
     size_t uses;
@@ -88,6 +90,10 @@ ox_val ox_tune_emit(ox_tuner *t, const char *op, size_t input_count, const ox_va
 
 bool layout_conv(ox_tuner *t, ox_node *n); /* tune_conv.c */
 bool layout_batch_normalization(ox_tuner *t, ox_node *n);
+
+/* Mul or Add of a constant of one number a channel to what a convolution makes for this alone: in
+ * its filters and bias, as ONNX Runtime does. */
+bool ox_tune_fold_into_conv(ox_tuner *t, ox_node *n);
 bool layout_pool(ox_tuner *t, ox_node *n); /* tune_move.c */
 bool layout_reshape(ox_tuner *t, ox_node *n);
 bool layout_concat(ox_tuner *t, ox_node *n);

@@ -63,20 +63,16 @@ static bool find_plan(const ox_tuner *t, const ox_node *n, const ox_form *x, con
     return in % b == 0 && group > 0 && out % group == 0 && out / group % b == 0;
 }
 
-bool layout_conv(ox_tuner *t, ox_node *n)
+/* f becomes the convolution of n, of this shape, with plain filters and bias. */
+static void emit_conv(ox_tuner *t, const ox_node *n, ox_form *f, ox_val filters, ox_val bias,
+                      int rank, const ox_dim *dims)
 {
-    ox_form *x = ox_form_in(n, 0), *w = ox_form_in(n, 1), *bias = ox_form_in(n, 2);
-    const ox_val y = n->outputs[0];
+    ox_form *x = ox_form_in(n, 0), *w = ox_form_in(n, 1);
     plan p;
-    if (x == NULL || w == NULL || (bias != NULL && !bias->constant) || !find_plan(t, n, x, w, &p)) {
-        return false;
-    }
-    if (y->rank != 4 || !ox_dims_static(3, y->dims + 1)) {
-        return false;
-    }
-    ox_val filters = reorder_filters(t, ox_form_plain(t, w), p.whole);
-    ox_val in[] = {p.rows ? ox_form_plain(t, x) : ox_form_blocked(t, x), filters,
-                   bias == NULL ? NULL : pad_vector(t, ox_form_plain(t, bias))};
+    find_plan(t, n, x, w, &p);
+    ox_val reordered = reorder_filters(t, filters, p.whole);
+    ox_val in[] = {p.rows ? ox_form_plain(t, x) : ox_form_blocked(t, x), reordered,
+                   bias == NULL ? NULL : pad_vector(t, bias)};
     ox_attr *attrs = ox_arena_alloc(t->arena, n->attr_count + 1, sizeof *attrs);
     size_t count = 0;
     for (size_t i = 0; i < n->attr_count; i++) {
@@ -86,15 +82,90 @@ bool layout_conv(ox_tuner *t, ox_node *n)
         }
     }
     attrs[count++] = ox_attr_int("group", p.group);
-    ox_dim logical[4] = {x->dims[0], y->dims[1], y->dims[2], y->dims[3]};
-    ox_dim dims[4] = {x->dims[0], filters->dims[0], y->dims[2], y->dims[3]};
-    ox_form_set(t, ox_form_of(n->outputs[0]), ox_tune_emit(t, "Conv", 3, in, count, attrs, dims),
-                OX_FOLDED, 4, logical);
+    const ox_dim *y = n->outputs[0]->dims;
+    ox_dim folded[4] = {x->dims[0], reordered->dims[0], y[2], y[3]};
+    ox_form_set(t, f, ox_tune_emit(t, "Conv", 3, in, count, attrs, folded), OX_FOLDED, rank, dims);
+    f->conv = n;
+    f->filters = filters;
+    f->bias = bias;
+}
+
+bool layout_conv(ox_tuner *t, ox_node *n)
+{
+    ox_form *x = ox_form_in(n, 0), *w = ox_form_in(n, 1), *bias = ox_form_in(n, 2);
+    const ox_val y = n->outputs[0];
+    plan p;
+    if (x == NULL || w == NULL || (bias != NULL && !bias->constant) || !find_plan(t, n, x, w, &p) ||
+        y->rank != 4 || !ox_dims_static(3, y->dims + 1)) {
+        return false;
+    }
+    ox_dim dims[4] = {x->dims[0], y->dims[1], y->dims[2], y->dims[3]};
+    emit_conv(t, n, ox_form_of(y), ox_form_plain(t, w),
+              bias == NULL ? NULL : ox_form_plain(t, bias), 4, dims);
     return true;
 }
 
-/* y = x s + (b - mean s), s = scale / sqrt(var + epsilon): a convolution of each channel with one
- * number. */
+/* ---- factors and terms of a channel ------------------------------------------------------- */
+
+/* A constant of one number a channel as a vector of C numbers; NULL where it is something else. */
+static ox_val channel_vector(ox_tuner *t, ox_form *f, int64_t channels)
+{
+    if (!f->constant || f->rank < 0 || f->rank > 4 || !ox_dims_static(f->rank, f->dims)) {
+        return NULL;
+    }
+    for (int k = 1; k <= f->rank; k++) {
+        int64_t size = f->dims[f->rank - k].size;
+        if (size != 1 && (k != 3 || size != channels)) {
+            return NULL;
+        }
+    }
+    ox_dim all = ox_dim_of(channels), one = ox_dim_of(1);
+    bool whole = f->rank >= 3 && f->dims[f->rank - 3].size == channels;
+    ox_val v = ox_reshape(ox_form_plain(t, f), 1, whole ? &all : &one);
+    return whole ? v : ox_expand(v, 1, &all);
+}
+
+static bool is_conv_alone(const ox_form *f)
+{
+    return f->conv != NULL && f->uses == 1;
+}
+
+/* y times scale, plus term (either may be NULL), inside the convolution. */
+static void fold(ox_tuner *t, ox_form *out, const ox_form *y, ox_val scale, ox_val term)
+{
+    ox_val filters = y->filters, bias = y->bias;
+    if (scale != NULL) {
+        ox_dim one = ox_dim_of(1);
+        ox_dim dims[4] = {scale->dims[0], one, one, one};
+        filters = ox_mul(filters, ox_reshape(scale, 4, dims));
+        bias = bias == NULL ? NULL : ox_mul(bias, scale);
+    }
+    if (term != NULL) {
+        bias = bias == NULL ? term : ox_add(bias, term);
+    }
+    emit_conv(t, y->conv, out, filters, bias, y->rank, y->dims);
+}
+
+bool ox_tune_fold_into_conv(ox_tuner *t, ox_node *n)
+{
+    for (size_t i = 0; n->input_count == 2 && i < 2; i++) {
+        const ox_form *y = ox_form_in(n, i);
+        ox_form *c = ox_form_in(n, 1 - i);
+        if (!is_conv_alone(y) || y->rank < c->rank) {
+            continue;
+        }
+        ox_val v = channel_vector(t, c, y->filters->dims[0].size);
+        if (v != NULL) {
+            bool mul = strcmp(n->op, "Mul") == 0;
+            fold(t, ox_form_of(n->outputs[0]), y, mul ? v : NULL, mul ? NULL : v);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* y = x s + (b - mean s), s = scale / sqrt(var + epsilon): in the convolution before, else one of
+ * each channel with one number. */
 bool layout_batch_normalization(ox_tuner *t, ox_node *n)
 {
     ox_form *x = ox_form_in(n, 0);
@@ -113,6 +184,10 @@ bool layout_batch_normalization(ox_tuner *t, ox_node *n)
     double epsilon = ox_node_float(n, "epsilon", (double)1e-5F);
     ox_val scale = ox_div(v[0], ox_sqrt(ox_shift(v[3], epsilon)));
     ox_val bias = ox_sub(v[1], ox_mul(v[2], scale));
+    if (is_conv_alone(x)) {
+        fold(t, ox_form_of(n->outputs[0]), x, scale, bias);
+        return true;
+    }
     ox_dim one = ox_dim_of(1);
     ox_val padded = pad_vector(t, scale);
     ox_val in[] = {ox_form_blocked(t, x),

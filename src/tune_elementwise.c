@@ -161,7 +161,8 @@ bool layout_elementwise(ox_tuner *t, ox_node *n)
 bool layout_add(ox_tuner *t, ox_node *n)
 {
     bool two = n->input_count == 2;
-    return (two &&
+    return ox_tune_fold_into_conv(t, n) ||
+           (two &&
             ox_tune_fuse_sum(t, ox_form_of(n->outputs[0]), ox_form_in(n, 0), ox_form_in(n, 1))) ||
            layout_elementwise(t, n);
 }

@@ -65,6 +65,9 @@ static ox_form *with_axes(ox_tuner *t, ox_form *f)
 
 bool layout_mul(ox_tuner *t, ox_node *n)
 {
+    if (ox_tune_fold_into_conv(t, n)) {
+        return true;
+    }
     for (size_t i = 0; i < 2; i++) {
         ox_form *m = ox_form_in(n, i), *scale = with_axes(t, ox_form_in(n, 1 - i));
         bool wide = is_flow(t, m) && (ox_form_size(m, 1) > 1 || ox_form_size(m, 2) > 1);

@@ -54,7 +54,13 @@ bool layout_reshape(ox_tuner *t, ox_node *n)
             return false;
         }
     }
-    ox_form_set(t, ox_form_of(n->outputs[0]), ox_form_blocked(t, x), OX_FOLDED, y->rank, y->dims);
+    ox_form *f = ox_form_of(y);
+    ox_form_set(t, f, ox_form_blocked(t, x), OX_FOLDED, y->rank, y->dims);
+    if (x->uses == 1) {
+        f->conv = x->conv;
+        f->filters = x->filters;
+        f->bias = x->bias;
+    }
     return true;
 }
 
