@@ -145,20 +145,22 @@ def test_chunks_are_even(explain, run):
 
 def test_multipliers_wait_for_the_walk(explain, tmp_path):
     """What a rule computes of sample and references comes when its multiplier does: computed in the
-    forward pass, it would be held for all layers at a time."""
-    layers, constants, x = [], {"w": np.eye(FEATURES), "b": np.ones(FEATURES)}, "x"
+    forward pass, it would be held for all layers at a time. Small values need not wait."""
+    width = 1024
+    layers, constants, x = [], {"w": np.eye(width), "b": np.ones(width)}, "x"
     for i in range(4):  # residual, so that sums of multipliers arrive
         layers += [("Gemm", f"{x} w b", f"h{i}", {}), ("Relu", f"h{i}", f"a{i}", {}),
                    ("Add", f"{x} a{i}", f"x{i}", {})]
         x = f"x{i}"
     layers.append(("Neg", x, "y", {}))
-    made = model(layers, [value("x", ["N", FEATURES])], [value("y", ["N", FEATURES])], constants)
+    made = model(layers, [value("x", ["N", width])], [value("y", ["N", width])], constants)
+    references = np.random.default_rng(6).normal(size=(4, width)).astype(np.float32)
     options = onnxruntime.SessionOptions()
     options.enable_profiling = True
     options.profile_file_prefix = str(tmp_path / "profile")
-    session = onnxruntime.InferenceSession(explain(made, single(R), "--target=0"), options,
+    session = onnxruntime.InferenceSession(explain(made, references, "--target=0"), options,
                                            providers=["CPUExecutionProvider"])
-    session.run(None, {"x": single(X)})
+    session.run(None, {"x": references[:2]})
     events = json.loads(open(session.end_profiling()).read())
     order = [e["name"].removesuffix("_kernel_time") for e in events if e.get("cat") == "Node"
              and e["name"].endswith("_kernel_time")]
