@@ -244,22 +244,6 @@ ox_val ox_where(ox_val condition, ox_val a, ox_val b)
     return ox_graph_emit(a->graph, "Where", 3, (ox_val[]){condition, a, b}, 0, NULL);
 }
 
-/* What a Transpose of float16 moved is cast before it: ONNX Runtime (1.32) crashes where it would
- * fuse the Transpose with a MatMul past the Cast. */
-ox_val ox_cast(ox_val a, ox_type type)
-{
-    ox_attr to = ox_attr_int("to", type);
-    const ox_node *n = a->node;
-    if (a->type == type) {
-        return a;
-    }
-    if (a->type == OX_FLOAT16 && n != NULL && strcmp(n->op, "Transpose") == 0) {
-        ox_val from = ox_cast(n->inputs[0], type);
-        return ox_graph_emit(a->graph, "Transpose", 1, &from, n->attr_count, n->attrs);
-    }
-    return ox_graph_emit(a->graph, "Cast", 1, &a, 1, &to);
-}
-
 ox_val ox_matmul(ox_val a, ox_val b)
 {
     return ox_binary("MatMul", a, b);
@@ -283,17 +267,6 @@ ox_val ox_sum(ox_val a, int64_t axis, bool keep)
 }
 
 /* ---- moving ------------------------------------------------------------------------------ */
-
-ox_val ox_apart(ox_val a)
-{
-    const ox_node *n = a->node;
-    while (n != NULL && strcmp(n->op, "Identity") == 0) {
-        n = n->inputs[0]->node;
-    }
-    bool int8 =
-        n != NULL && strcmp(n->op, "DequantizeLinear") == 0 && n->inputs[0]->type == OX_INT8;
-    return int8 ? ox_graph_emit(a->graph, "Sum", 1, &a, 0, NULL) : a;
-}
 
 static bool same_shape(ox_val a, int rank, const ox_dim *dims)
 {

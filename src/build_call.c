@@ -65,7 +65,7 @@ static ox_val after(ox_val m, ox_val v)
     }
     ox_attr start = ox_attr_int("start", -v->rank);
     ox_node *shape = ox_graph_emit_node(v->graph, "", "Shape", 1, &m, 1, 1, &start);
-    ox_val in[] = {v, shape->outputs[0]};
+    ox_val in[] = {ox_apart(v), shape->outputs[0]};
     ox_node *late = ox_graph_emit_node(v->graph, "", "Reshape", 2, in, 1, 0, NULL);
     late->outputs[0]->rank = v->rank;
     late->outputs[0]->dims = v->dims;

@@ -55,19 +55,6 @@ static void copy_shape(const target *t, ox_val from, ox_val to)
     to->dims = dims;
 }
 
-/* The operators behind which ONNX Runtime quantises once more, see ox_apart. */
-static bool moves(const ox_node *n)
-{
-    static const char *const ops[] = {"MaxPool", "Reshape",   "Slice",
-                                      "Squeeze", "Transpose", "Unsqueeze"};
-    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-        if (strcmp(n->op, ops[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void copy_node(const target *t, const ox_node *n)
 {
     ox_val *inputs = ox_arena_alloc(t->s->arena, n->input_count, sizeof *inputs);
@@ -80,7 +67,7 @@ static void copy_node(const target *t, const ox_node *n)
                     ox_node_label(n));
         }
     }
-    if (moves(n)) {
+    if (ox_only_moves(n->op)) {
         inputs[0] = ox_apart(inputs[0]);
     }
     const char *scope = ox_arena_format(t->s->arena, "onnxexplainer/%s/%s",

@@ -240,7 +240,9 @@ static void flow_token(ox_ctx *c)
             axes[count++] = i - rank;
         }
     }
-    ox_val terms = ox_mul(c->m, ox_sub(ox_y(c, 0), ox_y0(c, 0)));
+    ox_type type = c->m->type; /* tables may be quantised */
+    ox_val dy = ox_sub(ox_cast(ox_y(c, 0), type), ox_cast(ox_y0(c, 0), type));
+    ox_val terms = ox_mul(c->m, dy);
     ox_val sum = ox_reduce("ReduceSum", terms, count, axes, false);
     ox_val d = index_difference(c), zero = ox_number(d, 0);
     ox_val same = ox_equal(d, zero);

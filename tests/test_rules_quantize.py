@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 from onnxruntime.quantization import QuantFormat, QuantType
-from rulecheck import Rule, check, floats, ints, node
+from rulecheck import Rule, check, check_pairs, floats, ints, node
 
 MS = [("com.microsoft", 1)]
 SCALE = {"s": np.float32(0.02), "z": np.uint8(120)}
@@ -64,6 +64,17 @@ def test_int8_of_opset_22(explain, run, monkeypatch, move):
              moves[move], node("QuantizeLinear", "m s z", "p"),
              node("DequantizeLinear", "p s z", "n"), node("Tanh", "n", "y")]
     check(Rule(nodes, {"x": (2, 4, 4)}, constants), explain, run)
+
+
+def test_large_int8_values_of_opset_22(explain, run, monkeypatch):
+    """The same where a value waits for the multiplier behind a Reshape."""
+    import rulecheck
+    monkeypatch.setattr(rulecheck, "OPSET", 22)
+    constants = {"s": np.float32(0.02), "z": np.int8(3)}
+    nodes = [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "d"),
+             node("Tanh", "d", "y")]
+    rule = Rule(nodes, {"x": (1200,)}, constants)
+    check_pairs(rule, explain, run)
 
 
 def test_quantize_in_blocks(explain, run, monkeypatch):

@@ -58,6 +58,24 @@ def test_tokens_add_up_and_keep_their_shape(explain, run):
     assert gap(out, ["ids_shap"], forward(IDS), base) < 1e-5
 
 
+def test_quantized_embeddings(explain, run):
+    """Integers that are picked, and their scale afterwards: differences are those of numbers."""
+    table = rng.integers(0, 255, (WORDS, HIDDEN)).astype(np.uint8)
+    nodes = [helper.make_node("Gather", ["table", "ids"], ["q"]),
+             helper.make_node("DequantizeLinear", ["q", "s", "z"], ["e"]),
+             helper.make_node("ReduceSum", ["e", "one"], ["p"], keepdims=0),
+             helper.make_node("Tanh", ["p"], ["t"]), helper.make_node("MatMul", ["t", "w"], ["y"])]
+    constants = {"table": table, "w": W, "s": np.float32(0.01), "z": np.uint8(120),
+                 "one": np.int64([1])}
+    graph = helper.make_graph(
+        nodes, "bag", [helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", LENGTH])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    out = run(explain(model, {"ids": REFS}, "--target=all"), {"ids": IDS})
+    assert gap(out, ["ids_shap"], out["y"], out["base_value"]) < 1e-5
+
+
 def test_equal_token_gets_nothing(explain, run):
     refs = REFS[:1].copy()
     refs[0, 2] = IDS[0, 2]
