@@ -1,0 +1,49 @@
+"""Fused nodes of pools, strided convolutions and the result: which ones there are, and that their
+bodies say the same in ONNX Runtime, in the reference evaluator and written out."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from rulecheck import Rule, floats, node
+
+STRIDED = {"strides": [2, 2]}
+CASES = {
+    "phases": ("Interleave2x2", 8, (3, 2, 3, 3), {"pads": [1, 1, 1, 1]} | STRIDED),
+    "phases, cut": ("Interleave2x2Cut", 7, (3, 2, 3, 3), {"pads": [1, 1, 1, 1]} | STRIDED),
+    "nine": ("Interleave3x3", 9, (9, 2, 3, 3), {"strides": [3, 3]}),
+    "uneven": ("Interleave2x3Cut", 8, (9, 2, 3, 3), {"strides": [2, 3]}),
+    "one phase": ("Spread2x2At0x0", 8, (3, 2, 1, 1), STRIDED),
+    "one phase, cut": ("Spread2x2At0x0Cut", 7, (3, 2, 1, 1), STRIDED),
+    "another phase": ("Spread3x3At2x1", 9, (3, 2, 1, 1), {"strides": [3, 3], "pads": [1, 2, 0, 0]}),
+    "pool": ("WinnerFlow", 8, None, {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]} | STRIDED),
+}
+
+
+def rule(size, filters, attributes, dtype):
+    one = node("MaxPool", "x", "y", **attributes)
+    constants = {}
+    if filters is not None:
+        one = node("Conv", "x w", "y", **attributes)
+        constants = {"w": floats(*filters).astype(dtype)}
+    return Rule([one], {"x": (2, size, size)}, constants, dtype)
+
+
+@pytest.mark.parametrize("case, dtype", [*((case, np.float32) for case in CASES),
+                                         ("pool", np.float64)])
+def test_fused(case, dtype, explain, run):
+    name, size, filters, attributes = CASES[case]
+    one = rule(size, filters, attributes, dtype)
+    path = explain(one.model, one.r, "--target=all")
+    model = onnx.load(path)
+    names = {n.op_type for n in model.graph.node if n.domain == "onnxexplainer"}
+    assert names == {k + ("Double" if dtype == np.float64 else "") for k in (name, "MeanFlow")}
+    want = run(path, one.x)["x_shap"]
+    tolerance = one.tolerance(want, one.head)
+    apart = run(explain(one.model, one.r, "--target=all", "--no-functions"), one.x)["x_shap"]
+    np.testing.assert_allclose(apart, want, rtol=0, atol=tolerance)
+    if case in ("pool", "another phase"):
+        return  # the evaluator has neither negative axes of GatherElements nor negative pads
+    found = ReferenceEvaluator(model).run(["x_shap"], one.x)[0]
+    np.testing.assert_allclose(found, want, rtol=0, atol=tolerance)
