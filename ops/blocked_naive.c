@@ -92,7 +92,8 @@ static void pool(const ops_pool *g, float *out, const float *m, const float *x, 
         }
         double dy = (double)x[won] - (double)x0[won0];
         size_t place = dy > 0 ? won : won0;
-        double share = dy != 0 ? dy / ((double)x[place] - (double)x0[place]) : won == won0 ? 1 : 0;
+        double gap = (double)x[place] - (double)x0[place];
+        double share = gap != 0 ? dy / gap : 1;
         out[place] += (float)((double)m[i] * share);
     }
 }

@@ -90,8 +90,7 @@ static void window(const ops_pool *g, int64_t row, int64_t column, size_t k, flo
         }
     }
     vec dy = vec_sub(y, y0), zero = vec_set(0);
-    vec winner = vec_select(vec_less(y, y0), won0, won);
-    vec tied = vec_select(vec_equal(won, won0), m, zero);
+    vec winner = vec_select(vec_less(y0, y), won, won0);
     for (int64_t i = from[0]; i < to[0]; i++) {
         int64_t line = (row * g->stride[0] - g->pad[0] + i * g->dilation[0]) * g->in[1];
         for (int64_t j = from[1]; j < to[1]; j++) {
@@ -99,7 +98,7 @@ static void window(const ops_pool *g, int64_t row, int64_t column, size_t k, flo
             size_t place = (size_t)at * g->block + k;
             vec tap = vec_set((float)(i * g->kernel[1] + j));
             vec d = vec_sub(vec_load(x + place), vec_load(x0 + place));
-            vec share = vec_select(vec_equal(dy, zero), tied, vec_div(vec_mul(m, dy), d));
+            vec share = vec_select(vec_equal(d, zero), m, vec_div(vec_mul(m, dy), d));
             share = vec_select(vec_equal(winner, tap), share, zero);
             vec_store(out + place, vec_add(vec_load(out + place), share));
         }

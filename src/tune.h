@@ -106,7 +106,8 @@ bool layout_mul(ox_tuner *t, ox_node *n); /* tune_flow.c */
 bool layout_mul_flow(ox_tuner *t, ox_node *n);
 bool layout_flow(ox_tuner *t, ox_node *n);
 bool layout_reduce_sum(ox_tuner *t, ox_node *n);
-bool layout_winner_flow(ox_tuner *t, ox_node *n);
+bool layout_winner_flow(ox_tuner *t, ox_node *n); /* tune_pool.c */
+bool layout_phases(ox_tuner *t, ox_node *n);
 
 /* Whether x is the sample's and x0 the references' beside multipliers like y. */
 bool ox_tune_plays(const ox_form *x, const ox_form *x0, int rank, const ox_dim *dims);

@@ -39,6 +39,9 @@ ox_layout ox_tune_find(const ox_node *n)
         if (strcmp(n->op, "WinnerFlow") == 0) {
             return layout_winner_flow;
         }
+        if (strncmp(n->op, "Interleave", 10) == 0 || strncmp(n->op, "Spread", 6) == 0) {
+            return layout_phases;
+        }
         bool flow = length > 4 && strcmp(n->op + length - 4, "Flow") == 0;
         for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++) {
             flow = flow && strcmp(n->op, wide[i]) != 0;
