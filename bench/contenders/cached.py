@@ -131,18 +131,18 @@ def flow_transpose(o, n, m, x, r, a, b):
 
 
 def flow_reduce_mean(o, n, m, x, r, a, b):
-    axis = int(n.arrays[1][0])
+    axis = n.ints[1][0]
     m = m if n.attributes.get("keepdims", 1) else o.unsqueeze(m, axis)
     return [m * (1 / x[0].shape[axis])]
 
 
 def flow_gather(o, n, m, x, r, a, b):
-    axis, index = n.attributes.get("axis", 0), int(n.arrays[1])
+    axis, index = n.attributes.get("axis", 0), n.ints[1]
     return [o.put(m, axis, index % x[0].shape[axis], x[0].shape[axis])]
 
 
 def flow_squeeze(o, n, m, x, r, a, b):
-    return [o.unsqueeze(m, int(n.arrays[1][0]))]
+    return [o.unsqueeze(m, n.ints[1][0])]
 
 
 # ---- forward: the value, and what the rule needs of it -----------------------------------------
@@ -201,7 +201,7 @@ TABLE = {
     "Conv": (plain(lambda o, n, x: o.conv(x[0], n)), flow_conv, False),
     "Flatten": (plain(lambda o, n, x: o.flatten(x[0])), flow_reshape, False),
     "Gather": (plain(lambda o, n, x: o.take(x[0], n.attributes.get("axis", 0),
-                                            int(n.arrays[1]))), flow_gather, False),
+                                            n.ints[1])), flow_gather, False),
     "Gelu": (run_smooth, flow_smooth, True),
     "Gemm": (plain(lambda o, n, x: o.gemm(x[0], n)), flow_gemm, False),
     "GlobalAveragePool": (plain(lambda o, n, x: o.mean_spatial(x[0])), flow_global, False),
@@ -210,15 +210,15 @@ TABLE = {
     "MatMul": (plain(lambda o, n, x: o.matmul(x[0], operand(n, x, 1))), flow_matmul, True),
     "MaxPool": (lambda o, n, x: o.maxpool(x[0], n), flow_maxpool, True),
     "Mul": (plain(lambda o, n, x: operand(n, x, 0) * operand(n, x, 1)), flow_mul, True),
-    "ReduceMean": (plain(lambda o, n, x: o.mean(x[0], int(n.arrays[1][0]),
+    "ReduceMean": (plain(lambda o, n, x: o.mean(x[0], n.ints[1][0],
                                                 n.attributes.get("keepdims", 1))),
                    flow_reduce_mean, False),
     "Relu": (plain(lambda o, n, x: o.relu(x[0])), flow_relu, True),
-    "Reshape": (plain(lambda o, n, x: o.reshape(x[0], n.arrays[1].tolist())), flow_reshape, False),
+    "Reshape": (plain(lambda o, n, x: o.reshape(x[0], n.ints[1])), flow_reshape, False),
     "Sigmoid": (run_smooth, flow_smooth, True),
     "Silu": (run_smooth, flow_smooth, True),
     "Softmax": (run_softmax, flow_softmax, False),
-    "Squeeze": (plain(lambda o, n, x: o.take(x[0], int(n.arrays[1][0]), 0)), flow_squeeze, False),
+    "Squeeze": (plain(lambda o, n, x: o.take(x[0], n.ints[1][0], 0)), flow_squeeze, False),
     "Tanh": (run_smooth, flow_smooth, True),
     "Transpose": (plain(lambda o, n, x: o.transpose(x[0], n.attributes["perm"])), flow_transpose,
                   False),

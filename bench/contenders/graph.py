@@ -13,6 +13,7 @@ class Node:
     outputs: list
     attributes: dict
     arrays: dict = field(default_factory=dict)  # constants by the place of the input
+    ints: dict = field(default_factory=dict)    # those of integers, as lists and numbers
 
     @property
     def output(self):
@@ -60,3 +61,5 @@ class Graph:
         for node in self.nodes:
             node.arrays = {i: constants[name] for i, name in enumerate(node.inputs)
                            if name in constants}
+            node.ints = {i: array.tolist() for i, array in node.arrays.items()
+                         if array.dtype.kind == "i"}
