@@ -7,29 +7,30 @@ Written by `make bench`. All figures are of one run on one machine:
 
 {machine}
 
-Contenders take turns, round by round, and minima over the rounds are compared. *x ideal* is the time as a
-multiple of *ideal*: one ONNX Runtime forward of the sample and one of the R references on the plain model,
-in two calls, which any exact method must at least do; *median* is the same with medians. *peak* is the
-highest resident size of a process that does nothing else, from its start on. *load* is the time to make the
-session or the explainer, *first* the first run. *gap* is the completeness error
-|sum(phi) - (f(x) - mean f(r))| / max(|f(x) - mean f(r)|, 1e-3 sum|phi|), *L2 from ours* the relative
-distance of the SHAP values from those of the portable graph. Contenders that do not fit into memory
-together run in heats, each with ideal in it.
+Contenders take turns, round by round, and minima over the rounds are compared. *x ideal* is the
+time as a multiple of *ideal*: one ONNX Runtime forward of the sample and one of the R references
+on the plain model, in two calls, which any exact method must at least do; *median* is the same
+with medians. *peak* is the highest resident size of a process that does nothing else, from its
+start on. *load* is the time to make the session or the explainer, *first* the first run. *gap* is
+the completeness error |sum(phi) - (f(x) - mean f(r))| / max(|f(x) - mean f(r)|, 1e-3 sum|phi|),
+*L2 from ours* the relative distance of the SHAP values from those of the portable graph.
+Contenders that do not fit into memory together run in heats, each with ideal in it.
 
 - *cached PyTorch*, *cached TensorFlow*: the same method written in these frameworks
-  (`bench/contenders/cached.py`): the references' activations kept, one forward pass of the sample, one
-  batched backward walk without autograd. What onnxexplainer adds for the factors of attention
-  ([rules.md](rules.md)) they lack, and save the time.
+  (`bench/contenders/cached.py`): the references' activations kept, one forward pass of the
+  sample, one batched backward walk without autograd. What onnxexplainer adds for the factors of
+  attention ([rules.md](rules.md)) they lack, and save the time.
 - *malloc tuned*: glibc keeps large blocks in place of giving them back (`GLIBC_TUNABLES` in
   `bench/contenders/__init__.py`).
-- SHAP and Captum run as their users run them, on networks in which every nonlinearity is a module of its
-  own.
-- *kernels*: with `libonnxexplainer_ops`; *tuned*: after `onnxexplainer tune`; *load*, *file*, *none*: the
-  cache of the references ([design.md](design.md))."""
+- SHAP and Captum run as their users run them, on networks in which every nonlinearity is a module
+  of its own.
+- *kernels*: with `libonnxexplainer_ops`; *tuned*: after `onnxexplainer tune`; *load*, *file*,
+  *none*: the cache of the references ([design.md](design.md))."""
 
 # Rows of the overview: what is the best of those whose name starts like this.
-KINDS = ["onnxexplainer tuned", "onnxexplainer kernels", "onnxexplainer portable", "cached PyTorch",
-         "cached TensorFlow", "SHAP TensorFlow", "SHAP PyTorch", "SHAP PyTorch, malloc tuned", "Captum"]
+KINDS = ["onnxexplainer tuned", "onnxexplainer kernels", "onnxexplainer portable",
+         "cached PyTorch", "cached TensorFlow", "SHAP TensorFlow", "SHAP PyTorch",
+         "SHAP PyTorch, malloc tuned", "Captum"]
 
 
 def overview(rows, refs=10):
@@ -55,10 +56,14 @@ def growth_text(growth):
     for axis in dict.fromkeys(entry["axis"] for entry in growth):
         text += ["", f"n: {axis}", "", "| network | | ms | off | peak MiB | off |",
                  "| --- | --- | --- | ---: | --- | ---: |"]
-        text += [f"| {e['network']} | {e['name']} | {formula(e['time'])} | {e['time']['worst']:.0%} "
-                 f"| {formula(e['memory'])} | {e['memory']['worst']:.0%} |"
-                 for e in growth if e["axis"] == axis]
+        text += [growth_row(entry) for entry in growth if entry["axis"] == axis]
     return "\n".join(text)
+
+
+def growth_row(entry):
+    time, memory = entry["time"], entry["memory"]
+    return (f"| {entry['network']} | {entry['name']} | {formula(time)} | {time['worst']:.0%} "
+            f"| {formula(memory)} | {memory['worst']:.0%} |")
 
 
 def formula(line):
@@ -68,8 +73,8 @@ def formula(line):
 def many_text(many):
     lines = ["## Many samples", "", "| network | rows | R | | s | times as fast as SHAP | |",
              "| --- | ---: | ---: | --- | ---: | ---: | --- |"]
-    lines += [f"| {m['network']} | {m['rows']:,} | {m['refs']} | {m['name']} | {m['seconds']:.2f} | "
-              f"{m['times']:.0f} | {m['note']} |" for m in many]
+    lines += [f"| {m['network']} | {m['rows']:,} | {m['refs']} | {m['name']} "
+              f"| {m['seconds']:.2f} | {m['times']:.0f} | {m['note']} |" for m in many]
     return "\n".join(lines)
 
 
@@ -78,18 +83,21 @@ def threads_text(t):
 
 {t['network']}, R = {t['refs']}, kernels where there are some.
 
-- All threads are {t['explained']:.2f} times as fast as one for the explained model, {t['plain']:.2f} times for
-  the plain model.
-- Right after a run of another session of the program, whose threads may still be spinning, an explanation takes
-  {t['after']:.2f} times as long as on its own.
-- With another session running at the same time, both together get {t['beside']:.2f} of the work done that they
-  would get done one after the other."""
+- All threads are {t['explained']:.2f} times as fast as one for the explained model,
+  {t['plain']:.2f} times for the plain model.
+- Right after a run of another session of the program, whose threads may still be spinning, an
+  explanation takes {t['after']:.2f} times as long as on its own.
+- With another session running at the same time, both together get {t['beside']:.2f} of the work
+  done that they would get done one after the other."""
 
 
 def document(results):
-    parts = [INTRODUCTION.format(machine="\n".join(f"- {line}" for line in results["machine"]))]
-    parts += ["## In short\n\nx ideal at R = 10, the best of each kind\n\n" + overview(results["rows"])]
-    parts += ["![time against references](latency.svg)\n\n![memory against references](memory.svg)"]
-    parts += [f"## {heading}\n\n{markdown(rows)}" for heading, rows in by_case(results["rows"]).items()]
-    parts += [growth_text(results["growth"]), many_text(results["many"]), threads_text(results["threads"])]
+    machine = "\n".join(f"- {line}" for line in results["machine"])
+    parts = [INTRODUCTION.format(machine=machine), "## In short",
+             "x ideal at R = 10, the best of each kind", overview(results["rows"]),
+             "![time against references](latency.svg)", "![memory against references](memory.svg)"]
+    for heading, rows in by_case(results["rows"]).items():
+        parts += [f"## {heading}", markdown(rows)]
+    parts += [growth_text(results["growth"]), many_text(results["many"]),
+              threads_text(results["threads"])]
     return "\n\n".join(parts) + "\n"

@@ -1,5 +1,5 @@
-"""How time and memory grow: straight lines a + b n through what was measured, each point weighted by
-its own size, so that small ones count as much as large ones."""
+"""How time and memory grow: straight lines a + b n through what was measured, each point weighted
+by its own size, so that small ones count as much as large ones."""
 from dataclasses import dataclass
 
 import numpy as np

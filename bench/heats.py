@@ -1,6 +1,6 @@
-"""Measuring one case. Contenders take turns, round by round, so that they meet the same noise. Those
-that do not fit into memory together run in heats, one after the other; ideal takes part in every
-heat, and multiples are of the ideal of the same heat."""
+"""Measuring one case. Contenders take turns, round by round, so that they meet the same noise.
+Those that do not fit into memory together run in heats, one after the other; ideal takes part in
+every heat, and multiples are of the ideal of the same heat."""
 import statistics
 from pathlib import Path
 

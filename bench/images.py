@@ -1,8 +1,7 @@
 """Real photographs as references and sample for the benchmark networks, float32, normalised with
-the mean and standard deviation of ImageNet. The sample is one photograph; the references are the other photographs, then their mirror images, then crops of them, so
-that any R can be had from a small folder and references.npy of a small R is the beginning
-of that of a larger one.
-"""
+the mean and standard deviation of ImageNet. The sample is one photograph; the references are the
+other photographs, then their mirror images, then crops of them, so that any R can be had from a
+small folder and references.npy of a small R is the beginning of that of a larger one."""
 from pathlib import Path
 
 import numpy as np

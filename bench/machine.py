@@ -26,7 +26,8 @@ def describe(threads):
                    if flag in info.get("flags", "").split()), platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     ours = subprocess.run([COMMAND, "--version"], check=True, text=True, capture_output=True)
-    return [f"{info.get('model name', platform.processor())}, family {info.get('cpu family', '?')}, "
+    model = info.get("model name", platform.processor())
+    return [f"{model}, family {info.get('cpu family', '?')}, "
             f"{os.cpu_count()} cores, {vector}, {memory:.0f} GiB; {threads} threads",
             f"{platform.system()}, {' '.join(platform.libc_ver())}, Python "
             f"{platform.python_version()}",

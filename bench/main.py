@@ -25,15 +25,16 @@ FULL_AT = 10  # references with which every contender is measured; with others t
 
 def arguments():
     parser = argparse.ArgumentParser(prog="bench/compare", description=__doc__.split(";")[0])
-    parser.add_argument("model", nargs="*", metavar="MODEL", help=", ".join(NETWORKS) + " (default: all)")
+    parser.add_argument("model", nargs="*", metavar="MODEL",
+                        help=", ".join(NETWORKS) + " (default: all)")
     parser.add_argument("--refs", type=int, nargs="+", metavar="R",
                         help="numbers of references (default: 10)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=10, help="at most (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=6,
+    parser.add_argument("--seconds", type=float, default=4,
                         help="for the rounds of one contender; two are always made "
                              "(default: %(default)s)")
-    parser.add_argument("--longest", type=float, default=30,
+    parser.add_argument("--longest", type=float, default=15,
                         help="seconds of a run that is still made (default: %(default)s)")
     parser.add_argument("--memory", type=float, default=20 * 1024,
                         help="MiB of a process that is still started (default: %(default)s)")
@@ -45,7 +46,7 @@ def arguments():
     parser.add_argument("--folder", type=Path, default=models.ROOT / "build" / "bench")
     options = parser.parse_args()
     options.refs = options.refs or ([1, 10, 50, 100] if options.all else [FULL_AT])
-    options.guess = 6 * 1024  # MiB of a contender of which nothing is known
+    options.guess = 9 * 1024  # MiB of a contender of which nothing is known
     return options
 
 

@@ -1,11 +1,12 @@
-"""One contender in a process of its own, which stays alive and does what it is told, a line of JSON
-for each line read: `load`, `run`, `result FILE`. Its memory is measured by that of the process.
+"""One contender in a process of its own, which stays alive and does what it is told, a line of
+JSON for each line read: `load`, `run`, `result FILE`. Its memory is measured by that of the
+process.
 
     python worker.py '{"module": "ort", "class": "Explained", ...}'
 
-The class takes the job, does everything that is done once in its constructor, explains in run(), and
-gives its last values by result(): a dict of arrays phi, target and prediction, and what else there
-is to tell in `notes`. Libraries are imported by the module, before the clock starts."""
+The class takes the job, does everything that is done once in its constructor, explains in run(),
+and gives its last values by result(): a dict of arrays phi, target and prediction, and what else
+there is to tell in `notes`. Libraries are imported by the module, before the clock starts."""
 import importlib
 import json
 import os

@@ -28,12 +28,11 @@ def ours(name, *explain, **rest):
     return Contender(name, "ort", "Explained", explain=explain, **rest)
 
 
-def peer(name, module, cls, python, **rest):
-    """A row as users run it, and on PyTorch one with memory allocation tuned."""
-    rows = [Contender(name, module, cls, python, **rest)]
-    if python == "torch":
-        rows.append(Contender(f"{name}, malloc tuned", module, cls, python, env=MALLOC, **rest))
-    return rows
+def peers(name, module, cls, main=None):
+    """On PyTorch: as users run it, and with memory allocation tuned; `main` is one of the names."""
+    tuned = f"{name}, malloc tuned"
+    return [Contender(name, module, cls, "torch", main=main == name),
+            Contender(tuned, module, cls, "torch", env=MALLOC, main=main == tuned)]
 
 
 IDEAL = Contender("ideal", "ort", "Plain", main=True)
@@ -43,8 +42,8 @@ CONTENDERS = [
     ours("onnxexplainer kernels, load", "--cache=load", kernels=True, main=True),
     Contender("cached PyTorch, compiled, malloc tuned", "cached_torch", "Cached", "torch",
               env=MALLOC, job={"compile": True}),
-    *peer("cached PyTorch", "cached_torch", "Cached", "torch", main=True),
-    *peer("cached TensorFlow", "cached_tf", "Cached", "tf", main=True),
+    *peers("cached PyTorch", "cached_torch", "Cached", main="cached PyTorch, malloc tuned"),
+    Contender("cached TensorFlow", "cached_tf", "Cached", "tf", main=True),
     ours("onnxexplainer portable, load", "--cache=load", main=True),
     ours("onnxexplainer portable, file", "--cache=file"),
     ours("onnxexplainer portable, none", "--cache=none"),
@@ -52,8 +51,8 @@ CONTENDERS = [
     ours("onnxexplainer kernels, none", "--cache=none", kernels=True),
     ours("onnxexplainer kernels, none, chunk 1", "--cache=none", "--chunk=1", kernels=True,
          main=True),
-    *peer("SHAP PyTorch", "shap_torch", "Shap", "torch", main=True),
-    *peer("SHAP TensorFlow", "shap_tf", "Shap", "tf", main=True),
-    *peer("Captum", "captum_torch", "Captum", "torch"),
+    *peers("SHAP PyTorch", "shap_torch", "Shap", main="SHAP PyTorch"),
+    Contender("SHAP TensorFlow", "shap_tf", "Shap", "tf", main=True),
+    *peers("Captum", "captum_torch", "Captum"),
 ]
 BASE = "onnxexplainer portable, load"  # whose values the others are compared with

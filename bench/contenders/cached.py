@@ -1,6 +1,6 @@
 """The method of onnxexplainer in another framework: the references' activations are computed once
-and kept, a sample takes one forward pass and one backward walk for all references at once. The rules are those of
-docs/rules.md; `o` is the framework: cached_torch.py or cached_tf.py.
+and kept, a sample takes one forward pass and one backward walk for all references at
+once. The rules are those of docs/rules.md; `o` is the framework: cached_torch.py or cached_tf.py.
 
 A rule sees the node `n`, the multiplier `m` of its output, its inputs for the sample and the
 references, `x` and `r` (constants are None there and stand in n.w), and what its forward function

@@ -82,7 +82,8 @@ def conv_adjoint(m, n, x):
         return y[:, top:top + height, left:left + width]
     return tf.raw_ops.Conv2DBackpropInput(
         input_sizes=[m.shape[0], height, width, channels], filter=n.w[1], out_backprop=m,
-        strides=strides_of(n), padding="EXPLICIT", explicit_paddings=np.ravel(padding_of(n)).tolist())
+        strides=strides_of(n), padding="EXPLICIT",
+        explicit_paddings=np.ravel(padding_of(n)).tolist())
 
 
 def gemm(x, n):
@@ -209,7 +210,8 @@ class Cached:
         self.sample = tf.constant(channels_last(data.sample(job)))
         self.explain = tf.function(walk.explain, jit_compile=job.get("xla", False))
         kept = {id(value): value for value in walk.kept()}
-        self.notes = {"cache": 4 * float(np.sum([v.shape.num_elements() for v in kept.values()])) / 2**20}
+        count = np.sum([value.shape.num_elements() for value in kept.values()])
+        self.notes = {"cache": 4 * float(count) / 2**20}
 
     def run(self):
         phi, self.target, self.outputs = self.explain(self.sample)

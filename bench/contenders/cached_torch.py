@@ -1,5 +1,5 @@
-"""The optimised row on PyTorch: cached.py on channels-last tensors, without autograd; the same under
-torch.compile."""
+"""The optimised row on PyTorch: cached.py on channels-last tensors, without autograd; the same
+under torch.compile."""
 import math
 import sys
 

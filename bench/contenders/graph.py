@@ -1,5 +1,5 @@
-"""The plain ONNX file as a list of nodes, for contenders that write the method in another framework:
-thus all have the same weights, and BatchNormalization folded in the same places."""
+"""The plain ONNX file as a list of nodes, for contenders that write the method in another
+framework: thus all have the same weights, and BatchNormalization folded in the same places."""
 from dataclasses import dataclass, field
 
 import onnx
