@@ -108,11 +108,39 @@ static ox_val unary_body(const ox_val *in, const void *user)
     return ox_mul(in[0], e->slope(&p));
 }
 
+/* (m + m2) * slope; m2 comes last. */
+static ox_val unary_sum_body(const ox_val *in, const void *user)
+{
+    const entry *e = user;
+    size_t count = (e->uses_y ? 5U : 3U) + (size_t)e->count;
+    ox_val summed[7];
+    memcpy(summed, in, count * sizeof *summed);
+    summed[0] = ox_add(in[0], in[count]);
+    return unary_body(summed, e);
+}
+
+/* The two terms of the multiplier at hand, where the walk has added up two of its shape. */
+static bool split_sum(ox_ctx *c, ox_val terms[2])
+{
+    const ox_node *n = c->m->node;
+    if (c->spot != NULL || n == NULL || n->original || strcmp(n->op, "Add") != 0) {
+        return false;
+    }
+    for (int i = 0; i < 2; i++) {
+        terms[i] = n->inputs[i];
+        if (terms[i]->rank != c->m->rank ||
+            !ox_dims_equal(c->m->rank, terms[i]->dims, c->m->dims)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The fused node of an entry. */
 static void send_slope(ox_ctx *c, const entry *e)
 {
     ox_type type = c->m->type;
-    ox_val in[7] = {c->m, ox_cast(ox_x(c, 0), type), ox_cast(ox_x0(c, 0), type)};
+    ox_val in[8] = {c->m, ox_cast(ox_x(c, 0), type), ox_cast(ox_x0(c, 0), type)}, terms[2];
     size_t count = 3;
     if (e->uses_y) {
         in[count++] = ox_cast(ox_y(c, 0), type);
@@ -122,8 +150,13 @@ static void send_slope(ox_ctx *c, const entry *e)
     for (int i = 0; i < e->count; i++) {
         in[count++] = parameter_value(c, parameters[i], (size_t)i + 1);
     }
-    const char *name = ox_arena_format(c->g->arena, "%sFlow", e->op);
-    ox_send(c, 0, ox_call(name, unary_body, e, count, in));
+    bool sum = split_sum(c, terms);
+    if (sum) {
+        in[0] = terms[0];
+        in[count++] = terms[1];
+    }
+    const char *name = ox_arena_format(c->g->arena, sum ? "%sSumFlow" : "%sFlow", e->op);
+    ox_send(c, 0, ox_call(name, sum ? unary_sum_body : unary_body, e, count, in));
 }
 
 void flow_unary(ox_ctx *c)

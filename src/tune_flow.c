@@ -220,8 +220,8 @@ bool layout_flow(ox_tuner *t, ox_node *n)
 static const ox_node *open_flow(const ox_form *f)
 {
     const ox_node *n = f == NULL || f->blocked == NULL ? NULL : f->blocked->node;
-    bool flow = n != NULL && strcmp(n->domain, ours) == 0 && strncmp(n->op, "Blocked", 7) == 0 &&
-                n->input_count < 6 && strstr(n->op, "Flow") != NULL;
+    bool flow = n != NULL && strcmp(n->domain, ours) == 0 && n->input_count < 6 &&
+                (strcmp(n->op, "BlockedReluFlow") == 0 || strcmp(n->op, "BlockedSwishFlow") == 0);
     return flow && f->uses == 1 ? n : NULL;
 }
 

@@ -47,3 +47,14 @@ def test_fused(case, dtype, explain, run):
         return  # the evaluator has neither negative axes of GatherElements nor negative pads
     found = ReferenceEvaluator(model).run(["x_shap"], one.x)[0]
     np.testing.assert_allclose(found, want, rtol=0, atol=tolerance)
+
+
+def test_two_uses_are_summed_in_the_flow(explain, run):
+    nodes = [node("Relu", "x", "r"), node("Tanh", "r", "f"), node("Sigmoid", "r", "g"),
+             node("Add", "f g", "y")]
+    one = Rule(nodes, {"x": (5,)}, {}, np.float32)
+    path = explain(one.model, one.r)
+    assert "ReluSumFlow" in {n.op_type for n in onnx.load(path).graph.node}
+    want = run(path, one.x)["x_shap"]
+    apart = run(explain(one.model, one.r, "--no-functions"), one.x)["x_shap"]
+    np.testing.assert_allclose(apart, want, rtol=0, atol=one.tolerance(want, one.head))

@@ -61,6 +61,13 @@ NETS = {
         d = Conv<pads=[1,1,1,1]>(u, V)  s = Relu(d)  y = Flatten(s)""",
                   (3, 4, 5), {"W": (16, 3, 1, 1), "V": (16, 16, 3, 3),
                               "scales": np.array([1, 1, 2, 2], np.float32)}),
+    "skips": ("""c = Conv<pads=[1,1,1,1]>(x, W)  r = Relu(c)
+        p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r)  d = Conv<pads=[1,1,1,1]>(p, V)
+        e = Relu(d)  u = Resize<mode="nearest", coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor">(e, , scales)
+        k = Concat<axis=1>(u, r)  f = Conv<pads=[1,1,1,1]>(k, U)  s = Relu(f)  y = Flatten(s)""",
+              (3, 6, 8), {"W": (16, 3, 3, 3), "V": (32, 16, 3, 3), "U": (16, 48, 3, 3),
+                          "scales": np.array([1, 1, 2, 2], np.float32)}),
     "no convolution": ("g = MatMul(x, W)  r = Relu(g)  y = MatMul(r, V)", (6,),
                        {"W": (6, 20), "V": (20, 4)}),
 }
