@@ -384,12 +384,10 @@ static inline vec slope_swish(const vec *v)
 /* ---- rows ---------------------------------------------------------------------------------- */
 
 /* Nothing that a row reads is written before it is read: out may be any of the operands. */
-#if VEC_WIDTH > 1
-#define INDEPENDENT
-#elif defined(__clang__)
-#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
-#else
+#if VEC_WIDTH == 1 && !defined(__clang__)
 #define INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define INDEPENDENT
 #endif
 
 #define ROW(id, operands, result)                                                                  \

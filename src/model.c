@@ -131,7 +131,7 @@ static ox_graph *copy_graph(ox_arena *a, const ox_graph *from)
 {
     ox_graph *g = ox_graph_new(a, NULL, from->name);
     g->unknowns = from->unknowns;
-    g->functions = from->functions;
+    g->functions = ox_arena_copy(a, from->functions, from->function_count, sizeof *from->functions);
     g->function_count = from->function_count;
     for (size_t i = 0; i < from->input_count; i++) {
         const ox_value *v = from->inputs[i];
