@@ -6,6 +6,7 @@
 #define BLOCK 512   /* numbers that are copied at a time, and least length of a row */
 #define CHUNK 4096  /* of a row, where rows repeat */
 #define PIECE 32768 /* numbers that are worth a thread */
+#define STRETCH 16  /* terms of a mean that are added up on their own */
 
 /* ---- shapes -------------------------------------------------------------------------------- */
 
@@ -15,7 +16,7 @@ int64_t ops_length(const ops_operand *o, int rank, int d)
     return at < 0 ? 1 : o->dims[at];
 }
 
-bool ops_broadcast(int count, const ops_operand *operands, int acc, int *rank, int64_t *dims)
+bool ops_broadcast(int count, const ops_operand *operands, int *rank, int64_t *dims)
 {
     *rank = 0;
     for (int k = 0; k < count; k++) {
@@ -25,17 +26,10 @@ bool ops_broadcast(int count, const ops_operand *operands, int acc, int *rank, i
         dims[d] = 1;
         for (int k = 0; k < count; k++) {
             int64_t n = ops_length(&operands[k], *rank, d);
-            if (k == acc || n == 1) {
-                continue;
-            }
-            if (dims[d] != 1 && dims[d] != n) {
+            if (n != 1 && dims[d] != 1 && dims[d] != n) {
                 return false;
             }
-            dims[d] = n;
-        }
-        int64_t n = acc < 0 ? 1 : ops_length(&operands[acc], *rank, d);
-        if (n != 1 && n != dims[d] && !(d == *rank - 3 && n > dims[d])) {
-            return false;
+            dims[d] = n != 1 ? n : dims[d];
         }
     }
     return true;
@@ -84,12 +78,13 @@ bool ops_task_plan(ops_task *t, int count, const ops_operand *operands, int rank
 {
     size_t total = 1, strides[OPS_RANK][OPS_MOST];
     for (int d = 0; d < rank; d++) {
-        total *= (size_t)dims[d];
+        total *= d != t->axis ? (size_t)dims[d] : 1;
     }
     if (total == 0) {
         return false;
     }
     t->count = count;
+    t->length = t->axis < 0 ? 1 : (size_t)dims[t->axis];
     for (int k = 0; k < count; k++) {
         size_t size = 1;
         t->data[k] = operands[k].data;
@@ -98,10 +93,11 @@ bool ops_task_plan(ops_task *t, int count, const ops_operand *operands, int rank
             strides[d][k] = n == 1 ? 0 : size;
             size *= n;
         }
+        t->steps[k] = t->axis < 0 ? 0 : strides[t->axis][k];
     }
     t->rank = 0;
     for (int d = 0; d < rank; d++) {
-        if (dims[d] != 1) {
+        if (dims[d] != 1 && d != t->axis) {
             add_loop(t, (size_t)dims[d], strides[d]);
         }
     }
@@ -118,9 +114,9 @@ bool ops_task_plan(ops_task *t, int count, const ops_operand *operands, int rank
     for (int k = 0; k < count; k++) {
         classify(t, k);
     }
-    t->chunk = t->repeats == 1 ? PIECE : CHUNK;
+    t->chunk = t->repeats == 1 && t->length == 1 ? PIECE : CHUNK;
     t->chunks = pieces(t->row, t->chunk);
-    size_t wanted = pieces(total, PIECE);
+    size_t wanted = pieces(total * t->length, PIECE);
     t->parts = t->chunks >= wanted ? 1 : pieces(wanted, t->chunks);
     t->part = pieces(t->repeats, t->parts);
     t->parts = pieces(t->repeats, t->part);
@@ -171,7 +167,7 @@ static void gather(const ops_task *t, int k, const float *from, size_t begin, si
     }
 }
 
-/* out = (m + m2) slope(...) scale + acc, where operand k is in[k]. */
+/* out = (m + m2) slope(...), where operand k is in[k]. */
 static void compute(const ops_task *t, size_t count, float *out, const float **in, float *spare)
 {
     const ops_row *rows = t->isa->rows;
@@ -180,12 +176,6 @@ static void compute(const ops_task *t, size_t count, float *out, const float **i
         in[0] = spare;
     }
     rows[t->flow](count, out, in);
-    if (t->scale >= 0) {
-        rows[OPS_multiply](count, out, (const float *[]){out, in[t->scale]});
-    }
-    if (t->acc >= 0) {
-        rows[OPS_add](count, out, (const float *[]){out, in[t->acc]});
-    }
 }
 
 /* The chunk [begin, begin + count) of the row of which operand k starts at from[k]. */
@@ -218,6 +208,50 @@ static void run_chunk(const ops_task *t, const float *const *from, float *out, s
     }
 }
 
+/* Numbers [begin, begin + n) of operand k, in the buffer where they do not lie in a row. */
+static const float *read(const ops_task *t, int k, const float *from, size_t begin, size_t n,
+                         float *buffer)
+{
+    if (t->kind[k] == OPS_DENSE) {
+        return from + begin;
+    }
+    if (t->kind[k] == OPS_SAME) {
+        fill(buffer, n, from[0]);
+    } else {
+        gather(t, k, from, begin, n, buffer);
+    }
+    return buffer;
+}
+
+/* The mean of the flow along the axis: terms add up in stretches, and these do. */
+static void average_chunk(const ops_task *t, const float *const *from, float *out, size_t begin,
+                          size_t count)
+{
+    const ops_row *rows = t->isa->rows;
+    float buffers[OPS_MOST][BLOCK], part[BLOCK];
+    const float *in[OPS_MOST];
+    for (size_t end = begin + count; begin < end; begin += BLOCK, out += BLOCK) {
+        size_t n = end - begin < BLOCK ? end - begin : BLOCK;
+        fill(out, n, 0);
+        for (size_t r = 0; r < t->length; r++) {
+            for (int k = 0; k < t->count; k++) {
+                in[k] = read(t, k, from[k] + r * t->steps[k], begin, n, buffers[k]);
+            }
+            if (r % STRETCH == 0) {
+                fill(part, n, 0);
+            }
+            in[t->count] = part;
+            rows[t->flow](n, part, in);
+            if ((r + 1) % STRETCH == 0 || r + 1 == t->length) {
+                rows[OPS_add](n, out, (const float *[]){out, part});
+            }
+        }
+        for (size_t i = 0; i < n; i++) {
+            out[i] /= (float)t->length;
+        }
+    }
+}
+
 void ops_task_run(void *task, size_t i)
 {
     const ops_task *t = task;
@@ -235,6 +269,8 @@ void ops_task_run(void *task, size_t i)
                 from[k] += at * t->strides[k][d];
             }
         }
-        run_chunk(t, from, t->out + row * t->row + begin, begin, count);
+        float *out = t->out + row * t->row + begin;
+        t->axis < 0 ? run_chunk(t, from, out, begin, count)
+                    : average_chunk(t, from, out, begin, count);
     }
 }

@@ -17,22 +17,23 @@
 
 /* An operand: its data, and its dimensions. */
 typedef struct ops_operand {
-    const float *data;
+    const void *data;
     int rank;
     int64_t dims[OPS_RANK];
 } ops_operand;
 
-/* What an elementwise node does: out = (m + m2) slope(...) scale + acc. Operands are first those of
- * the flow, then the extras; an extra that is left out has the index -1. */
+/* What an elementwise node does: out = (m + m2) slope(...), m2 being operand `m2`, or none where
+ * that is -1. With an `axis` that is not -1, the mean along it. */
 typedef struct ops_task {
     const ops_isa *isa;
     ops_id flow;
-    int m2, scale, acc;
+    int m2, axis;
     float *out;
 
     int count; /* of all operands */
     const float *data[OPS_MOST];
-    int rank; /* of the merged loops, at least 1 */
+    size_t length, steps[OPS_MOST]; /* along the axis */
+    int rank;                       /* of the merged loops, at least 1 */
     size_t dims[OPS_RANK], strides[OPS_MOST][OPS_RANK];
 
     int outer;                                              /* number of loops outside the row */
@@ -45,9 +46,8 @@ typedef struct ops_task {
 /* Length of axis d of the operand, seen as having `rank` axes. */
 int64_t ops_length(const ops_operand *o, int rank, int d);
 
-/* The dimensions that the operands have together. Axis -3 of operand `acc` may be longer (-1:
- * none). False where they do not fit. */
-bool ops_broadcast(int count, const ops_operand *operands, int acc, int *rank, int64_t *dims);
+/* The dimensions that the operands have together. False where they do not fit. */
+bool ops_broadcast(int count, const ops_operand *operands, int *rank, int64_t *dims);
 
 /* Fills in the loops of a task for operands that give these dimensions. False for nothing to do. */
 bool ops_task_plan(ops_task *t, int count, const ops_operand *operands, int rank,

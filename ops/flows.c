@@ -370,11 +370,6 @@ static inline vec slope_mish(const vec *v)
     return smooth(v[1], v[2], v[3], v[4], mish_end(v[1]), mish_end(v[2]));
 }
 
-static inline vec slope_swish_alone(const vec *v)
-{
-    return slope_of_swish(v[1], v[2]);
-}
-
 /* Needs no y and y0, which take longer to read than it takes to do without them. */
 static inline vec slope_swish(const vec *v)
 {
@@ -415,9 +410,8 @@ static inline vec slope_swish(const vec *v)
 #define FLOW(v_, id, name, operands) ROW(id, operands, vec_mul(v[0], slope_##id(v)))
 
 OPS_FLOWS(FLOW, 0)
-FLOW(0, swish_alone, "", 3)
 ROW(add, 2, vec_add(v[0], v[1]))
-ROW(multiply, 2, vec_mul(v[0], v[1]))
+ROW(add_product, 4, vec_fma(v[0], vec_sub(v[1], v[2]), v[3]))
 
 #define ENTRY(v, id, name, operands) row_##id,
 #define AXIS_ENTRY(v, id, name, operands) OPS_VARIANT(row_##id),

@@ -1,35 +1,51 @@
 /* Making and running kernels, and what ONNX Runtime asks of an operator. */
 #include "kernel.h"
-#include "rows.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct kernel {
     const OrtApi *api;
     const ops_op *op;
     const ops_isa *isa;
+    max_align_t attributes[];
 } kernel;
 
 /* ---- making -------------------------------------------------------------------------------- */
 
+static OrtStatus *ORT_API_CALL create_or_fail(const OrtCustomOp *base, const OrtApi *api,
+                                              const OrtKernelInfo *info, void **made)
+{
+    const ops_op *op = (const ops_op *)base;
+    kernel *k = calloc(1, sizeof *k + op->attributes);
+    *made = NULL;
+    if (k == NULL) {
+        return api->CreateStatus(ORT_FAIL, "onnxexplainer: out of memory");
+    }
+    k->api = api;
+    k->op = op;
+    k->isa = ops_isa_choose();
+    if (op->read != NULL && !op->read(api, info, k->attributes)) {
+        free(k);
+        return api->CreateStatus(ORT_INVALID_ARGUMENT,
+                                 "onnxexplainer: attributes that this machine cannot serve");
+    }
+    *made = k;
+    return NULL;
+}
+
+/* Before version 16 there is no way to tell of an error but to leave the kernel out. */
 static void *ORT_API_CALL create(const OrtCustomOp *op, const OrtApi *api,
                                  const OrtKernelInfo *info)
 {
-    (void)info;
-    kernel *k = malloc(sizeof *k);
-    if (k != NULL) {
-        *k = (kernel){api, (const ops_op *)op, ops_isa_choose()};
+    void *made;
+    OrtStatus *status = create_or_fail(op, api, info, &made);
+    if (status != NULL) {
+        api->ReleaseStatus(status);
     }
-    return k;
-}
-
-static OrtStatus *ORT_API_CALL create_or_fail(const OrtCustomOp *op, const OrtApi *api,
-                                              const OrtKernelInfo *info, void **made)
-{
-    *made = create(op, api, info);
-    return *made == NULL ? api->CreateStatus(ORT_FAIL, "onnxexplainer: out of memory") : NULL;
+    return made;
 }
 
 static void ORT_API_CALL destroy(void *made)
@@ -39,17 +55,17 @@ static void ORT_API_CALL destroy(void *made)
 
 /* ---- running ------------------------------------------------------------------------------- */
 
-static OrtStatus *fail(const kernel *k, const char *reason)
+OrtStatus *ops_fail(const ops_call *c, const char *reason)
 {
     char message[160];
-    snprintf(message, sizeof message, "onnxexplainer.%s: %s", k->op->name, reason);
-    return k->api->CreateStatus(ORT_INVALID_ARGUMENT, message);
+    snprintf(message, sizeof message, "onnxexplainer.%s: %s", c->op->name, reason);
+    return c->api->CreateStatus(ORT_INVALID_ARGUMENT, message);
 }
 
 /* Reads the shape and the data of a tensor. */
-static OrtStatus *read_operand(const kernel *k, const OrtValue *value, ops_operand *o)
+static OrtStatus *read_operand(const ops_call *c, const OrtValue *value, ops_operand *o)
 {
-    const OrtApi *api = k->api;
+    const OrtApi *api = c->api;
     OrtTensorTypeAndShapeInfo *info;
     OrtStatus *status = api->GetTensorTypeAndShape(value, &info);
     if (status != NULL) {
@@ -58,7 +74,7 @@ static OrtStatus *read_operand(const kernel *k, const OrtValue *value, ops_opera
     size_t rank = 0;
     status = api->GetDimensionsCount(info, &rank);
     if (status == NULL && rank > OPS_RANK) {
-        status = fail(k, "too many axes");
+        status = ops_fail(c, "too many axes");
     }
     if (status == NULL) {
         o->rank = (int)rank;
@@ -67,110 +83,62 @@ static OrtStatus *read_operand(const kernel *k, const OrtValue *value, ops_opera
     api->ReleaseTensorTypeAndShapeInfo(info);
     void *data = NULL;
     if (status == NULL) {
-        status = api->GetTensorMutableData((OrtValue *)value, &data);
+        status = api->GetTensorMutableData((OrtValue *)(uintptr_t)value, &data);
     }
     o->data = data;
     return status;
 }
 
-/* Reads input i; *present is set to whether there is one. */
-static OrtStatus *read_input(const kernel *k, OrtKernelContext *context, size_t count, int i,
-                             ops_operand *o, bool *present)
+static OrtStatus *read_inputs(ops_call *c)
 {
-    const OrtValue *value = NULL;
-    if ((size_t)i < count) {
-        OrtStatus *status = k->api->KernelContext_GetInput(context, (size_t)i, &value);
-        if (status != NULL) {
-            return status;
-        }
-    }
-    *present = value != NULL;
-    if (value == NULL) {
-        return i < k->op->needed ? fail(k, "an input is missing") : NULL;
-    }
-    return read_operand(k, value, o);
-}
-
-/* Reads all inputs as operands of a task. */
-static OrtStatus *read_inputs(const kernel *k, OrtKernelContext *context, ops_task *t,
-                              ops_operand *operands, int *operand_count)
-{
-    const ops_op *op = k->op;
     size_t count;
-    OrtStatus *status = k->api->KernelContext_GetInputCount(context, &count);
-    *operand_count = 0;
-    for (int i = 0; status == NULL && i < op->inputs; i++) {
-        bool present;
-        status = read_input(k, context, count, i, &operands[*operand_count], &present);
-        if (status == NULL && present) {
-            int *extra = i < op->operands  ? NULL
-                         : i < op->needed  ? &t->m2
-                         : i == op->needed ? &t->scale
-                                           : &t->acc;
-            if (extra != NULL) {
-                *extra = *operand_count;
-            }
-            ++*operand_count;
+    OrtStatus *status = c->api->KernelContext_GetInputCount(c->context, &count);
+    for (size_t i = 0; status == NULL && i < (size_t)c->op->inputs; i++) {
+        const OrtValue *value = NULL;
+        if (i < count) {
+            status = c->api->KernelContext_GetInput(c->context, i, &value);
+        }
+        if (status == NULL && value != NULL) {
+            status = read_operand(c, value, &c->in[i]);
+        } else if (status == NULL && i < (size_t)c->op->needed) {
+            status = ops_fail(c, "an input is missing");
         }
     }
     return status;
 }
 
-/* Runs all parts, on ONNX Runtime's threads where it offers them. */
-static OrtStatus *run_parts(const kernel *k, const OrtKernelContext *context, size_t count,
-                            void (*run)(void *task, size_t i), void *task)
-{
-#if ORT_API_VERSION >= 17
-    if (count > 1 && k->op->base.version >= 17) {
-        return k->api->KernelContext_ParallelFor(context, run, count, 0, task);
-    }
-#endif
-    (void)k;
-    (void)context;
-    for (size_t i = 0; i < count; i++) {
-        run(task, i);
-    }
-    return NULL;
-}
-
-static OrtStatus *make_output(const kernel *k, OrtKernelContext *context, int rank,
-                              const int64_t *dims, float **out)
+OrtStatus *ops_output(ops_call *c, int rank, const int64_t *dims)
 {
     OrtValue *value;
-    OrtStatus *status = k->api->KernelContext_GetOutput(context, 0, dims, (size_t)rank, &value);
+    OrtStatus *status = c->api->KernelContext_GetOutput(c->context, 0, dims, (size_t)rank, &value);
     void *data = NULL;
     if (status == NULL) {
-        status = k->api->GetTensorMutableData(value, &data);
+        status = c->api->GetTensorMutableData(value, &data);
     }
-    *out = data;
+    c->out = data;
     return status;
+}
+
+OrtStatus *ops_run(const ops_call *c, size_t count, void (*part)(void *user, size_t i), void *user)
+{
+#if ORT_API_VERSION >= 17
+    if (count > 1 && c->op->base.version >= 17) {
+        return c->api->KernelContext_ParallelFor(c->context, part, count, 0, user);
+    }
+#endif
+    for (size_t i = 0; i < count; i++) {
+        part(user, i);
+    }
+    return NULL;
 }
 
 static OrtStatus *ORT_API_CALL compute_or_fail(void *made, OrtKernelContext *context)
 {
     const kernel *k = made;
-    ops_task task = {.isa = k->isa, .flow = k->op->flow, .m2 = -1, .scale = -1, .acc = -1};
-    ops_rows rows = {.row = k->isa->rows[k->op->flow]};
-    ops_operand operands[OPS_MOST];
-    int count, rank;
-    int64_t dims[OPS_RANK];
-    OrtStatus *status = read_inputs(k, context, &task, operands, &count);
-    if (status != NULL) {
-        return status;
-    }
-    if (!ops_broadcast(count, operands, task.acc, &rank, dims) ||
-        (k->op->along_axis && !ops_rows_plan(&rows, operands, rank, dims))) {
-        return fail(k, "shapes do not fit");
-    }
-    status = make_output(k, context, rank, dims, k->op->along_axis ? &rows.out : &task.out);
-    if (status != NULL) {
-        return status;
-    }
-    if (k->op->along_axis) {
-        return run_parts(k, context, rows.parts, ops_rows_run, &rows);
-    }
-    bool any = ops_task_plan(&task, count, operands, rank, dims);
-    return any ? run_parts(k, context, task.chunks * task.parts, ops_task_run, &task) : NULL;
+    ops_call c = {
+        .api = k->api, .op = k->op, .isa = k->isa, .attributes = k->attributes, .context = context};
+    OrtStatus *status = read_inputs(&c);
+    return status != NULL ? status : k->op->run(&c);
 }
 
 /* Before version 16 there is no way to tell of an error but to leave the output out. */
@@ -196,7 +164,14 @@ static const char *ORT_API_CALL provider(const OrtCustomOp *op)
     return "CPUExecutionProvider";
 }
 
-static ONNXTensorElementDataType ORT_API_CALL type(const OrtCustomOp *op, size_t i)
+static ONNXTensorElementDataType ORT_API_CALL input_type(const OrtCustomOp *base, size_t i)
+{
+    const ops_op *op = (const ops_op *)base;
+    return i < (size_t)(op->inputs - op->integers) ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT
+                                                   : ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
+}
+
+static ONNXTensorElementDataType ORT_API_CALL output_type(const OrtCustomOp *op, size_t i)
 {
     (void)op;
     (void)i;
@@ -252,7 +227,7 @@ static void ORT_API_CALL release(int *inputs, int *outputs)
     free(outputs);
 }
 
-/* The output may take the place of m. */
+/* The output may take the place of input 0. */
 static size_t ORT_API_CALL in_place(int **inputs, int **outputs)
 {
     *inputs = calloc(1, sizeof **inputs);
@@ -270,9 +245,9 @@ void ops_op_init(ops_op *op)
     b->CreateKernel = create;
     b->GetName = name;
     b->GetExecutionProviderType = provider;
-    b->GetInputType = type;
+    b->GetInputType = input_type;
     b->GetInputTypeCount = input_count;
-    b->GetOutputType = type;
+    b->GetOutputType = output_type;
     b->GetOutputTypeCount = output_count;
     b->KernelCompute = compute;
     b->KernelDestroy = destroy;
@@ -284,14 +259,15 @@ void ops_op_init(ops_op *op)
     b->KernelComputeV2 = compute_or_fail;
 #endif
 #if ORT_API_VERSION >= 17
-    if (op->inputs == op->needed) { /* an input left out makes 1.17 to 1.20 at least crash */
+    if (op->shape != OPS_UNKNOWN &&
+        op->inputs == op->needed) { /* an input left out makes 1.17 to 1.20 at least crash */
         b->InferOutputShapeFn = ops_infer_shape;
     }
     b->GetStartVersion = first;
     b->GetEndVersion = last;
 #endif
 #if ORT_API_VERSION >= 18
-    if (!op->along_axis) { /* those write before they have read all */
+    if (op->in_place) {
         b->GetMayInplace = in_place;
         b->ReleaseMayInplace = release;
     }

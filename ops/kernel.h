@@ -2,7 +2,7 @@
 #ifndef OPS_KERNEL_H
 #define OPS_KERNEL_H
 
-#include "ops.h"
+#include "broadcast.h"
 
 #include <onnxruntime_c_api.h>
 #include <stdbool.h>
@@ -11,19 +11,58 @@
  * shapes and threads, 18 outputs in the place of inputs. */
 #define OPS_NEWEST 18
 
-typedef struct ops_op {
+#define OPS_INPUTS 10 /* of a node, at most */
+
+typedef struct ops_op ops_op;
+
+/* One run of an operator. */
+typedef struct ops_call {
+    const OrtApi *api;
+    const ops_op *op;
+    const ops_isa *isa;
+    const void *attributes;
+    OrtKernelContext *context;
+    ops_operand in[OPS_INPUTS]; /* rank 0 and no data where left out */
+    float *out;
+} ops_call;
+
+struct ops_op {
     OrtCustomOp base; /* first: ONNX Runtime hands it back */
     const OrtApi *api;
-    const char *name;
-    ops_id flow;
-    bool along_axis; /* one of OPS_AXES */
-    int operands;    /* of the flow */
-    int needed;      /* inputs: those of the flow, and m2 */
-    int inputs;      /* also the optional ones: scale, acc */
-} ops_op;
+    char name[64];
+    int needed, inputs; /* how many of the inputs must be there */
+    int integers;       /* so many at the end are int64, the others float */
+    bool in_place;      /* the output may take the place of input 0 */
+    enum { OPS_UNKNOWN, OPS_BROADCAST, OPS_MEAN, OPS_WINNER } shape; /* of the output */
+    OrtStatus *(*run)(ops_call *c);
+
+    /* What a kernel keeps of the node's attributes: its size, and how it is made of them. `read`
+     * gives false for what the machine cannot serve. */
+    size_t attributes;
+    bool (*read)(const OrtApi *api, const OrtKernelInfo *info, void *attributes);
+
+    ops_id flow;         /* of elementwise.c */
+    int operands;        /* of the flow, without a second multiplier */
+    int steps[2], at[2]; /* of phases.c */
+    bool cut;
+};
 
 /* Fills in `base`, of which the version is set. */
 void ops_op_init(ops_op *op);
+
+/* The operators of a file: writes them to `to`, or nothing where that is NULL, and gives their
+ * number. */
+size_t ops_elementwise(ops_op *to);
+size_t ops_blocks(ops_op *to);
+
+/* An error that names the operator. */
+OrtStatus *ops_fail(const ops_call *c, const char *reason);
+
+/* Sets c->out to the output, made with these dimensions. */
+OrtStatus *ops_output(ops_call *c, int rank, const int64_t *dims);
+
+/* Runs part(user, i) for all i < count, on ONNX Runtime's threads where it offers them. */
+OrtStatus *ops_run(const ops_call *c, size_t count, void (*part)(void *user, size_t i), void *user);
 
 #if ORT_API_VERSION >= 17
 /* shape.c */

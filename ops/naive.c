@@ -316,11 +316,6 @@ static double swish(double x, double x0)
     return fabs(dx) < 1e-6 ? swish_end((x + x0) / 2) : dy / dx;
 }
 
-static double slope_swish_alone(const double *v)
-{
-    return swish(v[1], v[2]);
-}
-
 static double slope_swish(const double *v)
 {
     return swish(v[1] * v[5], v[2] * v[5]);
@@ -411,8 +406,7 @@ static void row_log_sum_exp(size_t count, float *out, const float *const *in)
 #define ENTRY(v, id, name, operands) row_##id,
 
 OPS_FLOWS(FLOW, 0)
-FLOW(0, swish_alone, "", 3)
 ROW(add, 2, v[0] + v[1])
-ROW(multiply, 2, v[0] * v[1])
+ROW(add_product, 4, v[0] * (v[1] - v[2]) + v[3])
 
 const ops_isa ops_naive = {"naive", {OPS_FLOWS(ENTRY, 0) OPS_AXES(ENTRY, 0) OPS_PARTS(ENTRY, 0)}};

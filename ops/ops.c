@@ -3,7 +3,6 @@
  * An explained model carries each fused operation as a model-local function of that domain: ONNX
  * Runtime inlines the body where no kernel is registered and runs the kernel where one is. Kernels
  * take float32; functions of doubles have names of their own, and stay functions. */
-#include "blocked_ops.h"
 #include "kernel.h"
 
 #include <stdatomic.h>
@@ -20,38 +19,6 @@
 OPS_API OrtStatus *ORT_API_CALL RegisterCustomOps(OrtSessionOptions *options,
                                                   const OrtApiBase *base);
 
-/* ---- the operators ------------------------------------------------------------------------- */
-
-/* `<name>Flow`, and `<name>SumFlow` with a second multiplier as its last input. */
-#define FLOW(v, id, text, count)                                                                   \
-    {.name = text "Flow", .flow = OPS_##id, .operands = count, .needed = count, .inputs = count},  \
-        {.name = text "SumFlow",                                                                   \
-         .flow = OPS_##id,                                                                         \
-         .operands = count,                                                                        \
-         .needed = (count) + 1,                                                                    \
-         .inputs = (count) + 1},
-
-#define AXIS_FLOW(v, id, text, count)                                                              \
-    {.name = text "Flow",                                                                          \
-     .flow = OPS_##id,                                                                             \
-     .along_axis = true,                                                                           \
-     .operands = count,                                                                            \
-     .needed = count,                                                                              \
-     .inputs = count},
-
-/* What plans for one machine use: m, x, x0[, scale][, acc] give m slope scale + acc; acc may have
- * more channels (axis -3), of which the first count. */
-#define TUNED(id, text)                                                                            \
-    {                                                                                              \
-        .name = text, .flow = OPS_##id, .operands = 3, .needed = 3, .inputs = 5                    \
-    }
-
-static const ops_op table[] = {OPS_FLOWS(FLOW, 0) OPS_AXES(AXIS_FLOW, 0)
-                                   TUNED(relu, "TunedReluFlow"),
-                               TUNED(swish_alone, "TunedSwishFlow")};
-
-#define TABLE_SIZE (sizeof table / sizeof table[0])
-
 /* ---- registration -------------------------------------------------------------------------- */
 
 /* The operators as one ONNX Runtime sees them. Sessions point to them: they are never released, and
@@ -60,28 +27,36 @@ typedef struct library {
     const OrtApi *api;
     OrtCustomOpDomain *domain;
     struct library *next;
-    ops_op ops[TABLE_SIZE];
+    ops_op ops[];
 } library;
 
 static _Atomic(library *) libraries;
 
+static size_t list_operators(ops_op *to)
+{
+    size_t (*const lists[])(ops_op *) = {ops_elementwise, ops_blocks};
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        count += lists[i](to == NULL ? NULL : to + count);
+    }
+    return count;
+}
+
 static OrtStatus *make_library(const OrtApi *api, unsigned version, library **made)
 {
-    library *l = calloc(1, sizeof *l);
+    size_t count = list_operators(NULL);
+    library *l = calloc(1, sizeof *l + count * sizeof *l->ops);
     if (l == NULL) {
         return api->CreateStatus(ORT_FAIL, "onnxexplainer: out of memory");
     }
     l->api = api;
+    list_operators(l->ops);
     OrtStatus *status = api->CreateCustomOpDomain("onnxexplainer", &l->domain);
-    for (size_t i = 0; status == NULL && i < TABLE_SIZE; i++) {
-        l->ops[i] = table[i];
+    for (size_t i = 0; status == NULL && i < count; i++) {
         l->ops[i].api = api;
         l->ops[i].base.version = version < OPS_NEWEST ? version : OPS_NEWEST;
         ops_op_init(&l->ops[i]);
         status = api->CustomOpDomain_Add(l->domain, &l->ops[i].base);
-    }
-    if (status == NULL) {
-        status = ops_blocked_add(api, version < OPS_NEWEST ? version : OPS_NEWEST, l->domain);
     }
     if (status != NULL) {
         if (l->domain != NULL) {

@@ -63,11 +63,10 @@
     X(v, log_softmax, "LogSoftmax", 3)                                                             \
     X(v, log_sum_exp, "LogSumExp", 3)
 
-/* Rows without a function of their own: what TunedSwishFlow does, and a + b and a b. */
+/* Rows without a function of their own: a + b, and a (b - c) + d. */
 #define OPS_PARTS(X, v)                                                                            \
-    X(v, swish_alone, "", 3)                                                                       \
     X(v, add, "", 2)                                                                               \
-    X(v, multiply, "", 2)
+    X(v, add_product, "", 4)
 
 #define OPS_ID(v, id, name, operands) OPS_##id,
 typedef enum ops_id {
@@ -75,7 +74,7 @@ typedef enum ops_id {
 } ops_id;
 #undef OPS_ID
 
-#define OPS_MOST 9 /* operands of a node */
+#define OPS_MOST 8 /* operands of a row */
 
 typedef void (*ops_row)(size_t count, float *out, const float *const *in);
 

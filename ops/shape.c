@@ -47,6 +47,15 @@ static void merge(shape *out, const shape *s, size_t d)
     }
 }
 
+/* Leaves out axis d, counted from the end. */
+static void drop(shape *s, size_t d)
+{
+    size_t at = s->rank - d;
+    s->rank--;
+    memmove(s->dims + at, s->dims + at + 1, (s->rank - at) * sizeof *s->dims);
+    memmove(s->names + at, s->names + at + 1, (s->rank - at) * sizeof *s->names);
+}
+
 static OrtStatus *write_shape(const OrtApi *api, OrtShapeInferContext *context, shape *s)
 {
     OrtStatus *status = api->CreateTensorTypeAndShapeInfo(&s->info);
@@ -71,9 +80,10 @@ static OrtStatus *merge_inputs(const ops_op *op, OrtShapeInferContext *context, 
                                bool *known)
 {
     const OrtApi *api = op->api;
-    size_t count;
+    size_t count, axis = 0;
     OrtStatus *status = api->ShapeInferContext_GetInputCount(context, &count);
-    for (size_t i = 0; status == NULL && i < count && i <= (size_t)op->needed; i++) {
+    count = op->shape == OPS_BROADCAST ? count : OPS_WHOLE;
+    for (size_t i = 0; status == NULL && i < count; i++) {
         shape s = {0};
         status = read_shape(api, context, i, &s);
         if (status == NULL && s.rank == 0 && i < OPS_WHOLE) {
@@ -85,9 +95,13 @@ static OrtStatus *merge_inputs(const ops_op *op, OrtShapeInferContext *context, 
             out->dims[0] = 1;
             out->names[0] = "";
         }
-        for (size_t d = 1; d <= s.rank; d++) {
+        for (size_t d = op->shape == OPS_WINNER && i == 0 ? 2 : 1; d <= s.rank; d++) {
             merge(out, &s, d);
         }
+        axis = s.rank;
+    }
+    if (op->shape == OPS_MEAN && *known && status == NULL) {
+        drop(out, axis);
     }
     for (size_t d = 0; d < out->rank; d++) {
         *known = *known && (out->dims[d] >= 0 || out->names[d][0] != '\0');

@@ -1,0 +1,70 @@
+/* `<name>Flow` and `<name>SumFlow` of ops.h, as ONNX Runtime sees them. */
+#include "kernel.h"
+#include "rows.h"
+
+#include <string.h>
+
+static OrtStatus *run_flow(ops_call *c)
+{
+    const ops_op *op = c->op;
+    int rank;
+    int64_t dims[OPS_RANK];
+    if (!ops_broadcast(op->inputs, c->in, &rank, dims)) {
+        return ops_fail(c, "shapes do not fit");
+    }
+    OrtStatus *status = ops_output(c, rank, dims);
+    ops_task task = {
+        .isa = c->isa,
+        .flow = op->flow,
+        .m2 = op->inputs > op->operands ? op->operands : -1,
+        .axis = -1,
+        .out = c->out,
+    };
+    if (status != NULL || !ops_task_plan(&task, op->inputs, c->in, rank, dims)) {
+        return status;
+    }
+    return ops_run(c, task.chunks * task.parts, ops_task_run, &task);
+}
+
+static OrtStatus *run_axis_flow(ops_call *c)
+{
+    ops_rows rows = {.row = c->isa->rows[c->op->flow]};
+    int rank;
+    int64_t dims[OPS_RANK];
+    if (!ops_broadcast(c->op->inputs, c->in, &rank, dims) ||
+        !ops_rows_plan(&rows, c->in, rank, dims)) {
+        return ops_fail(c, "shapes do not fit");
+    }
+    OrtStatus *status = ops_output(c, rank, dims);
+    rows.out = c->out;
+    return status != NULL ? status : ops_run(c, rows.parts, ops_rows_run, &rows);
+}
+
+/* `<name>Flow`, and `<name>SumFlow` with a second multiplier as its last input. */
+#define INPUTS(count) .needed = (count), .inputs = (count), .shape = OPS_BROADCAST
+#define FLOW(v, id, text, count)                                                                   \
+    {.name = text "Flow",                                                                          \
+     .flow = OPS_##id,                                                                             \
+     .operands = (count),                                                                          \
+     INPUTS(count),                                                                                \
+     .in_place = true,                                                                             \
+     .run = run_flow},                                                                             \
+        {.name = text "SumFlow",                                                                   \
+         .flow = OPS_##id,                                                                         \
+         .operands = (count),                                                                      \
+         INPUTS((count) + 1),                                                                      \
+         .in_place = true,                                                                         \
+         .run = run_flow},
+
+/* These write before they have read all, and so not in the place of m. */
+#define AXIS_FLOW(v, id, text, count)                                                              \
+    {.name = text "Flow", .flow = OPS_##id, INPUTS(count), .run = run_axis_flow},
+
+size_t ops_elementwise(ops_op *to)
+{
+    static const ops_op table[] = {OPS_FLOWS(FLOW, 0) OPS_AXES(AXIS_FLOW, 0)};
+    if (to != NULL) {
+        memcpy(to, table, sizeof table);
+    }
+    return sizeof table / sizeof table[0];
+}
