@@ -53,6 +53,9 @@ void ops_op_init(ops_op *op);
 /* The operators of a file: writes them to `to`, or nothing where that is NULL, and gives their
  * number. */
 size_t ops_elementwise(ops_op *to);
+size_t ops_means(ops_op *to);
+size_t ops_winners(ops_op *to);
+size_t ops_phases(ops_op *to);
 size_t ops_blocks(ops_op *to);
 
 /* An error that names the operator. */
