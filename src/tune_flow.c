@@ -130,7 +130,9 @@ ox_val ox_tune_flow(ox_tuner *t, const char *op, size_t input_count, const ox_va
                     int64_t targets, size_t attr_count, const ox_attr *attrs)
 {
     ox_attr all[8];
-    memcpy(all, attrs, attr_count * sizeof *all);
+    for (size_t i = 0; i < attr_count; i++) {
+        all[i] = attrs[i];
+    }
     all[attr_count] = ox_attr_int("block", t->block);
     all[attr_count + 1] = ox_attr_int("targets", targets);
     ox_val out =
