@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from contenders import BASE, IDEAL
-from models import PYTHON, can_tune
+from models import PYTHON
 from process import Failed, Process
 
 SAME_PREDICTION = 1e-4  # relative: a contender with other predictions explains something else
@@ -73,9 +73,6 @@ class Heat:
         self.members = []
 
     def start(self, contender):
-        if contender.tune and not can_tune():
-            self.fail(contender, "onnxexplainer has no command tune yet")
-            return
         try:
             self.members.append(Member(contender, self.files, self.settings.threads))
         except Failed as error:

@@ -26,7 +26,8 @@ FULL_AT = 10  # references with which every contender is measured; with others t
 def arguments():
     parser = argparse.ArgumentParser(prog="bench/compare", description=__doc__.split(";")[0])
     parser.add_argument("model", nargs="*", metavar="MODEL",
-                        help=", ".join(NETWORKS) + " (default: all)")
+                        help=", ".join(NETWORKS) + " (default: all), or a model file, which is "
+                             "explained on random numbers at its first input")
     parser.add_argument("--refs", type=int, nargs="+", metavar="R",
                         help="numbers of references (default: 10)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())

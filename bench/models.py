@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from process import Failed
 
@@ -25,28 +26,44 @@ PYTHON = {"ours": os.environ.get("BENCH_ORT_PYTHON", ROOT / "build/venv/bin/pyth
 
 @dataclass(frozen=True)
 class Case:
-    """What is explained: a network, against how many references."""
+    """What is explained: a network of networks.py or a model file, against how many references."""
     network: str
     refs: int
     batch: int = 1
     size: int = 0  # of images, 0: the usual one
 
     @property
+    def is_file(self):
+        return self.network.endswith(".onnx")
+
+    @property
     def stem(self):
-        return f"{self.network}_{self.size}" if self.size else self.network
+        name = Path(self.network).stem if self.is_file else self.network
+        return f"{name}_{self.size}" if self.size else name
+
+
+def make_data(folder, case):
+    """References and a sample of normal random numbers for the first input of a model file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    value = onnx.load(case.network, load_external_data=False).graph.input[0]
+    dims = [d.dim_value for d in value.type.tensor_type.shape.dim][1:]
+    if not all(dims):
+        raise Failed(f"{case.network}: input \"{value.name}\" is free in other axes than the first")
+    rng = np.random.default_rng(1)
+    for name, count in (("references", MOST_REFERENCES), ("sample", 1)):
+        np.save(folder / f"{case.stem}.{name}.npy",
+                rng.standard_normal((count, *dims), np.float32))
 
 
 def make_network(folder, case):
     """NAME.onnx and what belongs to it, unless it is there."""
-    if not (folder / f"{case.stem}.references.npy").exists():
+    if case.is_file:
+        make_data(folder, case)
+    elif not (folder / f"{case.stem}.references.npy").exists():
         folder.mkdir(parents=True, exist_ok=True)
         size = ["--size", str(case.size)] if case.size else []
         subprocess.run([PYTHON["torch"], ROOT / "bench/networks.py", folder, "--only", case.network,
                         "--count", str(MOST_REFERENCES), *size], check=True)
-
-
-def can_tune():
-    return subprocess.run([COMMAND, "tune", "--help"], capture_output=True).returncode == 0
 
 
 def command(*arguments):
@@ -70,6 +87,7 @@ class Files:
         make_network(folder, case)
         self.case, self.threads = case, threads
         self.stem = folder / case.stem
+        self.model = Path(case.network) if case.is_file else Path(f"{self.stem}.onnx")
         self.work = tempfile.TemporaryDirectory(dir=folder)
         self.references = Path(self.work.name) / "references.npy"
         np.save(self.references, np.load(f"{self.stem}.references.npy")[:case.refs])
@@ -77,7 +95,7 @@ class Files:
     def job(self, contender):
         """What worker.py is told, with `made`: how long it took to make the model."""
         job = {"module": contender.module, "class": contender.cls, "network": self.case.network,
-               "model": f"{self.stem}.onnx", "weights": f"{self.stem}.pt",
+               "model": str(self.model), "weights": f"{self.stem}.pt",
                "references": f"{self.stem}.references.npy", "sample": f"{self.stem}.sample.npy",
                "refs": self.case.refs, "batch": self.case.batch, "threads": self.threads}
         if contender.ours:
@@ -94,7 +112,7 @@ class Files:
     def explained(self, options):
         path = Path(self.work.name) / ("explained" + "".join(options) + ".onnx")
         return path, 0 if path.exists() else command(
-            "explain", f"{self.stem}.onnx", "--references", self.references, "-o", path, "-q",
+            "explain", self.model, "--references", self.references, "-o", path, "-q",
             *options)
 
     def rows(self, count):

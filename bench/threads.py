@@ -57,7 +57,7 @@ def measure(options, network="resnet50", refs=10):
     files = Files(options.folder, Case(network, refs), options.threads)
     explained, _ = files.explained(())
     done = subprocess.run(
-        [PYTHON["ours"], __file__, f"{files.stem}.onnx", explained, KERNELS, files.references,
+        [PYTHON["ours"], __file__, files.model, explained, KERNELS, files.references,
          f"{files.stem}.sample.npy", str(options.threads)],
         check=True, text=True, stdout=subprocess.PIPE)
     files.close()

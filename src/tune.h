@@ -96,6 +96,7 @@ bool layout_batch_normalization(ox_tuner *t, ox_node *n);
 bool ox_tune_fold_into_conv(ox_tuner *t, ox_node *n);
 bool layout_pool(ox_tuner *t, ox_node *n); /* tune_move.c */
 bool layout_reshape(ox_tuner *t, ox_node *n);
+bool layout_shape(ox_tuner *t, ox_node *n);
 bool layout_concat(ox_tuner *t, ox_node *n);
 bool layout_slice(ox_tuner *t, ox_node *n);
 bool layout_expand(ox_tuner *t, ox_node *n);

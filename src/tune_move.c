@@ -55,12 +55,41 @@ bool layout_reshape(ox_tuner *t, ox_node *n)
         }
     }
     ox_form *f = ox_form_of(y);
+    if (x->put_off) {
+        ox_form_put_off(t, f, x->base, x->scale, x->add);
+        return true;
+    }
     ox_form_set(t, f, ox_form_blocked(t, x), OX_FOLDED, y->rank, y->dims);
     if (x->uses == 1) {
         f->conv = x->conv;
         f->filters = x->filters;
         f->bias = x->bias;
     }
+    return true;
+}
+
+/* From what is known, so that the value need not be there for it. */
+bool layout_shape(ox_tuner *t, ox_node *n)
+{
+    const ox_form *x = ox_form_in(n, 0);
+    if (x->plain != NULL || x->rank < 0) {
+        return false;
+    }
+    int64_t start = ox_node_int(n, "start", 0), end = ox_node_int(n, "end", x->rank);
+    start = start < 0 ? start + x->rank : start;
+    end = end < 0 ? end + x->rank : end > x->rank ? x->rank : end;
+    for (int64_t i = start; i < end; i++) {
+        if (x->dims[i].unknown != 0) {
+            return false;
+        }
+    }
+    if (start < 0 || start >= end) {
+        return false;
+    }
+    ox_form *f = ox_form_of(n->outputs[0]);
+    f->plain = ox_dims(t->g, (int)(end - start), x->dims + start);
+    f->rank = f->plain->rank;
+    f->dims = f->plain->dims;
     return true;
 }
 

@@ -22,10 +22,11 @@ static const row rows[] = {
     {"", "Min", layout_elementwise},       {"", "Mul", layout_mul},
     {"", "Neg", layout_elementwise},       {"", "ReduceSum", layout_reduce_sum},
     {"", "Relu", layout_elementwise},      {"", "Reshape", layout_reshape},
-    {"", "Resize", layout_resize},         {"", "Sigmoid", layout_elementwise},
-    {"", "Slice", layout_slice},           {"", "Softplus", layout_elementwise},
-    {"", "Sub", layout_elementwise},       {"", "Sum", layout_elementwise},
-    {"", "Tanh", layout_elementwise},      {"", "Unsqueeze", layout_reshape},
+    {"", "Resize", layout_resize},         {"", "Shape", layout_shape},
+    {"", "Sigmoid", layout_elementwise},   {"", "Slice", layout_slice},
+    {"", "Softplus", layout_elementwise},  {"", "Sub", layout_elementwise},
+    {"", "Sum", layout_elementwise},       {"", "Tanh", layout_elementwise},
+    {"", "Unsqueeze", layout_reshape},
 };
 
 /* Functions of ours that look at more than one element. */
