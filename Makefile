@@ -1,7 +1,7 @@
 # make            set the machine up where something is missing, and build into build/
 # make demo       explain a small CNN on real digits; pictures in build/demo/
 # make test       all tests, then the C and command-line tests under the sanitizers
-# make bench      measure against peers; writes docs/benchmarks.md (25 minutes)
+# make bench      measure against peers; writes docs/benchmarks.md (an hour or more)
 # make format     clang-format over the sources
 # make install    into PREFIX (/usr/local), below DESTDIR
 # make clean      remove what was built; `make distclean` the Python packages, too
