@@ -120,6 +120,9 @@ ox_val ox_tune_flow(ox_tuner *t, const char *op, size_t input_count, const ox_va
 /* K of multipliers of this rank beside references x0. */
 int64_t ox_tune_targets(const ox_form *x0, int rank, const ox_dim *dims);
 
+/* base * scale where a flow makes base for this alone: in the flow, of unknown shape; else NULL. */
+ox_val ox_tune_scale_flow(ox_tuner *t, const ox_form *base, ox_form *scale);
+
 /* out, whose shape is known, becomes a + b inside what makes one of them, or later; else false. */
 bool ox_tune_fuse_sum(ox_tuner *t, ox_form *out, ox_form *a, ox_form *b);
 

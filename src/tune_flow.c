@@ -237,6 +237,18 @@ static ox_val without_slice(ox_val v)
     return first ? n->inputs[0] : v;
 }
 
+ox_val ox_tune_scale_flow(ox_tuner *t, const ox_form *base, ox_form *scale)
+{
+    const ox_node *flow = open_flow(base);
+    ox_val in[6] = {NULL};
+    if (flow == NULL || flow->input_count > 3) {
+        return NULL;
+    }
+    memcpy(in, flow->inputs, flow->input_count * sizeof *in);
+    in[3] = ox_form_blocked(t, scale);
+    return ox_tune_flow(t, flow->op, 6, in, ox_node_int(flow, "targets", 1), 0, NULL);
+}
+
 /* flow * scale + acc, in the flow. */
 static bool add_to_flow(ox_tuner *t, ox_form *out, ox_form *f, ox_form *acc)
 {

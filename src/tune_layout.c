@@ -133,7 +133,17 @@ void ox_form_put_off(ox_tuner *t, ox_form *f, ox_form *base, ox_form *scale, ox_
 static void catch_up(ox_tuner *t, ox_form *f)
 {
     ox_dim dims[OX_TUNE_RANK + 1];
-    ox_val v = f->base == NULL ? NULL : ox_form_view(t, f->base, OX_SPLIT);
+    bool scaled = f->base != NULL && f->scale != NULL && f->add == NULL;
+    ox_val v = scaled ? ox_tune_scale_flow(t, f->base, f->scale) : NULL;
+    if (v != NULL) {
+        v->type = OX_FLOAT;
+        v->rank = view_dims(t, f, OX_FOLDED, dims);
+        v->dims = ox_arena_copy(t->arena, dims, 4, sizeof *dims);
+        f->blocked = v;
+        f->put_off = false;
+        return;
+    }
+    v = f->base == NULL ? NULL : ox_form_view(t, f->base, OX_SPLIT);
     if (v != NULL && f->scale != NULL) {
         v = ox_mul(v, ox_form_view(t, f->scale, OX_SPLIT));
     }

@@ -148,7 +148,7 @@ bool layout_slice(ox_tuner *t, ox_node *n)
 {
     ox_form *x = ox_form_in(n, 0);
     int64_t from, to, axis, step = 1;
-    if (x->blocked == NULL || !one_number(n, 1, &from) || !one_number(n, 2, &to) ||
+    if (!ox_form_ready(t, x) || !one_number(n, 1, &from) || !one_number(n, 2, &to) ||
         !one_number(n, 3, &axis) || (n->input_count > 4 && !one_number(n, 4, &step))) {
         return false;
     }
@@ -164,7 +164,7 @@ bool layout_slice(ox_tuner *t, ox_node *n)
     ox_dim dims[OX_TUNE_RANK];
     memcpy(dims, x->dims, (size_t)x->rank * sizeof *dims);
     dims[x->rank - 3] = ox_dim_of(to - from);
-    ox_val out = ox_slice(x->blocked, 1, from, ox_tune_padded(t, to), 1);
+    ox_val out = ox_slice(ox_form_blocked(t, x), 1, from, ox_tune_padded(t, to), 1);
     ox_form_set(t, ox_form_of(n->outputs[0]), out, OX_FOLDED, x->rank, dims);
     return true;
 }
