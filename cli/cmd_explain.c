@@ -146,8 +146,6 @@ static int parse(arguments *a, int argc, char **argv)
          "what a run may take, such as 800M (default: 2G)"},
         {"integrate", 0, OX_OPTION_TEXT, &a->integrate, "K[:OP,...]",
          "integrate softmaxes, poolings, normalisations: K points"},
-        {"no-closure", 0, OX_OPTION_FLAG, &o->no_closure, NULL,
-         "leave float rounding in the gap instead of the values"},
         {"no-functions", 0, OX_OPTION_FLAG, &o->no_functions, NULL,
          "for runtimes without model-local functions"},
         {"no-batch", 0, OX_OPTION_FLAG, &o->no_batch, NULL,

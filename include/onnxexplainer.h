@@ -17,8 +17,8 @@
  *                        with a target axis K after the batch axis when there are several targets
  *     shap_target        int64 [N] or [N, K], flat index of the explained output value, -1 for sums
  *     base_value         [N] or [N, K], mean over r of f(r)
- *     completeness_gap   [N] or [N, K], f(x) - base_value - sum(phi), when asked for; as it was
- *                        before rounding went to the largest value (see ox_options.no_closure)
+ *     completeness_gap   [N] or [N, K], f(x) - base_value - sum(phi), when asked for: what
+ *                        rounding on the way makes the sum miss
  *
  * Functions that can fail take an ox_error last (NULL is allowed), return NULL or false,
  * and leave their arguments as they were. The library never prints and never exits.
@@ -203,7 +203,6 @@ typedef struct ox_options {
     uint64_t memory;     /* bytes that a run may take besides cache and results; 0: 2 GB */
     bool gap;            /* add completeness_gap */
     bool no_functions;   /* inline the bodies of our functions */
-    bool no_closure;     /* do not give the rounding of the sum to the largest value */
     bool force;          /* explain although completeness is lost where multipliers cannot pass */
     bool no_batch;       /* the model has no batch axis; references have one of their own */
 

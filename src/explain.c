@@ -217,7 +217,6 @@ static void set_metadata(ox_explain_state *s)
     if (o->cache_dtype == OX_FLOAT16) {
         ox_model_set_property(m, "onnxexplainer.cache_dtype", "float16");
     }
-    ox_model_set_property(m, "onnxexplainer.closure", o->no_closure ? "none" : "largest");
     if (o->prefix != NULL && o->prefix[0] != '\0') {
         ox_model_set_property(m, "onnxexplainer.prefix", o->prefix);
     }

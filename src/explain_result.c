@@ -189,9 +189,9 @@ static ox_val target_axis(ox_explain_state *s, const ox_explained *e)
     return ox_transpose(e->phi, order);
 }
 
-/* Reduces v, of the shape of an input's phi, over all axes but K and the batch: [K, N], or [K, 1]
- * without a batch. */
-static ox_val reduce_own(ox_explain_state *s, const ox_explained *e, const char *op, ox_val v)
+/* The sum of an input's phi over all axes but K and the batch: [K, N], or [K, 1] without a batch; in
+ * double, since there may be many. */
+static ox_val sum_of(ox_explain_state *s, const ox_explained *e)
 {
     int64_t axes[OX_MAX_RANK];
     size_t count = 0;
@@ -203,13 +203,8 @@ static ox_val reduce_own(ox_explain_state *s, const ox_explained *e, const char 
     }
     ox_dim n = e->batch_axis >= 0 ? e->x->dims[e->batch_axis] : ox_dim_of(1);
     ox_dim dims[2] = {ox_dim_of(s->target_count), n};
-    return ox_reshape(ox_reduce(op, v, count, axes, false), 2, dims);
-}
-
-/* In double, since there may be many. */
-static ox_val sum_of(ox_explain_state *s, const ox_explained *e, ox_val v)
-{
-    return reduce_own(s, e, "ReduceSum", ox_cast(v, OX_DOUBLE));
+    ox_val phi = ox_cast(e->phi, OX_DOUBLE);
+    return ox_reshape(ox_reduce("ReduceSum", phi, count, axes, false), 2, dims);
 }
 
 /* f(x) - base - sum(phi), [K, N], double. */
@@ -217,64 +212,9 @@ static ox_val gap_of(ox_explain_state *s)
 {
     ox_val gap = ox_sub(ox_cast(ox_target_value(s), OX_DOUBLE), base_by_target(s));
     for (size_t i = 0; i < s->point_count; i++) {
-        gap = ox_sub(gap, sum_of(s, &s->points[i], s->points[i].phi));
+        gap = ox_sub(gap, sum_of(s, &s->points[i]));
     }
     return gap;
-}
-
-/* [K, N] (or [K, 1]) shaped to meet an input's phi [K, own shape]. */
-static ox_val meet(ox_explain_state *s, const ox_explained *e, ox_val v)
-{
-    ox_dim dims[OX_MAX_RANK];
-    int rank = 0;
-    if (s->many_targets) {
-        dims[rank++] = v->dims[0];
-    }
-    for (int i = 0; i < e->x->rank; i++) {
-        dims[rank++] = i == e->batch_axis ? v->dims[1] : ox_dim_of(1);
-    }
-    return ox_reshape(v, rank, dims);
-}
-
-/* The gap where it is within a few roundings of the numbers involved and there is a value to take
- * it, else 0; [K, N]. */
-static ox_val rounding_of(ox_explain_state *s, ox_val gap, ox_val sum)
-{
-    double epsilon = s->type == OX_DOUBLE ? 0x1p-53 : 0x1p-24;
-    ox_val y = ox_cast(ox_target_value(s), OX_DOUBLE), zero = ox_number(gap, 0);
-    ox_val size = ox_add(sum, ox_add(ox_abs(y), ox_abs(base_by_target(s))));
-    ox_val within = ox_binary("LessOrEqual", ox_abs(gap), ox_scale(size, 64 * epsilon));
-    return ox_where(ox_binary("And", within, ox_greater(sum, zero)), gap, zero);
-}
-
-/* f(x) and mean f(r) are rounded in every layer on their way, so that the sum of SHAP values misses
- * their difference by about epsilon times the numbers involved. A gap within that bound goes to the
- * largest value (in equal parts, if there are several), which it changes least; a larger one has
- * another cause and stays to be seen. */
-static void close_gap(ox_explain_state *s, ox_val gap)
-{
-    ox_val sum = NULL, largest = NULL, count = NULL;
-    ox_val *mask = ox_arena_alloc(s->arena, s->point_count, sizeof *mask);
-    for (size_t i = 0; i < s->point_count; i++) {
-        const ox_explained *e = &s->points[i];
-        if ((e->batch_axis < 0) != (s->output_batch_axis < 0)) {
-            return; /* one value for all samples */
-        }
-        ox_val size = ox_abs(e->phi), most = reduce_own(s, e, "ReduceMax", size);
-        sum = sum == NULL ? sum_of(s, e, size) : ox_add(sum, sum_of(s, e, size));
-        largest = largest == NULL ? most : ox_max(largest, most);
-    }
-    for (size_t i = 0; i < s->point_count; i++) {
-        const ox_explained *e = &s->points[i];
-        mask[i] = ox_cast(ox_equal(ox_abs(e->phi), meet(s, e, largest)), s->type);
-        ox_val found = sum_of(s, e, mask[i]);
-        count = count == NULL ? found : ox_add(count, found);
-    }
-    ox_val share = ox_cast(ox_div(rounding_of(s, gap, sum), count), s->type);
-    for (size_t i = 0; i < s->point_count; i++) {
-        ox_explained *e = &s->points[i];
-        e->phi = ox_add(e->phi, ox_mul(mask[i], meet(s, e, share)));
-    }
 }
 
 static void add_output(ox_explain_state *s, ox_val v, const char *name)
@@ -292,10 +232,6 @@ void ox_result_outputs(ox_explain_state *s)
 {
     const char *former = ox_graph_scope(s->g, "onnxexplainer/result");
     ox_type out = s->type == OX_DOUBLE ? OX_DOUBLE : OX_FLOAT;
-    ox_val gap = gap_of(s);
-    if (!s->options->no_closure) {
-        close_gap(s, gap);
-    }
     for (size_t i = 0; i < s->point_count; i++) {
         const ox_explained *e = &s->points[i];
         ox_val phi = ox_cast(target_axis(s, e), e->x->type == OX_DOUBLE ? OX_DOUBLE : OX_FLOAT);
@@ -307,7 +243,7 @@ void ox_result_outputs(ox_explain_state *s)
     add_output(s, by_sample(s, target), "shap_target");
     add_output(s, ox_cast(by_sample(s, s->base), out), "base_value");
     if (s->options->gap) {
-        add_output(s, ox_cast(by_sample(s, gap), out), "completeness_gap");
+        add_output(s, ox_cast(by_sample(s, gap_of(s)), out), "completeness_gap");
     }
     ox_graph_scope(s->g, former);
 }

@@ -37,8 +37,7 @@ def shared():
 @pytest.fixture
 def explain(cli, tmp_path):
     """explain(model, references, *options): path of the explained model. `model` is a path or a
-    ModelProto; `references` an array, a path, a dict of them by input name, or None. Rounding is
-    left in the gap, so that tests see the sums of the rules themselves, unless `closure`."""
+    ModelProto; `references` an array, a path, a dict of them by input name, or None."""
     count = iter(range(1_000_000))
 
     def file(value, suffix):
@@ -51,11 +50,9 @@ def explain(cli, tmp_path):
             np.save(path, value)
         return str(path)
 
-    def explain(model, references, *options, closure=False):
+    def explain(model, references, *options):
         out = str(tmp_path / f"{next(count)}.explained.onnx")
         command = [cli, "explain", file(model, ".onnx"), "-o", out, *options]
-        if not closure:
-            command.append("--no-closure")
         if isinstance(references, dict):
             for name, value in references.items():
                 command += ["--references", f"{name}={file(value, '.npy')}"]

@@ -89,8 +89,7 @@ def check_pair(case, values, flat, y, y0, same):
 def check_output(case, run, y, bases, output):
     """One output of the case, explained by references that come in one by one, and by constant
     ones together."""
-    options = {"output_name": output, "target": targets(case, y[output]), "no_batch": True,
-               "no_closure": True}
+    options = {"output_name": output, "target": targets(case, y[output]), "no_batch": True}
     one = backend.Runner(library.explain(case.model, None, **options), run.by_reference)
     all_ = backend.Runner(library.explain(case.model, case.r, **options), run.by_reference)
     together = all_(case.x)

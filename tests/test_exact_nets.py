@@ -50,7 +50,7 @@ def measured(kind, **options):
     rows = []
     for seed in SEEDS:
         net, exact, target = truth(kind, seed)
-        model = explained(net.model(), {"x": net.r}, target=str(target), no_closure=True, **options)
+        model = explained(net.model(), {"x": net.r}, target=str(target), **options)
         phi = session(model).run(["x_shap"], {"x": net.x})[0]
         size = max(np.abs(phi).max(), np.abs(exact).max(), 1)
         assert abs(phi.sum(dtype=np.float64) - exact.sum()) <= 64 * phi.size * EPS * size

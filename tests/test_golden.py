@@ -134,7 +134,7 @@ def explained(model):
     """Against two references, at output 0."""
     references = {i.name: floats(2, *(d.dim_value for d in i.type.tensor_type.shape.dim[1:]))
                   for i in model.graph.input}
-    return library.explain(model, references, target="0", no_closure=True)
+    return library.explain(model, references, target="0")
 
 
 @pytest.mark.parametrize("name", MODELS)

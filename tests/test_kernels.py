@@ -331,7 +331,7 @@ def test_every_kernel_is_tested():
                                   "vit_digits", "lstm_digits"])
 def test_explained_models_run_alike(name, shared, explain):
     folder = shared / "models" / name
-    path = explain(folder / "model.onnx", np.load(folder / "background.npy")[:4], closure=True)
+    path = explain(folder / "model.onnx", np.load(folder / "background.npy")[:4])
     loaded = onnx.load(path)
     x = {loaded.graph.input[0].name: np.load(folder / "input.npy")[:3]}
     plain, fused = [outputs(loaded, x, library) for library in (False, True)]

@@ -126,7 +126,7 @@ def test_concat_prefix(axes, explain, run):
 def test_concat_prefix_explained(explain, run):
     """At a shorter Concat that is explained itself, the longer ones pass it by."""
     rule = dense(3, (2,))
-    path = explain(rule.model, rule.r, "--at=all2", "--force", "--target=all", "--no-closure")
+    path = explain(rule.model, rule.r, "--at=all2", "--force", "--target=all")
     found = run(path, rule.x)["all2_shap"].sum(axis=(2, 3))
     onward = rule.head.reshape(3, 16, -1)[:, 12:]  # what comes after f2
 

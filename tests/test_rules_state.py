@@ -52,7 +52,7 @@ def test_complete(name):
     plain = backend.Runner(model, reference=True)
     y, y0 = plain(x), plain(r)
     for output in operator.output:
-        many = library.explain(model, r, output_name=output, target="all", no_closure=True)
+        many = library.explain(model, r, output_name=output, target="all")
         outputs = backend.Runner(many, reference=True)(x)
         phi = sum(outputs[f"{name}_shap"].reshape(SAMPLES, y[output][0].size, -1).sum(axis=2)
                   for name in inputs if f"{name}_shap" in outputs)

@@ -122,7 +122,7 @@ def test_tuned_models_agree(cli, explain, name, options):
     rng = np.random.default_rng(1)
     shape = NETS[name][1]
     references = rng.normal(size=(3, *shape)).astype(np.float32)
-    explained = explain(build(name, "N"), references, *options, closure=True)
+    explained = explain(build(name, "N"), references, *options)
     tuned = tune(cli, explained)
     for samples in (1, 2, 3):
         x = rng.normal(size=(samples, *shape)).astype(np.float32)
@@ -134,7 +134,7 @@ def test_tuned_models_agree(cli, explain, name, options):
 def test_one_sample_and_other_counts_of_references(cli, explain, references):
     rng = np.random.default_rng(2)
     r = rng.normal(size=(references, 3, 8, 8)).astype(np.float32)
-    explained = explain(build("gates", 1), r, closure=True)
+    explained = explain(build("gates", 1), r)
     x = rng.normal(size=(1, 3, 8, 8)).astype(np.float32)
     assert_same(run_all(tune(cli, explained), x), run_all(explained, x, kernels=False))
 
