@@ -21,6 +21,7 @@ static void declare(ox_graph *top, const char *name, ox_body body, const void *u
     g->no_functions = true;
     ox_graph_output(g, body(formal, user), "out");
     ox_graph_prune(g);
+    ox_graph_settle(g);
     top->functions = ox_arena_grow(a, top->functions, top->function_count, sizeof *top->functions);
     top->functions[top->function_count++] = (ox_function){ox_arena_string(a, name), g};
 }

@@ -324,6 +324,7 @@ static void explain(void *user)
     if (s->cache == OX_CACHE_FILE) {
         ox_keep_run(s);
     }
+    ox_graph_settle(s->g);
     set_metadata(s);
     if (s->model->ir_version < MIN_IR_VERSION) {
         s->model->ir_version = MIN_IR_VERSION;

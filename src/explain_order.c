@@ -97,7 +97,7 @@ static void decompose(ox_explain_state *s, ox_node *n)
     decomposition d = {s, n, composite ? row->decompose : NULL,
                        ox_arena_alloc(s->arena, n->output_count, sizeof(ox_val))};
     ox_error err;
-    const char *scope = ox_arena_format(s->arena, "onnxexplainer/%s", n->name);
+    const char *scope = ox_arena_format(s->arena, "onnxexplainer/%s", ox_node_base(n));
     const char *former = ox_graph_scope(n->graph, scope);
     bool done = ox_arena_try(s->arena, write_out, &d, &err);
     ox_graph_scope(n->graph, former);

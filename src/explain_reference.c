@@ -71,7 +71,7 @@ static void copy_node(const target *t, const ox_node *n)
         inputs[0] = ox_apart(inputs[0]);
     }
     const char *scope = ox_arena_format(t->s->arena, "onnxexplainer/%s/%s",
-                                        t->references ? "reference" : "sample", n->name);
+                                        t->references ? "reference" : "sample", ox_node_base(n));
     const char *former = ox_graph_scope(t->graph, scope);
     if (n->output_count == 1 && n->domain[0] == '\0') {
         *slot(t, n->outputs[0]) =
@@ -236,7 +236,8 @@ ox_val ox_reference(ox_explain_state *s, ox_val v)
         return ox_sample(s, v);
     }
     if (side->view == NULL) {
-        const char *scope = ox_arena_format(s->arena, "onnxexplainer/reference/%s", v->name);
+        const char *scope = ox_arena_format(s->arena, "onnxexplainer/reference/%s",
+                                            v->base != NULL ? v->base : v->name);
         const char *former = ox_graph_scope(s->refs, scope);
         ox_val raw = copy_value(&(target){s, s->refs, true}, v);
         ox_val view = view_of(s, v, raw);

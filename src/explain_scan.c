@@ -2,6 +2,7 @@
  * body captures nothing: what it needs whole comes in as state, what it needs step by step as
  * scanned values, and weights are its own initializers. Over references, results are added up in
  * state; over targets, they are stacked. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "explain.h"
@@ -70,6 +71,15 @@ static size_t keep_needed(ox_entry *entries, size_t count)
     return kept;
 }
 
+/* Sums last, the others as the body meets them. */
+static int by_use(const void *left, const void *right)
+{
+    const ox_entry *a = left, *b = right;
+    int sums = (a->next != NULL) - (b->next != NULL);
+    size_t at = a->inside->position, bt = b->inside->position;
+    return sums != 0 ? sums : (at > bt) - (at < bt);
+}
+
 static void add_output(ox_explain_state *s, ox_val v)
 {
     ox_graph_output(s->flow, v, v->name);
@@ -88,8 +98,13 @@ static void close_body(ox_explain_state *s, size_t stacked_count, ox_val *const 
         add_output(s, *stacked[i]);
     }
     ox_graph_prune(body);
+    ox_graph_sort(body);
     s->state_count = keep_needed(s->states, s->state_count);
     s->scanned_count = keep_needed(s->scanned, s->scanned_count);
+    if (s->state_count > 0) {
+        qsort(s->states, s->state_count, sizeof *s->states, by_use);
+    }
+    qsort(s->scanned, s->scanned_count, sizeof *s->scanned, by_use);
     body->output_count = 0;
     for (size_t i = 0; i < s->state_count; i++) {
         const ox_entry *e = &s->states[i];

@@ -91,7 +91,7 @@ static void visit(ox_explain_state *s, ox_node *n)
     }
     c.m = ox_m(&c, 0);
     const ox_row *row = ox_rule_find(n->domain, n->op);
-    const char *scope = ox_arena_format(s->arena, "onnxexplainer/flow/%s", n->name);
+    const char *scope = ox_arena_format(s->arena, "onnxexplainer/flow/%s", ox_node_base(n));
     const char *former = ox_graph_scope(s->flow, scope);
     if (ox_integrate_wants(s, n)) {
         ox_integrate(s, &c);

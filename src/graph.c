@@ -11,7 +11,7 @@ enum { SHARED_BYTES = 16 * 1024 };
 /* A name in use, and how many numbered variants of it were given out. */
 typedef struct used_name {
     const char *name;
-    ox_val value;
+    ox_val value; /* that is called so, or NULL */
     size_t variants;
 } used_name;
 
@@ -92,6 +92,39 @@ const char *ox_graph_fresh_name(ox_graph *g, const char *base)
     return take_fresh_name(g, base)->name;
 }
 
+void ox_graph_forget_names(ox_graph *g)
+{
+    ox_table given = {.arena = g->arena};
+    size_t at = 0;
+    for (used_name *u; (u = ox_table_each(&g->names, &at)) != NULL;) {
+        u->variants = 0;
+        if (u->value == NULL || u->value->base == NULL) {
+            ox_table_add(&given, ox_hash_string(u->name), u);
+        }
+    }
+    g->names = given;
+}
+
+void ox_graph_swap_names(ox_val a, ox_val b)
+{
+    const ox_value was = *a;
+    used_name *ua = find_name(&ox_graph_outermost(a->graph)->names, a->name);
+    used_name *ub = find_name(&ox_graph_outermost(b->graph)->names, b->name);
+    a->name = b->name;
+    a->base = b->base;
+    b->name = was.name;
+    b->base = was.base;
+    ua->value = b;
+    ub->value = a;
+}
+
+void ox_graph_rename(ox_val v)
+{
+    used_name *u = take_fresh_name(v->graph, v->base);
+    u->value = v;
+    v->name = u->name;
+}
+
 ox_val ox_graph_find(const ox_graph *g, const char *name)
 {
     const ox_graph *top = g;
@@ -118,18 +151,33 @@ static ox_val new_value(ox_graph *g, used_name *name)
     return v;
 }
 
+/* A value whose name is made up. */
+static ox_val name_value(ox_graph *g, const char *base)
+{
+    ox_val v = new_value(g, take_fresh_name(g, base));
+    v->base = base;
+    return v;
+}
+
+/* A shared value is called after the first, by alphabet, of the scopes that ask for it. */
+static void share_name(ox_val v, const char *base)
+{
+    if (v->base != NULL && strcmp(base, v->base) < 0) {
+        v->base = base;
+    }
+}
+
 ox_val ox_graph_value(ox_graph *g, const char *name, ox_type type, int rank, const ox_dim *dims)
 {
     used_name *u = NULL;
-    if (name == NULL) {
-        u = take_fresh_name(g, ox_arena_format(g->arena, "%s/value", g->scope));
-    } else if (name[0] != '\0') {
+    if (name != NULL && name[0] != '\0') {
         u = take_name(g, name);
         if (u == NULL) {
             ox_fail(g->arena, OX_INVALID, "value \"%s\" is defined twice", name);
         }
     }
-    ox_val v = new_value(g, u);
+    ox_val v = name != NULL ? new_value(g, u)
+                            : name_value(g, ox_arena_format(g->arena, "%s/value", g->scope));
     v->type = type;
     v->rank = rank;
     if (rank > 0) {
@@ -214,7 +262,9 @@ ox_val ox_graph_constant(ox_graph *g, const char *name, const ox_const *c)
     bool small = c->data != NULL && c->size <= SHARED_BYTES;
     uint64_t hash = small ? hash_const(c) : 0;
     ox_val v = small && name == NULL ? find_constant(g, c, hash) : NULL;
+    const char *base = ox_arena_format(g->arena, "%s/constant", g->scope);
     if (v != NULL) {
+        share_name(v, base);
         return v;
     }
     ox_const *copy = ox_arena_copy(g->arena, c, 1, sizeof *c);
@@ -228,7 +278,7 @@ ox_val ox_graph_constant(ox_graph *g, const char *name, const ox_const *c)
         dims[i] = ox_dim_of(c->dims[i]);
     }
     v = name != NULL ? ox_graph_value(g, name, c->type, c->rank, dims)
-                     : ox_graph_fresh_value(g, ox_arena_format(g->arena, "%s/constant", g->scope));
+                     : name_value(g, base);
     v->type = c->type;
     v->rank = c->rank;
     v->dims = dims;
@@ -277,8 +327,7 @@ static uint64_t hash_node(const ox_node *n)
     uint64_t h = ox_hash(OX_HASH_START, n->op, strlen(n->op));
     h = ox_hash(h, n->domain, strlen(n->domain));
     for (size_t i = 0; i < n->input_count; i++) {
-        const char *name = n->inputs[i] == NULL ? "" : n->inputs[i]->name;
-        h = ox_hash(h, name, strlen(name) + 1);
+        h = ox_hash(h, &n->inputs[i], sizeof n->inputs[i]);
     }
     for (size_t i = 0; i < n->attr_count; i++) {
         h = hash_attr(h, &n->attrs[i]);
@@ -372,15 +421,18 @@ ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, siz
         .attrs = attrs,
     };
     like.hash = hash_node(&like);
+    const char *base = ox_arena_format(g->arena, "%s/%s", g->scope, op);
     ox_node *n = find_node(g, &like);
     if (n != NULL) {
+        for (size_t i = 0; i < n->output_count; i++) {
+            share_name(n->outputs[i], base);
+        }
         return n;
     }
     like.attrs = copy_attrs(g->arena, attr_count, attrs);
     like.outputs = ox_arena_alloc(g->arena, output_count, sizeof(ox_val));
-    const char *base = ox_arena_format(g->arena, "%s/%s", g->scope, op);
     for (size_t i = 0; i < output_count; i++) {
-        like.outputs[i] = new_value(g, take_fresh_name(g, base));
+        like.outputs[i] = name_value(g, base);
     }
     like.name = like.outputs[0]->name;
     n = ox_graph_append(g, &like);

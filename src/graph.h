@@ -43,6 +43,7 @@ typedef struct ox_const {
 struct ox_value {
     ox_graph *graph;
     const char *name; /* unique in the model and its subgraphs; "" for an output left out */
+    const char *base; /* what the name starts with where it was made up, else NULL */
     ox_type type;     /* OX_NONE: not known, or not a tensor */
     int rank;         /* -1: not known */
     const ox_dim *dims;
@@ -53,6 +54,7 @@ struct ox_value {
     bool is_input;
     bool keep;   /* a named constant: stays although nothing uses it */
     bool needed; /* set while pruning */
+    size_t position; /* set while sorting: in the order of values, from 1 */
     void *mark;  /* of the pass at work */
 };
 
@@ -97,6 +99,7 @@ struct ox_node {
     ox_val *parts;        /* what its outputs are, where rules_control.c has written it out */
     const char *no_parts; /* why that could not be done */
     bool needed;
+    bool placed; /* set while sorting */
     uint64_t hash;
 };
 
@@ -139,7 +142,8 @@ ox_graph *ox_graph_new(ox_arena *arena, ox_graph *outer, const char *name);
  * makes one up; a name in use gives up. */
 ox_val ox_graph_value(ox_graph *g, const char *name, ox_type type, int rank, const ox_dim *dims);
 
-/* The same under a name that starts with `base` and is not in use; nothing known of it. */
+/* The same under a name that starts with `base` and is not in use, and that it keeps; nothing known
+ * of it. */
 ox_val ox_graph_fresh_value(ox_graph *g, const char *base);
 
 /* A new graph input; named as by ox_graph_value. */
@@ -179,9 +183,25 @@ const char *ox_graph_fresh_name(ox_graph *g, const char *base);
 /* Takes `name`; false where it is in use already. */
 bool ox_graph_take_name(ox_graph *g, const char *name);
 
+/* Gives each of two named values of a graph the name of the other. */
+void ox_graph_swap_names(ox_val a, ox_val b);
+
 /* Takes out added nodes, constants and functions on which no output depends; original nodes stay.
  * Bodies of Scan nodes are pruned before, on their own. */
 void ox_graph_prune(ox_graph *g);
+
+/* Sorts nodes, values and functions of a pruned graph: original nodes in their order, added ones as
+ * outputs reach them through their inputs, each right before the first that uses it. graph_settle.c.
+ */
+void ox_graph_sort(ox_graph *g);
+
+/* Sorts an outermost graph that is finished, with its bodies, and numbers the names that were made
+ * up in the new order. Equal nodes are not found any more afterwards. */
+void ox_graph_settle(ox_graph *g);
+
+/* Of ox_graph_settle: gives back all names that were made up, and gives v one of them. */
+void ox_graph_forget_names(ox_graph *g);
+void ox_graph_rename(ox_val v);
 
 /* ---- reading --------------------------------------------------------------------------- */
 
@@ -190,6 +210,9 @@ ox_val ox_graph_find(const ox_graph *g, const char *name);
 
 /* "node 12 "conv1/Relu" (Relu)" for messages; lives in the arena. */
 const char *ox_node_label(const ox_node *n);
+
+/* The name of a node, without the number of one that was made up: scopes are called after it. */
+const char *ox_node_base(const ox_node *n);
 
 /* Attributes; the default where there is none. */
 const ox_attr *ox_node_attr(const ox_node *n, const char *name);

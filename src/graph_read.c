@@ -16,6 +16,12 @@ const char *ox_node_label(const ox_node *n)
     return ox_arena_format(a, "node %zu \"%s\" (%s%s%s)", n->index, n->name, n->domain, dot, n->op);
 }
 
+const char *ox_node_base(const ox_node *n)
+{
+    ox_val y = n->output_count > 0 ? n->outputs[0] : NULL;
+    return y != NULL && y->base != NULL && n->name == y->name ? y->base : n->name;
+}
+
 ox_val ox_node_input(const ox_node *n, size_t i)
 {
     return i < n->input_count ? n->inputs[i] : NULL;

@@ -47,6 +47,14 @@ void *ox_table_next(const ox_table *t, uint64_t hash, size_t *at)
     return t->slots[i].item;
 }
 
+void *ox_table_each(const ox_table *t, size_t *at)
+{
+    while (*at < t->room && t->slots[*at].item == NULL) {
+        ++*at;
+    }
+    return *at < t->room ? t->slots[(*at)++].item : NULL;
+}
+
 uint64_t ox_hash(uint64_t hash, const void *data, size_t size)
 {
     const unsigned char *p = data;

@@ -17,6 +17,9 @@ void ox_table_add(ox_table *t, uint64_t hash, void *item);
  * when there is none left. */
 void *ox_table_next(const ox_table *t, uint64_t hash, size_t *at);
 
+/* The next item of all, in no order that means anything; *at starts at 0. */
+void *ox_table_each(const ox_table *t, size_t *at);
+
 #define OX_TABLE_START SIZE_MAX
 
 /* Hash of `size` bytes, continuing from `hash`, which starts at OX_HASH_START. */

@@ -160,9 +160,7 @@ static void write_outputs(ox_tuner *t)
         if (taken) {
             v = ox_graph_emit(g, "Identity", 1, &v, 0, NULL);
         }
-        const char *name = v->name;
-        v->name = old->name;
-        old->name = name;
+        ox_graph_swap_names(v, old);
         v->rank = old->rank;
         v->dims = old->dims;
         g->outputs[i] = v;
@@ -201,6 +199,7 @@ static void tune(void *user)
     }
     write_outputs(t);
     ox_graph_prune(g);
+    ox_graph_settle(g);
     ox_model_set_opset(j->model, "com.microsoft.nchwc", 1);
     if (t->kernels) {
         ox_model_set_opset(j->model, "onnxexplainer", 1);
