@@ -19,6 +19,7 @@ setup:
 	@PYTHON=$(PYTHON) tools/setup
 
 test: all
+	@PYTHON=$(PYTHON) tools/setup clang
 	@build/venv/bin/python tools/test
 
 demo: all
