@@ -347,14 +347,10 @@ ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error 
             ox_free(j.state.model);
             return NULL;
         }
-        if (j.again) {
-            ox_note_to(options,
-                       "the batch does not stay free through the model, so it is fixed to 1");
-            if (j.force_fixed) {
-                break;
-            }
-            j.force_fixed = true;
-        }
+        j.force_fixed = j.force_fixed || j.again;
     } while (j.again);
+    if (j.force_fixed) {
+        ox_note_to(options, "the batch does not stay free through the model, so it is fixed to 1");
+    }
     return j.state.model;
 }

@@ -301,18 +301,11 @@ const int64_t *ox_known_ints(ox_ctx *c, size_t i, size_t *count)
 
 const double *ox_known_doubles(ox_ctx *c, size_t i, size_t *count)
 {
-    ox_val v = ox_node_input(c->node, i);
-    const ox_const *k = v == NULL ? NULL : v->constant;
-    if (k == NULL && v != NULL && v->node != NULL && strcmp(v->node->op, "Constant") == 0) {
-        const ox_attr *value = ox_node_attr(v->node, "value");
-        k = value == NULL ? NULL : value->tensor;
-    }
-    const double *doubles = k == NULL ? NULL : ox_const_doubles(c->g->arena, k);
+    const double *doubles = ox_numbers(ox_node_input(c->node, i), count);
     if (doubles == NULL) {
         ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: input %zu must be constant",
                 ox_node_label(c->node), i);
     }
-    *count = ox_const_count(k);
     return doubles;
 }
 

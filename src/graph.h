@@ -51,6 +51,7 @@ struct ox_value {
     ox_node *node;          /* producer; NULL for inputs and constants */
     int output;             /* its position among the producer's outputs */
     const ox_const *constant;
+    const ox_const *contents; /* of a node's result, once ox_contents has found them */
     bool is_input;
     bool keep;   /* a named constant: stays although nothing uses it */
     bool needed; /* set while pruning */
@@ -229,6 +230,13 @@ ox_val ox_node_input(const ox_node *n, size_t i);
 const double *ox_const_doubles(ox_arena *a, const ox_const *c);
 const int64_t *ox_const_ints(ox_arena *a, const ox_const *c);
 size_t ox_const_count(const ox_const *c);
+
+/* What v holds where the model itself says it: an initializer, a Constant in any spelling, or one of
+ * these cast or reshaped. NULL where it does not. graph_constant.c. */
+const ox_const *ox_contents(ox_val v);
+
+/* The same as doubles, in the arena; v may be NULL. NULL also for types that are no numbers. */
+const double *ox_numbers(ox_val v, size_t *count);
 
 /* Element i of a constant of a floating-point or integer type. */
 double ox_const_double(const ox_const *c, size_t i);

@@ -260,17 +260,6 @@ static void respell_scan(ox_node *n, int64_t opset)
 
 /* ---- Resize ------------------------------------------------------------------------------ */
 
-static const double *known_numbers(ox_val v, size_t *count)
-{
-    const ox_const *c = v->constant;
-    if (c == NULL && v->node != NULL && strcmp(v->node->op, "Constant") == 0) {
-        const ox_attr *a = ox_node_attr(v->node, "value");
-        c = a == NULL ? NULL : a->tensor;
-    }
-    *count = c == NULL ? 0 : ox_const_count(c);
-    return c == NULL ? NULL : ox_const_doubles(v->graph->arena, c);
-}
-
 static ox_val require_scales(const ox_node *n, ox_val scales)
 {
     if (scales == NULL) {
@@ -330,7 +319,7 @@ static void respell_resize_10(ox_node *n)
     ox_graph *g = n->graph;
     ox_val scales = require_scales(n, ox_node_input(n, 1));
     size_t count = 0;
-    const double *known = known_numbers(scales, &count);
+    const double *known = ox_numbers(scales, &count);
     bool shrinks = known == NULL, grows = known == NULL;
     for (size_t i = 0; i < count; i++) {
         shrinks = shrinks || known[i] < 1;

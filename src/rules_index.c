@@ -172,9 +172,10 @@ static int64_t *index_of(ox_ctx *c, int64_t size, size_t *count)
 {
     const ox_val v = ox_node_input(c->node, 1);
     const int64_t *given = NULL;
-    if (v != NULL && v->constant != NULL) {
-        given = ox_const_ints(c->g->arena, v->constant);
-        *count = ox_const_count(v->constant);
+    const ox_const *known = v == NULL ? NULL : ox_contents(v);
+    if (known != NULL) {
+        given = ox_const_ints(c->g->arena, known);
+        *count = ox_const_count(known);
     }
     given = given == NULL ? ox_known_ints(c, 1, count) : given;
     int64_t *index = ox_arena_copy(c->g->arena, given, *count, sizeof *index);
@@ -190,7 +191,7 @@ static bool index_is_known(ox_ctx *c)
     const ox_dim *e = v == NULL ? NULL : ox_shape_elements(v);
     bool computed = e != NULL && ox_dims_static(v->rank, v->dims) &&
                     ox_dims_static((int)ox_val_size(v).size, e);
-    return v != NULL && (v->constant != NULL || computed);
+    return v != NULL && (ox_contents(v) != NULL || computed);
 }
 
 /* The same where the index is an input, or computed from one that is not explained, or where the

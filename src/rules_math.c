@@ -164,9 +164,7 @@ void decompose_batch_normalization(const ox_node *n, ox_val *outputs)
     bool computed = false;
     for (size_t i = 1; i < 5; i++) {
         const ox_val v = ox_node_input(n, i);
-        bool fixed = v == NULL || v->constant != NULL ||
-                     (v->node != NULL && strcmp(v->node->op, "Constant") == 0);
-        computed = computed || !fixed;
+        computed = computed || (v != NULL && ox_contents(v) == NULL);
     }
     if (!computed || ox_node_int(n, "training_mode", 0) != 0) {
         return;

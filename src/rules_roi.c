@@ -22,16 +22,12 @@ static void cells(double from, double to, int64_t size, int64_t count, int64_t *
 static const double *constant_regions(const ox_node *n, size_t *count)
 {
     const ox_val rois = ox_made_ranked(n, 1);
-    const ox_const *c = rois->constant;
-    if (c == NULL && rois->node != NULL && strcmp(rois->node->op, "Constant") == 0) {
-        const ox_attr *value = ox_node_attr(rois->node, "value");
-        c = value == NULL ? NULL : value->tensor;
-    }
-    const double *numbers = c == NULL ? NULL : ox_const_doubles(n->graph->arena, c);
+    size_t total;
+    const double *numbers = ox_numbers(rois, &total);
     if (numbers == NULL || rois->rank != 2 || ox_made_size(n, rois, 1) != 5) {
         ox_made_fail(n, "its regions must be constant, of 5 numbers each");
     }
-    for (size_t i = 0; i < ox_const_count(c); i++) {
+    for (size_t i = 0; i < total; i++) {
         if (!(fabs(numbers[i]) < 1e9)) {
             ox_made_fail(n, "a region is out of range");
         }

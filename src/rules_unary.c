@@ -181,13 +181,9 @@ static const entry any_power = {"Power", slope_power, true, 1, {NULL, 0}, {0}};
 
 double ox_known_scalar(ox_val v)
 {
-    const ox_const *k = v->constant;
-    if (k == NULL && v->node != NULL && strcmp(v->node->op, "Constant") == 0) {
-        const ox_attr *value = ox_node_attr(v->node, "value");
-        k = value == NULL ? NULL : value->tensor;
-    }
-    bool single = k != NULL && ox_const_count(k) == 1;
-    const double *number = single ? ox_const_doubles(v->graph->arena, k) : NULL;
+    const ox_const *c = ox_contents(v);
+    size_t count = c == NULL ? 0 : ox_const_count(c);
+    const double *number = count == 1 ? ox_numbers(v, &count) : NULL;
     return number == NULL ? (double)NAN : *number;
 }
 

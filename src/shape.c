@@ -137,46 +137,11 @@ bool *ox_shape_axes(const ox_node *n, const ox_shape_list *axes, int rank)
     return marked;
 }
 
-static const double *doubles_of_constant(ox_node *constant, size_t *count)
-{
-    ox_arena *a = constant->graph->arena;
-    const ox_attr *attr = ox_node_attr(constant, "value");
-    if (attr != NULL && attr->kind == OX_ATTR_TENSOR && attr->tensor != NULL) {
-        *count = ox_const_count(attr->tensor);
-        return *count <= OX_SHAPE_ELEMENTS ? ox_const_doubles(a, attr->tensor) : NULL;
-    }
-    attr = ox_node_attr(constant, "value_floats");
-    if (attr != NULL && attr->kind == OX_ATTR_FLOATS && attr->count <= OX_SHAPE_ELEMENTS) {
-        *count = attr->count;
-        double *out = ox_arena_alloc(a, attr->count, sizeof *out);
-        for (size_t i = 0; i < attr->count; i++) {
-            out[i] = (double)attr->floats[i];
-        }
-        return out;
-    }
-    attr = ox_node_attr(constant, "value_float");
-    if (attr != NULL && attr->kind == OX_ATTR_FLOAT) {
-        *count = 1;
-        double value = (double)attr->f;
-        return ox_arena_copy(a, &value, 1, sizeof value);
-    }
-    return NULL;
-}
-
 const double *ox_shape_doubles(const ox_node *n, size_t input, size_t *count)
 {
     ox_val v = ox_node_input(n, input);
-    if (v == NULL) {
-        return NULL;
-    }
-    if (v->constant != NULL) {
-        *count = ox_const_count(v->constant);
-        return *count <= OX_SHAPE_ELEMENTS ? ox_const_doubles(n->graph->arena, v->constant) : NULL;
-    }
-    if (v->node != NULL && strcmp(v->node->op, "Constant") == 0 && v->node->domain[0] == '\0') {
-        return doubles_of_constant(v->node, count);
-    }
-    return NULL;
+    const ox_const *c = v == NULL ? NULL : ox_contents(v);
+    return c != NULL && ox_const_count(c) <= OX_SHAPE_ELEMENTS ? ox_numbers(v, count) : NULL;
 }
 
 ox_type ox_shape_type_attr(const ox_node *n, const char *name, ox_type otherwise)

@@ -55,7 +55,7 @@ ox_shape_list ox_shape_list_of(const ox_node *n, size_t input, const char *attr)
 /* Marks the axes of a fixed list in an array of `rank`; twice the same one gives up. */
 bool *ox_shape_axes(const ox_node *n, const ox_shape_list *axes, int rank);
 
-/* A small constant of any number type as doubles, from an initializer or a Constant; or NULL. */
+/* A small constant of any number type as doubles, see ox_numbers; or NULL. */
 const double *ox_shape_doubles(const ox_node *n, size_t input, size_t *count);
 
 /* An attribute that holds an element type; gives up on what is none. */

@@ -1,5 +1,7 @@
 """What an explained model promises: the target grammar, batches, inputs and names."""
 
+import subprocess
+
 import numpy as np
 import onnx
 import pytest
@@ -335,3 +337,18 @@ def test_explained_once_more(explain, run):
     outputs = run(twice, single(X))
     close(outputs["x_shap"], deeplift()[:, 1])
     close(outputs["more_x_shap"], deeplift()[:, 0])
+
+
+def test_an_unknown_operator_is_named_and_nothing_else(cli, tmp_path):
+    """Its unknown shape does not earn a note on the batch before."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 18, "com.example": 1]> g (float[N,4] x) =>'
+        " (float[N,3] z) <float[4,3] w = {1,2,3,1,2,3,1,2,3,1,2,3}>"
+        " { y = com.example.Foo(x) q = Relu(y) z = MatMul(q, w) }")
+    onnx.save(model, tmp_path / "m.onnx")
+    np.save(tmp_path / "r.npy", np.zeros((2, 4), np.float32))
+    done = subprocess.run([cli, "explain", tmp_path / "m.onnx", "-r", tmp_path / "r.npy", "-o",
+                           tmp_path / "e.onnx"], capture_output=True, text=True)
+    assert done.returncode == 1 and not (tmp_path / "e.onnx").exists()
+    assert done.stderr == ('onnxexplainer: node 0 "" (com.example.Foo): '
+                           "no rule for com.example.Foo at opset 1\n")
