@@ -19,6 +19,9 @@ typedef struct ox_runtime {
  * `path` is NULL. A library that was asked for by path or environment is taken or an error. */
 bool ox_runtime_find(const char *path, ox_runtime *runtime, ox_error *err);
 
+/* The folder that this library lies in; false where it is not known or too long. */
+bool ox_runtime_folder(char *path, size_t size);
+
 /* Releases `status` and, where it is a failure, gives up as ox_fail does. */
 void ox_runtime_check(ox_arena *a, const OrtApi *api, OrtStatus *status);
 

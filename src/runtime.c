@@ -2,7 +2,7 @@
  *
  * The library is never closed. Its worker threads and thread-local objects outlive the last session
  * by a moment and their code must stay mapped; opening it again costs a reference count. */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE /* dladdr */
 
 #include "run.h"
 
@@ -93,22 +93,32 @@ static bool open_root(const char *root, ox_runtime *runtime, ox_error *err)
     return ox_error_set(err, OX_RUNTIME, "ONNXRUNTIME_ROOT: no libonnxruntime.so in %s/lib", root);
 }
 
-/* What the loader finds, then what the build found. A library that cannot be used is passed over
- * for the next, and is the error when there is no better one. */
+bool ox_runtime_folder(char *path, size_t size)
+{
+    static const char here[] = "";
+    Dl_info info;
+    if (dladdr(here, &info) == 0 || info.dli_fname == NULL) {
+        return false;
+    }
+    const char *slash = strrchr(info.dli_fname, '/');
+    int folder = slash != NULL ? (int)(slash - info.dli_fname) : 1;
+    int length = snprintf(path, size, "%.*s", folder, slash != NULL ? info.dli_fname : ".");
+    return length > 0 && (size_t)length < size;
+}
+
+/* What the loader finds, then what lies beside this library, as in the build folder. A library that
+ * cannot be used is passed over for the next, and is the error when there is no better one. */
 static bool open_default(ox_runtime *runtime, ox_error *err)
 {
-    static const char *const names[] = {
-        "libonnxruntime.so.1",
-        "libonnxruntime.so",
-#ifdef OX_RUNTIME_DEFAULT
-        OX_RUNTIME_DEFAULT,
-#endif
-    };
+    char folder[4096], beside[4096];
+    bool found = ox_runtime_folder(folder, sizeof folder) &&
+                 find_in_folder(folder, beside, sizeof beside);
+    const char *const names[] = {"libonnxruntime.so.1", "libonnxruntime.so", beside};
     ox_error error;
     ox_error_set(&error, OX_RUNTIME,
                  "onnxruntime library not found: set ONNXRUNTIME_LIBRARY to a libonnxruntime.so, "
                  "or ONNXRUNTIME_ROOT");
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    for (size_t i = 0; i < (found ? 3 : 2); i++) {
         void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
         if (library != NULL && take_library(library, names[i], runtime, &error)) {
             return true;

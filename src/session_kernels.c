@@ -1,8 +1,5 @@
 /* Registering libonnxexplainer_ops with a session: kernels for the functions of explained models.
  * Without it ONNX Runtime inlines their bodies, so its absence is no error. */
-#define _GNU_SOURCE /* dladdr */
-
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,13 +14,10 @@ static const char LIBRARY[] = "libonnxexplainer_ops.so";
  * installed. */
 static bool find_beside(char *path, size_t size)
 {
-    Dl_info here;
-    if (dladdr(LIBRARY, &here) == 0 || here.dli_fname == NULL) {
-        return false;
-    }
-    const char *slash = strrchr(here.dli_fname, '/');
-    int folder = slash != NULL ? (int)(slash + 1 - here.dli_fname) : 0;
-    int length = snprintf(path, size, "%.*s%s", folder, here.dli_fname, LIBRARY);
+    char folder[4096];
+    int length = ox_runtime_folder(folder, sizeof folder)
+                     ? snprintf(path, size, "%s/%s", folder, LIBRARY)
+                     : 0;
     return length > 0 && (size_t)length < size && access(path, R_OK) == 0;
 }
 
