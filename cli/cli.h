@@ -49,8 +49,18 @@ char *ox_cli_format(ox_error *err, const char *format, ...);
 
 bool ox_cli_has_suffix(const char *text, const char *suffix);
 
+/* What a file holds. */
+typedef struct ox_bytes {
+    char *data;
+    size_t size;
+} ox_bytes;
+
 /* Reads a whole file ("-" is standard input). The result ends with a NUL beyond its size. */
 char *ox_cli_read_file(const char *path, size_t *size, ox_error *err);
+
+/* Whether a path can be read only once, or has a name that says nothing of its contents: "-",
+ * /dev/stdin, pipes. */
+bool ox_cli_is_stream(const char *path);
 
 /* Reads a model; "-" is standard input. */
 ox_model *ox_cli_read_model(const char *path, ox_error *err);

@@ -4,13 +4,11 @@
 #include "references.h"
 #include "signature.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct arguments {
@@ -97,14 +95,9 @@ static int check(arguments *a)
     if (a->integrate && !parse_integrate(a)) {
         return ox_cli_usage("explain", "--integrate is not of the form K or K:Op,Op");
     }
-    bool to_stdout = a->output ? !strcmp(a->output, "-") : !strcmp(a->model, "-");
+    bool to_stdout = a->output ? !strcmp(a->output, "-") : ox_cli_is_stream(a->model);
     if (to_stdout && isatty(STDOUT_FILENO)) {
         return ox_cli_usage("explain", "no model is written to a terminal: use -o FILE");
-    }
-    struct stat model, output;
-    if (a->output && !stat(a->model, &model) && !stat(a->output, &output) &&
-        S_ISREG(output.st_mode) && model.st_dev == output.st_dev && model.st_ino == output.st_ino) {
-        return ox_cli_usage("explain", "%s: the output would replace the model", a->output);
     }
     a->options.integrate_ops = a->integrate_ops.items;
     a->options.integrate_op_count = a->integrate_ops.count;
@@ -171,7 +164,7 @@ static int parse(arguments *a, int argc, char **argv)
 
 static char *default_output(const char *model, ox_error *err)
 {
-    if (!strcmp(model, "-")) {
+    if (ox_cli_is_stream(model)) {
         return ox_cli_copy("-", err);
     }
     size_t length = strlen(model);
@@ -181,40 +174,18 @@ static char *default_output(const char *model, ox_error *err)
     return ox_cli_format(err, "%.*s.explained.onnx", (int)length, model);
 }
 
-typedef struct written {
-    FILE *file;
-    int number; /* errno of the write that failed */
-} written;
-
-static bool sink(void *user, const void *data, size_t size)
+/* No input file may be what the output replaces. */
+static int check_output(const arguments *a, const char *output)
 {
-    written *w = user;
-    errno = 0;
-    bool good = fwrite(data, 1, size, w->file) == size;
-    w->number = good ? 0 : errno;
-    return good;
-}
-
-static bool write_model(const ox_model *model, const char *path, ox_error *err)
-{
-    if (!*path) {
-        errno = ENOENT;
-        return ox_cli_system_error(err, path, "write");
+    int code = ox_sheet_refuse("explain", output, "model", &a->model, 1);
+    if (code < 0) {
+        code = ox_sheet_refuse("explain", output, "references", a->references.items,
+                               a->references.count);
     }
-    if (!ox_output_is_direct(path)) {
-        return ox_write(model, path, err);
+    if (code < 0 && a->feature_file) {
+        code = ox_sheet_refuse("explain", output, "feature names", &a->feature_file, 1);
     }
-    ox_output out;
-    if (!ox_output_begin(&out, path, err)) {
-        return false;
-    }
-    written w = {out.file, 0};
-    bool good = ox_serialize(model, sink, &w, err);
-    if (w.number != 0) { /* what went wrong with the file says more */
-        errno = w.number;
-        ox_cli_system_error(err, path, "write");
-    }
-    return ox_output_end(&out, good, err);
+    return code;
 }
 
 /* ---- names of features ------------------------------------------------------------------ */
@@ -310,6 +281,23 @@ static ox_model *explain(const arguments *a, const ox_model *model, const ox_arr
     return explained;
 }
 
+static bool explain_to(const arguments *a, const char *path, ox_error *err)
+{
+    ox_arrays references = {NULL, 0};
+    ox_model *explained = NULL;
+    ox_model *model = ox_cli_read_model(a->model, err);
+    bool given = a->options.reference_source == OX_REFERENCES_GIVEN;
+    if (model && ox_sheet_keeps(model, path, err) &&
+        (!given || ox_references_load(model, &a->options, &a->references, &references, err))) {
+        explained = explain(a, model, &references, err);
+    }
+    ox_arrays_free(&references);
+    ox_free(model);
+    bool good = explained && ox_sheet_model(explained, path, err);
+    ox_free(explained);
+    return good;
+}
+
 int ox_cmd_explain(int argc, char **argv)
 {
     arguments a = {.model = NULL, .options = OX_OPTIONS_INIT};
@@ -318,23 +306,19 @@ int ox_cmd_explain(int argc, char **argv)
         return code;
     }
     ox_error err;
-    ox_arrays references = {NULL, 0};
-    ox_model *explained = NULL;
-    ox_model *model = ox_cli_read_model(a.model, &err);
-    bool given = a.options.reference_source == OX_REFERENCES_GIVEN;
-    if (model &&
-        (!given || ox_references_load(model, &a.options, &a.references, &references, &err))) {
-        explained = explain(&a, model, &references, &err);
-    }
-    ox_arrays_free(&references);
-    ox_free(model);
-    char *named = explained && !a.output ? default_output(a.model, &err) : NULL;
+    char *named = a.output ? NULL : default_output(a.model, &err);
     const char *path = a.output ? a.output : named;
-    bool good = explained && path && write_model(explained, path, &err);
-    ox_free(explained);
-    if (good && named && !a.quiet && strcmp(named, "-")) {
-        ox_cli_say("note: wrote %s", named);
+    if (!path) {
+        return ox_cli_fail(&err);
+    }
+    code = check_output(&a, path);
+    if (code < 0) {
+        bool good = explain_to(&a, path, &err);
+        if (good && named && !a.quiet && strcmp(named, "-")) {
+            ox_cli_say("note: wrote %s", named);
+        }
+        code = good ? OX_EXIT_OK : ox_cli_fail(&err);
     }
     free(named);
-    return good ? OX_EXIT_OK : ox_cli_fail(&err);
+    return code;
 }

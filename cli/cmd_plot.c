@@ -2,6 +2,7 @@
 #include "npy.h"
 #include "npz.h"
 #include "options.h"
+#include "output.h"
 #include "plot.h"
 
 #include <stdlib.h>
@@ -54,7 +55,8 @@ static int parse(arguments *a, int argc, char **argv)
     if (!a->output) {
         return ox_cli_usage("plot", "no -o given");
     }
-    return -1;
+    code = ox_sheet_refuse("plot", a->output, "results", &a->results, 1);
+    return code < 0 && a->image ? ox_sheet_refuse("plot", a->output, "image", &a->image, 1) : code;
 }
 
 static const ox_array *find_target(const ox_arrays *arrays)
@@ -190,7 +192,7 @@ int ox_cmd_plot(int argc, char **argv)
     }
     ox_error err;
     ox_arrays arrays;
-    bool good = ox_npz_read(a.results, &arrays, &err);
+    bool good = ox_npz_read(a.results, NULL, &arrays, &err);
     if (good) {
         good = draw(&a, &arrays, &err);
         ox_arrays_free(&arrays);

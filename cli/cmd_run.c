@@ -75,11 +75,18 @@ static int parse(arguments *a, int argc, char **argv)
     if (!a->inputs.count) {
         return ox_cli_usage("run", "no --input given");
     }
-    if (a->output && strcmp(a->output, "-") && !ox_output_is_direct(a->output) &&
+    if (a->output && !ox_sheet_is_direct(a->output) &&
         !ox_cli_has_suffix(a->output, ".npz") && !ox_cli_has_suffix(a->output, ".csv") &&
         !ox_cli_has_suffix(a->output, ".json")) {
         return ox_cli_usage("run", "%s: results are written as .npz, .csv or .json",
                             *a->output ? a->output : "\"\"");
+    }
+    code = ox_sheet_refuse("run", a->output, "model", &a->model, 1);
+    if (code < 0) {
+        code = ox_sheet_refuse("run", a->output, "input", a->inputs.items, a->inputs.count);
+    }
+    if (code >= 0) {
+        return code;
     }
     a->batch.no_progress = a->batch.no_progress || a->quiet;
     if (a->threads > 4096) {
@@ -130,8 +137,9 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
     options.no_kernels = a->no_kernels || !ox_opset(model, "onnxexplainer");
     ox_session *session = NULL;
     ox_arrays inputs = {NULL, 0};
-    bool good = ox_signature_read(signature, model, err) && load_inputs(a, signature, &inputs, err);
-    bool from_memory = !strcmp(a->model, "-");
+    bool good = ox_sheet_keeps(model, a->output, err) &&
+                ox_signature_read(signature, model, err) && load_inputs(a, signature, &inputs, err);
+    bool from_memory = ox_cli_is_stream(a->model); /* which is read only once */
     bool many = good && inputs.count > 0 && inputs.items[0].rank > 0 &&
                 inputs.items[0].dims[0] >= TUNE_FROM;
     options.no_tune = a->no_tune || !(many || a->tune);
@@ -169,18 +177,18 @@ static bool write_table(const char *path, const ox_arrays *outputs, const ox_sig
                         ox_error *err)
 {
     ox_columns columns;
-    ox_output out;
+    ox_sheet out;
     if (!ox_columns_make(&columns, outputs, signature, err)) {
         return false;
     }
-    bool good = ox_output_begin(&out, path, err);
+    bool good = ox_sheet_begin(&out, path, err);
     if (good) {
         if (ox_cli_has_suffix(path, ".json")) {
             ox_json_write(out.file, &columns);
         } else {
             ox_csv_write(out.file, &columns);
         }
-        good = ox_output_end(&out, true, err);
+        good = ox_sheet_end(&out, true, err);
     }
     ox_columns_free(&columns);
     return good;

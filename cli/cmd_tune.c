@@ -1,9 +1,11 @@
 /* onnxexplainer tune: rewrites an explained model for the machine at hand. */
 #include "cli.h"
 #include "options.h"
+#include "output.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct arguments {
     const char *model;
@@ -37,9 +39,13 @@ static int parse(arguments *a, int argc, char **argv)
     if (a->output == NULL) {
         return ox_cli_usage("tune", "no --output given");
     }
-    return a->threads > 4096
-               ? ox_cli_usage("tune", "--threads: %lld are too many", (long long)a->threads)
-               : -1;
+    if (a->threads > 4096) {
+        return ox_cli_usage("tune", "--threads: %lld are too many", (long long)a->threads);
+    }
+    if (!strcmp(a->output, "-") && isatty(STDOUT_FILENO)) {
+        return ox_cli_usage("tune", "no model is written to a terminal: use -o FILE");
+    }
+    return ox_sheet_refuse("tune", a->output, "model", &a->model, 1);
 }
 
 int ox_cmd_tune(int argc, char **argv)
@@ -57,11 +63,12 @@ int ox_cmd_tune(int argc, char **argv)
         ox_free(model);
         return ox_cli_fail(&err);
     }
-    ox_model *tuned = model ? ox_tune(model, &options, &err) : NULL;
-    bool good = tuned && ox_write(tuned, a.output, &err);
+    bool keeps = model && ox_sheet_keeps(model, a.output, &err);
+    ox_model *tuned = keeps ? ox_tune(model, &options, &err) : NULL;
+    bool good = tuned && ox_sheet_model(tuned, a.output, &err);
     ox_free(tuned);
     ox_free(model);
-    if (good && !a.quiet) {
+    if (good && !a.quiet && !ox_sheet_is_direct(a.output)) {
         printf("%s\n", a.output);
     }
     return good ? OX_EXIT_OK : ox_cli_fail(&err);

@@ -1,4 +1,5 @@
 /* Messages, memory and whole files: what every command needs. */
+#define _XOPEN_SOURCE 700 /* S_ISREG */
 #include "cli.h"
 
 #include <errno.h>
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 bool ox_cli_error(ox_error *err, ox_code code, const char *format, ...)
 {
@@ -23,7 +25,7 @@ bool ox_cli_error(ox_error *err, ox_code code, const char *format, ...)
 bool ox_cli_system_error(ox_error *err, const char *path, const char *verb)
 {
     char reason[128];
-    snprintf(reason, sizeof reason, "%s", errno ? strerror(errno) : "unknown reason");
+    snprintf(reason, sizeof reason, "%s", strerror(errno ? errno : EIO));
     if (reason[0] >= 'A' && reason[0] <= 'Z') {
         reason[0] = (char)(reason[0] - 'A' + 'a');
     }
@@ -182,6 +184,13 @@ char *ox_cli_read_file(const char *path, size_t *size, ox_error *err)
     char *text = read_stream(file, path, size, err);
     fclose(file);
     return text;
+}
+
+bool ox_cli_is_stream(const char *path)
+{
+    struct stat info;
+    return !strcmp(path, "-") || !strncmp(path, "/dev/", 5) ||
+           (!stat(path, &info) && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode));
 }
 
 ox_model *ox_cli_read_model(const char *path, ox_error *err)

@@ -100,11 +100,13 @@ static bool has_header(const ox_csv *csv)
     return false;
 }
 
-bool ox_csv_read(const char *path, ox_csv *csv, ox_error *err)
+bool ox_csv_read(const char *path, ox_bytes *bytes, ox_csv *csv, ox_error *err)
 {
-    *csv = (ox_csv){.text = NULL};
-    size_t size;
-    csv->text = ox_cli_read_file(path, &size, err);
+    size_t size = bytes ? bytes->size : 0;
+    *csv = (ox_csv){.text = bytes ? bytes->data : ox_cli_read_file(path, &size, err)};
+    if (bytes) {
+        *bytes = (ox_bytes){NULL, 0};
+    }
     if (!csv->text) {
         return false;
     }

@@ -92,10 +92,11 @@ static void note_ignored(const ox_loader *loader, const char *path, const char *
     free(text);
 }
 
-static bool load_npz(const ox_loader *loader, const char *path, ox_arrays *arrays, ox_error *err)
+static bool load_npz(const ox_loader *loader, const char *path, const ox_bytes *bytes,
+                     ox_arrays *arrays, ox_error *err)
 {
     ox_arrays found;
-    if (!ox_npz_read(path, &found, err)) {
+    if (!ox_npz_read(path, bytes, &found, err)) {
         return false;
     }
     bool good = true;
@@ -270,10 +271,11 @@ static bool assign_columns(const ox_loader *loader, const ox_csv *csv, const cha
     return true;
 }
 
-static bool load_csv(const ox_loader *loader, const char *path, ox_arrays *arrays, ox_error *err)
+static bool load_csv(const ox_loader *loader, const char *path, ox_bytes *bytes, ox_arrays *arrays,
+                     ox_error *err)
 {
     ox_csv csv;
-    if (!ox_csv_read(path, &csv, err)) {
+    if (!ox_csv_read(path, bytes, &csv, err)) {
         return false;
     }
     size_t *widths = ox_cli_alloc(loader->count, sizeof *widths, err);
@@ -303,14 +305,43 @@ static bool load_npy(const ox_loader *loader, const char *path, const char *name
                 : add_nameless(loader, arrays, &array, err);
 }
 
+/* ---- streams --------------------------------------------------------------------------- */
+
+/* What comes through a pipe says by its first bytes what it is; text is CSV. */
+static bool load_stream(const ox_loader *loader, const char *path, ox_arrays *arrays, ox_error *err)
+{
+    static const char npz[] = "PK\x03\x04";
+    const char *shown = strcmp(path, "-") ? path : "standard input";
+    ox_bytes bytes;
+    bytes.data = ox_cli_read_file(path, &bytes.size, err);
+    if (!bytes.data) {
+        return false;
+    }
+    ox_array array;
+    bool good;
+    if (!strncmp(bytes.data, npz, strlen(npz))) {
+        good = load_npz(loader, shown, &bytes, arrays, err);
+    } else if (bytes.size && bytes.data[0] != '\x93' && strlen(bytes.data) == bytes.size) {
+        good = load_csv(loader, shown, &bytes, arrays, err);
+    } else {
+        good = ox_npy_read_bytes(shown, &bytes, &array, err) &&
+               add_nameless(loader, arrays, &array, err);
+    }
+    free(bytes.data);
+    return good;
+}
+
 static bool load_one(const ox_loader *loader, const char *spec, ox_arrays *arrays, ox_error *err)
 {
     const char *equals = strchr(spec, '=');
+    if (!equals && ox_cli_is_stream(spec)) {
+        return load_stream(loader, spec, arrays, err);
+    }
     if (!equals && ox_cli_has_suffix(spec, ".npz")) {
-        return load_npz(loader, spec, arrays, err);
+        return load_npz(loader, spec, NULL, arrays, err);
     }
     if (!equals && ox_cli_has_suffix(spec, ".csv")) {
-        return load_csv(loader, spec, arrays, err);
+        return load_csv(loader, spec, NULL, arrays, err);
     }
     if (!equals) {
         return load_npy(loader, spec, NULL, arrays, err);

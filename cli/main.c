@@ -1,9 +1,13 @@
 /* The command line of onnxexplainer: finds the command and runs it. */
+#define _XOPEN_SOURCE 700 /* SIGXFSZ */
 #include "cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct entry {
     const char *name;
@@ -56,13 +60,40 @@ static int dispatch(int argc, char **argv)
     return ox_cli_usage(NULL, "unknown %s \"%s\"", name[0] == '-' ? "option" : "command", name);
 }
 
+/* A standard stream that is closed stays unusable: else the next file that is opened gets its
+ * number, and what is printed. */
+static bool fill_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        int way = fd == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", way) != fd) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A stream forgets why an earlier write failed; one more says so. */
+static void ask_again(void)
+{
+    if (!errno && write(STDOUT_FILENO, "\n", 1) > 0) {
+        errno = EIO;
+    }
+}
+
 int main(int argc, char **argv)
 {
+    signal(SIGPIPE, SIG_IGN); /* these are errors of writing like others */
+    signal(SIGXFSZ, SIG_IGN);
+    if (!fill_standard()) {
+        return OX_EXIT_FAILURE;
+    }
     int code = dispatch(argc, argv);
     errno = 0;
     /* A full disk shows when the last buffer is written. */
     bool written = !fflush(stdout) && !ferror(stdout);
     if (!written && code == OX_EXIT_OK) {
+        ask_again();
         ox_error err;
         ox_cli_system_error(&err, "standard output", "write");
         code = ox_cli_fail(&err);

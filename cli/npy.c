@@ -330,6 +330,23 @@ static int64_t read_file(void *user, void *into, size_t size, ox_error *err)
     return (int64_t)got;
 }
 
+static int64_t read_bytes(void *user, void *into, size_t size, ox_error *err)
+{
+    ox_bytes *left = user;
+    (void)err;
+    size = size < left->size ? size : left->size;
+    memcpy(into, left->data, size);
+    left->data += size;
+    left->size -= size;
+    return (int64_t)size;
+}
+
+bool ox_npy_read_bytes(const char *path, const ox_bytes *bytes, ox_array *array, ox_error *err)
+{
+    ox_bytes left = *bytes;
+    return ox_npy_read(read_bytes, &left, path, left.size, array, err);
+}
+
 bool ox_npy_read_file(const char *path, ox_array *array, ox_error *err)
 {
     if (!strcmp(path, "-")) {

@@ -18,6 +18,9 @@ bool ox_npy_read(ox_npy_source source, void *user, const char *file, uint64_t av
 /* Reads a file; "-" is standard input. */
 bool ox_npy_read_file(const char *path, ox_array *array, ox_error *err);
 
+/* Reads what was in the file. */
+bool ox_npy_read_bytes(const char *path, const ox_bytes *bytes, ox_array *array, ox_error *err);
+
 enum { OX_NPY_HEADER_MAX = 1024 };
 
 /* Writes what precedes the elements and returns its size, a multiple of 64; 0 where the type has

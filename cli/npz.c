@@ -1,4 +1,5 @@
 /* .npz through libzip, which reads stored and deflated entries and checks their sums. */
+#define _XOPEN_SOURCE 700 /* mkstemp, fseeko */
 #include "npz.h"
 
 #include "npy.h"
@@ -79,23 +80,54 @@ static bool read_all(zip_t *zip, const char *path, ox_arrays *arrays, ox_error *
     return good;
 }
 
-bool ox_npz_read(const char *path, ox_arrays *arrays, ox_error *err)
+/* Opens the archive in the file, or in `bytes` where they were read already. */
+static zip_t *open_archive(const char *path, const ox_bytes *bytes, ox_error *err)
 {
-    *arrays = (ox_arrays){NULL, 0};
-    int code = 0;
-    zip_t *zip = zip_open(path, ZIP_RDONLY, &code);
-    if (!zip) {
-        if (code == ZIP_ER_NOZIP || code == ZIP_ER_INCONS) {
-            return ox_cli_error(err, OX_INVALID, "%s: not a .npz file", path);
-        }
-        errno = code == ZIP_ER_NOENT ? ENOENT : errno;
-        return ox_cli_system_error(err, path, "read");
+    zip_error_t error;
+    zip_error_init(&error);
+    zip_source_t *source = bytes ? zip_source_buffer_create(bytes->data, bytes->size, 0, &error)
+                                 : zip_source_file_create(path, 0, -1, &error);
+    zip_t *zip = source ? zip_open_from_source(source, ZIP_RDONLY, &error) : NULL;
+    int code = zip_error_code_zip(&error);
+    errno = code == ZIP_ER_NOENT ? ENOENT : zip_error_code_system(&error);
+    if (zip) {
+        return zip;
     }
-    bool good = read_all(zip, path, arrays, err);
-    zip_discard(zip);
+    zip_source_free(source);
+    if (code == ZIP_ER_NOZIP || code == ZIP_ER_INCONS) {
+        ox_cli_error(err, OX_INVALID, "%s: not a .npz file", path);
+    } else if (errno) {
+        ox_cli_system_error(err, path, "read");
+    } else {
+        ox_cli_error(err, OX_IO, "%s: cannot read: %s", path, zip_error_strerror(&error));
+    }
+    zip_error_fini(&error);
+    return NULL;
+}
+
+static bool read_archive(const char *path, const ox_bytes *bytes, ox_arrays *arrays, ox_error *err)
+{
+    zip_t *zip = open_archive(path, bytes, err);
+    bool good = zip && read_all(zip, path, arrays, err);
+    if (zip) {
+        zip_discard(zip);
+    }
     if (!good) {
         ox_arrays_free(arrays);
     }
+    return good;
+}
+
+bool ox_npz_read(const char *path, const ox_bytes *bytes, ox_arrays *arrays, ox_error *err)
+{
+    *arrays = (ox_arrays){NULL, 0};
+    if (bytes || !ox_cli_is_stream(path)) {
+        return read_archive(path, bytes, arrays, err);
+    }
+    ox_bytes all; /* what is no file cannot be sought in */
+    all.data = ox_cli_read_file(path, &all.size, err);
+    bool good = all.data && read_archive(path, &all, arrays, err);
+    free(all.data);
     return good;
 }
 
@@ -130,55 +162,96 @@ static bool add_array(zip_t *zip, const ox_array *array, char *header, bool comp
     return true;
 }
 
-/* Writes the archive to `path`; messages speak of `shown`. */
-static bool write_archive(const char *path, const char *shown, const ox_arrays *arrays,
-                          bool compress, ox_error *err)
+/* A stream as libzip wants it. */
+typedef struct target {
+    FILE *file;
+    zip_error_t error;
+} target;
+
+static zip_int64_t seek_target(target *t, void *data, zip_uint64_t size)
+{
+    zip_int64_t at = ftello(t->file);
+    zip_int64_t to = at < 0 ? -1 : zip_source_seek_compute_offset((zip_uint64_t)at, INT64_MAX, data,
+                                                                  size, &t->error);
+    return to < 0 || fseeko(t->file, (off_t)to, SEEK_SET) ? -1 : 0;
+}
+
+static zip_int64_t write_target(void *user, void *data, zip_uint64_t size, zip_source_cmd_t command)
+{
+    target *t = user;
+    zip_int64_t done = 0;
+    errno = 0;
+    switch (command) {
+    case ZIP_SOURCE_SUPPORTS: return ZIP_SOURCE_SUPPORTS_WRITABLE;
+    case ZIP_SOURCE_ERROR: return zip_error_to_data(&t->error, data, size);
+    case ZIP_SOURCE_STAT: /* there is none yet */
+    case ZIP_SOURCE_OPEN:
+        zip_error_set(&t->error, ZIP_ER_READ, ENOENT);
+        return -1;
+    case ZIP_SOURCE_WRITE:
+        done = fwrite(data, 1, size, t->file) == size ? (zip_int64_t)size : -1;
+        break;
+    case ZIP_SOURCE_SEEK_WRITE: done = seek_target(t, data, size); break;
+    case ZIP_SOURCE_TELL_WRITE: done = ftello(t->file); break;
+    default: break;
+    }
+    if (done < 0) {
+        zip_error_set(&t->error, ZIP_ER_WRITE, errno);
+    }
+    return done;
+}
+
+/* Writes the archive; messages speak of `path`. */
+static bool write_archive(FILE *file, const char *path, const ox_arrays *arrays, bool compress,
+                          ox_error *err)
 {
     /* libzip reads the headers when it closes. */
     char *headers = ox_cli_alloc(arrays->count, OX_NPY_HEADER_MAX, err);
     if (!headers) {
         return false;
     }
-    int code = 0;
-    zip_t *zip = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &code);
-    bool good = zip != NULL;
-    if (!good) {
-        ox_cli_system_error(err, shown, "write");
+    target t = {.file = file};
+    zip_error_t error;
+    zip_error_init(&t.error);
+    zip_error_init(&error);
+    zip_source_t *source = zip_source_function_create(write_target, &t, &error);
+    zip_t *zip = source ? zip_open_from_source(source, ZIP_CREATE | ZIP_TRUNCATE, &error) : NULL;
+    bool good = zip || ox_cli_error(err, OX_IO, "%s: %s", path, zip_error_strerror(&error));
+    if (!zip) {
+        zip_source_free(source);
     }
     for (size_t i = 0; good && i < arrays->count; i++) {
         good = add_array(zip, &arrays->items[i], headers + i * OX_NPY_HEADER_MAX, compress, err);
     }
     if (good && zip_close(zip) != 0) {
         errno = zip_error_code_system(zip_get_error(zip));
-        good = errno > 0 ? ox_cli_system_error(err, shown, "write")
-                         : ox_cli_error(err, OX_IO, "%s: %s", shown, zip_strerror(zip));
+        good = errno > 0 ? ox_cli_system_error(err, path, "write")
+                         : ox_cli_error(err, OX_IO, "%s: %s", path, zip_strerror(zip));
     } else if (good) {
         zip = NULL;
     }
     if (zip) {
         zip_discard(zip);
     }
+    zip_error_fini(&t.error);
+    zip_error_fini(&error);
     free(headers);
     return good;
 }
 
-static bool copy_file(const char *path, FILE *to, ox_error *err)
+static bool copy_file(FILE *from, const char *path, FILE *to, ox_error *err)
 {
-    FILE *from = fopen(path, "rb");
-    if (!from) {
-        return ox_cli_system_error(err, path, "read");
-    }
     char block[1 << 16];
     size_t got;
+    rewind(from);
     while ((got = fread(block, 1, sizeof block, from)) > 0 && fwrite(block, 1, got, to) == got) {
         continue;
     }
-    bool good = !ferror(from) || ox_cli_error(err, OX_IO, "%s: cannot be read", path);
-    fclose(from);
-    return good;
+    return !ferror(from) || ox_cli_system_error(err, path, "read");
 }
 
-/* libzip needs a file to seek in: for pipes and devices the archive is made elsewhere. */
+/* libzip needs a file to seek in: for pipes and devices the archive is made in one that has no name
+ * any more. */
 static bool write_through(FILE *to, const ox_arrays *arrays, bool compress, ox_error *err)
 {
     const char *folder = getenv("TMPDIR");
@@ -187,11 +260,19 @@ static bool write_through(FILE *to, const ox_arrays *arrays, bool compress, ox_e
         return false;
     }
     int fd = mkstemp(path);
-    bool good = fd >= 0 || ox_cli_system_error(err, path, "write");
-    if (good) {
-        close(fd);
-        good = write_archive(path, path, arrays, compress, err) && copy_file(path, to, err);
+    FILE *file = NULL;
+    if (fd >= 0) {
         remove(path);
+        file = fdopen(fd, "w+b");
+    }
+    bool good = file || ox_cli_system_error(err, path, "write");
+    good = good && write_archive(file, path, arrays, compress, err) &&
+           (!fflush(file) || ox_cli_system_error(err, path, "write")) &&
+           copy_file(file, path, to, err);
+    if (file) {
+        fclose(file);
+    } else if (fd >= 0) {
+        close(fd);
     }
     free(path);
     return good;
@@ -199,11 +280,11 @@ static bool write_through(FILE *to, const ox_arrays *arrays, bool compress, ox_e
 
 bool ox_npz_write(const char *path, const ox_arrays *arrays, bool compress, ox_error *err)
 {
-    ox_output out;
-    if (!ox_output_begin(&out, path, err)) {
+    ox_sheet out;
+    if (!ox_sheet_begin(&out, path, err)) {
         return false;
     }
-    bool good = out.beside ? write_archive(out.beside, path, arrays, compress, err)
-                           : write_through(out.file, arrays, compress, err);
-    return ox_output_end(&out, good, err);
+    bool good = out.direct ? write_through(out.file, arrays, compress, err)
+                           : write_archive(out.file, path, arrays, compress, err);
+    return ox_sheet_end(&out, good, err);
 }

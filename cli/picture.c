@@ -3,7 +3,6 @@
 
 #include "output.h"
 
-#include <errno.h>
 #include <png.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,22 +63,17 @@ bool ox_png_read(const char *path, ox_picture *picture, ox_error *err)
 
 bool ox_png_write(const char *path, const ox_picture *picture, ox_error *err)
 {
-    ox_output out;
-    if (!ox_output_begin(&out, path, err)) {
+    ox_sheet out;
+    if (!ox_sheet_begin(&out, path, err)) {
         return false;
     }
     png_image image = {.version = PNG_IMAGE_VERSION,
                        .width = (png_uint_32)picture->width,
                        .height = (png_uint_32)picture->height,
                        .format = PNG_FORMAT_RGB};
-    errno = 0;
     if (png_image_write_to_stdio(&image, out.file, 0, picture->rgb, 0, NULL)) {
-        return ox_output_end(&out, true, err);
+        return ox_sheet_end(&out, true, err);
     }
-    if (errno) {
-        ox_cli_system_error(err, path, "write");
-    } else {
-        ox_cli_error(err, OX_IO, "%s: %s", path, image.message);
-    }
-    return ox_output_end(&out, false, err);
+    ox_cli_error(err, OX_IO, "%s: %s", path, image.message);
+    return ox_sheet_end(&out, false, err);
 }

@@ -120,23 +120,56 @@ typedef struct ox_value_info {
     const char *const *symbols;
 } ox_value_info;
 
-/* Reads a model file; external data next to it is mapped. NULL and err on failure. */
+/* Reads a model file. External data is mapped: its files may be replaced while the model is in use,
+ * not changed. They lie in the model's folder or below, also where links lead; others are refused.
+ * NULL and err on failure. */
 OX_API ox_model *ox_read(const char *path, ox_error *err);
 
 /* Reads a model from memory; the bytes may go afterwards. External data is looked for in `folder`
  * (NULL: refused). */
 OX_API ox_model *ox_parse(const void *data, size_t size, const char *folder, ox_error *err);
 
-/* Writes `model` to `path`, whole or not at all. Weights go to `path`.data where the file would
- * exceed the 2 GB of protobuf, where they are used in two places and large, and where large
- * activations of references are kept. */
+/* Writes `model` to `path`, whole or not at all, as ox_output_open does. Weights go to a second file
+ * where the first would exceed the 2 GB of protobuf, where they are used in two places and large,
+ * and where large activations of references are kept. It is called `path`.HASH.data after its
+ * contents, so that a model never meets data of another: the one before keeps its own until the
+ * new one has replaced it, then its file is removed, unless `model` itself uses it. */
 OX_API bool ox_write(const ox_model *model, const char *path, ox_error *err);
+
+/* Whether `path` is a file that weights of the model are read from. */
+OX_API bool ox_uses(const ox_model *model, const char *path);
 
 /* Called with consecutive pieces of the file; returns false to stop. */
 typedef bool (*ox_sink)(void *user, const void *data, size_t size);
 
 /* Sends the model's bytes to `sink`; fails with OX_UNSUPPORTED where they need a second file. */
 OX_API bool ox_serialize(const ox_model *model, ox_sink sink, void *user, ox_error *err);
+
+/* ---- output files ---------------------------------------------------------------------- */
+
+/* A file that appears at its path whole or not at all. */
+typedef struct ox_output ox_output;
+
+/* Begins a file. It is written beside its place under the name `path`.PID-N.tmp, which goes when it
+ * is done or given up; what a killed process has left there the next one for the same path removes.
+ * Links are followed, and a file that is replaced leaves its permissions to the new one. Devices
+ * and pipes are written directly. Writing fails where SIGINT, SIGTERM or SIGHUP is blocked and
+ * pending: who blocks them meanwhile leaves nothing behind. NULL and err on failure. */
+OX_API ox_output *ox_output_open(const char *path, ox_error *err);
+
+/* Whether a path is one to write directly: a device, a pipe, /dev/stdout. */
+OX_API bool ox_output_is_direct(const char *path);
+
+/* Adds bytes; an ox_sink whose user is an ox_output. False on failure, which ox_output_close will
+ * tell. */
+OX_API bool ox_output_write(void *output, const void *data, size_t size);
+
+/* Goes on at a position, counted in bytes. Devices and pipes fail. */
+OX_API bool ox_output_seek(ox_output *output, uint64_t position);
+
+/* Ends and frees it: puts the file in its place if `keep`, synced to disk, else removes it. True
+ * where it stands; false, and err where writing failed at any time. */
+OX_API bool ox_output_close(ox_output *output, bool keep, ox_error *err);
 
 /* Frees the model and everything that was read from it. NULL is allowed. */
 OX_API void ox_free(ox_model *model);

@@ -1,19 +1,16 @@
-/* Model files: mapped for reading, and written whole or not at all, with the weights in a second
+/* Model files: read from files and streams, and written whole or not at all, with the weights in a second
  * file where one cannot or should not hold them. */
 #define _XOPEN_SOURCE 700 /* realpath */
 #include "model_proto.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "output.h"
 #include "table.h"
 
 /* Tensors smaller than this stay in the model; larger than that start on a page. */
@@ -25,30 +22,17 @@ enum { DUPLICATE_BYTES = 1 << 20 };
 /* Kept activations of references are from here on: mapped, they are in memory once. */
 enum { KEPT_BYTES = 16 << 20 };
 
-/* "PATH: cannot VERB: no space left on device". */
-static bool file_error(ox_error *err, const char *path, const char *verb, int number)
-{
-    char reason[128] = "";
-    if (strerror_r(number, reason, sizeof reason) != 0) {
-        snprintf(reason, sizeof reason, "error %d", number);
-    }
-    reason[0] = (char)tolower((unsigned char)reason[0]);
-    ox_code code = number == ENOMEM ? OX_MEMORY : OX_IO;
-    return ox_error_set(err, code, "%s: cannot %s: %s", path, verb, reason);
-}
-
 /* ---- reading ---------------------------------------------------------------------------- */
 
 typedef struct contents {
-    void *data;
+    uint8_t *data;
     size_t size;
-    void *mapping; /* NULL where it was not mapped */
 } contents;
 
-/* Pipes and the like. */
-static bool read_stream(ox_arena *a, int fd, contents *out)
+/* Reads to the end. Not mapped: a file that is cut meanwhile shall not end the process. */
+static bool read_all(ox_arena *a, int fd, size_t expected, contents *out)
 {
-    size_t room = 1 << 16;
+    size_t room = expected + 1; /* for the read that finds the end */
     uint8_t *data = ox_arena_try_alloc(a, room);
     ssize_t got = 1;
     while (data != NULL && got > 0) {
@@ -71,20 +55,17 @@ static bool read_stream(ox_arena *a, int fd, contents *out)
 
 static bool load(ox_arena *a, const char *path, contents *out, ox_error *err)
 {
-    *out = (contents){NULL, 0, NULL};
+    enum { STREAM = 1 << 16 };
+    *out = (contents){NULL, 0};
     struct stat info;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     bool good = fd >= 0 && fstat(fd, &info) == 0;
-    if (good && S_ISREG(info.st_mode) && info.st_size > 0) {
-        out->size = (size_t)info.st_size;
-        out->data = mmap(NULL, out->size, PROT_READ, MAP_PRIVATE, fd, 0);
-        good = out->data != MAP_FAILED;
-        out->mapping = good ? out->data : NULL;
-    } else if (good) {
-        good = read_stream(a, fd, out);
+    if (good) {
+        bool known = S_ISREG(info.st_mode) && info.st_size > 0;
+        good = read_all(a, fd, known ? (size_t)info.st_size : STREAM, out);
     }
     if (!good) {
-        file_error(err, path, "read", errno);
+        ox_file_error(err, path, "read", errno);
     }
     if (fd >= 0) {
         close(fd);
@@ -105,6 +86,13 @@ static char *folder_of(ox_arena *a, const char *path)
     return folder;
 }
 
+/* External data may also lie beside the file that a linked model really is. */
+static char *real_folder_of(ox_arena *a, const char *path)
+{
+    char real[PATH_MAX];
+    return realpath(path, real) == NULL ? NULL : folder_of(a, real);
+}
+
 ox_model *ox_read(const char *path, ox_error *err)
 {
     ox_arena *a = ox_arena_new();
@@ -118,12 +106,9 @@ ox_model *ox_read(const char *path, ox_error *err)
     ox_model *m = NULL;
     if (load(a, path, &c, err)) {
         ox_error inner = {.code = OX_OK};
-        m = ox_parse(c.data, c.size, folder, &inner);
+        m = ox_parse_linked(c.data, c.size, folder, real_folder_of(a, path), &inner);
         if (m == NULL) {
             ox_error_set(err, inner.code, "%s: %s", path, inner.message);
-        }
-        if (c.mapping != NULL) {
-            munmap(c.mapping, c.size);
         }
     }
     ox_arena_free(a);
@@ -142,7 +127,7 @@ typedef struct blob {
 typedef struct job {
     const ox_model *m;
     ox_arena *a;
-    const char *name; /* of the second file; NULL: there can be none */
+    char *name; /* of the second file, known when it is written; NULL: there can be none */
     ox_file file;
     blob *blobs;
     size_t blob_count;
@@ -196,11 +181,11 @@ static blob **collect(job *j, size_t *duplicates)
     return of;
 }
 
-static Onnx__StringStringEntryProto *entry(ox_arena *a, const char *key, const char *value)
+static Onnx__StringStringEntryProto *entry(ox_arena *a, const char *key, char *value)
 {
     Onnx__StringStringEntryProto *e = ox_proto_new(a, &onnx__string_string_entry_proto__descriptor);
     e->key = ox_arena_string(a, key);
-    e->value = ox_arena_string(a, value);
+    e->value = value;
     return e;
 }
 
@@ -292,74 +277,46 @@ bool ox_serialize(const ox_model *model, ox_sink sink, void *user, ox_error *err
     return good;
 }
 
-static bool to_file(void *user, const void *data, size_t size)
+/* Eight bytes at a time, for many: FNV-1a's product, folded so that high bits reach low ones. */
+static uint64_t hash_contents(uint64_t hash, const void *data, size_t size)
 {
-    return fwrite(data, 1, size, user) == size;
+    const unsigned char *bytes = data;
+    size_t i = 0;
+    for (; i + sizeof hash <= size; i += sizeof hash) {
+        uint64_t word;
+        memcpy(&word, bytes + i, sizeof word);
+        hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+        hash ^= hash >> 32;
+    }
+    return ox_hash(hash, bytes + i, size - i);
 }
 
-static bool write_blobs(const job *j, FILE *f)
+/* Writes the second file, and puts its name, which comes from its contents, where they are used. */
+static bool write_blobs(const job *j, ox_output *out)
 {
     static const unsigned char zeros[PAGE] = {0};
+    uint64_t hash = OX_HASH_START;
     size_t end = 0;
     for (size_t i = 0; i < j->blob_count; i++) {
         const blob *b = &j->blobs[i];
-        if (!to_file(f, zeros, b->offset - end) || !to_file(f, b->data, b->size)) {
+        if (!ox_output_write_data(out, zeros, b->offset - end) ||
+            !ox_output_write_data(out, b->data, b->size)) {
             return false;
         }
+        hash = hash_contents(ox_hash(hash, &b->offset, sizeof b->offset), b->data, b->size);
         end = b->offset + b->size;
     }
+    ox_output_name_data(out, hash);
+    strcpy(j->name, out->data_name);
     return true;
 }
 
-/* Writes the model, or its second file, and closes. False with errno set on failure. */
-static bool write_and_close(const job *j, FILE *f, bool blobs)
+static bool is_source(const ox_model *m, const struct stat *file)
 {
-    if (f == NULL) {
-        return false;
-    }
-    errno = 0;
-    bool good = blobs ? write_blobs(j, f) : ox_proto_pack(j->a, &j->file.proto->base, to_file, f);
-    int number = errno != 0 ? errno : ENOMEM;
-    if (fclose(f) != 0) {
-        number = good ? errno : number;
-        good = false;
-    }
-    errno = number;
-    return good;
-}
-
-enum { PATH_ROOM = PATH_MAX + 64 };
-
-/* Writes under another name in the same folder, which is left in `beside`; "" on failure. */
-static bool write_beside(const job *j, const char *path, bool blobs, char *beside)
-{
-    FILE *f = NULL;
-    errno = EEXIST;
-    for (int i = 0; f == NULL && errno == EEXIST && i < 1000; i++) {
-        snprintf(beside, PATH_ROOM, "%s.%ld-%d.tmp", path, (long)getpid(), i);
-        f = fopen(beside, "wbx");
-    }
-    bool made = f != NULL, good = write_and_close(j, f, blobs);
-    int number = errno;
-    if (made && !good) {
-        remove(beside);
-    }
-    if (!good) {
-        beside[0] = '\0';
-    }
-    errno = number;
-    return good;
-}
-
-/* Whether the model's weights are mapped from `path`: replacing it would take them from the model
- * that they belong to. */
-static bool is_mapped(const ox_model *m, const char *path)
-{
-    struct stat mine, theirs;
-    for (; m != NULL && stat(path, &mine) == 0; m = m->source) {
+    for (; m != NULL; m = m->source) {
         for (size_t i = 0; i < m->mapping_count; i++) {
-            if (stat(m->mappings[i].path, &theirs) == 0 && theirs.st_dev == mine.st_dev &&
-                theirs.st_ino == mine.st_ino) {
+            const ox_mapping *map = &m->mappings[i];
+            if (map->device == file->st_dev && map->inode == file->st_ino) {
                 return true;
             }
         }
@@ -367,64 +324,70 @@ static bool is_mapped(const ox_model *m, const char *path)
     return false;
 }
 
-/* The second file comes first, so that a model never stands without its weights. */
-static bool write_files(const job *j, const char *path, const char *data_path, ox_error *err)
+bool ox_uses(const ox_model *model, const char *path)
 {
-    char model[PATH_ROOM] = "", data[PATH_ROOM] = "";
-    bool good = (!j->external || write_beside(j, data_path, true, data)) &&
-                write_beside(j, path, false, model) &&
-                (!j->external || rename(data, data_path) == 0) && rename(model, path) == 0;
-    if (good) {
-        return true;
-    }
-    file_error(err, path, "write", errno);
-    if (data[0] != '\0') {
-        remove(data);
-    }
-    if (model[0] != '\0') {
-        remove(model);
-    }
-    return false;
-}
-
-static bool write_model(job *j, const char *path, ox_error *err)
-{
-    char target[PATH_MAX], data_path[PATH_ROOM];
     struct stat info;
-    bool exists = stat(path, &info) == 0;
-    /* Links stay links. */
-    if (!exists || realpath(path, target) == NULL) {
-        if (strlen(path) >= sizeof target) {
-            return file_error(err, path, "write", ENAMETOOLONG);
-        }
-        snprintf(target, sizeof target, "%s", path);
-    }
-    bool special = exists && !S_ISREG(info.st_mode);
-    const char *slash = strrchr(target, '/');
-    snprintf(data_path, sizeof data_path, "%s.data", target);
-    j->name = special ? NULL : data_path + (slash == NULL ? 0 : slash + 1 - target);
-    ox_error inner = {.code = OX_OK};
-    if (!ox_arena_try(j->a, prepare, j, &inner)) {
-        return ox_error_set(err, inner.code, "%s: %s", path, inner.message);
-    }
-    if (special) {
-        return write_and_close(j, fopen(path, "wb"), false) ||
-               file_error(err, path, "write", errno);
-    }
-    if (is_mapped(j->m, target) || (j->external && is_mapped(j->m, data_path))) {
-        return ox_error_set(err, OX_ARGUMENT, "%s: holds weights of the model that is explained",
-                            is_mapped(j->m, target) ? target : data_path);
-    }
-    return write_files(j, target, data_path, err);
+    return stat(path, &info) == 0 && is_source(model, &info);
 }
 
-bool ox_write(const ox_model *model, const char *path, ox_error *err)
+static bool is_no_source(void *user, const struct stat *file)
 {
+    return !is_source(user, file);
+}
+
+static void make_name(void *user)
+{
+    job *j = user;
+    j->name = ox_arena_alloc(j->a, OX_NAME_ROOM, 1);
+}
+
+static bool write_model(job *j, ox_output *out, ox_error *err)
+{
+    ox_error inner = {.code = OX_OK};
+    bool has_place = out->folder >= 0, good = true; /* beside a pipe there is none */
+    if (has_place && (good = ox_arena_try(j->a, make_name, j, &inner))) {
+        ox_output_name_data(out, 0); /* of the length that the name will have */
+        strcpy(j->name, out->data_name);
+        out->data_name[0] = '\0';
+    }
+    if (!good || !ox_arena_try(j->a, prepare, j, &inner)) {
+        return ox_error_set(err, inner.code, "%s: %s", out->path, inner.message);
+    }
+    if (j->external && (!ox_output_add_data(out, err) || !write_blobs(j, out))) {
+        return false;
+    }
+    return ox_proto_pack(j->a, &j->file.proto->base, ox_output_write, out) ||
+           ox_error_set(err, OX_MEMORY, "out of memory");
+}
+
+static bool write_file(const ox_model *model, const char *path, bool temporary, ox_error *err)
+{
+    if (ox_uses(model, path)) {
+        return ox_error_set(err, OX_ARGUMENT, "%s: holds weights of the model that is written",
+                            path);
+    }
     job j = {.m = model, .a = ox_arena_new()};
     if (j.a == NULL) {
         return ox_error_set(err, OX_MEMORY, "out of memory");
     }
-    bool good = write_model(&j, path, err);
+    ox_output *out = ox_output_open(path, err);
+    bool good = out != NULL;
+    if (good) {
+        out->temporary = temporary;
+        out->may_go = is_no_source;
+        out->user = (void *)(uintptr_t)model;
+        good = ox_output_close(out, write_model(&j, out, err), err);
+    }
     ox_arena_free(j.a);
     return good;
+}
+
+bool ox_write(const ox_model *model, const char *path, ox_error *err)
+{
+    return write_file(model, path, false, err);
+}
+
+bool ox_write_temporary(const ox_model *model, const char *path, ox_error *err)
+{
+    return write_file(model, path, true, err);
 }

@@ -3,12 +3,16 @@
 #ifndef OX_MODEL_PROTO_H
 #define OX_MODEL_PROTO_H
 
+#include <sys/types.h>
+
 #include "model.h"
 #include "onnx-ml.pb-c.h"
 
 /* A file of external data, mapped until the model is freed. */
 typedef struct ox_mapping {
     const char *path;
+    dev_t device;
+    ino_t inode;
     void *data;
     size_t size;
 } ox_mapping;
@@ -42,13 +46,19 @@ void ox_model_take_names(ox_graph *g, const ox_node *n);
 
 /* Brings every tensor of the model into one form, raw_data: typed fields are converted, external
  * data is mapped from `folder` (NULL: refused), sparse initializers become dense. Gives up where
- * a tensor's shape and data disagree. */
-void ox_model_settle(ox_model *m, Onnx__ModelProto *p, const char *folder);
+ * a tensor's shape and data disagree, and where data is neither in `folder` nor in `home` (NULL:
+ * none), links followed. */
+void ox_model_settle(ox_model *m, Onnx__ModelProto *p, const char *folder, const char *home);
 
 /* A settled tensor as constant. */
 ox_const *ox_proto_const(ox_arena *a, const Onnx__TensorProto *t);
 
 /* ---- model_read.c ----------------------------------------------------------------------- */
+
+/* ox_parse where external data may also lie in `home`, the folder that the model's file is really
+ * in; NULL: none. */
+ox_model *ox_parse_linked(const void *data, size_t size, const char *folder, const char *home,
+                          ox_error *err);
 
 /* An attribute that is not a reference; `label` names its node in messages. */
 ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const char *label);

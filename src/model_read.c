@@ -400,7 +400,7 @@ typedef struct job {
     ox_model *m;
     const void *data;
     size_t size;
-    const char *folder;
+    const char *folder, *home;
 } job;
 
 static void read_model(void *user)
@@ -409,18 +409,24 @@ static void read_model(void *user)
     ox_model *m = j->m;
     Onnx__ModelProto *p = parse(m->arena, j->data, j->size);
     m->proto = p;
-    ox_model_settle(m, p, j->folder);
+    ox_model_settle(m, p, j->folder, j->home);
     m->graph = read_graph(m->arena, p->graph);
     read_header(m, p);
     ox_model_publish(m);
 }
 
-ox_model *ox_parse(const void *data, size_t size, const char *folder, ox_error *err)
+ox_model *ox_parse_linked(const void *data, size_t size, const char *folder, const char *home,
+                          ox_error *err)
 {
-    job j = {ox_model_new(err), data, size, folder};
+    job j = {ox_model_new(err), data, size, folder, home};
     if (j.m != NULL && !ox_arena_try(j.m->arena, read_model, &j, err)) {
         ox_free(j.m);
         return NULL;
     }
     return j.m;
+}
+
+ox_model *ox_parse(const void *data, size_t size, const char *folder, ox_error *err)
+{
+    return ox_parse_linked(data, size, folder, NULL, err);
 }

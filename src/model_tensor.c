@@ -2,11 +2,14 @@
  * file or sparse; all of them are brought into one form, raw bytes in raw_data, in little-endian
  * order as the machines have it that this runs on. What is stored that way already is used in
  * place, and files are mapped, so that weights are in memory once. */
+#define _XOPEN_SOURCE 700 /* realpath */
 #include "model_proto.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -19,6 +22,7 @@ enum { MAX_RANK = 64, MAX_DENSE = INT32_MAX };
 typedef struct place {
     ox_model *m;
     const char *folder; /* NULL: no external data */
+    const char *home;   /* another that it may lie in, NULL: none */
     const char *function;
     const Onnx__NodeProto *node; /* NULL: an initializer */
     const char *attribute;
@@ -103,6 +107,17 @@ static size_t count_elements(const place *at, const Onnx__TensorProto *t, size_t
 
 /* ---- external data ---------------------------------------------------------------------- */
 
+/* Whether a path without links lies below a folder. */
+static bool is_below(const char *real, const char *folder)
+{
+    char root[PATH_MAX];
+    if (folder == NULL || realpath(folder, root) == NULL) {
+        return false;
+    }
+    size_t length = strcmp(root, "/") == 0 ? 0 : strlen(root);
+    return strncmp(real, root, length) == 0 && real[length] == '/';
+}
+
 /* Maps a file, once. Nothing may fail while the descriptor is open. */
 static const ox_mapping *map_file(const place *at, const Onnx__TensorProto *t, const char *path)
 {
@@ -117,7 +132,13 @@ static const ox_mapping *map_file(const place *at, const Onnx__TensorProto *t, c
     *map = (ox_mapping){.path = path};
     struct stat info;
     const char *problem = NULL;
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    char real[PATH_MAX];
+    bool found = realpath(path, real) != NULL;
+    if (found && !is_below(real, at->folder) && !is_below(real, at->home)) {
+        BAD(at, t, "has external data outside of the model's folder: \"%s\" links to \"%s\"",
+            path, real);
+    }
+    int fd = found ? open(real, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC) : -1;
     if (fd < 0 || fstat(fd, &info) != 0) {
         problem = errno == ENOENT ? "is missing" : "cannot be read";
     } else if (!S_ISREG(info.st_mode) || info.st_size <= 0) {
@@ -126,6 +147,8 @@ static const ox_mapping *map_file(const place *at, const Onnx__TensorProto *t, c
         map->size = (size_t)info.st_size;
         map->data = mmap(NULL, map->size, PROT_READ, MAP_PRIVATE, fd, 0);
         problem = map->data == MAP_FAILED ? "cannot be mapped" : NULL;
+        map->device = info.st_dev;
+        map->inode = info.st_ino;
     }
     if (fd >= 0) {
         close(fd);
@@ -402,9 +425,9 @@ static void settle_node(place at, Onnx__NodeProto *n)
     }
 }
 
-void ox_model_settle(ox_model *m, Onnx__ModelProto *p, const char *folder)
+void ox_model_settle(ox_model *m, Onnx__ModelProto *p, const char *folder, const char *home)
 {
-    place at = {.m = m, .folder = folder};
+    place at = {.m = m, .folder = folder, .home = home};
     settle_graph(at, p->graph);
     for (size_t i = 0; i < p->n_training_info; i++) {
         Onnx__TrainingInfoProto *t = p->training_info[i];

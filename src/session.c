@@ -6,8 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "output.h"
 #include "run.h"
 #include "run_tune.h"
+#include "scratch.h"
 
 /* What a session is opened on: a file or, where path is NULL, bytes. */
 typedef struct source {
@@ -236,31 +238,23 @@ static bool append(void *user, const void *data, size_t size)
 static ox_session *open_through_file(const ox_model *model, const ox_session_options *options,
                                      ox_error *err)
 {
-    const char *parent = getenv("TMPDIR");
-    parent = parent != NULL && parent[0] != '\0' ? parent : "/tmp";
-    static const char folder[] = "/onnxexplainer-XXXXXX", file[] = "/model.onnx", extra[] = ".data";
-    size_t length = strlen(parent) + strlen(folder);
-    char *path = malloc(length + sizeof file + sizeof extra);
-    if (path == NULL) {
-        ox_error_set(err, OX_MEMORY, "out of memory");
+    static const char file[] = "/model.onnx";
+    ox_scratch scratch;
+    if (!ox_scratch_open(&scratch, err)) {
         return NULL;
     }
-    strcat(strcpy(path, parent), folder);
     ox_session *session = NULL;
-    if (mkdtemp(path) == NULL) {
-        ox_error_set(err, OX_IO, "%s: %s", parent, strerror(errno));
+    char *path = malloc(strlen(scratch.path) + sizeof file);
+    if (path == NULL) {
+        ox_error_set(err, OX_MEMORY, "out of memory");
     } else {
-        strcpy(path + length, file);
-        if (ox_write(model, path, err)) {
+        strcat(strcpy(path, scratch.path), file);
+        if (ox_write_temporary(model, path, err)) {
             session = ox_session_open(path, options, err);
         }
-        unlink(path);
-        strcat(path, extra);
-        unlink(path);
-        path[length] = '\0';
-        rmdir(path);
+        free(path);
     }
-    free(path);
+    ox_scratch_close(&scratch);
     return session;
 }
 

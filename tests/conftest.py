@@ -3,6 +3,7 @@ onnxruntime's Python, which is independent of the library's own runner."""
 
 import os
 import pathlib
+import re
 import subprocess
 
 import numpy as np
@@ -17,6 +18,16 @@ BUILD = pathlib.Path(os.environ.get("OX_BUILD", ROOT / "build"))
 if "ONNXRUNTIME_ROOT" not in os.environ:
     for library in pathlib.Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*"):
         os.environ.setdefault("ONNXRUNTIME_LIBRARY", str(library))
+
+
+def data_file(path):
+    """The second file of a model that was written, which is named after its contents; None where
+    it has none."""
+    path = pathlib.Path(path)
+    found = [p for p in path.parent.iterdir()
+             if re.fullmatch(re.escape(path.name) + r"\.[0-9a-f]{16}\.data", p.name)]
+    assert len(found) <= 1, found
+    return found[0] if found else None
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from conftest import data_file
+
 WIDTH, HIDDEN = 64, 4096
 RNG = np.random.default_rng(5)
 W1 = (RNG.normal(size=(WIDTH, HIDDEN)) / 8).astype(np.float32)
@@ -43,9 +45,8 @@ def check(outputs, x=X):
 
 def stored(path):
     """Bytes of the model and its second file."""
-    path = pathlib.Path(path)
-    second = pathlib.Path(f"{path}.data")
-    return path.stat().st_size + (second.stat().st_size if second.exists() else 0)
+    second = data_file(path)
+    return pathlib.Path(path).stat().st_size + (second.stat().st_size if second else 0)
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_external(external, explain, run, tmp_path, options):
     assert {p.name: p.read_bytes() for p in external.parent.iterdir()} == before
     onnx.checker.check_model(str(path), full_check=True)
     (tmp_path / "elsewhere").mkdir()
-    for p in (path, pathlib.Path(f"{path}.data")):
+    for p in (path, data_file(path)):
         shutil.move(p, tmp_path / "elsewhere")
     shutil.rmtree(external.parent)
     check(run(str(tmp_path / "elsewhere" / path.name), X))
@@ -76,8 +77,8 @@ def test_external_beside(external, cli, explain, run):
     """Into the source's own folder, over an explained model of before."""
     for target in ("3", "top"):
         path = explain(external, R, f"--target={target}")
-        for suffix in ("", ".data"):
-            shutil.move(f"{path}{suffix}", external.parent / f"{pathlib.Path(path).name}{suffix}")
+        for p in (path, data_file(path)):
+            shutil.move(p, external.parent / pathlib.Path(p).name)
     check(run(str(external.parent / pathlib.Path(path).name), X))
     assert onnx.load(external).graph.initializer[0].name == "w1"
 
