@@ -153,7 +153,8 @@ static int parse(arguments *a, int argc, char **argv)
         .name = "explain",
         .usage = "MODEL --references R.npy [-o OUT.onnx] [OPTION]...",
         .summary = "Makes a model that gives, in one call, the prediction and the SHAP values of "
-                   "each input\nagainst the references.",
+                   "each input\nagainst the references. Large weights go to a file of their own, "
+                   "OUT.onnx.HASH.data.",
         .operand = "MODEL",
         .options = options,
         .option_count = sizeof options / sizeof *options,

@@ -58,12 +58,12 @@ int ox_cmd_tune(int argc, char **argv)
     ox_error err;
     ox_session_options options = {.threads = (int)a.threads, .runtime = a.runtime};
     ox_model *model = ox_cli_read_model(a.model, &err);
-    if (model && !ox_metadata(model, "onnxexplainer.version")) {
+    bool keeps = model && ox_sheet_keeps(model, a.output, &err);
+    if (keeps && !ox_metadata(model, "onnxexplainer.version")) {
         ox_cli_error(&err, OX_ARGUMENT, "%s: not an explained model", a.model);
         ox_free(model);
         return ox_cli_fail(&err);
     }
-    bool keeps = model && ox_sheet_keeps(model, a.output, &err);
     ox_model *tuned = keeps ? ox_tune(model, &options, &err) : NULL;
     bool good = tuned && ox_sheet_model(tuned, a.output, &err);
     ox_free(tuned);

@@ -188,9 +188,15 @@ char *ox_cli_read_file(const char *path, size_t *size, ox_error *err)
 
 bool ox_cli_is_stream(const char *path)
 {
+    static const char *const streams[] = {"-", "/dev/stdin", "/dev/fd/", "/proc/self/fd/"};
+    for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
+        bool folder = ox_cli_has_suffix(streams[i], "/");
+        if (folder ? !strncmp(path, streams[i], strlen(streams[i])) : !strcmp(path, streams[i])) {
+            return true;
+        }
+    }
     struct stat info;
-    return !strcmp(path, "-") || !strncmp(path, "/dev/", 5) ||
-           (!stat(path, &info) && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode));
+    return !stat(path, &info) && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
 }
 
 ox_model *ox_cli_read_model(const char *path, ox_error *err)

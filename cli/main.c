@@ -81,10 +81,28 @@ static void ask_again(void)
     }
 }
 
-int main(int argc, char **argv)
+/* Weights are mapped: a file of them that is cut has no bytes where there were some. */
+static void report_cut(int number, siginfo_t *info, void *context)
 {
+    static const char text[] = "onnxexplainer: a file of weights was cut while it was in use\n";
+    (void)context;
+    if (info->si_code == BUS_ADRERR && write(STDERR_FILENO, text, strlen(text)) > 0) {
+        _exit(OX_EXIT_FAILURE);
+    }
+    signal(number, SIG_DFL);
+}
+
+static void set_signals(void)
+{
+    struct sigaction cut = {.sa_sigaction = report_cut, .sa_flags = SA_SIGINFO};
+    sigaction(SIGBUS, &cut, NULL);
     signal(SIGPIPE, SIG_IGN); /* these are errors of writing like others */
     signal(SIGXFSZ, SIG_IGN);
+}
+
+int main(int argc, char **argv)
+{
+    set_signals();
     if (!fill_standard()) {
         return OX_EXIT_FAILURE;
     }

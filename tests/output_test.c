@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "model.h"
+#include "scratch.h"
 
 /* ---- system calls ---------------------------------------------------------------------- */
 
@@ -239,6 +240,26 @@ static void test_own_data_stays(void)
     assert(read_value() == 2 && count_files(".data") == 1 && remove(moved) == 0);
 }
 
+/* Folders for ONNX Runtime: those of killed runs go, those in use stay. */
+static void test_scratch(void)
+{
+    ox_error err = {0};
+    ox_scratch alive, s;
+    char left[sizeof folder + 32], file[sizeof left + 16];
+    assert(setenv("TMPDIR", folder, 1) == 0 && ox_scratch_open(&alive, &err));
+    snprintf(left, sizeof left, "%s/onnxexplainer-abcdef", folder);
+    snprintf(file, sizeof file, "%s/model.onnx", left);
+    assert(mkdir(left, 0700) == 0 && symlink("nothing", file) == 0);
+    assert(ox_scratch_open(&s, &err) && access(left, F_OK) != 0 && access(alive.path, F_OK) == 0);
+    snprintf(file, sizeof file, "%s/model.onnx", s.path);
+    assert(symlink("nothing", file) == 0);
+    ox_scratch_close(&s);
+    ox_scratch_close(&alive);
+    assert(count_files(".onnx") == 1 && count_files("abcdef") == 0);
+    assert(setenv("TMPDIR", "/none", 1) == 0 && !ox_scratch_open(&s, &err));
+    assert(strcmp(err.message, "/none: cannot write: no such file or directory") == 0);
+}
+
 int main(void)
 {
     assert(mkdtemp(folder) != NULL);
@@ -247,6 +268,7 @@ int main(void)
     test_stopped();
     test_refused();
     test_own_data_stays();
+    test_scratch();
     ox_error err = {0};
     char command[128];
     assert(write_value(1, &err));
