@@ -14,8 +14,8 @@ typedef struct ox_csv {
     size_t rows; /* without the header */
 } ox_csv;
 
-/* Reads fields between commas, quoted ones included. A first line of only numbers is an error. Takes
- * over `bytes`, what the file holds and a NUL; NULL where it was not read yet. */
+/* Reads fields between commas, quoted ones included. A first line of only numbers is an error.
+ * Takes over `bytes`, what the file holds and a NUL; NULL where it was not read yet. */
 bool ox_csv_read(const char *path, ox_bytes *bytes, ox_csv *csv, ox_error *err);
 void ox_csv_free(ox_csv *csv);
 

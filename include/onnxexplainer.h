@@ -129,11 +129,11 @@ OX_API ox_model *ox_read(const char *path, ox_error *err);
  * (NULL: refused). */
 OX_API ox_model *ox_parse(const void *data, size_t size, const char *folder, ox_error *err);
 
-/* Writes `model` to `path`, whole or not at all, as ox_output_open does. Weights go to a second file
- * where the first would exceed the 2 GB of protobuf, where they are used in two places and large,
- * and where large activations of references are kept. It is called `path`.HASH.data after its
- * contents, so that a model never meets data of another: the one before keeps its own until the
- * new one has replaced it, then its file is removed, unless `model` itself uses it. */
+/* Writes `model` to `path`, whole or not at all, as ox_output_open does. Weights go to a second
+ * file where the first would exceed the 2 GB of protobuf, where they are used in two places and
+ * large, and where large activations of references are kept. It is called `path`.HASH.data after
+ * its contents, so that a model never meets data of another: the one before keeps its own until
+ * the new one has replaced it, then its file is removed, unless `model` itself uses it. */
 OX_API bool ox_write(const ox_model *model, const char *path, ox_error *err);
 
 /* Whether `path` is a file that weights of the model are read from. */

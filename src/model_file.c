@@ -1,5 +1,5 @@
-/* Model files: read from files and streams, and written whole or not at all, with the weights in a second
- * file where one cannot or should not hold them. */
+/* Model files: read from files and streams, and written whole or not at all, with the weights in a
+ * second file where one cannot or should not hold them. */
 #define _XOPEN_SOURCE 700 /* realpath */
 #include "model_proto.h"
 
