@@ -25,7 +25,7 @@
 enum { LINKS = 40, PIECE = 1 << 20, ATTEMPTS = 1000, HASH_DIGITS = 16 };
 
 /* Longest of ".HASH.data" and ".PID-N.tmp". */
-enum { SUFFIX = 1 + HASH_DIGITS + 5 };
+enum { SUFFIX = 1 + HASH_DIGITS + 5, NAME_LIMIT = 255, STEM_LIMIT = NAME_LIMIT - SUFFIX };
 
 bool ox_file_error(ox_error *err, const char *path, const char *verb, int number)
 {
@@ -198,7 +198,7 @@ static void find_place(void *user)
 static bool choose_stem(ox_output *o)
 {
     long limit = fpathconf(o->folder, _PC_NAME_MAX);
-    size_t most = limit > 0 && limit < OX_NAME_ROOM ? (size_t)limit : OX_NAME_ROOM - 1;
+    size_t most = limit > 0 && limit < NAME_LIMIT ? (size_t)limit : NAME_LIMIT;
     size_t length = strlen(o->name);
     if (length > most) {
         return fail(o, ENAMETOOLONG);
@@ -225,7 +225,7 @@ static bool open_beside(ox_output *o, ox_output_file *f)
 {
     struct stat info;
     for (int i = 0; i < ATTEMPTS; i++) {
-        snprintf(f->beside, sizeof f->beside, "%.*s.%ld-%d.tmp", OX_NAME_ROOM - 1 - SUFFIX, o->stem,
+        snprintf(f->beside, sizeof f->beside, "%.*s.%ld-%d.tmp", STEM_LIMIT, o->stem,
                  (long)getpid(), i);
         int fd = openat(o->folder, f->beside, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
                         o->exists ? 0600 : 0666);
@@ -381,8 +381,8 @@ bool ox_output_write_data(void *output, const void *data, size_t size)
 
 void ox_output_name_data(ox_output *o, uint64_t hash)
 {
-    snprintf(o->data_name, sizeof o->data_name, "%.*s.%016llx.data", OX_NAME_ROOM - 1 - SUFFIX,
-             o->stem, (unsigned long long)hash);
+    snprintf(o->data_name, sizeof o->data_name, "%.*s.%016llx.data", STEM_LIMIT, o->stem,
+             (unsigned long long)hash);
 }
 
 /* ---- the end ---------------------------------------------------------------------------- */

@@ -7,7 +7,7 @@
 
 #include "arena.h"
 
-enum { OX_NAME_ROOM = 256, OX_OUTPUT_BUFFER = 64 * 1024 };
+enum { OX_NAME_ROOM = 320, OX_OUTPUT_BUFFER = 64 * 1024 };
 
 /* A file that is being written. */
 typedef struct ox_output_file {
