@@ -262,13 +262,14 @@ void ox_explain_check_rules(ox_explain_state *s)
     }
 }
 
-static ox_type multiplier_type(const ox_explain_state *s)
+/* Of f(x) and the first multiplier: an output that counts is as exact as what it counts. */
+static ox_type output_type(const ox_explain_state *s)
 {
-    bool wide = s->output->type == OX_DOUBLE;
-    for (size_t i = 0; i < s->input_count; i++) {
+    bool wide = false;
+    for (size_t i = 0; !ox_type_is_float(s->output->type) && i < s->input_count; i++) {
         wide = wide || s->inputs[i].x->type == OX_DOUBLE;
     }
-    return wide ? OX_DOUBLE : OX_FLOAT;
+    return wide ? OX_DOUBLE : ox_walk_type(s->output->type);
 }
 
 bool ox_explain_begin(ox_explain_state *s, bool force_fixed)
@@ -277,7 +278,7 @@ bool ox_explain_begin(ox_explain_state *s, bool force_fixed)
         return false;
     }
     s->g->no_functions = s->options->no_functions;
-    s->type = multiplier_type(s);
+    s->type = output_type(s);
     find_output_batch(s);
     find_batch_size(s);
     mark_inputs(s);

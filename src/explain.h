@@ -67,7 +67,7 @@ typedef struct ox_explain_state {
     const ox_options *options;
     ox_arena *arena;
     ox_graph *g, *flow, *refs;
-    ox_type type; /* of multipliers: float or double */
+    ox_type type; /* of the explained output's multiplier, f(x) and base value: float or double */
 
     ox_explained *inputs; /* that differ between sample and reference */
     size_t input_count;
@@ -184,6 +184,10 @@ const char *ox_walk_missing(ox_explain_state *s, const ox_node *n);
 /* ---- explain_walk.c ------------------------------------------------------------------------ */
 
 ox_side *ox_side_of(ox_explain_state *s, ox_val v);
+
+/* The type of the multiplier of a floating-point value: its own, at least float32. That of other
+ * values has the type in which it arrives, which may change up to when its node is visited. */
+ox_type ox_walk_type(ox_type own);
 
 /* Whether the node's result depends on the shape of its input alone. */
 bool ox_walk_only_shape(const ox_node *n);

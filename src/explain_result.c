@@ -30,13 +30,14 @@ static ox_val mean_of(ox_explain_state *s, ox_val m, ox_val x, ox_val x0)
 static ox_val phi_of(ox_explain_state *s, const ox_explained *e)
 {
     ox_val m = ox_side_of(s, e->x)->m;
-    ox_val x = ox_cast(ox_sample(s, e->x), s->type);
-    ox_val x0 = ox_cast(ox_reference(s, e->x), s->type), dx = ox_sub(x, x0);
+    ox_type type = m != NULL ? m->type : ox_walk_type(e->x->type);
+    ox_val x = ox_cast(ox_sample(s, e->x), type);
+    ox_val x0 = ox_cast(ox_reference(s, e->x), type), dx = ox_sub(x, x0);
     if (m == NULL) { /* nothing flows here, as from a stride that skips all of the input */
         ox_dim dims[OX_MAX_RANK + 2];
         dims[0] = ox_dim_of(s->target_count);
         memcpy(dims + s->many_targets, dx->dims, (size_t)dx->rank * sizeof *dims);
-        m = ox_zeros(s->flow, s->type, dx->rank + s->many_targets, dims);
+        m = ox_zeros(s->flow, type, dx->rank + s->many_targets, dims);
     }
     if (e->x->type < OX_FLOAT16 &&
         e->x->type != OX_FLOAT) { /* masks: m may be infinite where dx is 0 */
@@ -56,7 +57,8 @@ static ox_val phi_of(ox_explain_state *s, const ox_explained *e)
         for (int i = 1; i <= e->x->rank; i++) {
             dims[i] = ox_dim_of(1);
         }
-        terms = ox_mul(terms, ox_reshape(s->weight, e->x->rank + 1, dims));
+        ox_val weight = ox_cast(s->weight, type);
+        terms = ox_mul(terms, ox_reshape(weight, e->x->rank + 1, dims));
     }
     return ox_reduce(s->chunk > 0 ? "ReduceSum" : "ReduceMean", terms, 1, &axis, false);
 }
@@ -231,19 +233,18 @@ static void add_output(ox_explain_state *s, ox_val v, const char *name)
 void ox_result_outputs(ox_explain_state *s)
 {
     const char *former = ox_graph_scope(s->g, "onnxexplainer/result");
-    ox_type out = s->type == OX_DOUBLE ? OX_DOUBLE : OX_FLOAT;
     for (size_t i = 0; i < s->point_count; i++) {
         const ox_explained *e = &s->points[i];
-        ox_val phi = ox_cast(target_axis(s, e), e->x->type == OX_DOUBLE ? OX_DOUBLE : OX_FLOAT);
+        ox_val phi = ox_cast(target_axis(s, e), ox_walk_type(e->x->type));
         add_output(s, phi, ox_arena_format(s->arena, "%s_shap", e->x->name));
     }
     ox_dim n = s->output_batch_axis < 0 ? ox_dim_of(1) : s->output->dims[s->output_batch_axis];
     ox_dim dims[2] = {n, ox_dim_of(s->target_count)};
     ox_val target = ox_transpose(ox_reshape(s->target, 2, dims), (int[]){1, 0});
     add_output(s, by_sample(s, target), "shap_target");
-    add_output(s, ox_cast(by_sample(s, s->base), out), "base_value");
+    add_output(s, ox_cast(by_sample(s, s->base), s->type), "base_value");
     if (s->options->gap) {
-        add_output(s, ox_cast(by_sample(s, gap_of(s)), out), "completeness_gap");
+        add_output(s, ox_cast(by_sample(s, gap_of(s)), s->type), "completeness_gap");
     }
     ox_graph_scope(s->g, former);
 }

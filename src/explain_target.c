@@ -233,9 +233,10 @@ static double result_size(const ox_explain_state *s, size_t targets)
     double values = 0;
     for (size_t i = 0; i < s->input_count; i++) {
         ox_dim size = ox_val_size(s->inputs[i].x);
-        values += size.unknown == 0 ? (double)size.size : 0;
+        double width = (double)ox_type_size(ox_walk_type(s->inputs[i].x->type));
+        values += size.unknown == 0 ? (double)size.size * width : 0;
     }
-    return values * (double)targets * (double)ox_type_size(s->type) / 1e9;
+    return values * (double)targets / 1e9;
 }
 
 static void all_targets(ox_explain_state *s, ox_val *flat)

@@ -54,9 +54,21 @@ ox_side *ox_side_of(ox_explain_state *s, ox_val v)
 
 /* ---- the walk ------------------------------------------------------------------------------- */
 
-static void add_to(ox_side *to, ox_val m)
+ox_type ox_walk_type(ox_type own)
 {
-    to->m = to->m == NULL ? m : ox_add(to->m, m);
+    return own == OX_DOUBLE ? OX_DOUBLE : OX_FLOAT;
+}
+
+/* A multiplier changes its type where the value does, at a Cast or where a double meets floats as
+ * an exponent or a scale: in front of it stands the network's own type, for which ONNX Runtime has
+ * kernels. Integers take what comes, the wider of two. */
+static void add_to(ox_explain_state *s, ox_val v, ox_val m)
+{
+    ox_side *to = ox_side_of(s, v);
+    bool wide = m->type == OX_DOUBLE || (to->m != NULL && to->m->type == OX_DOUBLE);
+    ox_type type = ox_type_is_float(v->type) ? ox_walk_type(v->type) : wide ? OX_DOUBLE : OX_FLOAT;
+    m = ox_cast(m, type);
+    to->m = to->m == NULL ? m : ox_add(ox_cast(to->m, type), m);
 }
 
 /* The multipliers of a composite node's outputs become those of their aliases. */
@@ -69,9 +81,26 @@ static void visit_composite(ox_explain_state *s, const ox_node *n)
                     i);
         }
         if (from->m != NULL) {
-            add_to(ox_side_of(s, from->alias), from->m);
+            add_to(s, from->alias, from->m);
         }
     }
+}
+
+/* The type that a rule works in: that of the multipliers that arrive. What comes out of a step, as
+ * of a comparison, may have a narrower one than what goes in, where differences are taken. */
+static ox_type working_type(ox_explain_state *s, const ox_node *n)
+{
+    bool wide = false;
+    for (size_t i = 0; i < n->output_count; i++) {
+        const ox_side *side = ox_side_of(s, n->outputs[i]);
+        wide = wide || (side->m != NULL && side->m->type == OX_DOUBLE);
+    }
+    bool step = !ox_type_is_float(n->outputs[0]->type);
+    for (size_t i = 0; step && i < n->input_count; i++) {
+        ox_val v = n->inputs[i];
+        wide = wide || (v != NULL && v->type == OX_DOUBLE && ox_side_of(s, v)->varies);
+    }
+    return wide ? OX_DOUBLE : OX_FLOAT;
 }
 
 static void visit(ox_explain_state *s, ox_node *n)
@@ -82,6 +111,7 @@ static void visit(ox_explain_state *s, ox_node *n)
         return;
     }
     ox_ctx c = {.g = s->flow, .node = n, .lead = s->lead, .walk = s};
+    c.type = working_type(s, n);
     bool reached = false;
     for (size_t i = 0; i < n->output_count; i++) {
         reached = reached || ox_m(&c, i) != NULL;
@@ -134,16 +164,16 @@ void ox_rule_hole(ox_ctx *c, const char *message)
 }
 
 /* In the type of the multipliers. */
-static ox_val typed(ox_explain_state *s, ox_val v)
+static ox_val typed(const ox_ctx *c, ox_val v)
 {
-    return ox_type_is_float(v->type) ? ox_cast(v, s->type) : v;
+    return ox_type_is_float(v->type) ? ox_cast(v, c->type) : v;
 }
 
 /* Integers that vary, as in quantised models, are numbers like others. */
 static ox_val as_number(ox_ctx *c, size_t i, ox_val v)
 {
     bool number = v != NULL && v->type != OX_BOOL && ox_varies(c, i);
-    return number ? ox_cast(v, state_of(c)->type) : v;
+    return number ? ox_cast(v, c->type) : v;
 }
 
 ox_val ox_x_raw(ox_ctx *c, size_t i)
@@ -152,7 +182,7 @@ ox_val ox_x_raw(ox_ctx *c, size_t i)
     if (c->spot != NULL && i == 0) {
         return c->spot->x;
     }
-    return v == NULL ? NULL : typed(state_of(c), ox_sample(state_of(c), v));
+    return v == NULL ? NULL : typed(c, ox_sample(state_of(c), v));
 }
 
 ox_val ox_x(ox_ctx *c, size_t i)
@@ -165,7 +195,7 @@ ox_val ox_y(ox_ctx *c, size_t i)
     if (c->spot != NULL && i == 0) {
         return c->spot->y;
     }
-    return typed(state_of(c), ox_sample(state_of(c), c->node->outputs[i]));
+    return typed(c, ox_sample(state_of(c), c->node->outputs[i]));
 }
 
 /* [R, d...] with axes of length 1 after R, as many as bring the own rank to that of output 0. */
@@ -194,7 +224,7 @@ ox_val ox_x0_raw(ox_ctx *c, size_t i)
     if (c->spot != NULL && i == 0) {
         return c->spot->x;
     }
-    return align(c, typed(state_of(c), ox_reference(state_of(c), v)), v->rank);
+    return align(c, typed(c, ox_reference(state_of(c), v)), v->rank);
 }
 
 ox_val ox_x0(ox_ctx *c, size_t i)
@@ -207,7 +237,7 @@ ox_val ox_y0(ox_ctx *c, size_t i)
     if (c->spot != NULL && i == 0) {
         return c->spot->y;
     }
-    return typed(state_of(c), ox_reference(state_of(c), c->node->outputs[i]));
+    return typed(c, ox_reference(state_of(c), c->node->outputs[i]));
 }
 
 bool ox_varies(ox_ctx *c, size_t i)
@@ -241,7 +271,7 @@ ox_val ox_m(ox_ctx *c, size_t i)
         return NULL;
     }
     const ox_side *side = ox_side_of(state_of(c), c->node->outputs[i]);
-    return side->is_point ? NULL : side->m;
+    return side->is_point || side->m == NULL ? NULL : ox_cast(side->m, c->type);
 }
 
 /* Sums `m` over the own axes along which an input of shape `dims` was broadcast. */
@@ -279,7 +309,7 @@ void ox_send(ox_ctx *c, size_t i, ox_val m)
         c->spot->m = m;
         return;
     }
-    add_to(ox_side_of(state_of(c), v), m);
+    add_to(state_of(c), v, m);
 }
 
 const int64_t *ox_known_ints(ox_ctx *c, size_t i, size_t *count)

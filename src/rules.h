@@ -24,6 +24,7 @@ typedef struct ox_ctx {
     ox_graph *g;          /* the graph that multipliers live in */
     const ox_node *node;  /* the node at hand, lifted; its values' shapes are the samples' */
     ox_val m;             /* the multiplier of output 0, NULL where only others have one */
+    ox_type type;         /* of the multipliers of all outputs, and of samples and references */
     int lead;             /* number of lead axes of every multiplier */
     struct ox_spot *spot; /* NULL but for explain_integrate.c */
     uint32_t frozen;      /* inputs that are the sample's on both sides, a bit each: holes */
@@ -64,7 +65,8 @@ uint32_t ox_rule_required(const char *domain, const char *op);
 
 /* ---- what rules use (explain.c) ------------------------------------------------------------ */
 
-/* Input i and output i for the sample and for the reference, floating-point ones at least float32.
+/* Input i and output i for the sample and for the reference, floating-point ones in the type of the
+ * multipliers, which is at least float32.
  * The reference of an input that does not vary is the sample's. References of inputs with a
  * smaller rank than output 0 get axes of length 1 after R, so that they broadcast like the sample.
  * NULL for an input left out. */
@@ -90,14 +92,15 @@ bool ox_is_point(ox_val v);
 /* The node that makes v; of a composite one the node that stands for it. */
 const ox_node *ox_maker_of(ox_val v);
 
-/* The multiplier of output i, NULL where none arrived. */
+/* The multiplier of output i in the type c->type, NULL where none arrived. */
 ox_val ox_m(ox_ctx *c, size_t i);
 
 /* Of a Concat: how many of its first inputs are those of a shorter one whose result, *whole, can
  * take their part of the multiplier; 0 where there is none. explain_prefix.c. */
 size_t ox_concat_prefix(ox_ctx *c, ox_val *whole);
 
-/* Adds `m` to the multiplier of input i; sums over the axes along which the input was broadcast. */
+/* Adds `m` to the multiplier of input i, in the type of that; sums over the axes along which the
+ * input was broadcast. */
 void ox_send(ox_ctx *c, size_t i, ox_val m);
 
 /* The contents of a constant input (also computed ones, as far as integers go); gives up naming
