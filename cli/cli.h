@@ -33,6 +33,9 @@ int ox_cli_usage(const char *command, const char *format, ...);
 /* ox_note: prints a remark of the library. */
 void ox_cli_note(void *user, const char *message);
 
+/* ox_note: prints a warning of the library. */
+void ox_cli_warn(void *user, const char *message);
+
 /* How a node or an operator is treated, in words. */
 const char *ox_cli_state(ox_state state);
 

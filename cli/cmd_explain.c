@@ -110,6 +110,7 @@ static int check(arguments *a)
     bool asked = a->options.cache == OX_CACHE_FILE || a->options.cache_dtype == OX_FLOAT16;
     a->options.evaluate = runtime || asked ? ox_evaluate_runtime : NULL;
     a->options.note = a->quiet ? NULL : ox_cli_note;
+    a->options.warn = ox_cli_warn;
     return -1;
 }
 
@@ -147,7 +148,9 @@ static int parse(arguments *a, int argc, char **argv)
          "names of the features, one a line, kept in the model"},
         {"force", 0, OX_OPTION_FLAG, &o->force, NULL,
          "explain although completeness is lost on the way"},
-        {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors"},
+        {"strict", 0, OX_OPTION_FLAG, &o->strict, NULL,
+         "fail where references give values that are not finite"},
+        {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors and warnings"},
     };
     const ox_command command = {
         .name = "explain",

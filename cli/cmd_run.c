@@ -28,6 +28,7 @@ typedef struct arguments {
     bool no_kernels;
     bool tune, no_tune;
     bool stats;
+    bool strict;
     bool quiet;
 } arguments;
 
@@ -56,7 +57,9 @@ static int parse(arguments *a, int argc, char **argv)
         {"no-progress", 0, OX_OPTION_FLAG, &a->batch.no_progress, NULL, "show no progress"},
         {"stats", 0, OX_OPTION_FLAG, &a->stats, NULL,
          "say how long it took, and the peak of memory"},
-        {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors"},
+        {"strict", 0, OX_OPTION_FLAG, &a->strict, NULL,
+         "fail where SHAP values are not finite or do not add up"},
+        {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors and warnings"},
     };
     const ox_command command = {
         .name = "run",
@@ -123,6 +126,38 @@ static void print_note(void *user, const char *message)
     fprintf(stderr, "onnxexplainer: %s\n", message);
 }
 
+/* Says what is wrong with the results of an explained model; false where --strict fails by it. */
+static bool check_outputs(const arguments *a, const ox_session *session,
+                          const ox_signature *signature, const ox_arrays *outputs, ox_error *err)
+{
+    ox_findings found;
+    ox_tensor *tensors = ox_cli_alloc(outputs->count, sizeof *tensors, err);
+    if (!tensors) {
+        return false;
+    }
+    for (size_t i = 0; i < outputs->count; i++) {
+        tensors[i] = ox_array_tensor(&outputs->items[i]);
+    }
+    bool good = ox_session_check(session, tensors, outputs->count, &found, ox_cli_warn, NULL, err);
+    free(tensors);
+    if (!good && !a->strict && err->code != OX_MEMORY) { /* outputs that others have changed */
+        ox_cli_say("warning: not checked: %s", err->message);
+        return true;
+    }
+    if (good && found.unknown && !a->quiet) {
+        ox_cli_say("note: \"%s\" is no output, so that the sum of SHAP values is not checked: "
+                   "explain with --gap",
+                   signature->output);
+    }
+    if (good && a->strict && (found.not_finite || found.incomplete || found.unknown)) {
+        return ox_cli_error(err, OX_INVALID,
+                            "%zu of %zu samples are not finite, %zu do not add up, %zu are not "
+                            "checked: with --strict nothing is written",
+                            found.not_finite, found.samples, found.incomplete, found.unknown);
+    }
+    return good;
+}
+
 /* Reads the model and the samples, and runs. The model is gone before it runs: ONNX Runtime has
  * its own copy of the weights. */
 static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs, ox_error *err)
@@ -156,6 +191,7 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
         ox_cli_say("opened in %.3f s, run in %.3f s, peak memory %.0f MiB", opened - start,
                    ox_seconds() - opened, ox_peak_memory());
     }
+    good = good && (!signature->explained || check_outputs(a, session, signature, outputs, err));
     ox_session_free(session);
     ox_arrays_free(&inputs);
     return good;

@@ -79,6 +79,12 @@ void ox_cli_note(void *user, const char *message)
     ox_cli_say("note: %s", message);
 }
 
+void ox_cli_warn(void *user, const char *message)
+{
+    (void)user;
+    ox_cli_say("warning: %s", message);
+}
+
 const char *ox_cli_state(ox_state state)
 {
     switch (state) {

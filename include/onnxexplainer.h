@@ -251,6 +251,10 @@ typedef struct ox_options {
     void *evaluate_user;
     ox_note note; /* NULL: remarks are dropped */
     void *note_user;
+    ox_note warn; /* told of values that will be wrong: f of references that is not finite, where
+                   * `evaluate` shows it; NULL: nobody */
+    void *warn_user;
+    bool strict; /* these are errors */
 } ox_options;
 
 #define OX_OPTIONS_INIT                                                                            \
@@ -361,6 +365,31 @@ OX_API bool ox_evaluate_runtime(void *user, const ox_model *model, const ox_tens
  * nothing to gain. */
 OX_API ox_model *ox_tune(const ox_model *explained, const ox_session_options *options,
                          ox_error *err);
+
+/* ---- checking -------------------------------------------------------------------------- */
+
+/* What ox_check found, in samples. */
+typedef struct ox_findings {
+    size_t samples;
+    size_t not_finite; /* f(x), base value or a SHAP value is NaN or infinite */
+    size_t incomplete; /* sums miss f(x) - base_value by more than rounding explains */
+    size_t unknown;    /* nothing to compare with: the explained tensor is not among the outputs,
+                        * and neither is completeness_gap */
+} ox_findings;
+
+/* Looks at all that a run of an explained model gave, or several runs put together along the batch:
+ * whether it is finite, and whether the SHAP values of each sample and target add up. Rounding
+ * explains up to 256 epsilon/2 of the numbers involved (sum |phi|, |f(x)|, |base|, the output's
+ * largest), 32 where the model computes in 16 bits. `note` gets a line if there are any that are
+ * not finite, and one if there are any that do not add up, which name them (NULL: nobody does).
+ * NULL for findings is allowed. */
+OX_API bool ox_check(const ox_model *explained, const ox_tensor *outputs, size_t output_count,
+                     ox_findings *findings, ox_note note, void *note_user, ox_error *err);
+
+/* The same, with what the session knows of its model. */
+OX_API bool ox_session_check(const ox_session *session, const ox_tensor *outputs,
+                             size_t output_count, ox_findings *findings, ox_note note,
+                             void *note_user, ox_error *err);
 
 /* Version of the ONNX Runtime that would be used, into `version` (at least 32 bytes). */
 OX_API bool ox_runtime_version(const char *runtime, char *version, size_t size, ox_error *err);

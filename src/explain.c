@@ -20,6 +20,21 @@ void ox_note_to(const ox_options *options, const char *format, ...)
     options->note(options->note_user, message);
 }
 
+void ox_warn(const ox_explain_state *s, const char *format, ...)
+{
+    char message[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    if (s->options->strict) {
+        ox_fail(s->arena, OX_INVALID, "%s", message);
+    }
+    if (s->options->warn != NULL) {
+        s->options->warn(s->options->warn_user, message);
+    }
+}
+
 /* ---- making ready ------------------------------------------------------------------------------
  */
 
@@ -190,6 +205,37 @@ static const char *logits_of(const ox_explain_state *s)
     return NULL;
 }
 
+/* The narrowest floating-point type that multipliers pass on their way: what sums are exact to. */
+static const char *precision(const ox_explain_state *s)
+{
+    static const ox_type by_precision[] = {OX_BFLOAT16, OX_FLOAT16, OX_FLOAT, OX_DOUBLE};
+    int narrowest = s->options->cache_dtype == OX_FLOAT16 ? 1 : s->type == OX_DOUBLE ? 3 : 2;
+    for (size_t i = 0; i < s->order_count; i++) {
+        const ox_node *n = s->order[i];
+        for (size_t k = 0; k < n->input_count + n->output_count; k++) {
+            ox_val v = k < n->input_count ? n->inputs[k] : n->outputs[k - n->input_count];
+            for (int t = 0; v != NULL && t < narrowest; t++) {
+                narrowest = v->type == by_precision[t] ? t : narrowest;
+            }
+        }
+    }
+    return ox_type_name(by_precision[narrowest]);
+}
+
+/* What ox_check needs to read the outputs. */
+static void set_check(ox_explain_state *s)
+{
+    const char *axes = "";
+    for (size_t i = 0; i < s->point_count; i++) {
+        const char *axis = ox_arena_format(s->arena, "%d", s->points[i].batch_axis);
+        axes = join(s->arena, axes, ",", axis);
+    }
+    ox_model_set_property(s->model, "onnxexplainer.input_axes", axes);
+    ox_model_set_property(s->model, "onnxexplainer.output_axis",
+                          ox_arena_format(s->arena, "%d", s->output_batch_axis));
+    ox_model_set_property(s->model, "onnxexplainer.precision", precision(s));
+}
+
 static void set_metadata(ox_explain_state *s)
 {
     static const char *const caches[] = {"auto", "load", "file", "none"};
@@ -220,6 +266,7 @@ static void set_metadata(ox_explain_state *s)
     if (o->prefix != NULL && o->prefix[0] != '\0') {
         ox_model_set_property(m, "onnxexplainer.prefix", o->prefix);
     }
+    set_check(s);
     if (o->feature_count > 0) {
         ox_model_set_property(m, "onnxexplainer.feature_names", features);
     }

@@ -12,6 +12,7 @@
  *     explain_keep.c       its values that are computed once and kept
  *     explain_scan.c       the walk inside a Scan over the references
  *     explain_result.c     the mean over the references, and the outputs
+ *     explain_check.c      what the explained model gives: is it finite, does it add up?
  *
  * Three graphs may be involved. `g` is the model's. Multipliers live in `flow`: the same one, or
  * the body of a Scan. References are computed in `refs`: the model's graph, the body, or a graph
@@ -88,6 +89,7 @@ typedef struct ox_explain_state {
     bool many_targets;    /* the target axis exists */
     int64_t output_size;  /* D, its values per sample */
     ox_val target;        /* int64 [N, K] flat indices, in `g` */
+    const double *picked; /* [K, D], 0 where not explained; NULL where data or callers choose */
     ox_val rows;          /* [K, 1, D] for sums and differences, else NULL */
     ox_val seed;          /* [K, 1, own shape of the output]: the first multiplier */
     ox_val target_input;  /* shap_target_input, or NULL */
@@ -143,6 +145,12 @@ ox_val ox_feed_slices(const ox_explained *e, ox_val references);
 void ox_target_find_output(ox_explain_state *s);
 /* Finds what is explained: K, and the flat indices. */
 void ox_target_find(ox_explain_state *s);
+
+/* Reads places, sums, differences and lists of an output of `dims` (without its batch axis): the
+ * flat indices [K], -1 for sums, and rows [K, D] of what each is made of. Returns K; gives up where
+ * the text is no target. */
+size_t ox_target_places(ox_arena *a, const char *text, const char *output, int rank,
+                        const int64_t *dims, int64_t **indices, double **rows);
 
 /* The first multiplier [K, 1, own shape of the output] for flat indices [K, N]. */
 ox_val ox_target_seed(ox_explain_state *s, ox_val indices);
@@ -236,5 +244,8 @@ ox_val ox_scan_slice(ox_explain_state *s, ox_val outside, int64_t part);
 void ox_scan_emit(ox_explain_state *s, ox_val *results[], size_t count, bool stack);
 
 void ox_note_to(const ox_options *options, const char *format, ...);
+
+/* A warning: to options.warn, or, with options.strict, an error. */
+void ox_warn(const ox_explain_state *s, const char *format, ...);
 
 #endif

@@ -172,6 +172,40 @@ static ox_model *model_of_references(ox_explain_state *s, int64_t first, int64_t
     return m;
 }
 
+/* Whether value i of the explained output, flat over [R, own shape], is one that is explained.
+ * Where the data choose, infinities may be masks, which are not chosen. */
+static bool is_wrong(const ox_explain_state *s, double x, size_t i)
+{
+    if (s->picked == NULL) {
+        return isnan(x);
+    }
+    size_t width = (size_t)s->output_size;
+    bool picked = false;
+    for (size_t k = 0; k < (size_t)s->target_count && !isfinite(x); k++) {
+        picked = picked || s->picked[k * width + i % width] != 0;
+    }
+    return picked;
+}
+
+/* f of the references that are not finite make the base value so, and all SHAP values. */
+static void check_output(const ox_explain_state *s)
+{
+    const ox_const *c = NULL;
+    for (size_t i = 0; i < s->cached_count; i++) {
+        c = s->cached[i].value == s->output ? contents(&s->cached[i]) : c;
+    }
+    size_t count = c == NULL ? 0 : ox_const_count(c), each = count / (size_t)s->padded;
+    for (size_t i = 0; i < count; i++) {
+        double x = ox_const_double(c, i);
+        if (is_wrong(s, x, i)) {
+            ox_warn(s, "\"%s\" is %s for reference %zu, so that SHAP values are not finite",
+                    s->output->name, isnan(x) ? "NaN" : "infinite",
+                    i / each % (size_t)s->refs_count);
+            return;
+        }
+    }
+}
+
 /* Runs some references; `wide` gets the values that float16 cannot hold. */
 static void run_part(ox_explain_state *s, int64_t first, int64_t count, bool *wide)
 {
@@ -229,6 +263,7 @@ void ox_keep_run(ox_explain_state *s)
     int64_t part = fit < 1 ? 1 : fit < (uint64_t)s->padded ? (int64_t)fit : s->padded;
     while (run_all(s, part)) {
     }
+    check_output(s);
     for (size_t i = 0; i < kept; i++) {
         s->model->kept_bytes += contents(&s->cached[i])->size;
     }

@@ -132,14 +132,28 @@ static ox_val unflatten(ox_explain_state *s, ox_val v)
 /* ---- the grammar
  * -------------------------------------------------------------------------------------- */
 
-static int64_t parse_number(ox_explain_state *s, const char **text)
+/* What places are looked for in: the target's text, and the output without its batch axis. */
+typedef struct place_reader {
+    ox_arena *arena;
+    const char *target, *output;
+    const int64_t *dims;
+    int rank;
+    int64_t total;
+} place_reader;
+
+static _Noreturn void bad_place(const place_reader *r, const char *why)
+{
+    ox_fail(r->arena, OX_ARGUMENT, "target \"%s\": %s", r->target, why);
+}
+
+static int64_t parse_number(const place_reader *r, const char **text)
 {
     char *end = NULL;
     errno = 0;
     long long n = strtoll(*text, &end, 10);
     if (**text < '0' || **text > '9' || errno != 0) {
-        bad_target(s, "expected top, INDEX, i:j:k, a-b, input, all, top:K, bottom:K, absolute:K "
-                      "or a list 3,7,11");
+        bad_place(r, "expected top, INDEX, i:j:k, a-b, input, all, top:K, bottom:K, absolute:K "
+                     "or a list 3,7,11");
     }
     *text = end;
     return n;
@@ -147,45 +161,46 @@ static int64_t parse_number(ox_explain_state *s, const char **text)
 
 /* INDEX or i:j:k, `*` for all of an axis: adds `sign` to its places in row [D]. Returns the flat
  * index, -1 for a sum. */
-static int64_t parse_place(ox_explain_state *s, const char **text, double sign, double *row)
+static int64_t parse_place(const place_reader *r, const char **text, double sign, double *row)
 {
-    int64_t dims[OX_MAX_RANK], at[OX_MAX_RANK], total = 0;
-    int rank = own_dims(s, dims, &total), count = 0;
+    int64_t at[OX_MAX_RANK];
+    const int64_t *dims = r->dims;
+    int rank = r->rank, count = 0;
     bool star = false;
     do {
         if (count == OX_MAX_RANK) {
-            bad_target(s, "too many indices");
+            bad_place(r, "too many indices");
         }
         at[count] = -1;
         if (**text == '*') {
             star = true;
             (*text)++;
         } else {
-            at[count] = parse_number(s, text);
+            at[count] = parse_number(r, text);
         }
         count++;
     } while (**text == ':' && *(*text)++ != '\0');
     if (count == 1 && !star && rank != 1) { /* a flat index */
-        dims[0] = total;
+        dims = &r->total;
         rank = 1;
     }
     if (count != rank) {
-        bad_target(s, ox_arena_format(s->arena,
-                                      "%d indices for an output of %d axes after the "
-                                      "batch",
-                                      count, rank));
+        bad_place(r, ox_arena_format(r->arena,
+                                     "%d indices for an output of %d axes after the "
+                                     "batch",
+                                     count, rank));
     }
     int64_t flat = 0;
     for (int i = 0; i < rank; i++) {
         if (at[i] >= dims[i]) {
-            bad_target(s, ox_arena_format(s->arena,
-                                          "index %lld is out of range, output \"%s\" "
-                                          "has %lld values there",
-                                          (long long)at[i], s->output->name, (long long)dims[i]));
+            bad_place(r, ox_arena_format(r->arena,
+                                         "index %lld is out of range, output \"%s\" "
+                                         "has %lld values there",
+                                         (long long)at[i], r->output, (long long)dims[i]));
         }
         flat = flat * dims[i] + at[i];
     }
-    for (int64_t d = 0; d < total; d++) {
+    for (int64_t d = 0; d < r->total; d++) {
         int64_t rest = d;
         bool inside = true;
         for (int i = rank; i-- > 0; rest /= dims[i]) {
@@ -196,33 +211,52 @@ static int64_t parse_place(ox_explain_state *s, const char **text, double sign, 
     return star ? -1 : flat;
 }
 
+size_t ox_target_places(ox_arena *a, const char *text, const char *output, int rank,
+                        const int64_t *dims, int64_t **indices, double **rows)
+{
+    place_reader r = {.arena = a, .target = text, .output = output, .dims = dims, .rank = rank};
+    size_t count = 1;
+    r.total = 1;
+    for (int i = 0; i < rank; i++) {
+        r.total *= dims[i];
+    }
+    for (const char *c = text; *c != '\0'; c++) {
+        count += *c == ',';
+    }
+    size_t width = (size_t)r.total;
+    *rows = ox_arena_alloc(a, width, count * sizeof **rows);
+    *indices = ox_arena_alloc(a, count, sizeof **indices);
+    for (size_t k = 0; k < count; k++) {
+        (*indices)[k] = parse_place(&r, &text, 1, *rows + k * width);
+        if (*text == '-') {
+            text++;
+            parse_place(&r, &text, -1, *rows + k * width);
+            (*indices)[k] = -1;
+        }
+        if (*text != (k + 1 < count ? ',' : '\0')) {
+            bad_place(&r, "unexpected characters after an index");
+        }
+        text += k + 1 < count;
+    }
+    return count;
+}
+
 /* Places, differences and lists: their flat indices [K]; for sums and differences also the constant
  * rows [K, 1, D] that pick them. */
 static void constant_targets(ox_explain_state *s, const char *text, ox_val *flat)
 {
-    size_t count = 1, width = (size_t)s->output_size;
-    for (const char *c = text; *c != '\0'; c++) {
-        count += *c == ',';
-    }
-    double *rows = ox_arena_alloc(s->arena, width, count * sizeof *rows);
-    int64_t *indices = ox_arena_alloc(s->arena, count, sizeof *indices);
+    int64_t own[OX_MAX_RANK], total, *indices;
+    double *rows;
+    int rank = own_dims(s, own, &total);
+    size_t count = ox_target_places(s->arena, text, s->output->name, rank, own, &indices, &rows);
     bool sums = false;
     for (size_t k = 0; k < count; k++) {
-        indices[k] = parse_place(s, &text, 1, rows + k * width);
-        if (*text == '-') {
-            text++;
-            parse_place(s, &text, -1, rows + k * width);
-            indices[k] = -1;
-        }
-        if (*text != (k + 1 < count ? ',' : '\0')) {
-            bad_target(s, "unexpected characters after an index");
-        }
-        text += k + 1 < count;
         sums = sums || indices[k] < 0;
     }
     int64_t dims[3] = {(int64_t)count, 1, s->output_size};
     s->target_count = (int64_t)count;
     s->many_targets = count > 1;
+    s->picked = rows;
     s->rows = sums ? ox_floats(s->g, s->type, 3, dims, rows) : NULL;
     *flat = ox_ints(s->g, count, indices);
 }
@@ -324,7 +358,8 @@ static bool parse_best(ox_explain_state *s, const char *text, const char **order
         if (strncmp(text, orders[i], length) == 0 && text[length] == ':') {
             text += length + 1;
             *order = orders[i];
-            *count = parse_number(s, &text);
+            *count = parse_number(&(place_reader){.arena = s->arena, .target = s->options->target},
+                                  &text);
             if (*text != '\0') {
                 bad_target(s, "unexpected characters after the number");
             }

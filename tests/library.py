@@ -36,8 +36,10 @@ def struct(name):
     return type(name, (ctypes.Structure,), {"_fields_": fields})
 
 
-Error, Tensor, Options, Rule = map(struct, ("ox_error", "ox_tensor", "ox_options", "ox_rule_info"))
+Error, Tensor, Options, Rule, Findings = map(
+    struct, ("ox_error", "ox_tensor", "ox_options", "ox_rule_info", "ox_findings"))
 Sink = ctypes.CFUNCTYPE(ctypes.c_bool, POINTER, POINTER, ctypes.c_size_t)
+Note = ctypes.CFUNCTYPE(None, POINTER, ctypes.c_char_p)
 STATES = ("differentiated", "decomposed", "carries nothing", "refused")
 
 library = ctypes.CDLL(str(BUILD / "libonnxexplainer.so"))
@@ -47,6 +49,8 @@ library.ox_explain.argtypes = [POINTER, POINTER, POINTER]
 library.ox_serialize.restype = ctypes.c_bool
 library.ox_serialize.argtypes = [POINTER, Sink, POINTER, POINTER]
 library.ox_free.argtypes = [POINTER]
+library.ox_check.restype = ctypes.c_bool
+library.ox_check.argtypes = [POINTER, POINTER, ctypes.c_size_t, POINTER, Note, POINTER, POINTER]
 library.ox_rules.restype = ctypes.POINTER(Rule)
 
 
@@ -98,3 +102,30 @@ def explain(model, references, **options):
     library.ox_free(made)
     assert written, error.message
     return onnx.ModelProto.FromString(b"".join(pieces))
+
+
+def told(path, call, arrays):
+    """What `call`, of the model at path and arrays by name, tells of."""
+    tensors, keep = zip(*(tensor(*item) for item in arrays.items()))
+    array, error, lines = (Tensor * len(tensors))(*tensors), Error(), []
+    data = onnx.load(path).SerializeToString()
+    model = library.ox_parse(data, len(data), None, ctypes.byref(error))
+    note = Note(lambda _, text: lines.append(text.decode()))
+    good = call(model, array, len(tensors), note, error)
+    library.ox_free(model)
+    del keep
+    return good, lines, error.message.decode()
+
+
+def check(path, outputs):
+    """Findings and lines of ox_check; the message where it fails."""
+    found = Findings()
+
+    def call(model, array, count, note, error):
+        return library.ox_check(model, array, count, ctypes.byref(found), note, None,
+                                ctypes.byref(error))
+
+    good, lines, message = told(path, call, outputs)
+    if not good:
+        return message
+    return (found.samples, found.not_finite, found.incomplete, found.unknown), lines

@@ -94,12 +94,23 @@ def spare():
         [("W", np.float32([[1], [-2], [0.25], [4]]))])
 
 
+def root():
+    """Its second output value is not finite where the sum of x W is negative."""
+    weights = np.float32([[1, 0.5], [-2, 1], [0.25, 3], [4, -1]])
+    return model([("MatMul", ["x", "W"], ["h"]), ("Mul", ["h", "some"], ["s"]),
+                  ("Sqrt", ["s"], ["r"]), ("Add", ["r", "h"], ["y"])],
+                 [("x", TensorProto.FLOAT, ["batch", 4])],
+                 [("y", TensorProto.FLOAT, ["batch", 2])],
+                 [("W", weights), ("some", np.float32([0, 1]))])
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
     """The folder of models and arrays that the cases use."""
     folder = tmp_path_factory.mktemp("data")
     for name, made in {"linear": linear(), "explained": explained(), "norule": norule(),
-                       "several": several(), "fixed": linear(3), "spare": spare()}.items():
+                       "several": several(), "fixed": linear(3), "spare": spare(),
+                       "root": root()}.items():
         onnx.save(made, folder / f"{name}.onnx")
     whole = (folder / "linear.onnx").read_bytes()
     (folder / "truncated.onnx").write_bytes(whole[: len(whole) // 2])
@@ -115,6 +126,9 @@ def data(tmp_path_factory):
               "words": np.array(["a", "b"]), "none": np.zeros((0, 4), np.float32), "nan": nan,
               "infinite": infinite, "ids": np.arange(5).reshape(5, 1), "rate": np.float64(2),
               "fractions": np.full((5, 1), 0.5), "a": x[:, :2].astype(np.float64)}
+    arrays["pixels"] = np.float32([[0, 255, 17, 90], [204, 51, 128, 3]])
+    arrays["bytes"] = arrays["pixels"].astype(np.uint8)
+    arrays["unit"] = arrays["pixels"] / 255
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     npy = (folder / "x.npy").read_bytes()

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from library import check
 
 EPS = float(np.finfo(np.float32).eps)
 SMALL, LARGE = 1e-5, 1e-4  # completeness: of small models, and of ImageNet-sized ones
@@ -106,6 +107,8 @@ def test_model(shared, explain, record_property, name, target):
     change = np.take_along_axis(f, places, axis=1) - f0.mean(axis=0)[places]
     base = found["base_value"].reshape(places.shape)
     np.testing.assert_allclose(base, f0.mean(axis=0)[places], rtol=1e-5, atol=1e-6 * largest)
+
+    assert check(path, found) == ((len(f), 0, 0, 0), [])  # no false alarm
 
     total, size = sums(found, inputs, places.shape)
     scale = np.maximum(abs(change), 1e-3 * size)
