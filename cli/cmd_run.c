@@ -108,9 +108,12 @@ static int parse(arguments *a, int argc, char **argv)
     return -1;
 }
 
-static bool load_inputs(const arguments *a, const ox_signature *s, ox_arrays *inputs, ox_error *err)
+static bool load_inputs(const arguments *a, const ox_model *model, const ox_signature *s,
+                        ox_arrays *inputs, ox_error *err)
 {
     ox_loader loader = {.option = "--input",
+                        .model = model,
+                        .note = a->quiet ? NULL : ox_cli_note,
                         .inputs = s->inputs,
                         .count = s->input_count,
                         .sole = s->input_count == 1 ? s->inputs[0].name : NULL,
@@ -172,8 +175,8 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
     options.no_kernels = a->no_kernels || !ox_opset(model, "onnxexplainer");
     ox_session *session = NULL;
     ox_arrays inputs = {NULL, 0};
-    bool good = ox_sheet_keeps(model, a->output, err) &&
-                ox_signature_read(signature, model, err) && load_inputs(a, signature, &inputs, err);
+    bool good = ox_sheet_keeps(model, a->output, err) && ox_signature_read(signature, model, err) &&
+                load_inputs(a, model, signature, &inputs, err);
     bool from_memory = ox_cli_is_stream(a->model); /* which is read only once */
     bool many = good && inputs.count > 0 && inputs.items[0].rank > 0 &&
                 inputs.items[0].dims[0] >= TUNE_FROM;

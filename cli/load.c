@@ -32,6 +32,13 @@ static const char *list_inputs(const ox_loader *loader, char *text, size_t size)
     return text;
 }
 
+/* In the type of the file, which tells bytes from floats. */
+static bool compare_scale(const ox_loader *loader, const ox_array *array, ox_error *err)
+{
+    ox_tensor tensor = ox_array_tensor(array);
+    return ox_check_inputs(loader->model, &tensor, 1, loader->note, NULL, err);
+}
+
 /* Takes over `array`, which is for input `name`. */
 static bool add_array(const ox_loader *loader, ox_arrays *arrays, ox_array *array, const char *name,
                       bool whole, ox_error *err)
@@ -53,7 +60,8 @@ static bool add_array(const ox_loader *loader, ox_arrays *arrays, ox_array *arra
         char *copy = ox_cli_copy(name, err); /* `name` may be the array's own */
         free(array->name);
         array->name = copy;
-        good = copy && ox_array_convert(array, info->type, whole, err);
+        good = copy && compare_scale(loader, array, err) &&
+               ox_array_convert(array, info->type, whole, err);
     }
     if (!good) {
         ox_array_free(array);

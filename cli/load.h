@@ -13,7 +13,8 @@ typedef struct ox_loader {
     const char *sole;      /* the input that a file without NAME= belongs to; NULL: none */
     bool nameless;         /* without one, such an array is taken as it is, its name NULL */
     const bool *ignored;   /* inputs whose arrays in an .npz are left out; NULL: none */
-    ox_note note;          /* told of them; NULL: nobody */
+    const ox_model *model; /* whose references what is loaded is compared with */
+    ox_note note;          /* told of what is left out or on another scale; NULL: nobody */
     const bool *featured;  /* inputs whose columns in a .csv are named by `features` */
     char *const *features; /* over those inputs; may be missing */
     size_t feature_count;

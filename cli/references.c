@@ -83,7 +83,8 @@ static bool check_values(const ox_arrays *references, ox_error *err)
 bool ox_references_load(const ox_model *model, const ox_options *options, const ox_texts *specs,
                         ox_arrays *references, ox_error *err)
 {
-    ox_loader loader = {.option = "--references", .nameless = true, .note = options->note};
+    ox_loader loader = {.option = "--references", .nameless = true, .model = model};
+    loader.note = options->note;
     loader.inputs = ox_inputs(model, &loader.count);
     bool *ignored = ox_cli_alloc(loader.count, sizeof *ignored, err);
     if (!ignored) {

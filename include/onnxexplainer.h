@@ -391,6 +391,13 @@ OX_API bool ox_session_check(const ox_session *session, const ox_tensor *outputs
                              size_t output_count, ox_findings *findings, ox_note note,
                              void *note_user, ox_error *err);
 
+/* Tells `note` of inputs whose values are on another scale than the references of the explained
+ * model, a line each: uint8 for a floating-point input, or 0 to 255 where references are 0 to 1.
+ * Of a model that is not explained only uint8 is told. `inputs` are found by name, and may have the
+ * type in which they were given. */
+OX_API bool ox_check_inputs(const ox_model *model, const ox_tensor *inputs, size_t input_count,
+                            ox_note note, void *note_user, ox_error *err);
+
 /* Version of the ONNX Runtime that would be used, into `version` (at least 32 bytes). */
 OX_API bool ox_runtime_version(const char *runtime, char *version, size_t size, ox_error *err);
 

@@ -267,6 +267,7 @@ static void set_metadata(ox_explain_state *s)
         ox_model_set_property(m, "onnxexplainer.prefix", o->prefix);
     }
     set_check(s);
+    ox_range_set(s);
     if (o->feature_count > 0) {
         ox_model_set_property(m, "onnxexplainer.feature_names", features);
     }

@@ -12,6 +12,7 @@
  *     explain_keep.c       its values that are computed once and kept
  *     explain_scan.c       the walk inside a Scan over the references
  *     explain_result.c     the mean over the references, and the outputs
+ *     explain_range.c      the scale of references and samples
  *     explain_check.c      what the explained model gives: is it finite, does it add up?
  *
  * Three graphs may be involved. `g` is the model's. Multipliers live in `flow`: the same one, or
@@ -242,6 +243,11 @@ ox_val ox_scan_slice(ox_explain_state *s, ox_val outside, int64_t part);
 /* Closes the body, adds up the values that *results point to over the steps, or stacks them along
  * their first axis, and emits the Scan. *results are then in the model's graph. */
 void ox_scan_emit(ox_explain_state *s, ox_val *results[], size_t count, bool stack);
+
+/* ---- explain_range.c ----------------------------------------------------------------------- */
+
+/* Writes the ranges of the references into the metadata. */
+void ox_range_set(ox_explain_state *s);
 
 void ox_note_to(const ox_options *options, const char *format, ...);
 

@@ -49,8 +49,9 @@ library.ox_explain.argtypes = [POINTER, POINTER, POINTER]
 library.ox_serialize.restype = ctypes.c_bool
 library.ox_serialize.argtypes = [POINTER, Sink, POINTER, POINTER]
 library.ox_free.argtypes = [POINTER]
-library.ox_check.restype = ctypes.c_bool
+library.ox_check.restype = library.ox_check_inputs.restype = ctypes.c_bool
 library.ox_check.argtypes = [POINTER, POINTER, ctypes.c_size_t, POINTER, Note, POINTER, POINTER]
+library.ox_check_inputs.argtypes = [POINTER, POINTER, ctypes.c_size_t, Note, POINTER, POINTER]
 library.ox_rules.restype = ctypes.POINTER(Rule)
 
 
@@ -129,3 +130,12 @@ def check(path, outputs):
     if not good:
         return message
     return (found.samples, found.not_finite, found.incomplete, found.unknown), lines
+
+
+def notes(path, inputs):
+    def call(model, array, count, note, error):
+        return library.ox_check_inputs(model, array, count, note, None, ctypes.byref(error))
+
+    good, lines, _ = told(path, call, inputs)
+    assert good
+    return lines

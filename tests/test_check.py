@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import onnx
 import pytest
-from library import check
+from library import check, notes
 from onnx import TensorProto, helper, numpy_helper
 from rulecheck import floats, node
 
@@ -210,3 +210,68 @@ def test_run_in_batches(explain, cli, tmp_path):
                               cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0 and done.stdout.count("\n") == 21
         assert done.stderr.count("\n") == 1 and "(20 of 20) do not add up" in done.stderr
+
+
+# ---- scales -----------------------------------------------------------------------------------
+
+
+UNIT = np.abs(floats(3, 6, seed=5)) % 1
+BYTES = np.array([[0, 255, 31, 7, 90, 200], [12, 90, 255, 255, 3, 0]], np.uint8)
+
+
+@pytest.mark.parametrize("references, given, expected", [
+    (UNIT, BYTES, "uint8 values 0 to 255, its references are"),
+    (UNIT, BYTES.astype(np.float32), "values 0 to 255, its references are"),
+    ((UNIT - 0.485) / 0.225, BYTES.astype(np.float64), "values 0 to 255, its references are"),
+    (0 * UNIT, BYTES, "uint8 values 0 to 255, its references are 0 to 0"),
+    (BYTES[:1].astype(np.float32), UNIT, "its references are 0 to 255"),
+], ids=range(5))
+def test_another_scale_is_told(explain, references, given, expected):
+    lines = notes(explain(mlp(), np.float32(references)), {"x": given})
+    assert len(lines) == 1 and 'input "x" (float32) gets ' in lines[0] and expected in lines[0]
+
+
+@pytest.mark.parametrize("references, given", [
+    (BYTES.astype(np.float32), BYTES[::-1]),           # both in bytes
+    (BYTES.astype(np.float32), (BYTES * 1.5)),         # a slight excess
+    (BYTES.astype(np.float32), 0 * UNIT),              # black
+    (UNIT, 3 * UNIT),
+    (UNIT, (BYTES > 90).astype(np.uint8)),             # flags
+    (1e-8 * floats(1, 6, seed=6), 2 * X),              # the mean of a normalised table
+    (0 * UNIT, BYTES.astype(np.float32)),              # nothing is known of a scale
+    ([[1, 30, 5e4, 0, 2, 1]], [[0, 51, 9e5, 1, 2, 1]]),  # a rich customer
+    ([[0, 1, 3, 0, 2, 1]], [[0, 0, 40, 1, 2, 0]]),     # a count that is rare
+    (UNIT, [[0.5, np.nan, np.inf, 0, 1, 1]]),
+], ids=range(10))
+def test_samples_beyond_the_references_are_not_told(explain, references, given):
+    if np.asarray(given).dtype != np.uint8:
+        given = np.float32(given)
+    assert notes(explain(mlp(), np.float32(references)), {"x": given}) == []
+
+
+def test_ranges_in_the_metadata(explain):
+    model = made([node("Add", "a,b c", "s"), node("MatMul", "s w1", "h"), node("Tanh", "h", "y")],
+                 {"w1": W1[:, :4]}, [("a,b", FLOAT, ["N", 6]), ("c", FLOAT, ["N", 6])])
+    path = explain(model, {"a,b": UNIT, "c": BYTES[[0, 0, 1]].astype(np.float32)})
+    stored = {p.key: p.value for p in onnx.load(path).metadata_props}
+    assert stored["onnxexplainer.reference_ranges"].split("\n") == [
+        f"{UNIT.min():.9g} {UNIT.max():.9g} real a,b", "0 255 whole c"]
+    assert len(notes(path, {"a,b": BYTES, "c": BYTES})) == 1
+    assert len(notes(path, {"a,b": BYTES, "c": UNIT})) == 2
+
+
+def test_plain_model_with_bytes(tmp_path):
+    """Where nothing is known of references, the type says it."""
+    onnx.save(mlp(), tmp_path / "plain.onnx")
+    assert len(notes(tmp_path / "plain.onnx", {"x": BYTES})) == 1
+    assert notes(tmp_path / "plain.onnx", {"x": BYTES.astype(np.float32)}) == []
+
+
+def test_token_ids_have_no_scale(explain):
+    model = made([node("Gather", "table x", "e"), node("ReduceMean", "e axes", "m", keepdims=0),
+                  node("MatMul", "m w", "y")],
+                 {"table": floats(300, 6, seed=7), "axes": np.array([1]),
+                  "w": floats(6, 4, seed=8)},
+                 [("x", TensorProto.INT64, ["N", 6])])
+    path = explain(model, np.arange(6)[None] % 2)
+    assert notes(path, {"x": BYTES.astype(np.int64)}) == notes(path, {"x": BYTES}) == []
