@@ -333,6 +333,8 @@ bool ox_explain_begin(ox_explain_state *s, bool force_fixed)
     find_points(s);
     ox_integrate_check(s);
     ox_walk_order(s);
+    ox_beyond_find(s);
+    ox_standin_check(s);
     return true;
 }
 

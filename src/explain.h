@@ -6,7 +6,10 @@
  *     explain_plan.c       what is kept of the references, how many a step, in which graphs
  *     explain_target.c     which output values: the multiplier that the walk starts with
  *     explain_order.c      the nodes that it reaches
+ *     explain_sign.c       which values are above 0
+ *     explain_beyond.c     which values may be infinite or NaN
  *     explain_walk.c       the walk, and what rules see of it
+ *     explain_standin.c    numbers in place of what is infinite or NaN
  *     explain_prefix.c     Concat nodes that begin with another
  *     explain_reference.c  the reference branch, and its values as the walk sees them
  *     explain_keep.c       its values that are computed once and kept
@@ -25,6 +28,14 @@
 #include "rules.h"
 #include "shape.h"
 
+/* Known of all elements of a value, in rising order. */
+typedef enum ox_sign {
+    OX_SIGN_UNKNOWN, /* not asked yet */
+    OX_SIGN_ANY,
+    OX_SIGN_NOT_NEGATIVE,
+    OX_SIGN_POSITIVE
+} ox_sign;
+
 /* What is known of a value of the lifted graph; its `mark`. */
 typedef struct ox_side {
     bool depends; /* on an input, if only through its shape */
@@ -38,6 +49,9 @@ typedef struct ox_side {
     ox_val sample;       /* in the flow graph */
     ox_val alias;        /* the value in its place in its node's decomposition */
     ox_val m;            /* sum of the multipliers that arrived */
+    ox_sign sign;
+    bool beyond_known;
+    unsigned beyond, wanted; /* explain_beyond.c's */
 } ox_side;
 
 /* An input that is explained, or a tensor in place of the inputs; the latter has no references of
@@ -189,6 +203,43 @@ void ox_walk_order(ox_explain_state *s);
 
 /* Why no multiplier passes a node that one reaches; NULL where one does. */
 const char *ox_walk_missing(ox_explain_state *s, const ox_node *n);
+
+/* ---- explain_sign.c ------------------------------------------------------------------------ */
+
+ox_sign ox_sign_of(ox_explain_state *s, ox_val v);
+
+/* ---- explain_beyond.c ---------------------------------------------------------------------- */
+
+/* Marks values that may be beyond numbers where that has an effect. Needs the order. */
+void ox_beyond_find(ox_explain_state *s);
+
+/* Whether v, which varies, is such a value, so that rules see stand-ins. */
+bool ox_beyond(ox_explain_state *s, ox_val v);
+
+/* Whether v may be beyond numbers, with an effect or without; and whether it may be NaN. */
+bool ox_beyond_at_all(ox_explain_state *s, ox_val v);
+bool ox_beyond_nan(ox_explain_state *s, ox_val v);
+
+/* Whether the operator gives one value for one of each operand, but is no Where; whether it is a
+ * softmax. */
+bool ox_beyond_is_elementwise(const ox_node *n);
+bool ox_beyond_is_rows(const ox_node *n);
+
+/* ---- explain_standin.c --------------------------------------------------------------------- */
+
+/* Stand-ins are above this, numbers that are seen as they are below. */
+#define OX_STANDIN_LEAST 1e15
+
+/* `seen`, a sample or reference of v, with stand-ins where v is beyond numbers; `always` also where
+ * that has no effect. */
+ox_val ox_standin(ox_explain_state *s, ox_val v, ox_val seen, bool always);
+
+/* Whether the node's operands or results are beyond numbers; and its rule in that case. */
+bool ox_standin_wants(ox_explain_state *s, const ox_node *n);
+void ox_standin_visit(ox_explain_state *s, ox_ctx *c, ox_rule rule);
+
+/* Gives up where references hold what no operator of the model replaces. */
+void ox_standin_check(ox_explain_state *s);
 
 /* ---- explain_walk.c ------------------------------------------------------------------------ */
 

@@ -31,8 +31,9 @@ static ox_val phi_of(ox_explain_state *s, const ox_explained *e)
 {
     ox_val m = ox_side_of(s, e->x)->m;
     ox_type type = m != NULL ? m->type : ox_walk_type(e->x->type);
-    ox_val x = ox_cast(ox_sample(s, e->x), type);
-    ox_val x0 = ox_cast(ox_reference(s, e->x), type), dx = ox_sub(x, x0);
+    ox_val x = ox_standin(s, e->x, ox_cast(ox_sample(s, e->x), type), false);
+    ox_val x0 = ox_standin(s, e->x, ox_cast(ox_reference(s, e->x), type), false);
+    ox_val dx = ox_sub(x, x0);
     if (m == NULL) { /* nothing flows here, as from a stride that skips all of the input */
         ox_dim dims[OX_MAX_RANK + 2];
         dims[0] = ox_dim_of(s->target_count);

@@ -125,6 +125,8 @@ static void visit(ox_explain_state *s, ox_node *n)
     const char *former = ox_graph_scope(s->flow, scope);
     if (ox_integrate_wants(s, n)) {
         ox_integrate(s, &c);
+    } else if (ox_standin_wants(s, n)) {
+        ox_standin_visit(s, &c, row->rule);
     } else {
         row->rule(&c);
     }
@@ -163,10 +165,11 @@ void ox_rule_hole(ox_ctx *c, const char *message)
     ox_note_to(s->options, "completeness is lost at %s: %s", ox_node_label(c->node), message);
 }
 
-/* In the type of the multipliers. */
-static ox_val typed(const ox_ctx *c, ox_val v)
+/* A sample or reference of v in the type of the multipliers, with stand-ins where v needs them. */
+static ox_val typed(ox_ctx *c, ox_val v, ox_val seen)
 {
-    return ox_type_is_float(v->type) ? ox_cast(v, c->type) : v;
+    seen = ox_type_is_float(seen->type) ? ox_cast(seen, c->type) : seen;
+    return ox_standin(state_of(c), v, seen, c->stands_in);
 }
 
 /* Integers that vary, as in quantised models, are numbers like others. */
@@ -182,7 +185,7 @@ ox_val ox_x_raw(ox_ctx *c, size_t i)
     if (c->spot != NULL && i == 0) {
         return c->spot->x;
     }
-    return v == NULL ? NULL : typed(c, ox_sample(state_of(c), v));
+    return v == NULL ? NULL : typed(c, v, ox_sample(state_of(c), v));
 }
 
 ox_val ox_x(ox_ctx *c, size_t i)
@@ -195,7 +198,8 @@ ox_val ox_y(ox_ctx *c, size_t i)
     if (c->spot != NULL && i == 0) {
         return c->spot->y;
     }
-    return typed(c, ox_sample(state_of(c), c->node->outputs[i]));
+    ox_val y = c->node->outputs[i];
+    return typed(c, y, ox_sample(state_of(c), y));
 }
 
 /* [R, d...] with axes of length 1 after R, as many as bring the own rank to that of output 0. */
@@ -224,7 +228,7 @@ ox_val ox_x0_raw(ox_ctx *c, size_t i)
     if (c->spot != NULL && i == 0) {
         return c->spot->x;
     }
-    return align(c, typed(c, ox_reference(state_of(c), v)), v->rank);
+    return align(c, typed(c, v, ox_reference(state_of(c), v)), v->rank);
 }
 
 ox_val ox_x0(ox_ctx *c, size_t i)
@@ -237,7 +241,8 @@ ox_val ox_y0(ox_ctx *c, size_t i)
     if (c->spot != NULL && i == 0) {
         return c->spot->y;
     }
-    return typed(c, ox_reference(state_of(c), c->node->outputs[i]));
+    ox_val y = c->node->outputs[i];
+    return typed(c, y, ox_reference(state_of(c), y));
 }
 
 bool ox_varies(ox_ctx *c, size_t i)
@@ -303,6 +308,10 @@ void ox_send(ox_ctx *c, size_t i, ox_val m)
     }
     if (m->rank < 0 || v->rank < 0 || m->rank - c->lead < v->rank) {
         ox_rule_fail(c, "its shape is not known");
+    }
+    if (c->sent != NULL) {
+        c->sent[i] = c->sent[i] == NULL ? m : ox_add(c->sent[i], m);
+        return;
     }
     m = undo_broadcast(c, m, v->rank, v->dims);
     if (c->spot != NULL && i == 0) {

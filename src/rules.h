@@ -28,6 +28,8 @@ typedef struct ox_ctx {
     int lead;             /* number of lead axes of every multiplier */
     struct ox_spot *spot; /* NULL but for explain_integrate.c */
     uint32_t frozen;      /* inputs that are the sample's on both sides, a bit each: holes */
+    ox_val *sent;         /* NULL but for explain_standin.c: takes what is sent to each input */
+    bool stands_in;       /* operands and results may be stand-ins */
     void *walk;           /* explain.c's */
 } ox_ctx;
 
@@ -74,6 +76,11 @@ ox_val ox_x(ox_ctx *c, size_t i);
 ox_val ox_x0(ox_ctx *c, size_t i);
 ox_val ox_y(ox_ctx *c, size_t i);
 ox_val ox_y0(ox_ctx *c, size_t i);
+
+/* Whether ox_x(c, i) and ox_x0(c, i) may hold stand-ins, finite numbers for what is infinite or NaN;
+ * and where v does. explain_standin.c. */
+bool ox_stands_in(ox_ctx *c, size_t i);
+ox_val ox_is_standin(ox_val v);
 
 /* The same with integers as they are, where ox_x and ox_x0 make numbers of those that vary. */
 ox_val ox_x_raw(ox_ctx *c, size_t i);

@@ -144,6 +144,9 @@ static bool accept(const char **at, ox_val v, match *m)
 bool ox_activation(ox_ctx *c)
 {
     ox_val y = c->node->outputs[0];
+    if (c->stands_in) { /* node by node */
+        return false;
+    }
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
         const char *name = spellings[i].name, *at = spellings[i].spelled;
         match m = {.root = y};

@@ -287,18 +287,40 @@ static ox_operand opposite(ox_operand c)
     return (ox_operand){ox_sub(one, c.x), c.varies ? ox_sub(one, c.x0) : NULL, c.varies};
 }
 
+/* Operand i of a choice, and in *m its multiplier: where it is beyond numbers on the side that does
+ * not choose it, it is what it is on the other side, and gets nothing. `chosen` holds both sides
+ * of a bool. */
+static ox_operand settled(ox_ctx *c, size_t i, ox_operand chosen, ox_val *m)
+{
+    ox_operand a = ox_operand_of(c, i);
+    if (!a.varies || !ox_stands_in(c, i)) {
+        return a;
+    }
+    ox_val idle = ox_binary("And", ox_is_standin(a.x), ox_unary("Not", chosen.x));
+    ox_val idle0 = ox_binary("And", ox_is_standin(a.x0), ox_unary("Not", chosen.x0));
+    *m = ox_where(ox_binary("Or", idle, idle0), ox_number(*m, 0), *m);
+    return (ox_operand){ox_where(idle, a.x0, a.x), ox_where(idle0, a.x, a.x0), true};
+}
+
 /* y = c a + (1 - c) b for a condition c of zeros and ones: products of two operands each. */
 void flow_where(ox_ctx *c)
 {
-    ox_operand condition = ox_operand_of(c, 0);
-    if (ox_varies(c, 1)) {
-        ox_send(c, 1, times_mid(c->m, condition));
+    ox_operand condition = ox_operand_of(c, 0), chosen = ox_operand_raw(c, 0);
+    ox_operand a = {0}, b = {0};
+    ox_val m1 = ox_varies(c, 1) ? times_mid(c->m, condition) : NULL;
+    ox_val m2 = ox_varies(c, 2) ? times_mid(c->m, opposite(condition)) : NULL;
+    if (condition.varies) {
+        ox_operand rest = {ox_unary("Not", chosen.x), ox_unary("Not", chosen.x0), true};
+        a = settled(c, 1, chosen, &m1);
+        b = settled(c, 2, rest, &m2);
     }
-    if (ox_varies(c, 2)) {
-        ox_send(c, 2, times_mid(c->m, opposite(condition)));
+    if (m1 != NULL) {
+        ox_send(c, 1, m1);
+    }
+    if (m2 != NULL) {
+        ox_send(c, 2, m2);
     }
     if (condition.varies) {
-        ox_operand a = ox_operand_of(c, 1), b = ox_operand_of(c, 2);
         ox_val in[] = {c->m, condition.x, condition.x0, a.x, a.x0, b.x, b.x0};
         ox_send(c, 0, ox_call("ConditionFlow", condition_body, NULL, 7, in));
     }

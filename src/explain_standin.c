@@ -1,0 +1,164 @@
+/* Numbers in place of what is infinite, NaN or as low as the masks of attention.
+ *
+ * Let S(v) be v where abs v is at most L = 1e15. Beyond that, in rising order: a finite number
+ * between L and 2L, an infinity 5L, NaN 8L. Rules, and the last product m (x - x0), see S(v) in
+ * place of v, on both sides and at both ends of each value, so that differences are finite and
+ * what an operator sends meets the same difference at its producer. L is far above what it is
+ * added to or compared with, so that rounding S(a + b) - S(a) is within that of the sum, and far
+ * enough below the largest number for multipliers, effects divided by L, not to vanish.
+ *
+ * Operators that move or choose values, and maxima, do to S(x) what they do to x. For elementwise
+ * ones y~ = S(f(x)) is not f(S(x)), and their slopes may not exist: where an operand or the result
+ * is beyond numbers on a side, each operand gets m dy~ sign(d)/sum(abs d), the rescale rule. Rows
+ * of softmax that are NaN give sum(m dy~) to their logits in the same way. */
+#include <float.h>
+#include <math.h>
+
+#include "explain.h"
+#include "rules_product.h"
+#include "rules_unary.h"
+
+static const double infinite = 4, missing = 8; /* in units of OX_STANDIN_LEAST */
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+static ox_val number_for(ox_val v, bool nan)
+{
+    const double least = OX_STANDIN_LEAST;
+    ox_val small = ox_clip(v, -least, least), scaled = ox_scale(v, least / (double)FLT_MAX);
+    ox_val number = ox_add(small, ox_clip(scaled, -infinite * least, infinite * least));
+    ox_val gone = nan ? ox_unary("IsNaN", v) : NULL;
+    return nan ? ox_where(gone, ox_number(v, missing * least), number) : number;
+}
+
+ox_val ox_standin(ox_explain_state *s, ox_val v, ox_val seen, bool always)
+{
+    bool real = seen->type == OX_FLOAT || seen->type == OX_DOUBLE;
+    bool needed = real && (ox_beyond(s, v) || (always && ox_beyond_at_all(s, v)));
+    return needed ? number_for(seen, ox_beyond_nan(s, v)) : seen;
+}
+
+bool ox_stands_in(ox_ctx *c, size_t i)
+{
+    ox_val v = ox_node_input(c->node, i);
+    return v != NULL && ox_beyond(c->walk, v);
+}
+
+ox_val ox_is_standin(ox_val v)
+{
+    ox_val size = ox_abs(v);
+    return ox_greater(size, ox_number(size, OX_STANDIN_LEAST));
+}
+
+/* ---- references ------------------------------------------------------------------------------ */
+
+void ox_standin_check(ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->input_count; i++) {
+        const ox_explained *e = &s->inputs[i];
+        const ox_tensor *t = e->given;
+        if (t == NULL || !ox_type_is_float(t->type) || ox_beyond(s, e->x)) {
+            continue;
+        }
+        ox_const c = {.type = t->type, .data = t->data};
+        size_t count = 1; /* known to fit */
+        for (int d = 0; d < t->rank; d++) {
+            count *= (size_t)t->dims[d];
+        }
+        for (size_t k = 0; k < count; k++) {
+            double number = ox_const_double(&c, k);
+            if (!isfinite(number)) {
+                ox_fail(s->arena, OX_ARGUMENT,
+                        "references for \"%s\" hold %s at element %zu, which the model does not "
+                        "replace",
+                        e->x->name, isnan(number) ? "NaN" : "an infinity", k);
+            }
+        }
+    }
+}
+
+/* ---- rules ----------------------------------------------------------------------------------- */
+
+bool ox_standin_wants(ox_explain_state *s, const ox_node *n)
+{
+    bool wants = ox_beyond(s, n->outputs[0]);
+    for (size_t i = 0; i < n->input_count; i++) {
+        wants = wants || (n->inputs[i] != NULL && ox_beyond(s, n->inputs[i]));
+    }
+    return wants;
+}
+
+static ox_val larger(ox_val a, ox_val b)
+{
+    return a == NULL ? b : ox_max(a, b);
+}
+
+/* The sum of v over the rows of a softmax, v itself of elementwise operators. */
+static ox_val over_rows(ox_ctx *c, ox_val v)
+{
+    if (!ox_beyond_is_rows(c->node)) {
+        return v;
+    }
+    int64_t axis = ox_node_int(c->node, "axis", -1);
+    return ox_sum(v, axis < 0 ? axis : axis - c->node->inputs[0]->rank, true);
+}
+
+/* What one operator is made of: its differences, where it is beyond numbers, and m dy. */
+typedef struct change {
+    ox_val *d;    /* of each operand that varies, else NULL */
+    ox_val total; /* sum(abs d) */
+    ox_val beyond;
+    ox_val gain;
+} change;
+
+static change change_of(ox_explain_state *s, ox_ctx *c)
+{
+    const ox_node *n = c->node;
+    ox_type type = c->m->type;
+    change is = {.d = ox_arena_alloc(s->arena, n->input_count, sizeof(ox_val))};
+    ox_val size = NULL, y = ox_cast(ox_y(c, 0), type), y0 = ox_cast(ox_y0(c, 0), type);
+    for (size_t i = 0; i < n->input_count; i++) {
+        if (!ox_varies(c, i)) {
+            continue;
+        }
+        ox_val x = ox_cast(ox_x(c, i), type), x0 = ox_cast(ox_x0(c, i), type);
+        ox_val d = ox_sub(x, x0), part = ox_abs(d);
+        is.d[i] = d;
+        is.total = is.total == NULL ? part : ox_add(is.total, part);
+        if (ox_beyond(s, n->inputs[i]) && !ox_beyond_is_rows(n)) {
+            size = larger(size, ox_max(ox_abs(x), ox_abs(x0)));
+        }
+    }
+    if (ox_beyond(s, n->outputs[0])) {
+        size = larger(size, ox_max(ox_abs(y), ox_abs(y0)));
+    }
+    double least = (ox_beyond_is_rows(n) ? infinite + 2 : 1) * OX_STANDIN_LEAST;
+    is.beyond = ox_greater(size, ox_number(size, least));
+    is.total = ox_shift(over_rows(c, is.total), OX_TINY);
+    is.gain = over_rows(c, ox_mul(c->m, ox_sub(y, y0)));
+    return is;
+}
+
+void ox_standin_visit(ox_explain_state *s, ox_ctx *c, ox_rule rule)
+{
+    const ox_node *n = c->node;
+    bool rows = ox_beyond_is_rows(n) && ox_beyond(s, n->outputs[0]);
+    c->stands_in = true;
+    if (!rows && !ox_beyond_is_elementwise(n)) {
+        rule(c);
+        return;
+    }
+    c->sent = ox_arena_alloc(s->arena, n->input_count, sizeof(ox_val));
+    rule(c);
+    const ox_val *sent = c->sent;
+    c->sent = NULL;
+    change is = change_of(s, c);
+    ox_val share = ox_div(is.gain, is.total);
+    for (size_t i = 0; i < n->input_count; i++) {
+        if (is.d[i] != NULL) {
+            ox_val other = ox_mul(share, ox_unary("Sign", is.d[i]));
+            ox_val own = sent[i] == NULL ? ox_number(other, 0) : sent[i];
+            ox_send(c, i, ox_where(is.beyond, other, own));
+        }
+    }
+}
