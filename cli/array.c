@@ -319,20 +319,6 @@ bool ox_array_convert(ox_array *array, ox_type type, bool whole, ox_error *err)
     return true;
 }
 
-size_t ox_array_nonfinite(const ox_array *array)
-{
-    if (!ox_type_is_float(array->type)) {
-        return SIZE_MAX;
-    }
-    size_t count = ox_array_elements(array, 0);
-    for (size_t i = 0; i < count; i++) {
-        if (!isfinite(ox_array_at(array, i))) {
-            return i;
-        }
-    }
-    return SIZE_MAX;
-}
-
 /* ---- text ------------------------------------------------------------------------------ */
 
 char *ox_dims_text(char *text, size_t size, const int64_t *dims, int rank,

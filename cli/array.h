@@ -56,9 +56,6 @@ bool ox_array_convertible(ox_type from, ox_type to);
  * from floating point to whole numbers, are errors. */
 bool ox_array_convert(ox_array *array, ox_type type, bool whole, ox_error *err);
 
-/* Index of the first NaN or infinity, SIZE_MAX where there is none. */
-size_t ox_array_nonfinite(const ox_array *array);
-
 bool ox_type_is_float(ox_type type);
 bool ox_type_is_whole(ox_type type);
 

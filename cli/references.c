@@ -64,22 +64,6 @@ static void mark_ignored(const ox_model *model, const ox_options *options, const
     }
 }
 
-static bool check_values(const ox_arrays *references, ox_error *err)
-{
-    for (size_t i = 0; i < references->count; i++) {
-        const ox_array *array = &references->items[i];
-        size_t at = ox_array_nonfinite(array);
-        if (at == SIZE_MAX) {
-            continue;
-        }
-        char where[256];
-        ox_index_text(where, sizeof where, array->dims, array->rank, at);
-        return ox_cli_error(err, OX_ARGUMENT, "%s: %g at %s", array->file, ox_array_at(array, at),
-                            where);
-    }
-    return true;
-}
-
 bool ox_references_load(const ox_model *model, const ox_options *options, const ox_texts *specs,
                         ox_arrays *references, ox_error *err)
 {
@@ -100,10 +84,6 @@ bool ox_references_load(const ox_model *model, const ox_options *options, const 
     loader.ignored = ignored;
     bool good = ox_load(&loader, specs, references, err);
     free(ignored);
-    if (good && !check_values(references, err)) {
-        ox_arrays_free(references);
-        return false;
-    }
     return good;
 }
 

@@ -5,8 +5,7 @@
 #include "array.h"
 #include "options.h"
 
-/* Reads the arrays that `specs` name, as ox_load does; NaN and infinity are errors. In an .npz,
- * arrays of inputs that are not explained are left out, which options->note is told. An array
+/* Reads the arrays that `specs` name, as ox_load does. In an .npz, arrays of inputs that are not explained are left out, which options->note is told. An array
  * without a name is left nameless where several inputs are explained. */
 bool ox_references_load(const ox_model *model, const ox_options *options, const ox_texts *specs,
                         ox_arrays *references, ox_error *err);

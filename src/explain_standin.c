@@ -52,27 +52,43 @@ ox_val ox_is_standin(ox_val v)
 
 /* ---- references ------------------------------------------------------------------------------ */
 
+/* "[3,2]" */
+static const char *place(ox_arena *a, const ox_tensor *t, size_t at)
+{
+    const char *text = "]";
+    for (int d = t->rank; d-- > 0;) {
+        size_t size = (size_t)t->dims[d];
+        text = ox_arena_format(a, "%s%zu%s", d > 0 ? "," : "[", at % size, text);
+        at /= size;
+    }
+    return text;
+}
+
+static void check_finite(ox_explain_state *s, const ox_explained *e)
+{
+    const ox_tensor *t = e->given;
+    ox_const c = {.type = t->type, .data = t->data};
+    size_t count = 1; /* known to fit */
+    for (int d = 0; d < t->rank; d++) {
+        count *= (size_t)t->dims[d];
+    }
+    for (size_t i = 0; i < count; i++) {
+        double number = ox_const_double(&c, i);
+        if (!isfinite(number)) {
+            ox_fail(s->arena, OX_ARGUMENT,
+                    "references for \"%s\" hold %s at %s, and the model computes with it",
+                    e->x->name, isnan(number) ? "NaN" : "an infinity", place(s->arena, t, i));
+        }
+    }
+}
+
 void ox_standin_check(ox_explain_state *s)
 {
     for (size_t i = 0; i < s->input_count; i++) {
         const ox_explained *e = &s->inputs[i];
-        const ox_tensor *t = e->given;
-        if (t == NULL || !ox_type_is_float(t->type) || ox_beyond(s, e->x)) {
-            continue;
-        }
-        ox_const c = {.type = t->type, .data = t->data};
-        size_t count = 1; /* known to fit */
-        for (int d = 0; d < t->rank; d++) {
-            count *= (size_t)t->dims[d];
-        }
-        for (size_t k = 0; k < count; k++) {
-            double number = ox_const_double(&c, k);
-            if (!isfinite(number)) {
-                ox_fail(s->arena, OX_ARGUMENT,
-                        "references for \"%s\" hold %s at element %zu, which the model does not "
-                        "replace",
-                        e->x->name, isnan(number) ? "NaN" : "an infinity", k);
-            }
+        bool real = e->given != NULL && ox_type_is_float(e->given->type);
+        if (real && !ox_beyond(s, e->x)) {
+            check_finite(s, e);
         }
     }
 }

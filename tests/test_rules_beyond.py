@@ -1,0 +1,123 @@
+"""Values beyond numbers that become numbers again: NaN and infinities that are not chosen or are
+replaced, and masks of attention that differ between sample and reference. The SHAP values of each
+pair are compared with what the model itself says."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+from rulecheck import ints, node
+
+NAN, INF, LOWEST = np.nan, np.inf, np.finfo(np.float32).min
+LEARN = ("ai.onnx.ml", 3)
+CONTRIB = ("com.microsoft", 1)
+
+
+def model_of(nodes, shape, constants, dtype=np.float32, rank=2, domains=()):
+    """Inputs x [N, *shape], output y."""
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    value = helper.make_tensor_value_info
+    weights = [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()]
+    graph = helper.make_graph(nodes, "g", [value("x", kind, ["N", *shape])],
+                              [value("y", kind, [None] * rank)], weights)
+    opsets = [helper.make_opsetid("", 23), *(helper.make_opsetid(*d) for d in domains)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    onnx.checker.check_model(model)
+    return model
+
+
+# ---- functions of one value -------------------------------------------------------------------
+
+CHOSEN = [node("Greater", "x zero", "c"), node("Where", "c a x", "y")]
+CONSTANTS = {"zero": np.float32(0), "one": np.float32(1), "seven": np.float32(0.7),
+             "mean": np.float32(0.25), "scale": np.float32(3), "low": np.float32(-5),
+             "inf": np.float32(np.inf)}
+GRID = [-100, -2.5, -1, -0.7, -1e-3, 0, 1e-6, 0.3, 0.7, 1, 1.5, 90, 100]
+GAPS = [NAN, *GRID[1:-1]]
+
+# Nodes from x to y, and the values that x takes.
+FORMS = {
+    "log": ([node("Log", "x", "a"), *CHOSEN], GRID),
+    "log of a part": ([node("Log", "x", "l"), node("Mul", "l scale", "k"),
+                       node("Add", "k one", "a"), *CHOSEN], GRID),
+    "sqrt": ([node("Sqrt", "x", "a"), *CHOSEN], GRID),
+    "reciprocal": ([node("Relu", "x", "r"), node("Reciprocal", "r", "a"), *CHOSEN], GRID[:5]),
+    "div": ([node("Relu", "x", "r"), node("Div", "one r", "a"), *CHOSEN], GRID[:5] + GRID[7:]),
+    "div of both": ([node("Relu", "x", "r"), node("Div", "x r", "a"), *CHOSEN], GRID),
+    "pow": ([node("Pow", "x seven", "a"), *CHOSEN], GRID),
+    "exp": ([node("Exp", "x", "e"), node("Greater", "x low", "d"), node("Less", "x one", "f"),
+             node("And", "d f", "c"), node("Where", "c e x", "y")], GRID),
+    "asin": ([node("Asin", "x", "a"), node("Abs", "x", "b"), node("Less", "b one", "c"),
+              node("Where", "c a x", "y")], GRID[1:-1]),
+    "acosh": ([node("Acosh", "x", "a"), node("Greater", "x one", "c"),
+               node("Where", "c a x", "y")], GRID),
+    "signed sqrt": ([node("Sign", "x", "s"), node("Abs", "x", "b"), node("Sqrt", "b", "r"),
+                     node("Mul", "s r", "y")], GRID),
+    "replaced": ([node("Log", "x", "l"), node("IsNaN", "l", "n"), node("Where", "n low l", "k"),
+                  node("Max", "k low", "y")], GRID),
+    "imputed": ([node("Log", "x", "l"),
+                 helper.make_node("Imputer", ["l"], ["k"], domain="ai.onnx.ml",
+                                  imputed_value_floats=[0.5], replaced_value_float=NAN),
+                 node("Max", "k low", "y")], GRID),
+    "cut": ([node("Log", "x", "l"), node("Clip", "l low", "y")], GRID[5:]),
+    "sigmoid": ([node("Log", "x", "l"), node("Sigmoid", "l", "y")], GRID[5:]),
+    "all replaced": ([node("Sqrt", "x", "r"), node("Div", "one r", "l"), node("IsNaN", "l", "n"),
+                      node("Where", "n zero l", "k"), node("IsInf", "k", "i"),
+                      node("Where", "i low k", "y")], GRID),
+    "missing": ([node("IsNaN", "x", "n"), node("Where", "n low x", "y")], GAPS),
+    "missing, not equal": ([node("Equal", "x x", "e"), node("Where", "e x low", "y")], GAPS),
+    "missing, imputed": ([helper.make_node("Imputer", ["x"], ["y"], domain="ai.onnx.ml",
+                                           imputed_value_floats=[0.5],
+                                           replaced_value_float=NAN)], GAPS),
+    "missing, scaled": ([node("Sub", "x mean", "s"), node("Mul", "s scale", "t"),
+                         node("Neg", "t", "u"), node("Reshape", "u row", "v"),
+                         node("IsNaN", "v", "n"), node("Where", "n low v", "w"),
+                         node("Tanh", "w", "y")], GAPS),
+    "missing, standardised": ([helper.make_node("Scaler", ["x"], ["s"], domain="ai.onnx.ml",
+                                                offset=[0.5], scale=[2.0]),
+                               helper.make_node("Imputer", ["s"], ["y"], domain="ai.onnx.ml",
+                                                imputed_value_floats=[0.5],
+                                                replaced_value_float=NAN)], GAPS),
+    "missing, flag": ([node("IsNaN", "x", "n"), node("Where", "n one zero", "f"),
+                       node("Where", "n zero x", "k"), node("Mul", "f scale", "t"),
+                       node("Add", "k t", "y")], GAPS),
+    "missing, compared": ([node("Less", "x one", "c"), node("Where", "c scale low", "y")], GAPS),
+    "infinite": ([node("IsInf", "x", "i"), node("Where", "i low x", "y")], [-INF, INF, *GAPS[1:]]),
+}
+
+
+# ONNX Runtime has these operators for floats only.
+SINGLE = {"asin", "acosh", "imputed", "missing, imputed", "missing, standardised"}
+CASES = [(form, dtype) for form in FORMS for dtype in (np.float32, np.float64)
+         if dtype == np.float32 or form not in SINGLE]
+
+
+@pytest.mark.parametrize("form, dtype", CASES)
+def test_function(form, dtype, explain, run):
+    """y = f(x) for each of many values: f(x) - f(r) is the SHAP value of each pair, whatever
+    stands at the places beside it."""
+    nodes, points = FORMS[form]
+    learn = any(n.domain for n in nodes)
+    x, r = np.repeat(points, len(points)).astype(dtype), np.tile(points, len(points)).astype(dtype)
+    constants = {k: v.astype(dtype) for k, v in CONSTANTS.items()} | {"row": ints(-1, len(x))}
+    model = model_of(nodes, [len(x)], constants, dtype, domains=[LEARN] if learn else [])
+    y, y0 = run(model, x[None])["y"][0], run(model, r[None])["y"][0]
+    assert np.isfinite(y).all()
+    phi = run(explain(add_sum(model, dtype), r[None], "--target=0"), x[None])["x_shap"][0]
+    error = np.abs(phi - (y.astype(np.float64) - y0))
+    size = 1 + np.abs(y) + np.abs(y0) + np.abs(np.nan_to_num(x)) + np.abs(np.nan_to_num(r))
+    size = np.where(np.isfinite(size) & (size < 1e30), size, 1 + np.abs(y) + np.abs(y0))
+    bad = ~(error <= 16 * np.finfo(dtype).eps * size)
+    assert not bad.any(), list(zip(x[bad], r[bad], phi[bad], y[bad], y0[bad]))[:6]
+
+
+def add_sum(model, dtype):
+    """The model with the sum of y as its output."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    graph = model.graph
+    graph.node.append(node("ReduceSum", "y axes", "sum", keepdims=1))
+    graph.initializer.append(numpy_helper.from_array(ints(1), "axes"))
+    del graph.output[:]
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    graph.output.append(helper.make_tensor_value_info("sum", kind, ["N", 1]))
+    return model
