@@ -227,7 +227,7 @@ bool ox_beyond_is_rows(const ox_node *n);
 
 /* ---- explain_standin.c --------------------------------------------------------------------- */
 
-/* Stand-ins are above this, numbers that are seen as they are below. */
+/* Stand-ins are this or above, numbers that are seen as they are below. */
 #define OX_STANDIN_LEAST 1e15
 
 /* `seen`, a sample or reference of v, with stand-ins where v is beyond numbers; `always` also where

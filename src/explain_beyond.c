@@ -138,7 +138,7 @@ static unsigned of_constant(const ox_const *c)
         return FIXED;
     }
     for (size_t i = 0; i < count; i++) {
-        if (!(fabs(ox_const_double(c, i)) <= most)) {
+        if (!(fabs(ox_const_double(c, i)) < most)) {
             return FIXED;
         }
     }

@@ -1,6 +1,6 @@
 /* Numbers in place of what is infinite, NaN or as low as the masks of attention.
  *
- * Let S(v) be v where abs v is at most L = 1e15. Beyond that, in rising order: a finite number
+ * Let S(v) be v where abs v is below L = 1e15. Beyond that, in rising order: a finite number
  * between L and 2L, an infinity 5L, NaN 8L. Rules, and the last product m (x - x0), see S(v) in
  * place of v, on both sides and at both ends of each value, so that differences are finite and
  * what an operator sends meets the same difference at its producer. L is far above what it is
@@ -44,10 +44,15 @@ bool ox_stands_in(ox_ctx *c, size_t i)
     return v != NULL && ox_beyond(c->walk, v);
 }
 
+/* Where v is `level` times OX_STANDIN_LEAST or more. */
+static ox_val at_least(ox_val v, double level)
+{
+    return ox_binary("GreaterOrEqual", v, ox_number(v, level * OX_STANDIN_LEAST));
+}
+
 ox_val ox_is_standin(ox_val v)
 {
-    ox_val size = ox_abs(v);
-    return ox_greater(size, ox_number(size, OX_STANDIN_LEAST));
+    return at_least(ox_abs(v), 1);
 }
 
 /* ---- references ------------------------------------------------------------------------------ */
@@ -148,8 +153,7 @@ static change change_of(ox_explain_state *s, ox_ctx *c)
     if (ox_beyond(s, n->outputs[0])) {
         size = larger(size, ox_max(ox_abs(y), ox_abs(y0)));
     }
-    double least = (ox_beyond_is_rows(n) ? infinite + 2 : 1) * OX_STANDIN_LEAST;
-    is.beyond = ox_greater(size, ox_number(size, least));
+    is.beyond = at_least(size, ox_beyond_is_rows(n) ? missing : 1);
     is.total = ox_shift(over_rows(c, is.total), OX_TINY);
     is.gain = over_rows(c, ox_mul(c->m, ox_sub(y, y0)));
     return is;

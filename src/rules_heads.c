@@ -10,7 +10,7 @@ enum { PAST = 4, VALID = 6 }; /* inputs past_key, nonpad_kv_seqlen */
 
 /* Hides a key: a finite number, so that queries from which all are hidden give no NaN; below what
  * is left of the lowest finite masks. */
-static const double hidden = -1e30, lowest = -1e29;
+static const double hidden = -1e14, lowest = -1e13;
 
 /* [B, L, H * D] as [B, L, H, D]. */
 static ox_val with_heads(const ox_node *n, ox_val v, const char *heads)

@@ -4,13 +4,15 @@ pair are compared with what the model itself says."""
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from onnx import helper, numpy_helper
-from rulecheck import ints, node
+from onnx import TensorProto, helper, numpy_helper
+from rulecheck import FLOAT, ints, node
 
 NAN, INF, LOWEST = np.nan, np.inf, np.finfo(np.float32).min
 LEARN = ("ai.onnx.ml", 3)
 CONTRIB = ("com.microsoft", 1)
+HALF, INT64 = TensorProto.FLOAT16, TensorProto.INT64
 
 
 def model_of(nodes, shape, constants, dtype=np.float32, rank=2, domains=()):
@@ -121,3 +123,122 @@ def add_sum(model, dtype):
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     graph.output.append(helper.make_tensor_value_info("sum", kind, ["N", 1]))
     return model
+
+
+# ---- masks that differ ------------------------------------------------------------------------
+
+WIDTH = 6
+MASKED = [node("Mul", "x weights", "z"), node("Equal", "x zero", "pad")]
+
+
+def added(*nodes):
+    return [*MASKED, node("Cast", "pad", "hidden", to=FLOAT), *nodes, node("Add", "z bias", "l")]
+
+
+# Nodes from x to the logits l; `mask` is given.
+MASKS = {
+    "where": [*MASKED, node("Where", "pad mask z", "l")],
+    "where, other way": [*MASKED, node("Not", "pad", "seen"), node("Where", "seen z mask", "l")],
+    "product": added(node("Mul", "hidden mask", "bias")),
+    "inverted": added(node("Sub", "one hidden", "seen"), node("Sub", "one seen", "gone"),
+                      node("Mul", "gone mask", "bias")),
+    "moved": added(node("Where", "pad mask zero", "b"), node("Reshape", "b wide", "c"),
+                   node("Transpose", "c", "d", perm=[0, 2, 1]), node("Reshape", "d flat", "bias")),
+    "twice": added(node("Where", "pad mask zero", "b"), node("Add", "b b", "bias")),
+    "behind another": [*MASKED, node("Where", "causal z mask", "k"),
+                       node("Where", "pad mask k", "l")],
+    "added to another": [*MASKED, node("Where", "causal zero mask", "k"), node("Add", "z k", "j"),
+                         node("Where", "pad mask zero", "b"), node("Add", "j b", "l")],
+    "half": [*MASKED, node("Cast", "z", "h", to=HALF), node("Cast", "mask", "n", to=HALF),
+             node("Where", "pad n h", "k"), node("Cast", "k", "l", to=FLOAT)],
+    "looked up": added(node("Cast", "pad", "i", to=INT64), node("Gather", "pair i", "bias")),
+}
+# Nodes from l to y.
+HEADS = {
+    "Softmax": [node("Softmax", "l", "p"), node("MatMul", "p values", "y")],
+    "spelled out": [node("ReduceMax", "l last", "t"), node("Sub", "l t", "d"),
+                    node("Exp", "d", "e"), node("ReduceSum", "e last", "s"),
+                    node("Div", "e s", "p"), node("MatMul", "p values", "y")],
+    "LogSoftmax": [node("LogSoftmax", "l", "g"), node("Exp", "g", "p"),
+                   node("MatMul", "p values", "y")],
+    "not chosen": [node("LogSoftmax", "l", "g"), node("Where", "pad zero g", "p"),
+                   node("MatMul", "p values", "y")],
+    "ReduceLogSumExp": [node("ReduceLogSumExp", "l last", "y")],
+    "ReduceMax": [node("ReduceMax", "l last", "y")],
+    "MaxPool": [node("Unsqueeze", "l one_axis", "u"),
+                node("MaxPool", "u", "v", kernel_shape=[3], strides=[3]),
+                node("ReduceMax", "v last", "w"), node("Squeeze", "w one_axis", "y")],
+    "GlobalMaxPool": [node("Unsqueeze", "l one_axis", "u"), node("GlobalMaxPool", "u", "v"),
+                      node("Squeeze", "v one_axis", "y")],
+    "Sigmoid": [node("Sigmoid", "l", "p"), node("MatMul", "p values", "y")],
+    "Relu": [node("Relu", "l", "p"), node("MatMul", "p values", "y")],
+    "Max": [node("Max", "l least", "p"), node("MatMul", "p values", "y")],
+    "Hardmax": [node("Hardmax", "l", "p"), node("MatMul", "p values", "y")],
+    "quantised": [node("QuantizeLinear", "l step nought", "q"),
+                  node("DequantizeLinear", "q step nought", "k"),
+                  node("Softmax", "k", "p"), node("MatMul", "p values", "y")],
+}
+
+
+def masked_model(mask, head, value):
+    rng = np.random.default_rng(3)
+    nodes = [*MASKS[mask], *HEADS[head]]
+    low = np.float32(value)
+    constants = {"zero": np.float32(0), "one": np.float32(1), "mask": low, "wide": ints(-1, 2, 3),
+                 "flat": ints(0, WIDTH), "last": ints(-1), "one_axis": ints(1),
+                 "least": np.float32(-3), "step": np.float32(0.05), "nought": np.int8(0),
+                 "causal": np.arange(WIDTH) < 4, "pair": np.float32([0, low]),
+                 "weights": (rng.integers(-32, 32, WIDTH) / 16).astype(np.float32),
+                 "values": rng.normal(size=(WIDTH, 1)).astype(np.float32)}
+    if mask == "moved":
+        constants["weights"] = constants["weights"].reshape(2, 3).T.reshape(-1)
+    used = {name for n in nodes for name in n.input}
+    return model_of(nodes, [WIDTH], {k: v for k, v in constants.items() if k in used})
+
+
+def padded(rows, seed, low=4):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(low, 32, (rows, WIDTH)) / 16 * rng.choice([-1, 1], (rows, WIDTH))
+    for i in range(rows):
+        x[i, WIDTH - i % 4:] = 0
+    return x.astype(np.float32)
+
+
+def check_sum(phi, y, y0):
+    """Complete, and no more than rounding of what is there."""
+    phi = phi.astype(np.float64)
+    gap = phi.reshape(len(phi), -1).sum(axis=1) - (y.astype(np.float64) - y0).reshape(-1)
+    size = np.abs(phi).reshape(len(phi), -1).sum(axis=1) + np.abs(y).reshape(-1) + np.abs(y0).max()
+    assert np.isfinite(phi).all()
+    assert (np.abs(gap) <= 64 * np.finfo(np.float32).eps * size).all(), (gap, size)
+
+
+VALUES = {"-inf": -np.inf, "lowest": LOWEST, "-1e30": -1e30}
+NOT = {"product": {"-inf"}, "inverted": {"-inf"},  # 0 times infinity
+       "half": {"lowest", "-1e30"}}
+MASKED_CASES = [(mask, head, value) for mask in MASKS for head in HEADS for value in VALUES
+                if value not in NOT.get(mask, ()) and (mask == "where" or head == "Softmax")
+                and (value != "-1e30" or head == "Softmax")]
+
+
+def pairs(model, explain, run, x, references):
+    """SHAP values for each reference on its own."""
+    session = onnxruntime.InferenceSession(explain(model, None, "--references=input"))
+    return [session.run(["x_shap"], {"x": x, "x_references": r[None]})[0] for r in references]
+
+
+@pytest.mark.parametrize("mask, head, value", MASKED_CASES)
+def test_mask(mask, head, value, explain, run):
+    """As with a mask of -1e9, which is far below the logits, and of which no sum is infinite."""
+    model = masked_model(mask, head, VALUES[value])
+    x, references = padded(4, 5), padded(3, 6)
+    y, phis = run(model, x)["y"], pairs(model, explain, run, x, references)
+    for phi, r in zip(phis, references, strict=True):
+        check_sum(phi, y, run(model, r[None])["y"])
+    if head == "not chosen":  # the masked number counts where it is one
+        return
+    plain = masked_model(mask, head, -3e4 if mask == "half" else -1e9)
+    wanted = pairs(plain, explain, run, x, references)
+    rounding = 1e-3 if mask == "half" else 1e-5
+    for phi, want in zip(phis, wanted, strict=True):
+        np.testing.assert_allclose(phi, want, rtol=rounding, atol=1e-5)
