@@ -10,7 +10,8 @@
  * Operators that move or choose values, and maxima, do to S(x) what they do to x. For elementwise
  * ones y~ = S(f(x)) is not f(S(x)), and their slopes may not exist: where an operand or the result
  * is beyond numbers on a side, each operand gets m dy~ sign(d)/sum(abs d), the rescale rule. Rows
- * of softmax that are NaN give sum(m dy~) to their logits in the same way. */
+ * of softmax that are masked as a whole on a side give sum(m dy~) to their logits in the same way:
+ * the rule would give shares of the shift by L, which cancel. */
 #include <float.h>
 #include <math.h>
 
@@ -109,19 +110,16 @@ bool ox_standin_wants(ox_explain_state *s, const ox_node *n)
     return wants;
 }
 
-static ox_val larger(ox_val a, ox_val b)
+static int64_t row_axis(ox_ctx *c)
 {
-    return a == NULL ? b : ox_max(a, b);
+    int64_t axis = ox_node_int(c->node, "axis", -1);
+    return axis < 0 ? axis : axis - c->node->inputs[0]->rank;
 }
 
 /* The sum of v over the rows of a softmax, v itself of elementwise operators. */
 static ox_val over_rows(ox_ctx *c, ox_val v)
 {
-    if (!ox_beyond_is_rows(c->node)) {
-        return v;
-    }
-    int64_t axis = ox_node_int(c->node, "axis", -1);
-    return ox_sum(v, axis < 0 ? axis : axis - c->node->inputs[0]->rank, true);
+    return ox_beyond_is_rows(c->node) ? ox_sum(v, row_axis(c), true) : v;
 }
 
 /* What one operator is made of: its differences, where it is beyond numbers, and m dy. */
@@ -132,10 +130,36 @@ typedef struct change {
     ox_val gain;
 } change;
 
+/* The larger of abs x and abs x0, where v may be beyond numbers. */
+static ox_val size_of(ox_explain_state *s, ox_val v, ox_val x, ox_val x0, ox_val before)
+{
+    if (!ox_beyond(s, v)) {
+        return before;
+    }
+    ox_val size = ox_max(ox_abs(x), ox_abs(x0));
+    return before == NULL ? size : ox_max(before, size);
+}
+
+/* Minus the largest logit of each row of both sides: what it is masked by where all are. */
+static ox_val row_mask(ox_ctx *c, ox_val x, ox_val x0)
+{
+    int64_t axis = row_axis(c);
+    return ox_neg(ox_min(ox_reduce("ReduceMax", x, 1, &axis, true),
+                         ox_reduce("ReduceMax", x0, 1, &axis, true)));
+}
+
+/* Rows that are masked as a whole on a side, or NaN. */
+static ox_val masked_rows(ox_explain_state *s, ox_ctx *c, ox_val mask, ox_val y, ox_val y0)
+{
+    ox_val size = size_of(s, c->node->outputs[0], y, y0, NULL), masked = at_least(mask, 1);
+    return size == NULL ? masked : ox_binary("Or", masked, at_least(size, missing));
+}
+
 static change change_of(ox_explain_state *s, ox_ctx *c)
 {
     const ox_node *n = c->node;
     ox_type type = c->m->type;
+    bool rows = ox_beyond_is_rows(n);
     change is = {.d = ox_arena_alloc(s->arena, n->input_count, sizeof(ox_val))};
     ox_val size = NULL, y = ox_cast(ox_y(c, 0), type), y0 = ox_cast(ox_y0(c, 0), type);
     for (size_t i = 0; i < n->input_count; i++) {
@@ -143,17 +167,12 @@ static change change_of(ox_explain_state *s, ox_ctx *c)
             continue;
         }
         ox_val x = ox_cast(ox_x(c, i), type), x0 = ox_cast(ox_x0(c, i), type);
-        ox_val d = ox_sub(x, x0), part = ox_abs(d);
-        is.d[i] = d;
+        ox_val part = ox_abs(is.d[i] = ox_sub(x, x0));
         is.total = is.total == NULL ? part : ox_add(is.total, part);
-        if (ox_beyond(s, n->inputs[i]) && !ox_beyond_is_rows(n)) {
-            size = larger(size, ox_max(ox_abs(x), ox_abs(x0)));
-        }
+        size = rows ? row_mask(c, x, x0) : size_of(s, n->inputs[i], x, x0, size);
     }
-    if (ox_beyond(s, n->outputs[0])) {
-        size = larger(size, ox_max(ox_abs(y), ox_abs(y0)));
-    }
-    is.beyond = at_least(size, ox_beyond_is_rows(n) ? missing : 1);
+    is.beyond = rows ? masked_rows(s, c, size, y, y0)
+                     : at_least(size_of(s, n->outputs[0], y, y0, size), 1);
     is.total = ox_shift(over_rows(c, is.total), OX_TINY);
     is.gain = over_rows(c, ox_mul(c->m, ox_sub(y, y0)));
     return is;
@@ -162,9 +181,8 @@ static change change_of(ox_explain_state *s, ox_ctx *c)
 void ox_standin_visit(ox_explain_state *s, ox_ctx *c, ox_rule rule)
 {
     const ox_node *n = c->node;
-    bool rows = ox_beyond_is_rows(n) && ox_beyond(s, n->outputs[0]);
     c->stands_in = true;
-    if (!rows && !ox_beyond_is_elementwise(n)) {
+    if (!ox_beyond_is_rows(n) && !ox_beyond_is_elementwise(n)) {
         rule(c);
         return;
     }

@@ -242,3 +242,82 @@ def test_mask(mask, head, value, explain, run):
     rounding = 1e-3 if mask == "half" else 1e-5
     for phi, want in zip(phis, wanted, strict=True):
         np.testing.assert_allclose(phi, want, rtol=rounding, atol=1e-5)
+
+
+# ---- attention --------------------------------------------------------------------------------
+
+STEPS, FEATURES = 5, 8
+PADDED = [node("MatMul", "x first", "one_feature"), node("Squeeze", "one_feature minus", "f"),
+          node("Equal", "f zero", "pad"), node("Not", "pad", "seen"),
+          *(node("MatMul", f"x w{name}", name) for name in "qkv")]
+ROWS = [node("Unsqueeze", "pad axes", "pads"), node("Unsqueeze", "seen axes", "sees")]
+COUNTED = node("Cast", "seen", "keys", to=TensorProto.INT32)
+FLAT = [node("Flatten", "a", "b"), node("MatMul", "b values", "y")]
+SCORES = [node("Transpose", "k", "t", perm=[0, 2, 1]), node("MatMul", "q t", "s"),
+          node("Unsqueeze", "pad middle", "pads")]
+HEADED = dict(q_num_heads=2, kv_num_heads=2)
+
+
+def contrib(op, inputs, **attributes):
+    return helper.make_node(op, inputs.split(","), ["a"], domain="com.microsoft", num_heads=2,
+                            **attributes)
+
+
+def attended(mask, **attributes):
+    return helper.make_node("Attention", ["q", "k", "v", mask], ["a"], **HEADED, **attributes)
+
+
+BIAS = node("Where", "pads mask zero", "biases"), node("Expand", "biases square", "bias")
+SEES = node("Cast", "sees", "s", to=TensorProto.INT32), node("Expand", "s square", "t"), \
+    node("Cast", "t", "seeing", to=TensorProto.BOOL)
+ATTENTIONS = {
+    "bool": [*ROWS, *SEES, attended("seeing")],
+    "number": [*ROWS, *BIAS, attended("bias")],
+    "causal": [*ROWS, *BIAS, attended("bias", is_causal=1)],
+    "contrib": [COUNTED, contrib("Attention", "x,wqkv,none,keys")],
+    "contrib causal": [COUNTED, contrib("Attention", "x,wqkv,none,keys", unidirectional=1)],
+    "contrib lowest": [COUNTED, contrib("Attention", "x,wqkv,none,keys",
+                                        mask_filter_value=float(LOWEST))],
+    "heads": [COUNTED, contrib("MultiHeadAttention", "q,k,v,,keys")],
+    "heads, lowest": [COUNTED, contrib("MultiHeadAttention", "q,k,v,,keys",
+                                       mask_filter_value=float(LOWEST))],
+    "heads, bias": [*ROWS, *BIAS, contrib("MultiHeadAttention", "q,k,v,,,bias")],
+    "spelled out": [*SCORES, node("Where", "pads mask s", "l"), node("Softmax", "l", "p"),
+                    node("MatMul", "p v", "a")],
+    "two masks": [*SCORES, node("Where", "pads mask zero", "m"), node("Add", "s m", "n"),
+                  node("Add", "n above", "l"), node("Softmax", "l", "p"),
+                  node("MatMul", "p v", "a")],
+    "all masked": [*SCORES, node("Where", "pads mask s", "l"), node("Softmax", "l", "p"),
+                   node("IsNaN", "p", "gone"), node("Where", "gone zero p", "o"),
+                   node("MatMul", "o v", "a")],
+}
+ATTENTION_CASES = [(form, value) for form in ATTENTIONS for value in (-np.inf, LOWEST)
+                   if value == -np.inf or any("mask" in n.input for n in ATTENTIONS[form])]
+
+
+@pytest.mark.parametrize("form, value", ATTENTION_CASES)
+def test_attention(form, value, explain, run):
+    rng = np.random.default_rng(4)
+    weights = {f"w{name}": rng.normal(size=(FEATURES, FEATURES)).astype(np.float32)
+               for name in "qkv"}
+    constants = {"zero": np.float32(0), "mask": np.float32(value), "axes": ints(1, 2),
+                 "minus": ints(-1), "middle": ints(1), "square": ints(1, 2, STEPS, 1),
+                 "first": np.eye(FEATURES, 1, dtype=np.float32), **weights,
+                 "wqkv": np.hstack(list(weights.values())),
+                 "none": np.zeros(3 * FEATURES, np.float32),
+                 "above": np.triu(np.full((STEPS, STEPS), value), 1).astype(np.float32),
+                 "values": rng.normal(size=(STEPS * FEATURES, 1)).astype(np.float32)}
+    nodes = [*PADDED, *ATTENTIONS[form], *FLAT]
+    used = {name for n in nodes for name in n.input}
+    model = model_of(nodes, [STEPS, FEATURES], {k: v for k, v in constants.items() if k in used},
+                     domains=[CONTRIB])
+    x = rng.normal(size=(8, STEPS, FEATURES)).astype(np.float32)
+    for i in range(len(x)):
+        x[i, STEPS - i % 4:, 0] = 0
+    if form == "all masked":
+        x[:2, :, 0], x[5, :, 0] = 0, 0
+    x, references = x[:4], x[4:7]
+    y = run(model, x)["y"]
+    for phi, r in zip(pairs(model, explain, run, x, references), references, strict=True):
+        check_sum(phi, y, run(model, r[None])["y"])
+        assert np.abs(phi).sum() < 40 * np.abs(y).sum()
