@@ -36,24 +36,18 @@ static ox_sign of_constant(const ox_const *c)
     return sign;
 }
 
-/* What the operator's results are, whatever goes in; OX_SIGN_ANY: not known by this. */
-static ox_sign of_operator(const char *op)
+/* Whether no result is below 0, whatever goes in. What tends to 0, like e^x, is 0 somewhere. */
+static bool is_not_negative(const ox_node *n)
 {
-    static const char *const above[] = {"Exp", "Sigmoid", "Softplus", "Cosh"};
-    static const char *const not_below[] = {"Abs",      "HardSigmoid", "ReduceL1",        "ReduceL2",
-                                            "Relu",     "Shape",       "ReduceSumSquare", "Size",
-                                            "Softmax",  "Sqrt"};
-    for (size_t i = 0; i < sizeof above / sizeof *above; i++) {
-        if (strcmp(op, above[i]) == 0) {
-            return OX_SIGN_POSITIVE;
-        }
+    static const char *const ops[] = {"Abs",      "Cosh",     "Exp",   "HardSigmoid",
+                                      "ReduceL1", "ReduceL2", "Relu",  "ReduceSumSquare",
+                                      "Shape",    "Sigmoid",  "Size",  "Softmax",
+                                      "Softplus", "Sqrt"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        found = found || strcmp(n->op, ops[i]) == 0;
     }
-    for (size_t i = 0; i < sizeof not_below / sizeof *not_below; i++) {
-        if (strcmp(op, not_below[i]) == 0) {
-            return OX_SIGN_NOT_NEGATIVE;
-        }
-    }
-    return OX_SIGN_ANY;
+    return found && n->domain[0] == '\0';
 }
 
 static ox_sign sign_of(ox_explain_state *s, ox_val v, int depth);
@@ -93,13 +87,10 @@ static ox_sign of_node(ox_explain_state *s, const ox_node *n, int depth)
 {
     const ox_row *row = ox_rule_find(n->domain, n->op);
     ox_rule rule = row == NULL ? NULL : row->rule;
-    ox_sign known = n->domain[0] == '\0' ? of_operator(n->op) : OX_SIGN_ANY;
     bool product = rule == flow_mul || rule == flow_div, sum = rule == flow_add;
-    if (strcmp(n->op, "Sqrt") == 0) {
-        return greatest(known, of_input(s, n, 0, depth));
-    }
-    if (known != OX_SIGN_ANY) {
-        return known;
+    if (is_not_negative(n)) {
+        ox_sign root = strcmp(n->op, "Sqrt") == 0 ? of_input(s, n, 0, depth) : OX_SIGN_ANY;
+        return greatest(root, OX_SIGN_NOT_NEGATIVE);
     }
     if (strcmp(n->op, "Constant") == 0 || strcmp(n->op, "ConstantOfShape") == 0) {
         const ox_attr *value = ox_node_attr(n, "value");
