@@ -37,7 +37,7 @@ typedef enum kind {
     TESTS,    /* elementwise, comparisons */
     CHOOSES,  /* Where */
     MOVES,
-    PICKS, /* maxima */
+    PICKS, /* maxima and their places */
     ROWS   /* softmax */
 } kind;
 
@@ -59,6 +59,7 @@ static kind kind_of(const ox_node *n)
         {flow_gather_elements, MOVES},
         {flow_gather_nd_batched, MOVES},
         {flow_global_max_pool, PICKS},
+        {flow_hardmax, PICKS},
         {flow_identity, MOVES},
         {flow_log_softmax, ROWS},
         {flow_max_pool, PICKS},
@@ -82,6 +83,7 @@ static kind kind_of(const ox_node *n)
         {flow_step, TESTS},
         {flow_sub, STRAIGHT},
         {flow_tile, MOVES},
+        {flow_topk, PICKS},
         {flow_transpose, MOVES},
         {flow_unary, BENDS},
         {flow_where, CHOOSES},
@@ -260,7 +262,7 @@ static unsigned beyond_of(ox_explain_state *s, ox_val v, int depth)
         side->beyond = 0;
     } else if (v->constant != NULL) {
         side->beyond = of_constant(v->constant);
-    } else if (v->node == NULL || side->is_point) {
+    } else if (v->node == NULL) {
         side->beyond = side->varies ? INPUT : FIXED;
     } else if (depth > MAX_DEPTH) {
         side->beyond = FIXED;
@@ -272,6 +274,7 @@ static unsigned beyond_of(ox_explain_state *s, ox_val v, int depth)
         side->beyond =
             side->varies ? of_varying(s, v->node, depth) : of_fixed(s, v->node, depth);
     }
+    side->beyond |= side->is_point && real ? INPUT : 0;
     return side->beyond;
 }
 

@@ -173,10 +173,11 @@ static ox_val completed(ox_ctx *c, const integrable *how, ox_val m, ox_val dx)
     return ox_add(m, ox_mul(change, share));
 }
 
-/* Masks of -inf would leave nothing of a difference, and its square has to be finite. */
+/* Masks of -inf would leave nothing of a difference, and its square has to be finite. Below all
+ * stand-ins. */
 static ox_val finite(ox_val x)
 {
-    return ox_max(x, ox_number(x, -1e15));
+    return ox_max(x, ox_number(x, -10 * OX_STANDIN_LEAST));
 }
 
 void ox_integrate(ox_explain_state *s, ox_ctx *c)

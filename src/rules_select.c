@@ -64,6 +64,21 @@ static ox_dim *dims_with(ox_val v, ox_val like, int64_t axis)
     return dims;
 }
 
+/* l and 1 - l, see below. Where one of both sums holds the difference to a mask, l would be a
+ * half and large terms cancel: that one gets dS_k in all. */
+static void split_sums(ox_ctx *c, ox_val own, ox_val other, ox_val sums, ox_val parts[2])
+{
+    parts[0] = ox_clip(share_of(ox_sub(sums, other), ox_sub(own, other)), 0, 1);
+    parts[1] = ox_one_minus(parts[0]);
+    if (!ox_stands_in(c, 0)) {
+        return;
+    }
+    ox_val none = ox_number(sums, 0), first = ox_is_standin(own), second = ox_is_standin(other);
+    ox_val whole = share_of(sums, ox_where(first, own, other));
+    parts[0] = ox_where(first, whole, ox_where(second, none, parts[0]));
+    parts[1] = ox_where(first, none, ox_where(second, whole, parts[1]));
+}
+
 /* The sum S_k of the k largest values is the sum over the sample's positions A_k if these are the
  * best, so that its difference lies between that of the sums over the reference's positions and
  * that over the sample's: dS_k = l sum(d in A_k) + (1 - l) sum(d in A0_k) with l in [0, 1], which
@@ -89,12 +104,12 @@ void flow_topk(ox_ctx *c)
     at0 = ox_expand(at0, dy->rank, dy->dims);
     ox_val own = sums_along(ox_gather_elements(d, at, axis), axis, false);
     ox_val other = sums_along(ox_gather_elements(d, at0, axis), axis, false);
-    ox_val sums = sums_along(dy, axis, false);
-    ox_val share = ox_clip(share_of(ox_sub(sums, other), ox_sub(own, other)), 0, 1);
+    ox_val split[2];
+    split_sums(c, own, other, sums_along(dy, axis, false), split);
 
-    ox_val steps = steps_down(c->m, axis), mine = ox_mul(steps, share);
+    ox_val steps = steps_down(c->m, axis), mine = ox_mul(steps, split[0]);
     ox_val parts[] = {sums_along(mine, axis, true),
-                      sums_along(ox_mul(steps, ox_one_minus(share)), axis, true)};
+                      sums_along(ox_mul(steps, split[1]), axis, true)};
     ox_val places[] = {ox_expand(at, mine->rank, mine->dims),
                        ox_expand(at0, mine->rank, mine->dims)};
     ox_val zeros = ox_zeros(c->g, mine->type, mine->rank, dims_with(mine, d, axis));

@@ -174,6 +174,7 @@ HEADS = {
     "Relu": [node("Relu", "l", "p"), node("MatMul", "p values", "y")],
     "Max": [node("Max", "l least", "p"), node("MatMul", "p values", "y")],
     "Hardmax": [node("Hardmax", "l", "p"), node("MatMul", "p values", "y")],
+    "TopK": [node("TopK", "l two", "v i"), node("MatMul", "v two_values", "y")],
     "quantised": [node("QuantizeLinear", "l step nought", "q"),
                   node("DequantizeLinear", "q step nought", "k"),
                   node("Softmax", "k", "p"), node("MatMul", "p values", "y")],
@@ -185,7 +186,8 @@ def masked_model(mask, head, value):
     nodes = [*MASKS[mask], *HEADS[head]]
     low = np.float32(value)
     constants = {"zero": np.float32(0), "one": np.float32(1), "mask": low, "wide": ints(-1, 2, 3),
-                 "flat": ints(0, WIDTH), "last": ints(-1), "one_axis": ints(1),
+                 "flat": ints(0, WIDTH), "last": ints(-1), "two": ints(2),
+                 "two_values": np.float32([[1], [-0.5]]), "one_axis": ints(1),
                  "least": np.float32(-3), "step": np.float32(0.05), "nought": np.int8(0),
                  "causal": np.arange(WIDTH) < 4, "pair": np.float32([0, low]),
                  "weights": (rng.integers(-32, 32, WIDTH) / 16).astype(np.float32),
@@ -235,7 +237,8 @@ def test_mask(mask, head, value, explain, run):
     y, phis = run(model, x)["y"], pairs(model, explain, run, x, references)
     for phi, r in zip(phis, references, strict=True):
         check_sum(phi, y, run(model, r[None])["y"])
-    if head == "not chosen":  # the masked number counts where it is one
+    if head in ("not chosen", "TopK"):  # where -1e9 counts, or does not add up
+        assert all(np.abs(phi).sum() < 100 for phi in phis)
         return
     plain = masked_model(mask, head, -3e4 if mask == "half" else -1e9)
     wanted = pairs(plain, explain, run, x, references)
