@@ -18,13 +18,13 @@ enum { MAX_COUNTED = 65536, MAX_DEPTH = 64 };
 
 /* Where it comes from. */
 enum {
-    FIXED = 1,    /* a mask or an input of the sample's, the same on both sides */
-    MASK = 2,     /* a mask that may differ between both sides */
-    DOMAIN = 4,   /* outside of where an operator has a value: log(-1), 1/0 */
-    FAR = 8,      /* the same, with sums or products of matrices behind */
+    FIXED = 1,      /* a mask or an input of the sample's, the same on both sides */
+    MASK = 2,       /* a mask that may differ between both sides */
+    DOMAIN = 4,     /* outside of where an operator has a value: log(-1), 1/0 */
+    FAR = 8,        /* the same, with sums or products of matrices behind */
     OVERFLOWS = 16, /* e^x of a large x */
-    INPUT = 32,   /* an explained input: a missing value */
-    ROW = 64,     /* softmax over a row that is masked as a whole */
+    INPUT = 32,     /* an explained input: a missing value */
+    ROW = 64,       /* softmax over a row that is masked as a whole */
     ALL = 127 & ~FIXED
 };
 
@@ -161,11 +161,24 @@ static unsigned of_inputs(ox_explain_state *s, const ox_node *n, size_t first, s
     return beyond;
 }
 
+static bool input_varies(ox_explain_state *s, const ox_node *n, size_t i)
+{
+    ox_val v = ox_node_input(n, i);
+    return v != NULL && ox_side_of(s, v)->varies;
+}
+
+static ox_sign input_sign(ox_explain_state *s, const ox_node *n, size_t i)
+{
+    ox_val v = ox_node_input(n, i);
+    return v == NULL ? OX_SIGN_ANY : ox_sign_of(s, v);
+}
+
 /* a^b is finite for a above 0, and for whole b that are not negative. */
 static bool power_is_finite(ox_explain_state *s, const ox_node *n)
 {
-    ox_sign base = ox_sign_of(s, n->inputs[0]);
-    double b = ox_known_scalar(n->inputs[1]);
+    ox_sign base = input_sign(s, n, 0);
+    ox_val exponent = ox_node_input(n, 1);
+    double b = exponent == NULL ? (double)NAN : ox_known_scalar(exponent);
     return base == OX_SIGN_POSITIVE || (b >= 0 && base == OX_SIGN_NOT_NEGATIVE) ||
            (b >= 0 && b < 100 && b == floor(b));
 }
@@ -174,7 +187,7 @@ static bool power_is_finite(ox_explain_state *s, const ox_node *n)
 static unsigned of_operator(ox_explain_state *s, const ox_node *n)
 {
     static const char *const partial[] = {"Acos", "Acosh", "Asin", "Atanh"};
-    ox_sign first = n->input_count > 0 ? ox_sign_of(s, n->inputs[0]) : OX_SIGN_ANY;
+    ox_sign first = input_sign(s, n, 0);
     if (is(n, "Exp") || is(n, "Sinh") || is(n, "Cosh")) {
         return OVERFLOWS;
     }
@@ -188,8 +201,7 @@ static unsigned of_operator(ox_explain_state *s, const ox_node *n)
         return power_is_finite(s, n) ? 0 : DOMAIN;
     }
     if (is(n, "Div") || is(n, "Mod")) {
-        bool varies = ox_side_of(s, n->inputs[1])->varies;
-        return varies && ox_sign_of(s, n->inputs[1]) != OX_SIGN_POSITIVE ? DOMAIN : 0;
+        return input_varies(s, n, 1) && input_sign(s, n, 1) != OX_SIGN_POSITIVE ? DOMAIN : 0;
     }
     for (size_t i = 0; i < sizeof partial / sizeof *partial; i++) {
         if (is(n, partial[i])) {
@@ -214,7 +226,7 @@ static unsigned moved(ox_explain_state *s, const ox_node *n, int depth)
     bool scatters = strncmp(n->op, "Scatter", strlen("Scatter")) == 0;
     unsigned beyond = of_inputs(s, n, 0, SIZE_MAX, true, depth);
     unsigned fixed = of_inputs(s, n, 0, gathers ? 1 : SIZE_MAX, false, depth);
-    bool by_data = (gathers || scatters) && ox_side_of(s, n->inputs[1])->varies;
+    bool by_data = (gathers || scatters) && input_varies(s, n, 1);
     return beyond | (fixed == 0 ? 0 : by_data ? MASK : FIXED);
 }
 
@@ -229,7 +241,7 @@ static unsigned of_varying(ox_explain_state *s, const ox_node *n, int depth)
     case MOVES: return moved(s, n, depth);
     case CHOOSES:
         beyond = of_inputs(s, n, 1, 3, true, depth) | of_inputs(s, n, 1, 3, false, depth);
-        return beyond | ((beyond & FIXED) != 0 && ox_side_of(s, n->inputs[0])->varies ? MASK : 0);
+        return beyond | ((beyond & FIXED) != 0 && input_varies(s, n, 0) ? MASK : 0);
     case PICKS: return of_inputs(s, n, 0, 1, true, depth);
     case ROWS:
         beyond = of_inputs(s, n, 0, 1, true, depth);
@@ -258,10 +270,11 @@ static unsigned beyond_of(ox_explain_state *s, ox_val v, int depth)
     }
     side->beyond_known = true;
     bool real = ox_type_is_float(v->type);
+    const ox_const *contents = real ? ox_contents(v) : NULL;
     if (!real) {
         side->beyond = 0;
-    } else if (v->constant != NULL) {
-        side->beyond = of_constant(v->constant);
+    } else if (contents != NULL) {
+        side->beyond = of_constant(contents);
     } else if (v->node == NULL) {
         side->beyond = side->varies ? INPUT : FIXED;
     } else if (depth > MAX_DEPTH) {
@@ -271,8 +284,7 @@ static unsigned beyond_of(ox_explain_state *s, ox_val v, int depth)
     } else if (v->node->parts != NULL) {
         side->beyond = beyond_of(s, v->node->parts[v->output], depth + 1);
     } else {
-        side->beyond =
-            side->varies ? of_varying(s, v->node, depth) : of_fixed(s, v->node, depth);
+        side->beyond = side->varies ? of_varying(s, v->node, depth) : of_fixed(s, v->node, depth);
     }
     side->beyond |= side->is_point && real ? INPUT : 0;
     return side->beyond;

@@ -39,9 +39,9 @@ static ox_sign of_constant(const ox_const *c)
 /* Whether no result is below 0, whatever goes in. What tends to 0, like e^x, is 0 somewhere. */
 static bool is_not_negative(const ox_node *n)
 {
-    static const char *const ops[] = {"Abs",      "Cosh",     "Exp",   "HardSigmoid",
-                                      "ReduceL1", "ReduceL2", "Relu",  "ReduceSumSquare",
-                                      "Shape",    "Sigmoid",  "Size",  "Softmax",
+    static const char *const ops[] = {"Abs",      "Cosh",     "Exp",  "HardSigmoid",
+                                      "ReduceL1", "ReduceL2", "Relu", "ReduceSumSquare",
+                                      "Shape",    "Sigmoid",  "Size", "Softmax",
                                       "Softplus", "Sqrt"};
     bool found = false;
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
@@ -92,11 +92,12 @@ static ox_sign of_node(ox_explain_state *s, const ox_node *n, int depth)
         ox_sign root = strcmp(n->op, "Sqrt") == 0 ? of_input(s, n, 0, depth) : OX_SIGN_ANY;
         return greatest(root, OX_SIGN_NOT_NEGATIVE);
     }
-    if (strcmp(n->op, "Constant") == 0 || strcmp(n->op, "ConstantOfShape") == 0) {
+    if (strcmp(n->op, "ConstantOfShape") == 0) {
         const ox_attr *value = ox_node_attr(n, "value");
-        return value == NULL || value->tensor == NULL ? OX_SIGN_ANY : of_constant(value->tensor);
+        return value == NULL || value->tensor == NULL ? OX_SIGN_NOT_NEGATIVE
+                                                      : of_constant(value->tensor);
     }
-    if (rule == flow_mul && n->inputs[0] == n->inputs[1]) {
+    if (rule == flow_mul && ox_node_input(n, 0) == ox_node_input(n, 1)) {
         return OX_SIGN_NOT_NEGATIVE;
     }
     if (sum && of_inputs(s, n, 0, true, depth) != OX_SIGN_ANY) {
@@ -132,8 +133,9 @@ static ox_sign sign_of(ox_explain_state *s, ox_val v, int depth)
     if (side->sign != OX_SIGN_UNKNOWN) {
         return side->sign;
     }
-    if (v->constant != NULL) {
-        side->sign = of_constant(v->constant);
+    const ox_const *contents = ox_contents(v);
+    if (contents != NULL) {
+        side->sign = of_constant(contents);
     } else if (v->node == NULL || side->is_point || depth > MAX_DEPTH) {
         side->sign = v->type == OX_BOOL ? OX_SIGN_NOT_NEGATIVE : OX_SIGN_ANY;
     } else if (side->alias != NULL) {

@@ -171,8 +171,8 @@ static change change_of(ox_explain_state *s, ox_ctx *c)
         is.total = is.total == NULL ? part : ox_add(is.total, part);
         size = rows ? row_mask(c, x, x0) : size_of(s, n->inputs[i], x, x0, size);
     }
-    is.beyond = rows ? masked_rows(s, c, size, y, y0)
-                     : at_least(size_of(s, n->outputs[0], y, y0, size), 1);
+    is.beyond =
+        rows ? masked_rows(s, c, size, y, y0) : at_least(size_of(s, n->outputs[0], y, y0, size), 1);
     is.total = ox_shift(over_rows(c, is.total), OX_TINY);
     is.gain = over_rows(c, ox_mul(c->m, ox_sub(y, y0)));
     return is;

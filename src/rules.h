@@ -77,7 +77,7 @@ ox_val ox_x0(ox_ctx *c, size_t i);
 ox_val ox_y(ox_ctx *c, size_t i);
 ox_val ox_y0(ox_ctx *c, size_t i);
 
-/* Whether ox_x(c, i) and ox_x0(c, i) may hold stand-ins, finite numbers for what is infinite or NaN;
+/* Whether ox_x(c, i) and ox_x0(c, i) may hold stand-ins, finite numbers for infinities and NaN;
  * and where v does. explain_standin.c. */
 bool ox_stands_in(ox_ctx *c, size_t i);
 ox_val ox_is_standin(ox_val v);

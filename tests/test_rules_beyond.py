@@ -324,3 +324,51 @@ def test_attention(form, value, explain, run):
     for phi, r in zip(pairs(model, explain, run, x, references), references, strict=True):
         check_sum(phi, y, run(model, r[None])["y"])
         assert np.abs(phi).sum() < 40 * np.abs(y).sum()
+
+
+# ---- ways to explain --------------------------------------------------------------------------
+
+@pytest.mark.parametrize("options", [
+    ["--chunk=2"], ["--cache=file"], ["--cache=none"], ["--no-functions"], ["--integrate=4"],
+    ["--at=l"]])
+def test_options(options, explain, run):
+    model = masked_model("twice", "Softmax", LOWEST)
+    x, references = padded(4, 5), padded(5, 6)
+    out = run(explain(model, references, "--gap", *options), x)
+    phi = out["l_shap" if options == ["--at=l"] else "x_shap"]
+    check_sum(phi, run(model, x)["y"], run(model, references)["y"].mean(dtype=np.float64))
+    assert np.abs(out["completeness_gap"]).max() < 1e-5
+
+
+def test_missing_references(explain, run):
+    """Missing values on both sides, in the mean over references."""
+    nodes = [node("IsNaN", "x", "n"), node("Where", "n fill x", "k"), node("MatMul", "k w", "h"),
+             node("Tanh", "h", "t"), node("ReduceSum", "t axes", "y", keepdims=1)]
+    rng = np.random.default_rng(8)
+    fill = rng.normal(size=4).astype(np.float32)
+    model = model_of(nodes, [4], {"fill": fill, "w": rng.normal(size=(4, 5)).astype(np.float32),
+                                  "axes": ints(1)})
+    x, r = rng.normal(size=(2, 6, 4)).astype(np.float32)
+    x[1, 2], x[2, :3], x[3], r[0, 2], r[1, :2] = np.nan, np.nan, np.nan, np.nan, np.nan
+    out = run(explain(model, r, "--target=0"), x)
+    check_sum(out["x_shap"], run(model, x)["y"], run(model, r)["y"].mean(dtype=np.float64))
+    filled = run(explain(model, np.where(np.isnan(r), fill, r), "--target=0"),
+                 np.where(np.isnan(x), fill, x))
+    np.testing.assert_allclose(out["x_shap"], filled["x_shap"], rtol=1e-4, atol=1e-6)
+
+
+def test_costs_nothing_elsewhere(explain):
+    """A normalisation that is spelled out and a causal mask need no stand-ins."""
+    nodes = [node("ReduceMean", "x last", "u"), node("Sub", "x u", "d"), node("Mul", "d d", "e"),
+             node("ReduceMean", "e last", "v"), node("Add", "v small", "s"),
+             node("Sqrt", "s", "r"), node("Div", "d r", "h"),
+             node("Transpose", "h", "t", perm=[0, 2, 1]), node("MatMul", "h t", "l"),
+             node("Add", "l causal", "m"), node("Softmax", "m", "p"), node("MatMul", "p h", "o"),
+             node("Relu", "o", "a"), node("Where", "seen a nothing", "k"),
+             node("Flatten", "k", "b"), node("ReduceSum", "b one", "y", keepdims=1)]
+    constants = {"last": ints(-1), "small": np.float32(1e-5), "one": ints(1),
+                 "causal": np.triu(np.full((3, 3), -np.inf), 1).astype(np.float32),
+                 "seen": np.array([[True], [True], [False]]), "nothing": np.float32(0)}
+    path = explain(model_of(nodes, [3, 4], constants), None, "--references=fill:0.5")
+    used = {n.op_type for n in onnx.load(path).graph.node}
+    assert not used & {"IsNaN", "GreaterOrEqual", "Sign"}
