@@ -3,9 +3,15 @@
 #include "blocked.h"
 #include "kernel.h"
 
+#include <inttypes.h>
 #include <string.h>
 
-enum { AXES = 4, MOST_PARTS = 9 };
+enum { AXES = 4, MOST_PARTS = 9, ROLES = 6 };
+enum { M, X, X0 }; /* the inputs that all flows have */
+
+/* Pools stay within: what is made of them does not overflow, and taps are counted in floats. */
+#define MOST_STEPS INT32_MAX
+#define MOST_TAPS (1 << 24)
 
 typedef struct attributes {
     const ops_blocked *isa;
@@ -48,26 +54,75 @@ static const float *plane_of(const call *c, const ops_operand *o, size_t row, si
     return data == NULL ? NULL : data + (row * blocks + channel) * plane_size(o) * block;
 }
 
-/* m, x and x0 are inputs 0 to 2; sets samples, references, and rows of the output. */
-static OrtStatus *find_roles(call *c)
+/* What an operand has beside x [N, C, H, W]. */
+typedef struct role {
+    const char *name;
+    bool flow; /* a row for every multiplier, or every (target, sample): targets are its own */
+    bool thin, wide; /* [.., 1, 1]; [.., H, W]; neither: any, as windows */
+    bool more;       /* may have more channels than are read */
+} role;
+
+static const role flow_roles[ROLES] = {
+    {.name = "m", .flow = true, .thin = true, .wide = true},
+    {.name = "x", .wide = true},
+    {.name = "x0", .wide = true},
+    {.name = "scale", .thin = true},
+    {.name = "add", .thin = true},
+    {.name = "acc", .wide = true, .more = true},
+};
+static const role pool_roles[ROLES] = {
+    {.name = "m", .flow = true},
+    {.name = "x", .wide = true},
+    {.name = "x0", .wide = true},
+};
+
+static bool rows_fit(const call *c, const role *r, int i)
 {
-    const ops_operand *m = &c->in[0], *x = &c->in[1], *x0 = &c->in[2];
+    int64_t n = c->in[i].dims[0], all = c->dims[0], references = (int64_t)c->references;
+    bool flow = n == all || (references > 0 && n == all / references);
+    return i == X || i == X0 || flow || (!r->flow && (n == (int64_t)c->samples || n == 1));
+}
+
+static OrtStatus *check_role(const call *c, const role *r, int i)
+{
+    const ops_operand *o = &c->in[i], *x = &c->in[X];
+    bool any = !r->thin && !r->wide, thin = o->dims[2] == 1 && o->dims[3] == 1;
+    bool wide = o->dims[2] == x->dims[2] && o->dims[3] == x->dims[3];
+    if (!rows_fit(c, r, i)) {
+        return ops_misfit(c->c, i, r->name, "rows that are those of no role");
+    }
+    if (r->more ? o->dims[1] < x->dims[1] || o->dims[1] % c->k->block != 0
+                : o->dims[1] != x->dims[1]) {
+        return ops_misfit(c->c, i, r->name, "other channels than those of x");
+    }
+    return any || (r->thin && thin) || (r->wide && wide)
+               ? NULL
+               : ops_misfit(c->c, i, r->name, "other places than those of x");
+}
+
+/* Sets samples, references and the dimensions of the output, those of x for every multiplier;
+ * checks that all operands fit their roles. */
+static OrtStatus *find_roles(call *c, const role *roles)
+{
+    const ops_operand *x = &c->in[X];
     c->samples = (size_t)x->dims[0];
-    c->references = (size_t)x0->dims[0];
-    int64_t all = x->dims[0] * x0->dims[0], rows = all * c->k->targets;
-    bool fits = all > 0 && x->dims[1] == x0->dims[1] && x->dims[1] % c->k->block == 0 &&
-                plane_size(x) == plane_size(x0) && m->dims[1] == x->dims[1];
-    for (size_t i = 0; fits && i < OPS_INPUTS; i++) {
-        int64_t n = c->in[i].dims[0];
-        bool role = i == 2 || c->in[i].data == NULL || n == rows || n == rows / x0->dims[0] ||
-                    n == x->dims[0] || n == 1;
-        fits = fits && role;
-    }
-    if (!fits && all > 0) {
-        return ops_fail(c->c, "shapes do not fit");
-    }
+    c->references = (size_t)c->in[X0].dims[0];
     memcpy(c->dims, x->dims, sizeof c->dims);
-    c->dims[0] = rows;
+    if (x->dims[1] % c->k->block != 0) {
+        return ops_misfit(c->c, X, "x", "channels that are no whole blocks");
+    }
+    const int64_t rows[] = {c->k->targets, c->in[X0].dims[0], x->dims[0],
+                            x->dims[1],    x->dims[2],        x->dims[3]};
+    if (!ops_size_fits(6, rows)) {
+        return ops_fail(c->c->op, "the inputs make too large a shape");
+    }
+    c->dims[0] = rows[0] * rows[1] * rows[2];
+    for (int i = 0; i < c->c->op->inputs; i++) {
+        OrtStatus *status = c->in[i].data == NULL ? NULL : check_role(c, &roles[i], i);
+        if (status != NULL) {
+            return status;
+        }
+    }
     return NULL;
 }
 
@@ -114,15 +169,7 @@ static void flow_part(void *user, size_t i)
 
 static OrtStatus *run_flow(call *c)
 {
-    OrtStatus *status = find_roles(c);
-    const ops_operand *scale = &c->in[3], *add = &c->in[4], *acc = &c->in[5];
-    bool fits = (scale->data == NULL || plane_size(scale) == 1) &&
-                (add->data == NULL || plane_size(add) == 1) &&
-                (acc->data == NULL || plane_size(acc) == plane_size(&c->in[1])) &&
-                (plane_size(&c->in[0]) == 1 || plane_size(&c->in[0]) == plane_size(&c->in[1]));
-    if (status == NULL && !fits) {
-        return ops_fail(c->c, "shapes do not fit");
-    }
+    OrtStatus *status = find_roles(c, flow_roles);
     status = status != NULL ? status : ops_output(c->c, AXES, c->dims);
     return status != NULL ? status : run_planes(c, flow_part);
 }
@@ -138,7 +185,7 @@ static void sum_part(void *user, size_t i)
 
 static OrtStatus *run_sum(call *c)
 {
-    OrtStatus *status = find_roles(c);
+    OrtStatus *status = find_roles(c, flow_roles);
     c->dims[2] = c->dims[3] = 1;
     status = status != NULL ? status : ops_output(c->c, AXES, c->dims);
     return status != NULL ? status : run_planes(c, sum_part);
@@ -160,9 +207,23 @@ static void pool_part(void *user, size_t i)
     c->k->isa->pool(&g, c->c->out + i * p.places * p.block, p.m, p.x, p.x0);
 }
 
+/* Every window begins inside, or in the padding before. */
+static OrtStatus *check_windows(const call *c)
+{
+    const ops_pool *g = &c->k->pool;
+    for (int a = 0; a < 2; a++) {
+        int64_t windows = c->in[M].dims[2 + a], size = c->in[X].dims[2 + a];
+        if (windows > 0 && (windows - 1) > (size + g->pad[a] - 1) / g->stride[a]) {
+            return ops_misfit(c->c, M, "m", "more windows than x has room for");
+        }
+    }
+    return NULL;
+}
+
 static OrtStatus *run_pool(call *c)
 {
-    OrtStatus *status = find_roles(c);
+    OrtStatus *status = find_roles(c, pool_roles);
+    status = status != NULL ? status : check_windows(c);
     status = status != NULL ? status : ops_output(c->c, AXES, c->dims);
     return status != NULL ? status : run_planes(c, pool_part);
 }
@@ -197,53 +258,77 @@ static void interleave_part(void *user, size_t index)
     }
 }
 
-static OrtStatus *run_interleave(call *c)
+/* Part i has the rows and columns of the output that it is asked for. */
+static bool reaches(const call *c, int64_t i)
 {
     const int64_t *size = c->k->size, *steps = c->k->steps;
+    const ops_operand *part = &c->in[i];
+    return part->dims[2] * steps[0] + i / steps[1] >= size[0] &&
+           part->dims[3] * steps[1] + i % steps[1] >= size[1];
+}
+
+/* Sets the dimensions of the output; checks all parts. */
+static OrtStatus *find_parts(call *c)
+{
     const ops_operand *any = NULL;
-    for (int64_t i = 0; i < steps[0] * steps[1]; i++) {
+    for (int i = 0; i < c->c->op->inputs; i++) {
         const ops_operand *part = &c->in[i];
-        any = part->data != NULL ? part : any;
-        int64_t row = i / steps[1], column = i % steps[1];
-        bool fits = part->data == NULL || (part->dims[2] * steps[0] + row >= size[0] &&
-                                           part->dims[3] * steps[1] + column >= size[1]);
-        if (!fits) {
-            return ops_fail(c->c, "shapes do not fit");
+        if (part->data == NULL) {
+            continue;
+        }
+        any = any == NULL ? part : any;
+        if (i >= c->k->steps[0] * c->k->steps[1]) {
+            return ops_misfit(c->c, i, NULL, "a part beyond the steps");
+        }
+        if (part->dims[0] != any->dims[0] || part->dims[1] != any->dims[1]) {
+            return ops_misfit(c->c, i, NULL, "other rows or channels than the first part");
+        }
+        if (part->dims[1] % c->k->block != 0) {
+            return ops_misfit(c->c, i, NULL, "channels that are no whole blocks");
+        }
+        if (!reaches(c, i)) {
+            return ops_misfit(c->c, i, NULL, "too small for what is put together");
         }
     }
     if (any == NULL) {
-        return ops_fail(c->c, "an input is missing");
+        return ops_fail(c->c->op, "every part is missing");
     }
-    c->dims[0] = any->dims[0];
-    c->dims[1] = any->dims[1];
-    c->dims[2] = size[0];
-    c->dims[3] = size[1];
-    OrtStatus *status = ops_output(c->c, AXES, c->dims);
+    memcpy(c->dims, any->dims, 2 * sizeof *c->dims);
+    memcpy(c->dims + 2, c->k->size, 2 * sizeof *c->dims);
+    return NULL;
+}
+
+static OrtStatus *run_interleave(call *c)
+{
+    OrtStatus *status = find_parts(c);
+    status = status != NULL ? status : ops_output(c->c, AXES, c->dims);
     return status != NULL ? status : run_planes(c, interleave_part);
 }
 
-/* ---- kernels ---------------------------------------------------------------------------- */
+/* ---- attributes ------------------------------------------------------------------------- */
 
-static void read_ints(const OrtApi *api, const OrtKernelInfo *info, const char *name, int64_t *out,
-                      size_t count)
+/* `count` integers from `least` to `most`; `tune` writes all that a kernel has. */
+static OrtStatus *read_ints(const ops_op *op, const OrtKernelInfo *info, const char *name,
+                            int64_t least, int64_t most, size_t count, int64_t *out)
 {
-    int64_t found[8];
-    size_t size = 8;
-    OrtStatus *status = api->KernelInfoGetAttributeArray_int64(info, name, found, &size);
-    if (status == NULL && size >= count) {
-        memcpy(out, found, count * sizeof *out);
+    size_t size = count;
+    OrtStatus *status = count == 1
+                            ? op->api->KernelInfoGetAttribute_int64(info, name, out)
+                            : op->api->KernelInfoGetAttributeArray_int64(info, name, out, &size);
+    if (status != NULL || size != count) {
+        if (status != NULL) {
+            op->api->ReleaseStatus(status);
+        }
+        return ops_fail(op, "attribute %s is missing, or not %zu %s", name, count,
+                        count == 1 ? "integer" : "integers");
     }
-    if (status != NULL) {
-        api->ReleaseStatus(status);
+    for (size_t i = 0; i < count; i++) {
+        if (out[i] < least || out[i] > most) {
+            return ops_fail(op, "attribute %s has %" PRId64 ", outside %" PRId64 " to %" PRId64,
+                            name, out[i], least, most);
+        }
     }
-}
-
-static void read_int(const OrtApi *api, const OrtKernelInfo *info, const char *name, int64_t *out)
-{
-    OrtStatus *status = api->KernelInfoGetAttribute_int64(info, name, out);
-    if (status != NULL) {
-        api->ReleaseStatus(status);
-    }
+    return NULL;
 }
 
 static const ops_blocked *choose(void)
@@ -264,32 +349,66 @@ static const ops_blocked *choose(void)
     return isa == &ops_naive ? &ops_blocked_naive : &ops_blocked_plain;
 }
 
-static bool read_attributes(const OrtApi *api, const OrtKernelInfo *info, void *to)
+static OrtStatus *read_block(const ops_op *op, const OrtKernelInfo *info, attributes *k)
+{
+    k->isa = choose();
+    OrtStatus *status = read_ints(op, info, "block", 1, OPS_SIZE, 1, &k->block);
+    if (status == NULL && k->block % (int64_t)k->isa->width != 0) {
+        return ops_fail(op, "attribute block is %" PRId64 ", no multiple of %zu as on this machine",
+                        k->block, k->isa->width);
+    }
+    return status;
+}
+
+static OrtStatus *read_flow(const ops_op *op, const OrtKernelInfo *info, void *to)
 {
     attributes *k = to;
-    *k = (attributes){.isa = choose(), .block = 16, .targets = 1};
-    for (int a = 0; a < 2; a++) {
-        k->pool.stride[a] = k->pool.dilation[a] = k->steps[a] = 1;
-    }
-    read_int(api, info, "block", &k->block);
-    read_int(api, info, "targets", &k->targets);
-    read_ints(api, info, "kernel_shape", k->pool.kernel, 2);
-    read_ints(api, info, "strides", k->pool.stride, 2);
-    read_ints(api, info, "pads", k->pool.pad, 2);
-    read_ints(api, info, "dilations", k->pool.dilation, 2);
-    read_ints(api, info, "size", k->size, 2);
-    read_ints(api, info, "steps", k->steps, 2);
-    return k->block > 0 && k->targets > 0 && k->block % (int64_t)k->isa->width == 0 &&
-           k->steps[0] > 0 && k->steps[1] > 0 && k->steps[0] <= MOST_PARTS &&
-           k->steps[1] <= MOST_PARTS / k->steps[0] && k->pool.stride[0] > 0 &&
-           k->pool.stride[1] > 0 && k->pool.dilation[0] > 0 && k->pool.dilation[1] > 0;
+    OrtStatus *status = read_block(op, info, k);
+    return status != NULL ? status : read_ints(op, info, "targets", 1, OPS_SIZE, 1, &k->targets);
 }
+
+static OrtStatus *read_pool(const ops_op *op, const OrtKernelInfo *info, void *to)
+{
+    ops_pool *g = &((attributes *)to)->pool;
+    const struct {
+        const char *name;
+        int64_t least;
+        size_t count;
+        int64_t *out;
+    } all[] = {{"kernel_shape", 1, 2, g->kernel},
+               {"strides", 1, 2, g->stride},
+               {"dilations", 1, 2, g->dilation},
+               {"pads", 0, 4, g->pad}};
+    OrtStatus *status = read_flow(op, info, to);
+    for (size_t i = 0; status == NULL && i < sizeof all / sizeof all[0]; i++) {
+        status =
+            read_ints(op, info, all[i].name, all[i].least, MOST_STEPS, all[i].count, all[i].out);
+    }
+    if (status == NULL && g->kernel[0] > MOST_TAPS / g->kernel[1]) {
+        return ops_fail(op, "attribute kernel_shape has more than %d taps", MOST_TAPS);
+    }
+    return status;
+}
+
+static OrtStatus *read_interleave(const ops_op *op, const OrtKernelInfo *info, void *to)
+{
+    attributes *k = to;
+    OrtStatus *status = read_block(op, info, k);
+    status = status != NULL ? status : read_ints(op, info, "size", 0, OPS_SIZE, 2, k->size);
+    status = status != NULL ? status : read_ints(op, info, "steps", 1, MOST_PARTS, 2, k->steps);
+    if (status == NULL && k->steps[0] * k->steps[1] > MOST_PARTS) {
+        return ops_fail(op, "attribute steps has more than %d parts", MOST_PARTS);
+    }
+    return status;
+}
+
+/* ---- kernels ---------------------------------------------------------------------------- */
 
 static OrtStatus *run(ops_call *c, OrtStatus *(*run_call)(call *c))
 {
     for (int i = 0; i < c->op->inputs; i++) {
         if (c->in[i].data != NULL && c->in[i].rank != AXES) {
-            return ops_fail(c, "four axes are wanted");
+            return ops_misfit(c, i, NULL, "not of four axes");
         }
     }
     call own = {.c = c, .k = c->attributes, .in = c->in};
@@ -316,7 +435,7 @@ static OrtStatus *interleave(ops_call *c)
     return run(c, run_interleave);
 }
 
-#define BLOCKED .attributes = sizeof(attributes), .read = read_attributes
+#define BLOCKED(reads) .attributes = sizeof(attributes), .read = (reads)
 
 size_t ops_blocks(ops_op *to)
 {
@@ -326,16 +445,19 @@ size_t ops_blocks(ops_op *to)
          .inputs = 6,
          .in_place = true,
          .run = flow,
-         BLOCKED},
+         BLOCKED(read_flow)},
         {.name = "BlockedSwishFlow",
          .needed = 3,
          .inputs = 6,
          .in_place = true,
          .run = flow,
-         BLOCKED},
-        {.name = "BlockedSumFlow", .needed = 3, .inputs = 3, .run = sum, BLOCKED},
-        {.name = "BlockedMaxPoolFlow", .needed = 3, .inputs = 3, .run = pool, BLOCKED},
-        {.name = "BlockedInterleave", .inputs = MOST_PARTS, .run = interleave, BLOCKED},
+         BLOCKED(read_flow)},
+        {.name = "BlockedSumFlow", .needed = 3, .inputs = 3, .run = sum, BLOCKED(read_flow)},
+        {.name = "BlockedMaxPoolFlow", .needed = 3, .inputs = 3, .run = pool, BLOCKED(read_pool)},
+        {.name = "BlockedInterleave",
+         .inputs = MOST_PARTS,
+         .run = interleave,
+         BLOCKED(read_interleave)},
     };
     if (to != NULL) {
         memcpy(to, table, sizeof table);

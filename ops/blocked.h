@@ -25,7 +25,8 @@ typedef struct ops_plane {
 
 /* Windows of a pool: `out` and `in` are heights and widths. */
 typedef struct ops_pool {
-    int64_t in[2], out[2], kernel[2], stride[2], pad[2], dilation[2];
+    int64_t in[2], out[2], kernel[2], stride[2], dilation[2];
+    int64_t pad[4]; /* before, then behind */
     size_t block;
 } ops_pool;
 

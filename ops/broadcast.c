@@ -16,7 +16,7 @@ int64_t ops_length(const ops_operand *o, int rank, int d)
     return at < 0 ? 1 : o->dims[at];
 }
 
-bool ops_broadcast(int count, const ops_operand *operands, int *rank, int64_t *dims)
+int ops_broadcast(int count, const ops_operand *operands, int *rank, int64_t *dims)
 {
     *rank = 0;
     for (int k = 0; k < count; k++) {
@@ -24,13 +24,27 @@ bool ops_broadcast(int count, const ops_operand *operands, int *rank, int64_t *d
     }
     for (int d = 0; d < *rank; d++) {
         dims[d] = 1;
-        for (int k = 0; k < count; k++) {
+    }
+    for (int k = 0; k < count; k++) {
+        for (int d = 0; d < *rank; d++) {
             int64_t n = ops_length(&operands[k], *rank, d);
             if (n != 1 && dims[d] != 1 && dims[d] != n) {
-                return false;
+                return k;
             }
             dims[d] = n != 1 ? n : dims[d];
         }
+    }
+    return -1;
+}
+
+bool ops_size_fits(int rank, const int64_t *dims)
+{
+    int64_t size = 1;
+    for (int d = 0; d < rank; d++) {
+        if (dims[d] < 0 || (dims[d] > 0 && size > OPS_SIZE / dims[d])) {
+            return false;
+        }
+        size *= dims[d] > 0 ? dims[d] : 1;
     }
     return true;
 }

@@ -15,9 +15,13 @@
 
 #define OPS_RANK 32
 
-/* An operand: its data, and its dimensions. */
+/* Numbers that a value has at most, where axes of length 0 count as 1: beyond what an address space
+ * holds, and small enough for sizes to be multiplied by what kernels multiply them by. */
+#define OPS_SIZE ((int64_t)1 << 47)
+
+/* An operand: its data, and its dimensions, which make at most OPS_SIZE numbers. */
 typedef struct ops_operand {
-    const void *data;
+    const void *data; /* NULL where it is left out, and there only */
     int rank;
     int64_t dims[OPS_RANK];
 } ops_operand;
@@ -46,8 +50,12 @@ typedef struct ops_task {
 /* Length of axis d of the operand, seen as having `rank` axes. */
 int64_t ops_length(const ops_operand *o, int rank, int d);
 
-/* The dimensions that the operands have together. False where they do not fit. */
-bool ops_broadcast(int count, const ops_operand *operands, int *rank, int64_t *dims);
+/* The dimensions that the operands have together. Gives -1, or the first operand that does not fit
+ * those before it. */
+int ops_broadcast(int count, const ops_operand *operands, int *rank, int64_t *dims);
+
+/* Whether dimensions are none below 0 and make at most OPS_SIZE numbers. */
+bool ops_size_fits(int rank, const int64_t *dims);
 
 /* Fills in the loops of a task for operands that give these dimensions. False for nothing to do. */
 bool ops_task_plan(ops_task *t, int count, const ops_operand *operands, int rank,

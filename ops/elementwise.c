@@ -9,10 +9,8 @@ static OrtStatus *run_flow(ops_call *c)
     const ops_op *op = c->op;
     int rank;
     int64_t dims[OPS_RANK];
-    if (!ops_broadcast(op->inputs, c->in, &rank, dims)) {
-        return ops_fail(c, "shapes do not fit");
-    }
-    OrtStatus *status = ops_output(c, rank, dims);
+    OrtStatus *status = ops_meet(c, op->inputs, &rank, dims);
+    status = status != NULL ? status : ops_output(c, rank, dims);
     ops_task task = {
         .isa = c->isa,
         .flow = op->flow,
@@ -31,11 +29,11 @@ static OrtStatus *run_axis_flow(ops_call *c)
     ops_rows rows = {.row = c->isa->rows[c->op->flow]};
     int rank;
     int64_t dims[OPS_RANK];
-    if (!ops_broadcast(c->op->inputs, c->in, &rank, dims) ||
-        !ops_rows_plan(&rows, c->in, rank, dims)) {
-        return ops_fail(c, "shapes do not fit");
+    OrtStatus *status = ops_meet(c, c->op->inputs, &rank, dims);
+    if (status == NULL && !ops_rows_plan(&rows, c->in, rank, dims)) {
+        return ops_misfit(c, 1, "x", "and x and x0 have to have the whole last axis");
     }
-    OrtStatus *status = ops_output(c, rank, dims);
+    status = status != NULL ? status : ops_output(c, rank, dims);
     rows.out = c->out;
     return status != NULL ? status : ops_run(c, rows.parts, ops_rows_run, &rows);
 }

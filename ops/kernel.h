@@ -7,9 +7,13 @@
 #include <onnxruntime_c_api.h>
 #include <stdbool.h>
 
-/* The newest version of the custom operator interface that is used here: 16 brought errors, 17
- * shapes and threads, 18 outputs in the place of inputs. */
+/* The versions of the custom operator interface that are used here: 16 brought errors, without
+ * which nothing can be refused, 17 shapes and threads, 18 outputs in the place of inputs. */
+#define OPS_OLDEST 16
 #define OPS_NEWEST 18
+#if ORT_API_VERSION < OPS_OLDEST
+#error "the kernels need the header of ONNX Runtime 1.16 or newer"
+#endif
 
 #define OPS_INPUTS 10 /* of a node, at most */
 
@@ -36,10 +40,9 @@ struct ops_op {
     enum { OPS_UNKNOWN, OPS_BROADCAST, OPS_MEAN, OPS_WINNER } shape; /* of the output */
     OrtStatus *(*run)(ops_call *c);
 
-    /* What a kernel keeps of the node's attributes: its size, and how it is made of them. `read`
-     * gives false for what the machine cannot serve. */
+    /* What a kernel keeps of the node's attributes: its size, and how it is made of them. */
     size_t attributes;
-    bool (*read)(const OrtApi *api, const OrtKernelInfo *info, void *attributes);
+    OrtStatus *(*read)(const ops_op *op, const OrtKernelInfo *info, void *attributes);
 
     ops_id flow;         /* of elementwise.c */
     int operands;        /* of the flow, without a second multiplier */
@@ -59,7 +62,14 @@ size_t ops_phases(ops_op *to);
 size_t ops_blocks(ops_op *to);
 
 /* An error that names the operator. */
-OrtStatus *ops_fail(const ops_call *c, const char *reason);
+OrtStatus *ops_fail(const ops_op *op, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* `shapes do not fit`, with the shape of input i, of this name or number, beside `wanted`. */
+OrtStatus *ops_misfit(const ops_call *c, int i, const char *name, const char *wanted);
+
+/* The dimensions that the first `count` inputs have together. */
+OrtStatus *ops_meet(const ops_call *c, int count, int *rank, int64_t *dims);
 
 /* Sets c->out to the output, made with these dimensions. */
 OrtStatus *ops_output(ops_call *c, int rank, const int64_t *dims);

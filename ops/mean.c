@@ -37,8 +37,12 @@ static OrtStatus *run(ops_call *c)
 {
     int rank;
     int64_t dims[OPS_RANK], left[OPS_RANK];
-    if (c->in[2].rank == 0 || !ops_broadcast(3, c->in, &rank, dims)) {
-        return ops_fail(c, "shapes do not fit");
+    OrtStatus *status = ops_meet(c, 3, &rank, dims);
+    if (status != NULL) {
+        return status;
+    }
+    if (c->in[2].rank == 0) {
+        return ops_misfit(c, 2, "x0", "without an axis of references");
     }
     int axis = rank - c->in[2].rank;
     size_t count = 1;
@@ -48,7 +52,7 @@ static OrtStatus *run(ops_call *c)
             count *= (size_t)dims[d];
         }
     }
-    OrtStatus *status = ops_output(c, rank - 1, left);
+    status = ops_output(c, rank - 1, left);
     if (status != NULL || count == 0) {
         return status;
     }

@@ -81,7 +81,7 @@ OrtStatus *ORT_API_CALL RegisterCustomOps(OrtSessionOptions *options, const OrtA
         return NULL; /* the functions are run instead */
     }
     version = version < ORT_API_VERSION ? version : ORT_API_VERSION;
-    const OrtApi *api = base->GetApi(version);
+    const OrtApi *api = version < OPS_OLDEST ? NULL : base->GetApi(version);
     if (api == NULL) {
         return NULL;
     }

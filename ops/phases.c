@@ -4,6 +4,7 @@
  * Names that end with "Cut" leave out what is beyond the shape. */
 #include "kernel.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -78,38 +79,41 @@ static void run_plane_naive(void *user, size_t i)
 
 /* The dimensions of the output: those of the first part times the steps, which the shape repeats,
  * or cuts off. */
-static bool find_dims(const ops_call *c, int64_t *dims)
+static OrtStatus *find_dims(const ops_call *c, int64_t *dims)
 {
     const ops_op *op = c->op;
-    const ops_operand *part = &c->in[0], *shape = &c->in[op->inputs - 1];
-    if (part->rank != 4 || shape->rank != 1 || shape->dims[0] != 4) {
-        return false;
+    const int last = op->inputs - 1;
+    const ops_operand *part = &c->in[0], *shape = &c->in[last];
+    if (shape->rank != 1 || shape->dims[0] != 4) {
+        return ops_misfit(c, last, "the shape", "not four numbers");
+    }
+    for (int k = 0; k < last; k++) {
+        if (c->in[k].rank != 4 || memcmp(c->in[k].dims, part->dims, 4 * sizeof *dims) != 0) {
+            return ops_misfit(c, k, NULL, "not four axes that all parts have");
+        }
     }
     const int64_t *wanted = shape->data;
     for (int d = 0; d < 4; d++) {
         int64_t full = part->dims[d] * (d < 2 ? 1 : op->steps[d - 2]);
         bool cut = d >= 2 && op->cut;
         if (cut ? wanted[d] < 0 || wanted[d] > full : wanted[d] != full && (d >= 2 || wanted[d])) {
-            return false;
+            return ops_fail(op, "shapes do not fit: axis %d is to have %" PRId64 ", of %" PRId64, d,
+                            wanted[d], full);
         }
         dims[d] = d < 2 ? full : wanted[d];
     }
-    for (int k = 1; k < op->inputs - 1; k++) {
-        if (c->in[k].rank != 4 || memcmp(c->in[k].dims, part->dims, 4 * sizeof *dims) != 0) {
-            return false;
-        }
-    }
-    return true;
+    return NULL;
 }
 
 static OrtStatus *run(ops_call *c)
 {
     const ops_op *op = c->op;
     int64_t dims[4];
-    if (!find_dims(c, dims)) {
-        return ops_fail(c, "shapes do not fit");
+    OrtStatus *status = find_dims(c, dims);
+    status = status != NULL ? status : ops_output(c, 4, dims);
+    if (status != NULL) {
+        return status;
     }
-    OrtStatus *status = ops_output(c, 4, dims);
     planes p = {
         .c = c,
         .size = (size_t)(c->in[0].dims[2] * c->in[0].dims[3]),
@@ -121,8 +125,8 @@ static OrtStatus *run(ops_call *c)
         p.parts[op->at[0] * op->steps[1] + op->at[1] + k] = c->in[k].data;
     }
     size_t count = (size_t)(dims[0] * dims[1]);
-    if (status != NULL || p.height == 0 || p.width == 0) {
-        return status;
+    if (p.height == 0 || p.width == 0) {
+        return NULL;
     }
     return ops_run(c, count, c->isa == &ops_naive ? run_plane_naive : run_plane, &p);
 }

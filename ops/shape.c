@@ -14,14 +14,16 @@ typedef struct shape {
     OrtTensorTypeAndShapeInfo *info; /* owns the names; of an input, the context owns it */
 } shape;
 
-static OrtStatus *read_shape(const OrtApi *api, OrtShapeInferContext *context, size_t i, shape *s)
+static OrtStatus *read_shape(const OrtApi *api, OrtShapeInferContext *context, size_t i, shape *s,
+                             bool *known)
 {
     OrtStatus *status = api->ShapeInferContext_GetInputTypeShape(context, i, &s->info);
     if (status == NULL) {
         status = api->GetDimensionsCount(s->info, &s->rank);
     }
-    if (status != NULL || s->rank > OPS_RANK) {
+    if (status != NULL || s->rank > OPS_RANK) { /* the kernel refuses it */
         s->rank = 0;
+        *known = false;
         return status;
     }
     status = api->GetDimensions(s->info, s->dims, s->rank);
@@ -29,15 +31,16 @@ static OrtStatus *read_shape(const OrtApi *api, OrtShapeInferContext *context, s
 }
 
 /* Adds axis d, counted from the end, of s to that of the output: a known length above 1 stands
- * above all, and of two that are not known only those of the same name are the same. */
-static void merge(shape *out, const shape *s, size_t d)
+ * above all, and of two that are not known only those of the same name are the same. False where
+ * they do not fit, which the kernel refuses. */
+static bool merge(shape *out, const shape *s, size_t d)
 {
     int64_t *to = &out->dims[out->rank - d];
     const char **name = &out->names[out->rank - d];
     int64_t n = s->dims[s->rank - d];
     const char *other = s->names[s->rank - d];
     if (n == 1 || *to > 1 || *to == 0) {
-        return;
+        return n < 0 || n == 1 || n == *to;
     }
     if (n >= 0 || *to == 1) {
         *to = n;
@@ -45,6 +48,7 @@ static void merge(shape *out, const shape *s, size_t d)
     } else if (strcmp(*name, other) != 0) {
         *name = "";
     }
+    return true;
 }
 
 /* Leaves out axis d, counted from the end. */
@@ -82,10 +86,10 @@ static OrtStatus *merge_inputs(const ops_op *op, OrtShapeInferContext *context, 
     const OrtApi *api = op->api;
     size_t count, axis = 0;
     OrtStatus *status = api->ShapeInferContext_GetInputCount(context, &count);
-    count = op->shape == OPS_BROADCAST ? count : OPS_WHOLE;
-    for (size_t i = 0; status == NULL && i < count; i++) {
+    *known = *known && count == (size_t)op->inputs;
+    for (size_t i = 0; status == NULL && *known && i < count; i++) {
         shape s = {0};
-        status = read_shape(api, context, i, &s);
+        status = read_shape(api, context, i, &s, known);
         if (status == NULL && s.rank == 0 && i < OPS_WHOLE) {
             *known = false;
         }
@@ -95,8 +99,9 @@ static OrtStatus *merge_inputs(const ops_op *op, OrtShapeInferContext *context, 
             out->dims[0] = 1;
             out->names[0] = "";
         }
-        for (size_t d = op->shape == OPS_WINNER && i == 0 ? 2 : 1; d <= s.rank; d++) {
-            merge(out, &s, d);
+        bool windows = op->shape == OPS_WINNER && i != 1 && i != 2; /* in the place of positions */
+        for (size_t d = windows ? 2 : 1; d <= s.rank; d++) {
+            *known = merge(out, &s, d) && *known;
         }
         axis = s.rank;
     }

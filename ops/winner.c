@@ -138,22 +138,48 @@ static size_t last(const ops_operand *o)
     return (size_t)o->dims[o->rank - 1];
 }
 
-/* Fills in the loops; gives the dimensions of the output. */
-static bool plan(winners *w, int *rank, int64_t *dims)
+/* The axes before the last, on their own, and the last: windows or positions. Gives the dimensions
+ * of the output, without the last. */
+static OrtStatus *check(winners *w, ops_operand *outer, int64_t *dims)
 {
-    ops_operand outer[INPUTS];
+    static const char *const names[] = {"m", "x", "x0", "at", "at0"};
+    const ops_operand *in = w->c->in;
     for (int k = 0; k < INPUTS; k++) {
-        outer[k] = w->c->in[k];
+        outer[k] = in[k];
         if (outer[k].rank-- == 0) {
-            return false;
+            return ops_misfit(w->c, k, names[k], "without a last axis");
         }
     }
-    const ops_operand *in = w->c->in;
     w->windows = last(&in[M]);
     w->positions = last(&in[X]);
-    if (last(&in[X0]) != w->positions || last(&in[AT]) != w->windows ||
-        last(&in[AT0]) != w->windows || !ops_broadcast(INPUTS, outer, &w->rank, dims)) {
-        return false;
+    for (int k = X0; k < INPUTS; k++) {
+        if (last(&in[k]) != (k == X0 ? w->positions : w->windows)) {
+            return ops_misfit(w->c, k, names[k],
+                              k == X0 ? "other positions than those of x"
+                                      : "other windows than those of m");
+        }
+    }
+    int stray = ops_broadcast(INPUTS, outer, &w->rank, dims);
+    if (stray >= 0) {
+        return ops_misfit(w->c, stray, names[stray],
+                          "which does not broadcast with those before it");
+    }
+    return NULL;
+}
+
+/* Fills in the loops; gives the dimensions of the output. */
+static OrtStatus *plan(winners *w, int *rank, int64_t *dims)
+{
+    ops_operand outer[INPUTS];
+    const ops_operand *in = w->c->in;
+    OrtStatus *status = check(w, outer, dims);
+    if (status != NULL) {
+        return status;
+    }
+    *rank = w->rank + 1;
+    dims[w->rank] = (int64_t)w->positions;
+    if (!ops_size_fits(*rank, dims)) {
+        return ops_fail(w->c->op, "the inputs make too large a shape");
     }
     bool alone = true;
     w->repeats = w->planes = 1;
@@ -173,9 +199,7 @@ static bool plan(winners *w, int *rank, int64_t *dims)
             size *= n;
         }
     }
-    *rank = w->rank + 1;
-    dims[w->rank] = (int64_t)w->positions;
-    return true;
+    return NULL;
 }
 
 static OrtStatus *run(ops_call *c)
@@ -183,17 +207,15 @@ static OrtStatus *run(ops_call *c)
     winners w = {.c = c};
     int rank;
     int64_t dims[OPS_RANK];
-    if (!plan(&w, &rank, dims)) {
-        return ops_fail(c, "shapes do not fit");
-    }
-    OrtStatus *status = ops_output(c, rank, dims);
+    OrtStatus *status = plan(&w, &rank, dims);
+    status = status != NULL ? status : ops_output(c, rank, dims);
     if (status != NULL || w.repeats == 0 || w.planes == 0) {
         return status;
     }
     size_t size = w.repeats * (w.positions + w.windows);
     w.part = size < PIECE ? PIECE / (size + 1) + 1 : 1;
     status = ops_run(c, (w.planes + w.part - 1) / w.part, run_part, &w);
-    return status == NULL && w.outside ? ops_fail(c, "an index lies outside") : status;
+    return status == NULL && w.outside ? ops_fail(c->op, "an index lies outside") : status;
 }
 
 size_t ops_winners(ops_op *to)

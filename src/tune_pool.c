@@ -45,20 +45,28 @@ static const ox_node *pool_of(ox_val at)
     return n;
 }
 
-/* Attributes for BlockedMaxPoolFlow; false for pools of other than two axes. */
+/* Attributes for BlockedMaxPoolFlow, which wants all of them; false for pools of other than two
+ * axes. */
 static bool pool_attrs(const ox_node *pool, ox_attr *attrs, size_t *count)
 {
-    static const char *const names[] = {"kernel_shape", "strides", "pads", "dilations"};
-    *count = 0;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const ox_attr *a = ox_node_attr(pool, names[i]);
-        size_t wanted = strcmp(names[i], "pads") == 0 ? 4 : 2;
-        if (a != NULL && (a->kind != OX_ATTR_INTS || a->count != wanted)) {
+    static const int64_t ones[] = {1, 1}, zeros[4] = {0};
+    static const struct {
+        const char *name;
+        size_t count;
+        const int64_t *otherwise;
+    } known[] = {{"kernel_shape", 2, NULL},
+                 {"strides", 2, ones},
+                 {"pads", 4, zeros},
+                 {"dilations", 2, ones}};
+    *count = sizeof known / sizeof known[0];
+    for (size_t i = 0; i < *count; i++) {
+        const ox_attr *a = ox_node_attr(pool, known[i].name);
+        bool given = a != NULL && a->kind == OX_ATTR_INTS && a->count == known[i].count;
+        if (!given && (a != NULL || known[i].otherwise == NULL)) {
             return false;
         }
-        if (a != NULL) {
-            attrs[(*count)++] = ox_attr_ints(names[i], wanted, a->ints);
-        }
+        attrs[i] =
+            ox_attr_ints(known[i].name, known[i].count, given ? a->ints : known[i].otherwise);
     }
     return strcmp(ox_node_string(pool, "auto_pad", "NOTSET"), "NOTSET") == 0;
 }

@@ -34,7 +34,7 @@ def run(op, inputs, **attributes):
 
 
 def both(monkeypatch, isa, op, inputs, **attributes):
-    attributes.setdefault("block", BLOCK)
+    attributes = {"block": BLOCK, "targets": 1, **attributes}
     monkeypatch.setenv("ONNXEXPLAINER_ISA", "naive")
     wanted = run(op, inputs, **attributes)
     monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
@@ -97,17 +97,17 @@ def test_sums(monkeypatch, size, isa):
     assert found.shape == (k * r * n, blocks * BLOCK, 1, 1)
 
 
-POOLS = {"side by side": dict(kernel_shape=[2, 2], strides=[2, 2]),
-         "overlapping": dict(kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
-         "apart": dict(kernel_shape=[2, 1], strides=[3, 2]),
-         "dilated": dict(kernel_shape=[2, 2], dilations=[2, 3], pads=[0, 1, 1, 2])}
+PLAIN = dict(strides=[1, 1], dilations=[1, 1], pads=[0] * 4)
+POOLS = {"side by side": dict(PLAIN, kernel_shape=[2, 2], strides=[2, 2]),
+         "overlapping": dict(PLAIN, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+         "apart": dict(PLAIN, kernel_shape=[2, 1], strides=[3, 2]),
+         "dilated": dict(PLAIN, kernel_shape=[2, 2], dilations=[2, 3], pads=[0, 1, 1, 2])}
 
 
 def pooled(size, pool, axis):
-    pads = pool.get("pads", [0] * 4)
-    extent = (pool["kernel_shape"][axis] - 1) * pool.get("dilations", [1, 1])[axis] + 1
-    total = size + pads[axis] + pads[2 + axis] - extent
-    return total // pool.get("strides", [1, 1])[axis] + 1
+    extent = (pool["kernel_shape"][axis] - 1) * pool["dilations"][axis] + 1
+    total = size + pool["pads"][axis] + pool["pads"][2 + axis] - extent
+    return total // pool["strides"][axis] + 1
 
 
 @pytest.mark.parametrize("isa", SETS)
@@ -153,4 +153,4 @@ def test_phases(size, steps):
 def test_what_does_not_fit_is_refused(wrong):
     x = np.ones((2, 32, 3, 3), np.float32)
     with pytest.raises(Exception, match="onnxexplainer|BlockedReluFlow"):
-        run("BlockedReluFlow", [x, x[:1], x], **{"block": BLOCK, **wrong})
+        run("BlockedReluFlow", [x, x[:1], x], **{"block": BLOCK, "targets": 1, **wrong})
