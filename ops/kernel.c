@@ -165,6 +165,7 @@ static OrtStatus *read_inputs(ops_call *c)
 
 OrtStatus *ops_output(ops_call *c, int rank, const int64_t *dims)
 {
+    static float nothing; /* empty tensors may have no data */
     OrtValue *value;
     void *data = NULL;
     if (!ops_size_fits(rank, dims)) {
@@ -174,7 +175,7 @@ OrtStatus *ops_output(ops_call *c, int rank, const int64_t *dims)
     if (status == NULL) {
         status = c->api->GetTensorMutableData(value, &data);
     }
-    c->out = data;
+    c->out = data != NULL ? data : &nothing;
     return status;
 }
 

@@ -1,0 +1,413 @@
+/* Kernels and models that nobody would write: every operator that the library registers is given
+ * operands that fit, and then one or two things are changed: ranks, lengths, types, counts,
+ * attributes, indices. It ends with an error that names the operator, or with the numbers of the
+ * naive twin, all of them written; the shape that was told beforehand is that of the output. */
+#include <math.h>
+
+#include "kernel_trial.h"
+
+OrtStatus *ORT_API_CALL RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase *base);
+
+enum { PAIRS = 20 };
+
+/* What came of a trial: `message` is empty where there is an output. */
+typedef struct result {
+    char message[512];
+    OrtTensorTypeAndShapeInfo info;
+    float *data;
+    size_t size;
+} result;
+
+static int failures;
+static long runs, refused;
+
+static void describe(const trial *t)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        const operand *o = &t->in[i];
+        printf("    input %zu%s:", i, o->given ? "" : " left out");
+        for (size_t d = 0; d < o->info.rank; d++) {
+            printf(" %lld", (long long)o->info.dims[d]);
+        }
+        printf("\n");
+    }
+    for (size_t i = 0; i < t->info.count; i++) {
+        const fake_attribute *a = &t->info.attributes[i];
+        printf("    %s:", a->name == NULL ? "an attribute left out" : a->name);
+        for (size_t k = 0; k < a->count; k++) {
+            printf(" %lld", (long long)a->ints[k]);
+        }
+        printf("\n");
+    }
+}
+
+static void fail(const trial *t, const char *what)
+{
+    if (failures++ < 10) {
+        printf("%s: %s\n", name_of(t), what);
+        describe(t);
+    }
+}
+
+static uint64_t state = 88172645463325252U;
+
+static size_t pick(size_t count)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (size_t)(state % count);
+}
+
+/* ---- running ------------------------------------------------------------------------------- */
+
+/* Numbers from 0.75 to 2.4; x and x0 are never near each other, where slopes of made up y differ: a
+ * kernel may take from y what its twin takes from x. */
+static void *fill(const operand *o, size_t i, size_t size)
+{
+    bool whole = o->info.type == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
+    void *data = malloc(size * (whole ? sizeof(int64_t) : sizeof(float)) + (size == 0));
+    for (size_t k = 0; k < size; k++) {
+        if (whole) {
+            ((int64_t *)data)[k] =
+                o->as_fixed ? o->fixed[k % FAKE_INTS] : (int64_t)k % o->below - (o->below < 0);
+        } else {
+            float apart = i % 2 == 0 ? 0.875F : 0.75F;
+            ((float *)data)[k] = apart + (float)((k * 5 + i) % 7) / 4;
+        }
+    }
+    return data;
+}
+
+/* Whose data the inputs have: their own; copies of the first, or the first itself, where sizes are
+ * the same; their own, the output in the place of the first. */
+typedef enum owner { OWN, COPIES, SHARED, IN_PLACE } owner;
+
+static result run(const trial *t, const char *isa, int pattern, owner of)
+{
+    setenv("ONNXEXPLAINER_ISA", isa, 1);
+    result r = {.message = ""};
+    void *kernel = NULL;
+    OrtStatus *status = t->op->CreateKernelV2(t->op, &fake_api, &t->info, &kernel);
+    OrtValue values[FAKE_INPUTS];
+    OrtKernelContext context = {.count = t->count, .pattern = (unsigned char)pattern};
+    void *made[FAKE_INPUTS] = {NULL};
+    for (size_t i = 0; status == NULL && i < t->count; i++) {
+        const operand *o = &t->in[i];
+        int64_t size = fake_size(&o->info);
+        values[i].info = o->info;
+        bool same = of != OWN && of != IN_PLACE && o->info.type == t->in[0].info.type &&
+                    size == fake_size(&t->in[0].info);
+        made[i] = size < 0 ? NULL : fill(o, same ? 0 : i, (size_t)size);
+        values[i].data = same && of == SHARED ? made[0] : size == 0 && i % 2 == 0 ? NULL : made[i];
+        context.in[i] = o->given ? &values[i] : NULL;
+    }
+    if (of == IN_PLACE && t->in[0].given) {
+        context.place = made[0];
+        context.room = (size_t)fake_size(&t->in[0].info);
+    }
+    status = status != NULL ? status : t->op->KernelComputeV2(kernel, &context);
+    if (status != NULL) {
+        memcpy(r.message, status->message, sizeof r.message);
+        free(status);
+    } else if (context.out.info.type == 0) {
+        fail(t, "neither an output nor an error");
+    } else {
+        r.info = context.out.info;
+        r.size = (size_t)fake_size(&r.info);
+        r.data = context.out.data;
+        context.out.data = NULL;
+    }
+    if (context.place != NULL && (r.data == context.place || context.out.data == context.place)) {
+        made[0] = NULL;
+    }
+    free(context.out.data);
+    for (size_t i = 0; i < t->count; i++) {
+        free(made[i]);
+    }
+    if (kernel != NULL) {
+        t->op->KernelDestroy(kernel);
+    }
+    return r;
+}
+
+static void check_message(const trial *t, const result *r)
+{
+    char wanted[96];
+    snprintf(wanted, sizeof wanted, "onnxexplainer.%s: ", name_of(t));
+    bool named = strncmp(r->message, wanted, strlen(wanted)) == 0;
+    if (!named && strcmp(r->message, "out of memory") != 0) {
+        fail(t, r->message);
+    }
+}
+
+/* The same error or the same shape, numbers to what single precision leaves of them. */
+static void compare(const trial *t, const result *a, const result *b, double tolerance)
+{
+    if ((a->message[0] != '\0') != (b->message[0] != '\0')) {
+        fail(t, a->message[0] != '\0' ? a->message : b->message);
+        return;
+    }
+    if (a->size != b->size || a->info.rank != b->info.rank ||
+        memcmp(a->info.dims, b->info.dims, a->info.rank * sizeof *a->info.dims) != 0) {
+        fail(t, "outputs of different shapes");
+        return;
+    }
+    double most = 0.01; /* operands are about 1: less is what rounding leaves of a 0 */
+    for (size_t i = 0; i < b->size; i++) {
+        most = isfinite(b->data[i]) ? fmax(most, fabs((double)b->data[i])) : most;
+    }
+    for (size_t i = 0; i < b->size; i++) {
+        double gap = fabs((double)a->data[i] - (double)b->data[i]);
+        bool same = isfinite(b->data[i]) ? gap <= tolerance * most : !isfinite(a->data[i]);
+        if (!same) {
+            fail(t, "other numbers than those of the naive twin, or some that are not written");
+            return;
+        }
+    }
+}
+
+/* What is told of the shape is what comes out; `named` hides the lengths behind names. */
+static void check_shape(const trial *t, const result *r, bool named)
+{
+    OrtShapeInferContext context = {.count = t->count};
+    for (size_t i = 0; i < t->count; i++) {
+        if (!t->in[i].given) {
+            return;
+        }
+        OrtTensorTypeAndShapeInfo *info = &context.in[i];
+        *info = t->in[i].info;
+        for (size_t d = 0; named && d < info->rank; d++) {
+            if (info->dims[d] != 1 && info->dims[d] < 1000) {
+                snprintf(info->names[d], sizeof info->names[d], "n%d", (int)info->dims[d] & 1023);
+                info->dims[d] = -1;
+            }
+        }
+    }
+    if (t->op->InferOutputShapeFn == NULL) {
+        return;
+    }
+    OrtStatus *status = t->op->InferOutputShapeFn(t->op, &context);
+    if (status != NULL) {
+        fail(t, status->message);
+        free(status);
+    }
+    bool good = status == NULL;
+    for (size_t d = 0; good && context.known && r->message[0] == '\0' && d < r->info.rank; d++) {
+        int64_t n = context.out.dims[d] >= 0 ? context.out.dims[d]
+                                             : strtoll(context.out.names[d] + 1, NULL, 10);
+        good = context.out.rank == r->info.rank && n == r->info.dims[d];
+    }
+    if (!good) {
+        fail(t, "another shape than was told");
+    }
+}
+
+/* Both patterns, and every instruction set where there is an output. */
+static bool attempt(const trial *t)
+{
+    static const char *const sets[] = {"best", "avx2", "plain"};
+    result naive = run(t, "naive", 0xAB, OWN);
+    bool done = naive.message[0] == '\0';
+    if (done) {
+        result again = run(t, "naive", 0x54, OWN);
+        compare(t, &again, &naive, 0);
+        free(again.data);
+    }
+    for (size_t i = 0; i < (done ? sizeof sets / sizeof sets[0] : 1); i++) {
+        result r = run(t, sets[i], 0x54, OWN);
+        if (!done || strstr(r.message, "as on this machine") == NULL) { /* of narrower blocks */
+            compare(t, &r, &naive, 1e-3);
+        }
+        free(r.data);
+    }
+    if (!done) {
+        check_message(t, &naive);
+        refused++;
+    }
+    check_shape(t, &naive, false);
+    check_shape(t, &naive, true);
+    runs++;
+    free(naive.data);
+    return done;
+}
+
+/* ---- what is changed ----------------------------------------------------------------------- */
+
+#define HUGE_LENGTH (INT64_C(1) << 62)
+
+static const int64_t odd[] = {
+    0,  -1,        1,         3,           5,  INT64_C(1) << 31,
+    -5, INT64_MAX, INT64_MIN, HUGE_LENGTH, 24, INT64_C(6148914691236517206)};
+enum { ODD = sizeof odd / sizeof odd[0] };
+
+/* Axes of this length in front, so that there are `rank`. */
+static void insert_axes(OrtTensorTypeAndShapeInfo *info, size_t rank, int64_t length)
+{
+    if (rank <= info->rank || rank > FAKE_RANK) {
+        return;
+    }
+    size_t count = rank - info->rank;
+    memmove(info->dims + count, info->dims, info->rank * sizeof *info->dims);
+    for (size_t d = 0; d < count; d++) {
+        info->dims[d] = length;
+    }
+    info->rank = rank;
+}
+
+/* The kinds of change to one length of a shape. */
+enum { LENGTHS = 7, SHAPES = 7 };
+
+static void change_length(OrtTensorTypeAndShapeInfo *info, size_t d, size_t kind)
+{
+    int64_t *n = &info->dims[d];
+    int64_t was = *n > FAKE_SIZE ? FAKE_SIZE : *n;
+    const int64_t to[LENGTHS] = {0, 1, was + 1, was * 2, was + BLOCK, -1, HUGE_LENGTH};
+    *n = to[kind];
+    if (kind == LENGTHS - 1) { /* may exist where another one is 0 */
+        info->dims[(d + 1) % info->rank] = info->rank > 1 ? 0 : *n;
+    }
+}
+
+static void change_shape(operand *o, size_t kind)
+{
+    OrtTensorTypeAndShapeInfo *info = &o->info;
+    bool whole = info->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
+    switch (kind) {
+    case 0: o->given = false; break;
+    case 1:
+        info->type =
+            whole ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
+        o->below = 1;
+        break;
+    case 2: info->rank = 0; break;
+    case 3: insert_axes(info, info->rank + 1, 2); break;
+    case 4: insert_axes(info, 33, 1); break;
+    case 5: insert_axes(info, 32, 1); break;
+    default:
+        if (info->rank > 0) {
+            memmove(info->dims, info->dims + 1, --info->rank * sizeof *info->dims);
+        }
+    }
+}
+
+/* Change number `which` of those that the trial has; false beyond the last. */
+static bool change(trial *t, size_t which)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        operand *o = &t->in[i];
+        size_t rank = o->info.rank, lengths = rank * LENGTHS;
+        size_t values = o->as_fixed ? 4 * ODD : o->below != 0 ? ODD : 0;
+        if (which < SHAPES) {
+            change_shape(o, which);
+            return true;
+        }
+        which -= SHAPES;
+        if (which < lengths) {
+            change_length(&o->info, which / LENGTHS, which % LENGTHS);
+            return true;
+        }
+        which -= lengths;
+        if (which < values) {
+            o->fixed[which / ODD] = odd[which % ODD];
+            o->below = odd[which % ODD] != 0 ? odd[which % ODD] : 1;
+            return true;
+        }
+        which -= values;
+    }
+    for (size_t i = 0; i < t->info.count; i++) {
+        fake_attribute *a = &t->info.attributes[i];
+        if (which < 2) {
+            a->name = which == 0 ? NULL : a->name;
+            a->count += which;
+            return true;
+        }
+        which -= 2;
+        if (which < a->count * ODD) {
+            a->ints[which / ODD] = odd[which % ODD];
+            return true;
+        }
+        which -= a->count * ODD;
+    }
+    t->count += which == 0 ? (size_t)-1 : 1; /* one input less, and one more */
+    return which < 2;
+}
+
+static size_t changes(const trial *t)
+{
+    size_t count = 0;
+    for (trial copy = *t; change(&copy, count); copy = *t) {
+        count++;
+    }
+    return count;
+}
+
+/* ---- all of them --------------------------------------------------------------------------- */
+
+static void check_same(const trial *t, owner a, owner b)
+{
+    result one = run(t, "best", 0xAB, a), other = run(t, "best", 0x54, b);
+    compare(t, &one, &other, 0);
+    free(one.data);
+    free(other.data);
+}
+
+/* Inputs that are one tensor, and the output in the place of the first: the same numbers. */
+static void check_aliases(const trial *t)
+{
+    check_same(t, COPIES, SHARED);
+    int *in = NULL, *out = NULL;
+    if (t->op->GetMayInplace != NULL && t->op->GetMayInplace(&in, &out) > 0) {
+        check_same(t, OWN, IN_PLACE);
+        t->op->ReleaseMayInplace(in, out);
+    }
+}
+
+static void check_operator(const OrtCustomOp *op)
+{
+    long before = refused;
+    int worked = 0;
+    for (int form = 0; form < FORMS; form++) {
+        trial t = {.op = op};
+        if (!make_trial(&t, form)) {
+            break;
+        }
+        worked += attempt(&t);
+        check_aliases(&t);
+        size_t count = changes(&t);
+        for (size_t i = 0; i < count; i++) {
+            trial changed = t;
+            change(&changed, i);
+            attempt(&changed);
+        }
+        for (int i = 0; i < PAIRS; i++) {
+            trial changed = t;
+            change(&changed, pick(count));
+            change(&changed, pick(count));
+            attempt(&changed);
+        }
+    }
+    trial t = {.op = op};
+    if (worked == 0) {
+        fail(&t, "no operands fit");
+    }
+    if (refused == before) {
+        fail(&t, "nothing was refused");
+    }
+}
+
+int main(void)
+{
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    OrtStatus *status = RegisterCustomOps(NULL, &fake_base);
+    if (status != NULL || fake_domain.count == 0) {
+        printf("the library registers nothing\n");
+        return EXIT_FAILURE;
+    }
+    for (size_t i = 0; i < fake_domain.count; i++) {
+        check_operator(fake_domain.ops[i]);
+    }
+    printf("%zu operators, %ld models, %ld refused, %d failures\n", fake_domain.count, runs,
+           refused, failures);
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
