@@ -46,6 +46,9 @@ typedef bool (*ox_layout)(ox_tuner *t, ox_node *n);
 /* The table, by domain and operator; NULL where nodes stay as they are. */
 ox_layout ox_tune_find(const ox_node *n);
 
+/* Whether the node gives finite numbers of whatever padded channels hold. */
+bool ox_tune_finite(const ox_node *n);
+
 /* ---- values (tune_layout.c) ------------------------------------------------------------- */
 
 ox_form *ox_form_of(ox_val v);

@@ -89,32 +89,6 @@ static bool result_dims(ox_tuner *t, const ox_node *n, int *rank, ox_dim *dims)
     return *rank >= 4 && ox_dims_static(3, dims + *rank - 3);
 }
 
-/* Operators and functions that are not finite where everything is 0, as in padded channels. */
-static bool needs_whole_blocks(const char *op)
-{
-    static const char *const ops[] = {"Div",
-                                      "DividendFlow",
-                                      "DivisorFlow",
-                                      "DivideConstantFlow",
-                                      "InverseRootFlow",
-                                      "Log",
-                                      "LogFlow",
-                                      "Mod",
-                                      "Pow",
-                                      "PowBaseFlow",
-                                      "PowExponentFlow",
-                                      "PowerFlow",
-                                      "Reciprocal",
-                                      "ReciprocalFlow",
-                                      "SqrtFlow"};
-    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
-        if (strcmp(ops[i], op) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool layout_elementwise(ox_tuner *t, ox_node *n)
 {
     int rank;
@@ -135,7 +109,7 @@ bool layout_elementwise(ox_tuner *t, ox_node *n)
             return false;
         }
     }
-    if (!some || (padded && needs_whole_blocks(n->op))) {
+    if (!some || (padded && !ox_tune_finite(n))) {
         return false;
     }
     ox_view view = split ? OX_SPLIT : OX_FOLDED;
