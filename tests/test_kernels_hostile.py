@@ -1,6 +1,6 @@
-"""Models that call kernels with shapes, attributes and indices that do not fit: ONNX Runtime gives an
-error that names the operator, whichever twin runs; what is allowed after all gives the same numbers
-on both, all of them written."""
+"""Models that call kernels with shapes, attributes and indices that do not fit: ONNX Runtime gives
+an error that names the operator, whichever twin runs; what is allowed after all gives the same
+numbers on both, all of them written."""
 
 import numpy as np
 import onnxruntime
@@ -21,7 +21,8 @@ def whole(*shape):
 
 
 X = ones(1, 16, 4, 4)
-POOL = dict(block=16, targets=1, kernel_shape=[3, 3], strides=[1, 1], pads=[0] * 4, dilations=[1, 1])
+POOL = dict(block=16, targets=1, kernel_shape=[3, 3], strides=[1, 1], pads=[0] * 4,
+            dilations=[1, 1])
 PARTS = dict(block=16, steps=[2, 2], size=[8, 8])
 FLOW = dict(block=16, targets=1)
 
@@ -35,7 +36,8 @@ REFUSED = {
                              FLOW, "m is .1,16,1,2., other places"),
     "x0 of the plane turned": ("BlockedReluFlow", [X, X, ones(1, 16, 2, 8)], FLOW, "x0 is"),
     "a part of more rows": ("BlockedInterleave", [X, X, X, ones(500, 16, 4, 4)], PARTS, "input 3"),
-    "parts of no whole blocks": ("BlockedInterleave", [ones(1, 31, 4, 4)] * 4, PARTS, "whole blocks"),
+    "parts of no whole blocks": ("BlockedInterleave", [ones(1, 31, 4, 4)] * 4, PARTS,
+                                 "whole blocks"),
     "no parts": ("BlockedInterleave", [None] * 9, PARTS, "every part is missing"),
     "a size below 0": ("BlockedInterleave", [X] * 4, dict(PARTS, size=[-8, 8]), "size has -8"),
     "a huge size": ("BlockedInterleave", [X] * 4, dict(PARTS, size=[2 ** 62, 2 ** 62]), "size has"),
@@ -61,7 +63,8 @@ REFUSED = {
     "huge pads": ("BlockedMaxPoolFlow", [X] * 3, dict(POOL, pads=[2 ** 62, 0, 0, 0]), "pads has"),
     "pads below 0": ("BlockedMaxPoolFlow", [X] * 3, dict(POOL, pads=[-2 ** 63, -5, 0, 0]),
                      "pads has"),
-    "two pads": ("BlockedMaxPoolFlow", [X] * 3, dict(POOL, pads=[0, 0]), "pads is missing, or not 4"),
+    "two pads": ("BlockedMaxPoolFlow", [X] * 3, dict(POOL, pads=[0, 0]),
+                 "pads is missing, or not 4"),
     "nine strides": ("BlockedMaxPoolFlow", [X] * 3, dict(POOL, strides=[1] * 9), "strides is"),
     "a huge stride": ("BlockedMaxPoolFlow", [X] * 3, dict(POOL, strides=[2 ** 61] * 2),
                       "strides has"),
@@ -84,7 +87,8 @@ REFUSED = {
                                {}, "input 1 is .4,3., which does not broadcast"),
     "too large together": ("MulFlow", [ones(2 ** 16, 1, 1), ones(2 ** 16, 1), ones(2 ** 16)], {},
                            "too large a shape"),
-    "softmax of one x": ("SoftmaxFlow", [ones(2, 5), ones(2, 1), ones(2, 5)], {}, "whole last axis"),
+    "softmax of one x": ("SoftmaxFlow", [ones(2, 5), ones(2, 1), ones(2, 5)], {},
+                         "whole last axis"),
     "a shape of other parts": ("Interleave2x2", [ones(1, 1, 2, 2)] * 4 + [np.array([1, 1, 4, 5])],
                                {}, "axis 3 is to have 5, of 4"),
     "parts of other sizes": ("Interleave2x2", [ones(9, 9, 20, 20)] + [ones(1, 1, 2, 2)] * 3

@@ -1,5 +1,6 @@
-"""Channels that do not fill their last block: every function and every kernel in a plan of 30 channels,
-which gives what the portable model gives. What padded channels hold stays finite, or is not made."""
+"""Channels that do not fill their last block: every function and every kernel in a plan of 30
+channels, which gives what the portable model gives. What padded channels hold stays finite, or is
+not made."""
 
 import re
 import subprocess
