@@ -116,9 +116,33 @@ static const char *tuned_name(const ox_node *n, bool *summed)
     return NULL;
 }
 
-static ox_val blocked_or_null(ox_tuner *t, ox_form *f)
+/* Whether a kernel tells from the number of rows which multipliers [K, R, N, ..] f belongs to: all,
+ * those of a target and sample, those of a sample; or it is one for all. */
+static bool has_role(const ox_form *f, const ox_form *m)
 {
-    return f == NULL ? NULL : ox_form_blocked(t, f);
+    int lead = m->rank - 3, own = f->rank - 3;
+    bool all = own == lead, sample = true, none = true;
+    for (int i = 1; i <= own; i++) { /* from the right: N, R, K */
+        ox_dim d = f->dims[own - i], whole = i <= lead ? m->dims[lead - i] : ox_dim_of(1);
+        bool one = ox_dim_is(d, 1), same = ox_dim_equal(d, whole);
+        all = all && same;
+        none = none && one;
+        sample = sample && (i == 1 || i == 3 ? same : one);
+    }
+    bool target = lead == 3 && own == 3; /* else f has no axis K, or all of one length */
+    return all || none || (sample && (target || own <= 2 || ox_dim_is(f->dims[0], 1)));
+}
+
+/* A scale or a term of one number a channel for the multipliers of m, in blocks; NULL for none. */
+static ox_val blocked_channels(ox_tuner *t, const ox_form *m, ox_form *f)
+{
+    if (f == NULL || has_role(f, m)) {
+        return f == NULL ? NULL : ox_form_blocked(t, f);
+    }
+    ox_dim dims[OX_MAX_RANK];
+    memcpy(dims, m->dims, (size_t)(m->rank - 3) * sizeof *dims);
+    memcpy(dims + m->rank - 3, f->dims + f->rank - 3, 3 * sizeof *dims);
+    return ox_form_blocked(t, ox_form_new(t, ox_expand(ox_form_plain(t, f), m->rank, dims)));
 }
 
 int64_t ox_tune_targets(const ox_form *x0, int rank, const ox_dim *dims)
@@ -201,9 +225,9 @@ bool layout_flow(ox_tuner *t, ox_node *n)
     }
     ox_val in[6] = {NULL, ox_form_blocked(t, x), ox_form_blocked(t, x0)};
     if (m->put_off) {
-        in[0] = blocked_or_null(t, m->base);
-        in[3] = m->base == NULL ? NULL : blocked_or_null(t, m->scale);
-        in[4] = blocked_or_null(t, m->add);
+        in[0] = m->base == NULL ? NULL : ox_form_blocked(t, m->base);
+        in[3] = m->base == NULL ? NULL : blocked_channels(t, m, m->scale);
+        in[4] = blocked_channels(t, m, m->add);
         if (in[0] == NULL) {
             in[0] = in[4];
             in[4] = NULL;
@@ -245,7 +269,7 @@ ox_val ox_tune_scale_flow(ox_tuner *t, const ox_form *base, ox_form *scale)
         return NULL;
     }
     memcpy(in, flow->inputs, flow->input_count * sizeof *in);
-    in[3] = ox_form_blocked(t, scale);
+    in[3] = blocked_channels(t, base, scale);
     return ox_tune_flow(t, flow->op, 6, in, ox_node_int(flow, "targets", 1), 0, NULL);
 }
 
@@ -263,7 +287,7 @@ static bool add_to_flow(ox_tuner *t, ox_form *out, ox_form *f, ox_form *acc)
         if (in[4] != NULL || in[3] != NULL) {
             return false;
         }
-        in[3] = ox_form_blocked(t, f->scale);
+        in[3] = blocked_channels(t, f, f->scale);
     }
     in[5] = without_slice(ox_form_blocked(t, acc));
     ox_val sum = ox_tune_flow(t, flow->op, 6, in, ox_node_int(flow, "targets", 1), 0, NULL);

@@ -50,6 +50,13 @@ NETS = {
         l = Sigmoid(k)  o = Mul(b, l)  p = Conv(o, T)  y = Flatten(p)""",
               (3, 8, 8), {"W": (32, 3, 3, 3), "D": (32, 1, 3, 3), "U": (8, 32, 1, 1),
                           "V": (32, 8, 1, 1), "T": (24, 32, 4, 4)}),
+    "gates and a skip": ("""c = Conv<pads=[1,1,1,1]>(x, W)  q = Sigmoid(c)  a = Mul(c, q)
+        d = Conv<group=32, pads=[1,1,1,1]>(a, D)  e = Sigmoid(d)  b = Mul(d, e)
+        g = GlobalAveragePool(b)  h = Conv(g, U)  i = Sigmoid(h)  j = Mul(h, i)  k = Conv(j, V)
+        l = Sigmoid(k)  o = Mul(b, l)  n = Conv(o, S)  z = Add(n, a)  t = Sigmoid(z)
+        u = Mul(z, t)  p = Conv(u, T)  y = Flatten(p)""",
+                         (3, 6, 6), {"W": (32, 3, 3, 3), "D": (32, 1, 3, 3), "U": (8, 32, 1, 1),
+                                     "V": (32, 8, 1, 1), "S": (32, 32, 1, 1), "T": (5, 32, 6, 6)}),
     "other functions": ("""c = Conv(x, W)  a = LeakyRelu(c)  d = Conv(a, V)  b = HardSwish(d)
         e = Conv(b, V)  f = Tanh(e)  h = Clip(f, low, high)  i = Mul(h, scale)  j = Sub(i, c)
         k = Conv(j, V)  l = Sigmoid(k)  n = Mul(l, a)  y = Flatten(n)""",
@@ -139,6 +146,20 @@ def test_one_sample_and_other_counts_of_references(cli, explain, references):
     explained = explain(build("gates", 1), r)
     x = rng.normal(size=(1, 3, 8, 8)).astype(np.float32)
     assert_same(run_all(tune(cli, explained), x), run_all(explained, x, kernels=False))
+
+
+@pytest.mark.parametrize("references", [2, 3, 4])
+@pytest.mark.parametrize("name", ["gates", "gates and a skip"])
+def test_gates_of_every_reference_with_several_targets(cli, explain, name, references):
+    """A factor of one number a reference and channel meets multipliers of 3 targets, also where
+    there are as many references."""
+    rng = np.random.default_rng(4)
+    r = rng.normal(size=(references, *NETS[name][1])).astype(np.float32)
+    explained = explain(build(name, "N"), r, "--target=0,1,2")
+    tuned = tune(cli, explained)
+    for samples in (1, 3):
+        x = rng.normal(size=(samples, *NETS[name][1])).astype(np.float32)
+        assert_same(run_all(tuned, x), run_all(explained, x, kernels=False))
 
 
 def operators(path):
