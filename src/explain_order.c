@@ -55,18 +55,6 @@ static void check_choice(ox_explain_state *s, const ox_node *n)
     }
 }
 
-/* The first input that the operator cannot do without and that is not there; SIZE_MAX: none. */
-static size_t missing_input(const ox_node *n)
-{
-    uint32_t required = ox_rule_required(n->domain, n->op);
-    for (size_t i = 0; i < 32; i++) {
-        if ((required >> i & 1) != 0 && ox_node_input(n, i) == NULL) {
-            return i;
-        }
-    }
-    return SIZE_MAX;
-}
-
 typedef struct decomposition {
     ox_explain_state *s;
     ox_node *node;
@@ -89,8 +77,7 @@ static void decompose(ox_explain_state *s, ox_node *n)
 {
     ox_side *first = ox_side_of(s, n->outputs[0]);
     const ox_row *row = ox_rule_find(n->domain, n->op);
-    bool composite = row != NULL && row->decompose != NULL && !ox_integrate_wants(s, n) &&
-                     missing_input(n) == SIZE_MAX;
+    bool composite = row != NULL && row->decompose != NULL && !ox_integrate_wants(s, n);
     if (!composite && !is_choice(s, n)) {
         return;
     }
@@ -160,10 +147,6 @@ const char *ox_walk_missing(ox_explain_state *s, const ox_node *n)
         const char *label = ox_arena_format(s->arena, "%s: ", ox_node_label(n));
         size_t length = strlen(label);
         return strncmp(refused, label, length) == 0 ? refused + length : refused;
-    }
-    size_t missing = missing_input(n);
-    if (missing != SIZE_MAX) {
-        return ox_arena_format(s->arena, "input %zu is missing", missing);
     }
     return NULL;
 }

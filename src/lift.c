@@ -46,17 +46,6 @@ static void mark_needed(node_list list)
     }
 }
 
-static const ox_local_function *find_local(const ox_model *m, const char *domain, const char *op)
-{
-    for (size_t i = 0; i < m->local_count; i++) {
-        const ox_local_function *f = &m->locals[i];
-        if (strcmp(f->domain, domain) == 0 && strcmp(f->name, op) == 0) {
-            return f;
-        }
-    }
-    return NULL;
-}
-
 /* ---- bodies ----------------------------------------------------------------------------- */
 
 typedef struct body_check {
@@ -71,7 +60,7 @@ static void check_body_node(void *user, const char *domain, const char *op)
 {
     body_check *check = user;
     const ox_model *m = check->model;
-    if (find_local(m, domain, op) != NULL) {
+    if (ox_model_local(m, domain, op) != NULL) {
         ox_fail(m->arena, OX_UNSUPPORTED, "%s: its body, which is kept as it is, calls function %s",
                 ox_node_label(check->node), op);
     }
@@ -110,9 +99,6 @@ static void put_node(void *user, ox_node *n)
     if (r == NULL) {
         ox_shape_infer(ox_graph_append(g, n));
         return;
-    }
-    if (ox_node_input(n, 0) == NULL || n->output_count == 0) {
-        ox_fail(g->arena, OX_INVALID, "%s: has no input or no output", ox_node_label(n));
     }
     const char *former = ox_graph_scope(g, base_name(n));
     r->respell(n, opset);
@@ -247,7 +233,7 @@ static void lift_nodes(lift *l, node_list list, int depth)
 {
     for (size_t i = 0; i < list.count; i++) {
         ox_node *n = list.nodes[i];
-        const ox_local_function *f = find_local(l->model, n->domain, n->op);
+        const ox_local_function *f = ox_model_local(l->model, n->domain, n->op);
         if (f != NULL) {
             inline_call(l, f, n, depth);
         } else {

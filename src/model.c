@@ -184,6 +184,17 @@ void ox_model_copy(ox_model *to, ox_model *source)
 
 /* ---- opsets and properties -------------------------------------------------------------- */
 
+const ox_local_function *ox_model_local(const ox_model *m, const char *domain, const char *op)
+{
+    for (size_t i = 0; i < m->local_count; i++) {
+        const ox_local_function *f = &m->locals[i];
+        if (strcmp(f->domain, domain) == 0 && strcmp(f->name, op) == 0) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
 int64_t ox_model_opset(const ox_model *m, const char *domain)
 {
     domain = ox_proto_domain(domain);

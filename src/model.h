@@ -73,6 +73,9 @@ int ox_model_branch_rank(const ox_branch *b, size_t input);
  * use. */
 void ox_model_visit_captured(const ox_node *n, void (*visit)(void *user, ox_val v), void *user);
 
+/* The model-local function that is called so, or NULL. */
+const ox_local_function *ox_model_local(const ox_model *m, const char *domain, const char *op);
+
 int64_t ox_model_opset(const ox_model *m, const char *domain);
 void ox_model_set_opset(ox_model *m, const char *domain, int64_t version);
 void ox_model_set_property(ox_model *m, const char *key, const char *value);

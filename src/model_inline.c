@@ -7,6 +7,7 @@
 #include "model_scope.h"
 
 typedef struct call {
+    const ox_model *model;
     ox_graph *graph;
     const Onnx__FunctionProto *function;
     const ox_node *node;
@@ -27,6 +28,18 @@ static const ox_binding *lookup(const call *c, const ox_scope *s, const char *na
         ox_fail(c->graph->arena, OX_INVALID, "%s: \"%s\" is not defined before it", c->label, name);
     }
     return b;
+}
+
+/* The version of a domain that the function imports, else the model. */
+static int64_t version_of(const call *c, const char *domain)
+{
+    for (size_t i = 0; i < c->function->n_opset_import; i++) {
+        const Onnx__OperatorSetIdProto *import = c->function->opset_import[i];
+        if (strcmp(ox_proto_domain(import->domain), domain) == 0) {
+            return import->version;
+        }
+    }
+    return ox_model_opset(c->model, domain);
 }
 
 /* ---- attributes ------------------------------------------------------------------------- */
@@ -121,6 +134,7 @@ static Onnx__NodeProto *copy_node(const call *c, ox_scope *s, const Onnx__NodePr
     for (size_t i = 0; i < from->n_output; i++) {
         n->output[i] = (char *)(uintptr_t)define(c, s, from->output[i]);
     }
+    ox_check_proto(c->model, n, version_of(c, ox_proto_domain(n->domain)), c->label, true);
     return n;
 }
 
@@ -215,6 +229,7 @@ static void inline_node(call *c, ox_scope *s, const Onnx__NodeProto *p, size_t i
         }
         n.outputs[i] = v;
     }
+    ox_check_node(c->model, &n, version_of(c, n.domain), c->label);
     ox_graph_append(g, &n);
 }
 
@@ -222,7 +237,7 @@ ox_val *ox_model_inline(ox_model *m, ox_graph *g, const ox_local_function *f, co
                         const char *prefix, size_t *output_count)
 {
     const Onnx__FunctionProto *p = f->proto;
-    call c = {.graph = g, .function = p, .node = node, .prefix = prefix, .label = ""};
+    call c = {.model = m, .graph = g, .function = p, .node = node, .prefix = prefix, .label = ""};
     c.label = ox_arena_format(g->arena, "function %s", f->name);
     ox_scope s = {.names.arena = g->arena};
     if (node->input_count > p->n_input) {

@@ -119,9 +119,9 @@ static Onnx__ModelProto *parse(ox_arena *a, const void *data, size_t size)
 /* ---- attributes ------------------------------------------------------------------------- */
 
 /* Files of IR versions before the field `type` leave it out. */
-static int32_t kind_of(const Onnx__AttributeProto *p)
+int ox_proto_kind(const Onnx__AttributeProto *p)
 {
-    return p->type != ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED ? (int32_t)p->type
+    return p->type != ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED ? (int)p->type
            : p->has_f                                                  ? OX_ATTR_FLOAT
            : p->has_i                                                  ? OX_ATTR_INT
            : p->has_s                                                  ? OX_ATTR_STRING
@@ -155,7 +155,7 @@ ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const cha
 {
     ox_attr attr = {.name = ox_proto_text(p->name), .proto = p};
     bool complete = attr.name[0] != '\0';
-    switch (kind_of(p)) {
+    switch (ox_proto_kind(p)) {
     case OX_ATTR_FLOAT:
         attr.kind = OX_ATTR_FLOAT;
         attr.f = p->f;
@@ -231,10 +231,10 @@ void ox_proto_describe(ox_val v, const Onnx__ValueInfoProto *info)
     v->dims = dims;
 }
 
-static const char *named(ox_graph *g, const char *name, const char *what, size_t index)
+static const char *named(ox_arena *a, const char *name, const char *what, size_t index)
 {
     if (name == NULL || name[0] == '\0') {
-        ox_fail(g->arena, OX_INVALID, "%s %zu has no name", what, index);
+        ox_fail(a, OX_INVALID, "%s %zu has no name", what, index);
     }
     return name;
 }
@@ -243,7 +243,7 @@ static void read_initializers(ox_graph *g, const Onnx__GraphProto *p)
 {
     for (size_t i = 0; i < p->n_initializer; i++) {
         const Onnx__TensorProto *t = p->initializer[i];
-        const char *name = named(g, t->name, "initializer", i);
+        const char *name = named(g->arena, t->name, "initializer", i);
         ox_graph_constant(g, name, ox_proto_const(g->arena, t));
     }
 }
@@ -252,7 +252,7 @@ static void read_initializers(ox_graph *g, const Onnx__GraphProto *p)
 static void read_inputs(ox_graph *g, const Onnx__GraphProto *p)
 {
     for (size_t i = 0; i < p->n_input; i++) {
-        const char *name = named(g, p->input[i]->name, "input", i);
+        const char *name = named(g->arena, p->input[i]->name, "input", i);
         ox_val v = ox_graph_find(g, name);
         if (v == NULL || v->constant == NULL) {
             ox_proto_describe(ox_graph_input(g, name, OX_NONE, -1, NULL), p->input[i]);
@@ -279,9 +279,10 @@ static void read_attributes(ox_arena *a, const Onnx__NodeProto *p, const char *l
     out->attr_count = p->n_attribute;
 }
 
-static void read_node(ox_graph *g, const Onnx__NodeProto *p, size_t index)
+static void read_node(const ox_model *m, const Onnx__NodeProto *p, size_t index)
 {
-    ox_arena *a = g->arena;
+    ox_graph *g = m->graph;
+    ox_arena *a = m->arena;
     ox_node n = {
         .graph = g,
         .op = ox_proto_text(p->op_type),
@@ -299,6 +300,7 @@ static void read_node(ox_graph *g, const Onnx__NodeProto *p, size_t index)
     if (n.op[0] == '\0') {
         ox_fail(a, OX_INVALID, "%s has no operator", label);
     }
+    ox_check_proto(m, p, ox_model_opset(m, n.domain), label, false);
     read_attributes(a, p, label, &n);
     for (size_t i = 0; i < p->n_input; i++) {
         const char *name = p->input[i];
@@ -308,7 +310,7 @@ static void read_node(ox_graph *g, const Onnx__NodeProto *p, size_t index)
         }
     }
     for (size_t i = 0; i < n.attr_count; i++) {
-        ox_scope_check(g, p->attribute[i], label);
+        ox_scope_check(m, p->attribute[i], label);
     }
     for (size_t i = 0; i < p->n_output; i++) {
         if (p->output[i][0] != '\0' && ox_graph_find(g, p->output[i]) != NULL) {
@@ -322,7 +324,7 @@ static void read_node(ox_graph *g, const Onnx__NodeProto *p, size_t index)
 static void read_outputs(ox_graph *g, const Onnx__GraphProto *p)
 {
     for (size_t i = 0; i < p->n_output; i++) {
-        const char *name = named(g, p->output[i]->name, "output", i);
+        const char *name = named(g->arena, p->output[i]->name, "output", i);
         ox_val v = ox_graph_find(g, name);
         if (v == NULL) {
             ox_fail(g->arena, OX_INVALID, "output \"%s\" is not defined by any node", name);
@@ -342,13 +344,13 @@ static void read_outputs(ox_graph *g, const Onnx__GraphProto *p)
     }
 }
 
-static ox_graph *read_graph(ox_arena *a, const Onnx__GraphProto *p)
+static void read_graph(ox_model *m, const Onnx__GraphProto *p)
 {
-    ox_graph *g = ox_graph_new(a, NULL, ox_proto_text(p->name));
+    ox_graph *g = m->graph = ox_graph_new(m->arena, NULL, ox_proto_text(p->name));
     read_initializers(g, p);
     read_inputs(g, p);
     for (size_t i = 0; i < p->n_node; i++) {
-        read_node(g, p->node[i], i);
+        read_node(m, p->node[i], i);
     }
     read_outputs(g, p);
     for (size_t i = 0; i < p->n_value_info; i++) {
@@ -360,7 +362,6 @@ static ox_graph *read_graph(ox_arena *a, const Onnx__GraphProto *p)
     for (size_t i = 0; i < g->node_count; i++) {
         ox_model_take_names(g, g->nodes[i]);
     }
-    return g;
 }
 
 /* ---- models ----------------------------------------------------------------------------- */
@@ -389,7 +390,7 @@ static void read_header(ox_model *m, const Onnx__ModelProto *p)
         const Onnx__FunctionProto *f = p->functions[i];
         m->locals[i] = (ox_local_function){
             .domain = ox_proto_domain(f->domain),
-            .name = named(m->graph, f->name, "function", i),
+            .name = named(a, f->name, "function", i),
             .overload = ox_proto_text(f->overload),
             .proto = f,
         };
@@ -410,8 +411,8 @@ static void read_model(void *user)
     Onnx__ModelProto *p = parse(m->arena, j->data, j->size);
     m->proto = p;
     ox_model_settle(m, p, j->folder, j->home);
-    m->graph = read_graph(m->arena, p->graph);
     read_header(m, p);
+    read_graph(m, p->graph);
     ox_model_publish(m);
 }
 

@@ -38,7 +38,7 @@ const ox_binding *ox_scope_find(const ox_scope *s, const char *name)
 /* ---- checking --------------------------------------------------------------------------- */
 
 typedef struct check {
-    ox_graph *graph;
+    const ox_model *model;
     const char *label;
 } check;
 
@@ -47,7 +47,7 @@ static void check_attribute(const check *c, const ox_scope *around, const Onnx__
 static void define(const check *c, ox_scope *s, const char *name)
 {
     if (ox_proto_text(name)[0] != '\0' && ox_scope_add(s, name, name, NULL) == NULL) {
-        ox_fail(c->graph->arena, OX_INVALID, "%s: its subgraph defines \"%s\" twice", c->label,
+        ox_fail(c->model->arena, OX_INVALID, "%s: its subgraph defines \"%s\" twice", c->label,
                 name);
     }
 }
@@ -56,8 +56,8 @@ static void use(const check *c, const ox_scope *s, const char *name)
 {
     name = ox_proto_text(name);
     if (name[0] != '\0' && ox_scope_find(s, name) == NULL &&
-        ox_graph_find(c->graph, name) == NULL) {
-        ox_fail(c->graph->arena, OX_INVALID,
+        ox_graph_find(c->model->graph, name) == NULL) {
+        ox_fail(c->model->arena, OX_INVALID,
                 "%s: its subgraph uses \"%s\", which is not defined "
                 "before",
                 c->label, name);
@@ -66,7 +66,7 @@ static void use(const check *c, const ox_scope *s, const char *name)
 
 static void check_graph(const check *c, const ox_scope *around, const Onnx__GraphProto *g)
 {
-    ox_scope s = {.outer = around, .names.arena = c->graph->arena};
+    ox_scope s = {.outer = around, .names.arena = c->model->arena};
     for (size_t i = 0; i < g->n_input; i++) {
         define(c, &s, g->input[i]->name);
     }
@@ -77,6 +77,8 @@ static void check_graph(const check *c, const ox_scope *around, const Onnx__Grap
     }
     for (size_t i = 0; i < g->n_node; i++) {
         const Onnx__NodeProto *n = g->node[i];
+        int64_t version = ox_model_opset(c->model, ox_proto_domain(n->domain));
+        ox_check_proto(c->model, n, version, c->label, true);
         for (size_t k = 0; k < n->n_input; k++) {
             use(c, &s, n->input[k]);
         }
@@ -102,8 +104,8 @@ static void check_attribute(const check *c, const ox_scope *around, const Onnx__
     }
 }
 
-void ox_scope_check(ox_graph *g, const Onnx__AttributeProto *p, const char *label)
+void ox_scope_check(const ox_model *m, const Onnx__AttributeProto *p, const char *label)
 {
-    check c = {g, label};
+    check c = {m, label};
     check_attribute(&c, NULL, p);
 }

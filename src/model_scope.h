@@ -7,8 +7,9 @@
 #include "table.h"
 
 /* Gives up where a subgraph of the attribute uses a name that neither it nor the graph around it
- * defines before; `label` names the node. */
-void ox_scope_check(ox_graph *g, const Onnx__AttributeProto *p, const char *label);
+ * defines before, and where one of its nodes is not as its operator's schema says; `label` names
+ * the node. */
+void ox_scope_check(const ox_model *m, const Onnx__AttributeProto *p, const char *label);
 
 /* What a name stands for: another name and, in the graph itself, its value. */
 typedef struct ox_binding {

@@ -62,9 +62,6 @@ typedef struct ox_row {
 /* The row of an operator; NULL where there is none. */
 const ox_row *ox_rule_find(const char *domain, const char *op);
 
-/* The inputs that an operator with a rule cannot do without, a bit each. rules_arity.c. */
-uint32_t ox_rule_required(const char *domain, const char *op);
-
 /* ---- what rules use (explain.c) ------------------------------------------------------------ */
 
 /* Input i and output i for the sample and for the reference, floating-point ones in the type of the

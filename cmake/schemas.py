@@ -1,0 +1,62 @@
+"""schemas.py OUT: writes the table of operator schemas that src/schema.c includes.
+
+The standard's come from the onnx package, every version of each; those of ONNX Runtime's own
+operators (com.microsoft, and what it keeps in the standard domain) from the onnxruntime package."""
+
+import pathlib
+import sys
+
+from onnx import defs
+from onnxruntime.capi import onnxruntime_pybind11_state as ort
+
+OURS = ("", "com.microsoft", "com.microsoft.nchwc")  # what is taken from ONNX Runtime
+ANY = 0xFFFF  # as many as one likes
+BITS = 64  # of the masks
+
+
+def schemas():
+    """All of them, by (operator, domain, version)."""
+    found = {(s.name, s.domain, s.since_version): s for s in ort.get_all_operator_schema()
+             if s.domain in OURS}
+    found.update(((s.name, s.domain, s.since_version), s)
+                 for s in defs.get_all_schemas_with_history())
+    return dict(sorted(found.items()))
+
+
+def side(formals, least, most):
+    """Of inputs or outputs: least and most, a bit for each that must be there, and how many there
+    are before those that repeat."""
+    variadic = bool(formals) and formals[-1].option.name == "Variadic"
+    fixed = formals[:-1] if variadic else formals
+    bits = sum(1 << i for i, formal in enumerate(fixed) if formal.option.name == "Single")
+    assert len(fixed) < BITS and (variadic or most == len(fixed))
+    return f"{{{least}, {min(most, ANY)}, {len(fixed)}, {bits:#x}}}"
+
+
+def attributes(schema):
+    """The rows of its attributes, sorted."""
+    assert len(schema.attributes) <= BITS
+    return tuple(f'{{"{name}", {a.type.value}, {str(a.required).lower()}}}'
+                 for name, a in sorted(schema.attributes.items()))
+
+
+def table():
+    """The text of the table; lists of attributes that are equal stand once."""
+    lists, rows = {}, []
+    for (name, domain, since), schema in schemas().items():
+        attrs = attributes(schema)
+        at = lists.setdefault(attrs, f"attrs_{len(lists)}") if attrs else "NULL"
+        rows.append(f'    {{"{domain}", "{name}", {since}, '
+                    f"{side(schema.inputs, schema.min_input, schema.max_input)}, "
+                    f"{side(schema.outputs, schema.min_output, schema.max_output)}, "
+                    f"{at}, {len(attrs)}}},")
+    yield "/* Made by cmake/schemas.py. */"
+    for attrs, name in lists.items():
+        yield f"static const ox_schema_attr {name}[] = {{{', '.join(attrs)}}};"
+    yield "static const ox_schema schemas[] = {"
+    yield from rows
+    yield "};"
+    yield f"enum {{ NEWEST_OPSET = {defs.onnx_opset_version()} }};"
+
+
+pathlib.Path(sys.argv[1]).write_text("\n".join(table()) + "\n")
