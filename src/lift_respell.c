@@ -260,14 +260,6 @@ static void respell_scan(ox_node *n, int64_t opset)
 
 /* ---- Resize ------------------------------------------------------------------------------ */
 
-static ox_val require_scales(const ox_node *n, ox_val scales)
-{
-    if (scales == NULL) {
-        ox_fail(arena_of(n), OX_INVALID, "%s: has no scales", ox_node_label(n));
-    }
-    return scales;
-}
-
 static void put_resize(ox_node *n, ox_val scales, const char *nearest_mode)
 {
     n->op = "Resize";
@@ -291,7 +283,7 @@ static void respell_upsample(ox_node *n, int64_t opset)
         scales = ox_graph_constant(n->graph, NULL, &c);
         drop_attr(n, "scales");
     }
-    put_resize(n, require_scales(n, scales), "floor");
+    put_resize(n, scales, "floor");
 }
 
 /* The scales, none above 1 for Min, none below 1 for Max; `known` are their values or NULL. */
@@ -317,7 +309,7 @@ static ox_val limit_scales(const ox_node *n, ox_val scales, const char *op, cons
 static void respell_resize_10(ox_node *n)
 {
     ox_graph *g = n->graph;
-    ox_val scales = require_scales(n, ox_node_input(n, 1));
+    ox_val scales = n->inputs[1];
     size_t count = 0;
     const double *known = ox_numbers(scales, &count);
     bool shrinks = known == NULL, grows = known == NULL;

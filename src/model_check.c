@@ -55,7 +55,7 @@ static bool begin(check *c)
     return true;
 }
 
-static void check_count(const check *c, const char *things, const ox_schema_side *side,
+static void check_count(const check *c, const char *thing, const ox_schema_side *side,
                         size_t count)
 {
     if (count >= side->least && (count <= side->most || side->most == OX_SCHEMA_ANY)) {
@@ -66,7 +66,7 @@ static void check_count(const check *c, const char *things, const ox_schema_side
         side->most == OX_SCHEMA_ANY  ? ox_arena_format(a, "at least %u", side->least)
         : side->most == side->least ? ox_arena_format(a, "%u", side->least)
                                     : ox_arena_format(a, "%u to %u", side->least, side->most);
-    ox_fail(a, OX_INVALID, "%s: has %zu %s, %s has %s", label_of(c), count, things, what_of(c),
+    ox_fail(a, OX_INVALID, "%s: has %zu %ss, %s has %s", label_of(c), count, thing, what_of(c),
             wanted);
 }
 
@@ -105,7 +105,7 @@ static void check_attribute(check *c, const char *name, int type)
         i++;
     }
     if (i == c->schema->attr_count) {
-        if (strncmp(name, "__", 2) != 0) {
+        if (strncmp(name, "__", 2) != 0 && !c->schema->open) {
             ox_fail(a, OX_INVALID, "%s: attribute \"%s\" is unknown, %s has none of this name",
                     label_of(c), name, what_of(c));
         }
@@ -145,8 +145,8 @@ void ox_check_proto(const ox_model *m, const Onnx__NodeProto *p, int64_t version
     if (!begin(&c)) {
         return;
     }
-    check_count(&c, "inputs", &c.schema->inputs, p->n_input);
-    check_count(&c, "outputs", &c.schema->outputs, p->n_output);
+    check_count(&c, "input", &c.schema->inputs, p->n_input);
+    check_count(&c, "output", &c.schema->outputs, p->n_output);
     for (size_t i = 0; i < p->n_input; i++) {
         check_there(&c, "input", &c.schema->inputs, i, p->input[i][0] != '\0');
     }
@@ -172,8 +172,8 @@ void ox_check_node(const ox_model *m, const ox_node *n, int64_t version, const c
     if (!begin(&c)) {
         return;
     }
-    check_count(&c, "inputs", &c.schema->inputs, n->input_count);
-    check_count(&c, "outputs", &c.schema->outputs, n->output_count);
+    check_count(&c, "input", &c.schema->inputs, n->input_count);
+    check_count(&c, "output", &c.schema->outputs, n->output_count);
     for (size_t i = 0; i < n->input_count; i++) {
         check_there(&c, "input", &c.schema->inputs, i, n->inputs[i] != NULL);
     }

@@ -300,8 +300,8 @@ static void read_node(const ox_model *m, const Onnx__NodeProto *p, size_t index)
     if (n.op[0] == '\0') {
         ox_fail(a, OX_INVALID, "%s has no operator", label);
     }
-    ox_check_proto(m, p, ox_model_opset(m, n.domain), label, false);
     read_attributes(a, p, label, &n);
+    ox_check_proto(m, p, ox_model_opset(m, n.domain), label, false);
     for (size_t i = 0; i < p->n_input; i++) {
         const char *name = p->input[i];
         n.inputs[i] = name[0] == '\0' ? NULL : ox_graph_find(g, name);

@@ -180,7 +180,8 @@ void flow_conv_transpose(ox_ctx *c)
 /* y = (x - mean) * scale / sqrt(var + epsilon) + b, each per channel. */
 void flow_batch_normalization(ox_ctx *c)
 {
-    if (ox_node_int(c->node, "training_mode", 0) != 0 || c->m == NULL) {
+    bool trained = ox_m(c, 1) != NULL || ox_m(c, 2) != NULL;
+    if (ox_node_int(c->node, "training_mode", 0) != 0 || trained) {
         ox_rule_fail(c, "training_mode is not supported");
     }
     for (size_t i = 1; i < 5; i++) {

@@ -35,7 +35,9 @@ void flow_identity(ox_ctx *c)
             ox_rule_fail(c, "is in training mode");
         }
     }
-    ox_send(c, 0, c->m);
+    if (c->m != NULL) { /* the mask of Dropout is the same for all */
+        ox_send(c, 0, c->m);
+    }
 }
 
 void flow_reshape(ox_ctx *c)

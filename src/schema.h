@@ -32,6 +32,7 @@ typedef struct ox_schema {
     ox_schema_side inputs, outputs;
     const ox_schema_attr *attrs;
     size_t attr_count; /* at most 64 */
+    bool open;         /* takes others, too, and ignores them */
 } ox_schema;
 
 /* The schema of an operator at a version of its domain: that of the newest one which is not later.

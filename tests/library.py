@@ -53,6 +53,9 @@ library.ox_check.restype = library.ox_check_inputs.restype = ctypes.c_bool
 library.ox_check.argtypes = [POINTER, POINTER, ctypes.c_size_t, POINTER, Note, POINTER, POINTER]
 library.ox_check_inputs.argtypes = [POINTER, POINTER, ctypes.c_size_t, Note, POINTER, POINTER]
 library.ox_rules.restype = ctypes.POINTER(Rule)
+library.ox_inspect.restype = POINTER
+library.ox_inspect.argtypes = [POINTER, POINTER, POINTER]
+library.ox_report_free.argtypes = [POINTER]
 
 
 class Refused(Exception):
@@ -79,6 +82,26 @@ def tensor(name, array):
                   ctypes.cast(dims, POINTER), array.ctypes.data), keep
 
 
+def read(model):
+    """The model as the library reads it; to be freed by ox_free."""
+    error = Error()
+    data = model if isinstance(model, bytes) else model.SerializeToString()
+    parsed = library.ox_parse(data, len(data), None, ctypes.byref(error))
+    if not parsed:
+        raise Refused(error.message.decode(errors="replace"))
+    return parsed
+
+
+def inspect(model):
+    """Looks at a model as `show` does."""
+    parsed, error = read(model), Error()
+    report = library.ox_inspect(parsed, ctypes.byref(Options()), ctypes.byref(error))
+    library.ox_free(parsed)
+    library.ox_report_free(report)
+    if not report:
+        raise Refused(error.message.decode(errors="replace"))
+
+
 def explain(model, references, **options):
     """The explained model, as a ModelProto. `references` is a dict of arrays by input name, or None
     for references that come in as inputs; `options` are fields of ox_options."""
@@ -90,9 +113,8 @@ def explain(model, references, **options):
     array = (Tensor * max(len(tensors), 1))(*tensors)
     options.update(references=ctypes.cast(array, POINTER), reference_count=len(tensors))
     settings, error = Options(**options), Error()
-    data = model.SerializeToString()
-    parsed = library.ox_parse(data, len(data), None, ctypes.byref(error))
-    made = parsed and library.ox_explain(parsed, ctypes.byref(settings), ctypes.byref(error))
+    parsed = read(model)
+    made = library.ox_explain(parsed, ctypes.byref(settings), ctypes.byref(error))
     library.ox_free(parsed)
     del kept
     if not made:

@@ -322,11 +322,11 @@ def test_refused(lift, op, opset, outputs, attrs, what):
 
 
 @pytest.mark.parametrize("op, inputs, outputs, what", [
-    ("Clip", [], ["y"], "has no input or no output"),
-    ("Clip", ["x"], [], "has no input or no output"),
-    ("Softmax", [""], ["y"], "has no input or no output"),
-    ("Resize", ["x"], ["y"], "has no scales"),
-    ("Upsample", ["x"], ["y"], "has no scales"),
+    ("Clip", [], ["y"], "has 0 inputs, Clip of opset 10 has 1"),
+    ("Clip", ["x"], [], "has 0 outputs, Clip of opset 10 has 1"),
+    ("Softmax", [""], ["y"], "input 0 is missing"),
+    ("Resize", ["x"], ["y"], "has 1 inputs, Resize of opset 10 has 2"),
+    ("Upsample", ["x"], ["y"], "has 1 inputs, Upsample of opset 10 has 2"),
 ])
 def test_broken_nodes(lift, op, inputs, outputs, what):
     nodes = [helper.make_node(op, inputs, outputs), helper.make_node("Relu", ["x"], ["z"])]

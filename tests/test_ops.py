@@ -3,7 +3,6 @@ has a row, which says how it is treated, and docs/ops.md is that table. A new ON
 operators fails here."""
 
 import json
-import re
 import subprocess
 
 import pytest
@@ -59,18 +58,3 @@ def test_docs(cli):
     """docs/ops.md is what the command prints; `onnxexplainer ops --markdown` makes it."""
     done = subprocess.run([cli, "ops", "--markdown"], capture_output=True, text=True, check=True)
     assert (ROOT / "docs" / "ops.md").read_text() == done.stdout
-
-
-def test_required_inputs():
-    """The numbers in rules_arity.c are those of the schemas: inputs before the first optional one."""
-    text = (ROOT / "src" / "rules_arity.c").read_text().split("standard[] = {")[1].split("};")[0]
-    known = dict(re.findall(r'\{"(\w+)", (\d+)\}', text))
-    assert len(known) > 50 and list(known) == sorted(known)
-    for op, count in known.items():
-        domain = "" if defs.has(op, "") else "ai.onnx.ml"
-        required = 0
-        for formal in defs.get_schema(op, domain=domain).inputs:
-            if formal.option != defs.OpSchema.FormalParameterOption.Single:
-                break
-            required += 1
-        assert required == int(count), op
