@@ -7,9 +7,10 @@ python_package(onnxruntime_package onnxruntime)
 file(MAKE_DIRECTORY ${OX_SCHEMA_DIR})
 add_custom_command(
     OUTPUT ${OX_SCHEMA_TABLE}
-    COMMAND ${OX_PYTHON} ${PROJECT_SOURCE_DIR}/cmake/schemas.py ${OX_SCHEMA_TABLE}
-    DEPENDS ${PROJECT_SOURCE_DIR}/cmake/schemas.py ${onnx_package}/version.py
-            ${onnxruntime_package}/__init__.py
+    COMMAND ${OX_PYTHON} ${PROJECT_SOURCE_DIR}/cmake/schemas.py
+            ${PROJECT_SOURCE_DIR}/ops/ops.h ${OX_SCHEMA_TABLE}
+    DEPENDS ${PROJECT_SOURCE_DIR}/cmake/schemas.py ${PROJECT_SOURCE_DIR}/ops/ops.h
+            ${onnx_package}/version.py ${onnxruntime_package}/__init__.py
     COMMENT "Generating schema_table.h")
 
 add_custom_target(schemas DEPENDS ${OX_SCHEMA_TABLE})

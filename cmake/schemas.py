@@ -1,27 +1,30 @@
-"""schemas.py OUT: writes the table of operator schemas that src/schema.c includes.
+"""schemas.py FLOWS OUT: writes the table of operator schemas that src/schema.c includes.
 
 The standard's come from the onnx package, every version of each; those of ONNX Runtime's own
-operators (com.microsoft, and what it keeps in the standard domain) from the onnxruntime package."""
+operators (com.microsoft, and what it keeps in the standard domain) from the onnxruntime package;
+those of our functions from FLOWS, the header that lists their kernels."""
 
 import pathlib
+import re
 import sys
 
 from onnx import defs
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
-OURS = ("", "com.microsoft", "com.microsoft.nchwc")  # what is taken from ONNX Runtime
+RUNTIME = ("", "com.microsoft", "com.microsoft.nchwc")  # what is taken from ONNX Runtime
 ANY = 0xFFFF  # as many as one likes
 BITS = 64  # of the masks
+OURS = {"MeanFlow": 3, "Rounded": 2, "WinnerFlow": 5}  # inputs of our functions that are no flows
 OPEN = {("LayerNormalization", "")}  # take any attribute, which the packages do not tell
 
 
 def schemas():
     """All of them, by (operator, domain, version)."""
     found = {(s.name, s.domain, s.since_version): s for s in ort.get_all_operator_schema()
-             if s.domain in OURS}
+             if s.domain in RUNTIME}
     found.update(((s.name, s.domain, s.since_version), s)
                  for s in defs.get_all_schemas_with_history())
-    return dict(sorted(found.items()))
+    return found
 
 
 def side(formals, least, most):
@@ -41,23 +44,36 @@ def attributes(schema):
                  for name, a in sorted(schema.attributes.items()))
 
 
-def table():
+def functions(header):
+    """Rows of our functions: {name: inputs}, every one of which must be there."""
+    flows = {name: int(count) for name, count in
+             re.findall(r'X\(v, \w+, "(\w+)", (\d+)\)', pathlib.Path(header).read_text())}
+    assert flows
+    counts = OURS | {f"{name}Flow": count for name, count in flows.items()}
+    counts |= {f"{name}SumFlow": count + 1 for name, count in flows.items()}
+    return {(name, "onnxexplainer", 1):
+            f'    {{"onnxexplainer", "{name}", 1, {{{count}, {count}, {count}, {2 ** count - 1:#x}}}, '
+            f"{{1, 1, 1, 0x1}}, NULL, 0, false}}," for name, count in counts.items()}
+
+
+def table(header):
     """The text of the table; lists of attributes that are equal stand once."""
-    lists, rows = {}, []
+    lists, rows = {}, functions(header)
     for (name, domain, since), schema in schemas().items():
         attrs = attributes(schema)
         at = lists.setdefault(attrs, f"attrs_{len(lists)}") if attrs else "NULL"
-        rows.append(f'    {{"{domain}", "{name}", {since}, '
-                    f"{side(schema.inputs, schema.min_input, schema.max_input)}, "
-                    f"{side(schema.outputs, schema.min_output, schema.max_output)}, "
-                    f"{at}, {len(attrs)}, {str((name, domain) in OPEN).lower()}}},")
+        rows[name, domain, since] = (
+            f'    {{"{domain}", "{name}", {since}, '
+            f"{side(schema.inputs, schema.min_input, schema.max_input)}, "
+            f"{side(schema.outputs, schema.min_output, schema.max_output)}, "
+            f"{at}, {len(attrs)}, {str((name, domain) in OPEN).lower()}}},")
     yield "/* Made by cmake/schemas.py. */"
     for attrs, name in lists.items():
         yield f"static const ox_schema_attr {name}[] = {{{', '.join(attrs)}}};"
     yield "static const ox_schema schemas[] = {"
-    yield from rows
+    yield from (row for _, row in sorted(rows.items()))
     yield "};"
     yield f"enum {{ NEWEST_OPSET = {defs.onnx_opset_version()} }};"
 
 
-pathlib.Path(sys.argv[1]).write_text("\n".join(table()) + "\n")
+pathlib.Path(sys.argv[2]).write_text("\n".join(table(sys.argv[1])) + "\n")

@@ -244,8 +244,7 @@ static void lift_nodes(lift *l, node_list list, int depth)
 
 /* ---- the model -------------------------------------------------------------------------- */
 
-/* Checks what the model imports, or imports now for its functions. */
-static int64_t check_opset(const ox_model *m)
+int64_t ox_lift_opset(const ox_model *m)
 {
     int64_t opset = ox_model_opset(m, "");
     for (size_t i = 0; opset == 0 && i < m->graph->node_count; i++) {
@@ -262,7 +261,7 @@ static int64_t check_opset(const ox_model *m)
 
 void ox_lift(ox_model *m)
 {
-    check_opset(m);
+    ox_lift_opset(m);
     lift l = {.model = m, .graph = m->graph};
     for (size_t i = 0; i < m->graph->output_count; i++) {
         m->graph->outputs[i]->needed = true;
@@ -271,6 +270,6 @@ void ox_lift(ox_model *m)
     mark_needed(nodes);
     lift_nodes(&l, nodes, 0);
     m->local_count = 0;
-    int64_t opset = check_opset(m);
+    int64_t opset = ox_lift_opset(m);
     ox_model_set_opset(m, "", opset > OX_WORKING_OPSET ? opset : OX_WORKING_OPSET);
 }

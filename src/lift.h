@@ -11,6 +11,10 @@
  * what cannot be spelled, naming node, op and opset. */
 void ox_lift(ox_model *m);
 
+/* The opset that the model imports, or imports now for its functions, 0 for none that it needs.
+ * Gives up on one that is not understood. */
+int64_t ox_lift_opset(const ox_model *m);
+
 /* The opset that our own nodes are written in, at least. */
 enum { OX_WORKING_OPSET = 18 };
 

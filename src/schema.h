@@ -1,6 +1,6 @@
 /* Schemas of operators: how many inputs and outputs they have, which may be left out, and which
  * attributes of which types. Those of the standard and of ONNX Runtime's own operators, from a
- * table that the build makes of their Python packages (cmake/schemas.py). */
+ * table that the build makes of their Python packages, and of our functions (cmake/schemas.py). */
 #ifndef OX_SCHEMA_H
 #define OX_SCHEMA_H
 

@@ -1,7 +1,7 @@
 /* The pass of tuning: every node once, in order; then the outputs under their names. */
 #include <string.h>
 
-#include "model.h"
+#include "lift.h"
 #include "rules.h"
 #include "run_tune.h"
 #include "tune.h"
@@ -179,6 +179,7 @@ static void tune(void *user)
     ox_tuner *t = &j->tune;
     t->arena = j->model->arena;
     ox_model_copy(j->model, (ox_model *)(uintptr_t)j->source);
+    ox_lift_opset(j->model);
     ox_graph *g = t->g = j->model->graph;
     g->described = true;
     bind_batch(t);
