@@ -335,6 +335,7 @@ bool ox_explain_begin(ox_explain_state *s, bool force_fixed)
     ox_walk_order(s);
     ox_beyond_find(s);
     ox_standin_check(s);
+    ox_shapes_check(s);
     return true;
 }
 

@@ -8,6 +8,7 @@
  *     explain_order.c      the nodes that it reaches
  *     explain_sign.c       which values are above 0
  *     explain_beyond.c     which values may be infinite or NaN
+ *     explain_shapes.c     shapes that are computed with
  *     explain_walk.c       the walk, and what rules see of it
  *     explain_standin.c    numbers in place of what is infinite or NaN
  *     explain_prefix.c     Concat nodes that begin with another
@@ -40,6 +41,7 @@ typedef enum ox_sign {
 typedef struct ox_side {
     bool depends; /* on an input, if only through its shape */
     bool varies;  /* may differ between sample and reference */
+    bool counts;  /* does not vary, but depends on the number of samples */
     bool order_seen;
     bool is_point;       /* explained in place of the inputs: multipliers stop here */
     bool decomposed;     /* of output 0: its node is, and its outputs have their aliases */
@@ -92,6 +94,8 @@ typedef struct ox_explain_state {
     bool batch_free;      /* N is symbolic */
     int64_t batch;        /* N where it is fixed, 1 without a batch axis */
     bool one_at_a_time;   /* references enter one by one, repeated to the sample's batch */
+    bool fold_shapes;     /* the output needs shapes of inputs that have no references */
+    bool sample_shapes;   /* and not all are numbers: references take the sample's */
     int64_t refs_count;   /* R, 0 where it is known at run time only */
     int64_t padded;       /* R rounded up to whole chunks */
     int64_t chunk;        /* references per step, 0: no Scan over references */
@@ -240,6 +244,10 @@ void ox_standin_visit(ox_explain_state *s, ox_ctx *c, ox_rule rule);
 
 /* Gives up where references hold what no operator of the model replaces. */
 void ox_standin_check(ox_explain_state *s);
+/* ---- explain_shapes.c ---------------------------------------------------------------------- */
+
+/* Finds out whether shapes are computed with that the reference branch has not. Needs the order. */
+void ox_shapes_check(ox_explain_state *s);
 
 /* ---- explain_walk.c ------------------------------------------------------------------------ */
 

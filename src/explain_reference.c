@@ -7,7 +7,6 @@
  * that needs N to be the outermost factor, which holds as long as no value has its batch elsewhere
  * than in front. Otherwise, and where the batch is fixed, references come one at a time, repeated
  * to the sample's batch, and shapes agree by themselves. */
-#include <assert.h>
 #include <string.h>
 
 #include "explain.h"
@@ -109,7 +108,16 @@ static bool ready(const target *t, ox_val v)
         *slot(t, v) = ox_graph_constant(t->graph, NULL, v->constant);
         return true;
     }
-    assert(v->node != NULL);
+    if (t->s->fold_shapes && v->node != NULL && !ox_side_of(t->s, v)->varies &&
+        (*slot(t, v) = ox_graph_known(t->graph, v)) != NULL) {
+        return true;
+    }
+    if (v->node == NULL) {
+        ox_fail(t->s->arena, OX_UNSUPPORTED,
+                "the references need input \"%s\", which has none; hold=%s keeps it at the "
+                "sample's value",
+                v->name, v->name);
+    }
     return false;
 }
 

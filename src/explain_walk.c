@@ -7,10 +7,11 @@
 
 /* ---- what is known of values -------------------------------------------------------------- */
 
-/* Shape and Size say the same for sample and reference, whatever the data. */
+/* Shape, Size and EyeLike say the same for sample and reference, whatever the data. */
 bool ox_walk_only_shape(const ox_node *n)
 {
-    return n->domain[0] == '\0' && (strcmp(n->op, "Shape") == 0 || strcmp(n->op, "Size") == 0);
+    return n->domain[0] == '\0' && (strcmp(n->op, "Shape") == 0 || strcmp(n->op, "Size") == 0 ||
+                                    strcmp(n->op, "EyeLike") == 0);
 }
 
 typedef struct inheritance {

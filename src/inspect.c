@@ -128,7 +128,7 @@ static void try_to_build(inspection *j)
     if (j->options.reference_count == 0 && !zero_references(&j->state, &trial.options)) {
         return;
     }
-    if (j->options.hold_count == 0) {
+    if (j->options.hold_count == 0 && !j->state.sample_shapes) {
         trial.options.cache = OX_CACHE_FILE;
         trial.options.evaluate = never_called;
     }
