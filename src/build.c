@@ -1,7 +1,6 @@
 /* The vocabulary for writing graphs. */
 #include "build.h"
 
-#include <assert.h>
 #include <string.h>
 
 /* ---- attributes and constants ------------------------------------------------------------ */
@@ -296,11 +295,22 @@ ox_val ox_reshape(ox_val a, int rank, const ox_dim *dims)
     return ox_graph_emit(g, "Reshape", 2, (ox_val[]){ox_apart(a), shape}, 0, NULL);
 }
 
+/* Arrays of OX_MAX_RANK are enough for a; a file says how many axes it has. */
+static void need_axes(ox_val a, int least)
+{
+    if (a->rank < least || a->rank > OX_MAX_RANK) {
+        ox_fail(a->graph->arena, OX_UNSUPPORTED, "%s: \"%s\" has %s", a->graph->scope, a->name,
+                a->rank < 0       ? "an unknown shape"
+                : a->rank < least ? "too few axes"
+                                  : "too many axes");
+    }
+}
+
 ox_val ox_transpose(ox_val a, const int *permutation)
 {
     int64_t perm[OX_MAX_RANK];
     bool same = true;
-    assert(a->rank <= OX_MAX_RANK);
+    need_axes(a, 0);
     for (int i = 0; i < a->rank; i++) {
         perm[i] = permutation[i];
         same = same && permutation[i] == i;
@@ -313,7 +323,7 @@ ox_val ox_transpose(ox_val a, const int *permutation)
 ox_val ox_swap_last(ox_val a)
 {
     int permutation[OX_MAX_RANK];
-    assert(a->rank >= 2 && a->rank <= OX_MAX_RANK);
+    need_axes(a, 2);
     for (int i = 0; i < a->rank; i++) {
         permutation[i] = i;
     }
@@ -360,7 +370,7 @@ ox_val ox_pad(ox_val a, int count, const int64_t *before, const int64_t *after)
 {
     int64_t pads[2 * OX_MAX_RANK] = {0};
     bool none = true;
-    assert(count <= a->rank && a->rank <= OX_MAX_RANK);
+    need_axes(a, count);
     for (int i = 0; i < count; i++) {
         pads[a->rank - count + i] = before[i];
         pads[2 * a->rank - count + i] = after[i];

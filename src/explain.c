@@ -154,11 +154,12 @@ static void mark_inputs(ox_explain_state *s)
     }
     for (size_t i = 0; i < s->g->node_count; i++) { /* in topological order */
         for (size_t k = 0; k < s->g->nodes[i]->output_count; k++) {
-            ox_val v = s->g->nodes[i]->outputs[k];
-            ox_side_of(s, v);
-            if (v->rank > OX_RANK_LIMIT - 2) {
-                ox_fail(s->arena, OX_UNSUPPORTED, "\"%s\" has too many axes", v->name);
-            }
+            ox_side_of(s, s->g->nodes[i]->outputs[k]);
+        }
+    }
+    for (size_t i = 0; i < s->g->value_count; i++) {
+        if (s->g->values[i]->rank > OX_RANK_LIMIT - 2) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "\"%s\" has too many axes", s->g->values[i]->name);
         }
     }
 }

@@ -95,9 +95,9 @@ static bool is_one_of(const char *op, size_t count, const char *const *ops)
 static size_t content_inputs(const ox_node *n)
 {
     static const char *const none[] = {"ConstantOfShape", "EyeLike", "Range", "Shape", "Size"};
-    static const char *const first[] = {"Expand",  "Gather",  "Pad",  "Reshape",  "Resize",
-                                        "Slice",   "Split",   "Tile", "TopK",     "Trilu",
-                                        "Squeeze", "CumSum",  "Unsqueeze"};
+    static const char *const first[] = {"Expand",  "Gather", "Pad",      "Reshape", "Resize",
+                                        "Slice",   "Split",  "Tile",     "TopK",    "Trilu",
+                                        "Squeeze", "CumSum", "Unsqueeze"};
     if (n->domain[0] == '\0' && is_one_of(n->op, sizeof none / sizeof *none, none)) {
         return 0;
     }

@@ -1,6 +1,5 @@
 /* The backward walk: every rule in turn; and the functions through which rules see samples,
  * references and multipliers. */
-#include <assert.h>
 #include <string.h>
 
 #include "explain.h"
@@ -203,6 +202,14 @@ ox_val ox_y(ox_ctx *c, size_t i)
     return typed(c, y, ox_sample(state_of(c), y));
 }
 
+/* At least so many axes, and no more than an array of OX_MAX_RANK holds: a file decides on them. */
+static void need_axes(ox_ctx *c, int rank, int least)
+{
+    if (rank < least || rank > OX_MAX_RANK) {
+        ox_rule_fail(c, rank < least ? "it has too few axes" : "it has too many axes");
+    }
+}
+
 /* [R, d...] with axes of length 1 after R, as many as bring the own rank to that of output 0. */
 static ox_val align(ox_ctx *c, ox_val view, int own)
 {
@@ -212,7 +219,7 @@ static ox_val align(ox_ctx *c, ox_val view, int own)
         return view;
     }
     ox_dim dims[OX_MAX_RANK];
-    assert(rank + lead <= OX_MAX_RANK);
+    need_axes(c, rank + lead, 0);
     for (int d = 0; d < rank + lead; d++) {
         bool added = d >= lead && d < lead + rank - own;
         dims[d] = d < lead ? view->dims[d] : added ? ox_dim_of(1) : view->dims[d - (rank - own)];
@@ -366,7 +373,7 @@ int64_t ox_static_dim(ox_ctx *c, int i, int axis)
 ox_val ox_with_lead(ox_ctx *c, ox_val m, int rank, const ox_dim *dims)
 {
     ox_dim all[OX_MAX_RANK];
-    assert(c->lead + rank <= OX_MAX_RANK);
+    need_axes(c, c->lead + rank, c->lead);
     for (int d = 0; d < c->lead + rank; d++) {
         all[d] = d < c->lead ? m->dims[d] : dims[d - c->lead];
     }
@@ -377,7 +384,7 @@ ox_val ox_fold(ox_ctx *c, ox_val m)
 {
     ox_dim dims[OX_MAX_RANK];
     int rank = m->rank - c->lead;
-    assert(rank >= 1 && rank <= OX_MAX_RANK);
+    need_axes(c, rank, 1);
     memcpy(dims, m->dims + c->lead, (size_t)rank * sizeof *dims);
     for (int d = 0; d < c->lead; d++) {
         dims[0] = ox_dim_mul(c->g, m->dims[d], dims[0]);
@@ -388,7 +395,7 @@ ox_val ox_fold(ox_ctx *c, ox_val m)
 ox_val ox_unfold(ox_ctx *c, ox_val folded, ox_val like)
 {
     ox_dim dims[OX_MAX_RANK];
-    assert(c->lead + folded->rank <= OX_MAX_RANK);
+    need_axes(c, c->lead + folded->rank, c->lead + 1);
     memcpy(dims, like->dims, (size_t)(c->lead + 1) * sizeof *dims);
     memcpy(dims + c->lead + 1, folded->dims + 1, (size_t)(folded->rank - 1) * sizeof *dims);
     return ox_reshape(folded, c->lead + folded->rank, dims);
@@ -398,7 +405,9 @@ ox_val ox_transpose_own(ox_val m, int own_rank, const int *permutation)
 {
     int all[OX_MAX_RANK];
     int lead = m->rank - own_rank;
-    assert(m->rank <= OX_MAX_RANK && lead >= 0);
+    if (own_rank < 0 || lead < 0 || m->rank > OX_MAX_RANK) {
+        ox_fail(m->graph->arena, OX_UNSUPPORTED, "the axes of \"%s\" are not known", m->name);
+    }
     for (int i = 0; i < m->rank; i++) {
         all[i] = i < lead ? i : lead + permutation[i - lead];
     }

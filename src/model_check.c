@@ -55,15 +55,14 @@ static bool begin(check *c)
     return true;
 }
 
-static void check_count(const check *c, const char *thing, const ox_schema_side *side,
-                        size_t count)
+static void check_count(const check *c, const char *thing, const ox_schema_side *side, size_t count)
 {
     if (count >= side->least && (count <= side->most || side->most == OX_SCHEMA_ANY)) {
         return;
     }
     ox_arena *a = c->model->arena;
     const char *wanted =
-        side->most == OX_SCHEMA_ANY  ? ox_arena_format(a, "at least %u", side->least)
+        side->most == OX_SCHEMA_ANY ? ox_arena_format(a, "at least %u", side->least)
         : side->most == side->least ? ox_arena_format(a, "%u", side->least)
                                     : ox_arena_format(a, "%u to %u", side->least, side->most);
     ox_fail(a, OX_INVALID, "%s: has %zu %ss, %s has %s", label_of(c), count, thing, what_of(c),
@@ -80,11 +79,10 @@ static void check_there(const check *c, const char *thing, const ox_schema_side 
 
 static const char *type_name(int type)
 {
-    static const char *const names[] = {"none",         "a float",         "an integer",
-                                        "a string",     "a tensor",        "a graph",
-                                        "floats",       "integers",        "strings",
-                                        "tensors",      "graphs",          "a sparse tensor",
-                                        "sparse tensors", "a type",        "types"};
+    static const char *const names[] = {
+        "none",    "a float",         "an integer",     "a string", "a tensor",
+        "a graph", "floats",          "integers",       "strings",  "tensors",
+        "graphs",  "a sparse tensor", "sparse tensors", "a type",   "types"};
     bool known = type >= 0 && (size_t)type < sizeof names / sizeof *names;
     return known ? names[type] : "of an unknown type";
 }
@@ -131,8 +129,8 @@ static void end(const check *c)
     }
 }
 
-void ox_check_proto(const ox_model *m, const Onnx__NodeProto *p, int64_t version,
-                    const char *label, bool inside)
+void ox_check_proto(const ox_model *m, const Onnx__NodeProto *p, int64_t version, const char *label,
+                    bool inside)
 {
     check c = {
         .model = m,
@@ -154,8 +152,7 @@ void ox_check_proto(const ox_model *m, const Onnx__NodeProto *p, int64_t version
         check_there(&c, "output", &c.schema->outputs, i, p->output[i][0] != '\0');
     }
     for (size_t i = 0; i < p->n_attribute; i++) {
-        check_attribute(&c, ox_proto_text(p->attribute[i]->name),
-                        ox_proto_kind(p->attribute[i]));
+        check_attribute(&c, ox_proto_text(p->attribute[i]->name), ox_proto_kind(p->attribute[i]));
     }
     end(&c);
 }

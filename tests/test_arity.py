@@ -11,7 +11,7 @@ import re
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto, checker, defs, helper, numpy_helper
+from onnx import TensorProto, checker, defs, helper, numpy_helper, parser
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 import library
@@ -108,16 +108,16 @@ def outcome(case):
     return "explained"
 
 
-def outcomes(count):
-    """Of all cases, made in child processes: one that dies is a case with its signal."""
+def outcomes(cases, outcome):
+    """Of each case, made in child processes: one that dies is a case with its signal."""
     found = {}
-    while len(found) < count:
+    while len(found) < len(cases):
         read_end, write_end = os.pipe()
         child = os.fork()
         if child == 0:
             try:
                 with os.fdopen(write_end, "wb") as to:
-                    for case in itertools.islice(cases(), len(found), None):
+                    for case in cases[len(found):]:
                         pickle.dump(outcome(case), to)
                         to.flush()
             finally:
@@ -130,19 +130,53 @@ def outcomes(count):
                 except EOFError:
                     break
         status = os.waitpid(child, 0)[1]
-        if len(found) < count:
+        if len(found) < len(cases):
             found[len(found)] = f"crash: status {os.waitstatus_to_exitcode(status)}"
     return found
 
 
 def test_no_crash():
-    described = [(s.domain, s.name, *rest) for s, *rest in cases()]
-    found = outcomes(len(described))
+    tried = list(cases())
+    described = [(s.domain, s.name, *rest) for s, *rest in tried]
+    found = outcomes(tried, outcome)
     crashes = [(described[i], what) for i, what in found.items() if what.startswith("crash")]
     assert crashes == []
     assert all(what and "\n" not in what for what in found.values())
     explained = {described[i][:2] for i, what in found.items() if what == "explained"}
     assert len(described) > 4590 and len(explained) > 100
+
+
+BODIES = {"same": "y = Relu(x)", "flat": "h = Flatten(x) y = Tanh(h)",
+          "sum": "y = ReduceSum<keepdims = 0>(x)", "turned": "y = Transpose(x)",
+          "shaped": "s = Shape(x) h = Reshape(x, s) g = Flatten(h) y = Relu(g)"}
+
+
+def outcome_of_axes(case):
+    """The same for an input of many axes."""
+    body, rank, free, options = case
+    dims = ", ".join(["N" if free else "1"] * min(rank, 1) + ["1"] * max(rank - 1, 0))
+    model = parser.parse_model(f"""<ir_version: 8, opset_import: ["": 18]>
+        g (float[{dims}] x) => (float y) {{ {BODIES[body]} }}""")
+    if rank == 0:
+        del model.graph.input[0].type.tensor_type.shape.dim[:]
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    try:
+        library.inspect(model)
+        library.explain(model, None, **options)
+    except library.Refused as refused:
+        return str(refused)
+    return "explained"
+
+
+def test_many_axes():
+    options = {}, {"no_batch": True}, {"chunk": 1}
+    tried = list(itertools.product(BODIES, (0, 1, 2, 8, *range(24, 35), 63, 64), (False, True),
+                                   options))
+    found = outcomes(tried, outcome_of_axes)
+    assert [(tried[i], what) for i, what in found.items() if what.startswith("crash")] == []
+    for i, (_, rank, *_) in enumerate(tried):
+        assert rank < 27 or "too many axes" in found[i], (tried[i], found[i])
+    assert "explained" in found.values()
 
 
 # ---- what onnx.checker says -----------------------------------------------------------------------
