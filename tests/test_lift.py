@@ -331,7 +331,7 @@ def test_refused(lift, op, opset, outputs, attrs, what):
 def test_broken_nodes(lift, op, inputs, outputs, what):
     nodes = [helper.make_node(op, inputs, outputs), helper.make_node("Relu", ["x"], ["z"])]
     model = make_model(nodes, 10, {"x": x2}, ["z"])
-    assert lift(model) == f'node 0 "" ({op}): {what}'
+    assert lift(model).endswith(f': node 0 "" ({op}): {what}')
 
 
 def test_refused_resize(lift):
