@@ -53,7 +53,8 @@ typedef enum ox_code {
     OX_UNSUPPORTED, /* a valid model that cannot be explained: no rule, no shape */
     OX_IO,          /* a file that cannot be read or written */
     OX_MEMORY,      /* no memory */
-    OX_RUNTIME      /* ONNX Runtime is missing or refuses */
+    OX_RUNTIME,     /* ONNX Runtime is missing or refuses */
+    OX_LIMIT        /* more is made of a model than its limit allows */
 } ox_code;
 
 /* The caller's to allocate; `message` is one line without full stop that names the culprit. */
@@ -128,6 +129,14 @@ OX_API ox_model *ox_read(const char *path, ox_error *err);
 /* Reads a model from memory; the bytes may go afterwards. External data is looked for in `folder`
  * (NULL: refused). */
 OX_API ox_model *ox_parse(const void *data, size_t size, const char *folder, ox_error *err);
+
+/* The same with a limit of their own: the bytes that may be made of the model, here and in what it
+ * is given to, besides 16 times the bytes of its file. 0: 1 GB. A limit of 1 GB also stands for
+ * 262144 nodes that calls of functions, loops and recurrent layers are written out as, and 2^27
+ * elements that are gone through one by one; others in proportion. OX_LIMIT beyond. */
+OX_API ox_model *ox_read_limited(const char *path, uint64_t limit, ox_error *err);
+OX_API ox_model *ox_parse_limited(const void *data, size_t size, const char *folder,
+                                  uint64_t limit, ox_error *err);
 
 /* Writes `model` to `path`, whole or not at all, as ox_output_open does. Weights go to a second
  * file where the first would exceed the 2 GB of protobuf, where they are used in two places and
@@ -234,6 +243,7 @@ typedef struct ox_options {
     ox_type cache_dtype; /* of what is kept: OX_FLOAT16 halves it; else as it is */
     int64_t chunk;       /* references per step of a Scan; 0: decided from `memory` */
     uint64_t memory;     /* bytes that a run may take besides cache and results; 0: 2 GB */
+    uint64_t limit;      /* see ox_read_limited; 0: that of the model */
     bool gap;            /* add completeness_gap */
     bool no_functions;   /* inline the bodies of our functions */
     bool force;          /* explain although completeness is lost where multipliers cannot pass */

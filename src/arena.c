@@ -26,6 +26,7 @@ typedef struct catcher {
 struct ox_arena {
     block *blocks;
     catcher *catcher;
+    ox_budget budget;
 };
 
 ox_arena *ox_arena_new(void)
@@ -44,6 +45,11 @@ void ox_arena_free(ox_arena *a)
         b = next;
     }
     free(a);
+}
+
+ox_budget *ox_arena_budget(ox_arena *a)
+{
+    return &a->budget;
 }
 
 bool ox_arena_try(ox_arena *a, void (*body)(void *user), void *user, ox_error *err)
@@ -101,6 +107,9 @@ void *ox_arena_try_alloc(ox_arena *a, size_t size)
         return NULL;
     }
     size = (size + align - 1) / align * align;
+    if (!ox_budget_take(&a->budget, size)) {
+        return NULL;
+    }
     block *b = a->blocks;
     if (b == NULL || b->size - b->used < size) {
         bool large = size > BLOCK_SIZE / 4;
@@ -124,12 +133,20 @@ void *ox_arena_try_alloc(ox_arena *a, size_t size)
     return p;
 }
 
+void ox_arena_exhausted(ox_arena *a)
+{
+    if (a->budget.exceeded) {
+        ox_budget_fail(a, OX_COST_BYTES);
+    }
+    ox_fail(a, OX_MEMORY, "out of memory");
+}
+
 void *ox_arena_alloc(ox_arena *a, size_t count, size_t size)
 {
     size_t bytes = 0;
     void *p = ox_size_mul(count, size, &bytes) ? ox_arena_try_alloc(a, bytes) : NULL;
     if (p == NULL) {
-        ox_fail(a, OX_MEMORY, "out of memory");
+        ox_arena_exhausted(a);
     }
     return memset(p, 0, bytes);
 }

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "budget.h"
 #include "onnxexplainer.h"
 
 typedef struct ox_arena ox_arena;
@@ -34,8 +35,14 @@ _Noreturn void ox_fail(ox_arena *a, ox_code code, const char *format, ...)
  * memory, or where the product overflows, it gives up as ox_fail does. */
 void *ox_arena_alloc(ox_arena *a, size_t count, size_t size);
 
+/* What has been made in the arena. Nothing is limited before ox_budget_limit. */
+ox_budget *ox_arena_budget(ox_arena *a);
+
 /* The same for protobuf-c and others that check for NULL themselves; not zeroed. */
 void *ox_arena_try_alloc(ox_arena *a, size_t size);
+
+/* Gives up after such a NULL: there is no memory, or the model may not take more. */
+_Noreturn void ox_arena_exhausted(ox_arena *a);
 
 /* Copies. The results end with a zero byte. */
 char *ox_arena_string(ox_arena *a, const char *text);

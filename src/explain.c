@@ -365,6 +365,7 @@ static void explain(void *user)
     ox_explain_state *s = &j->state;
     s->arena = s->model->arena;
     ox_model_copy(s->model, (ox_model *)(uintptr_t)j->source);
+    ox_budget_limit(s->arena, s->options->limit);
     if (s->options->reference_source == OX_REFERENCES_GIVEN && s->options->reference_count == 0) {
         ox_fail(s->arena, OX_ARGUMENT, "no references");
     }

@@ -117,8 +117,10 @@ typedef struct ox_explain_state {
     ox_node **order; /* nodes that multipliers reach, consumers first */
     size_t order_count;
     size_t order_at; /* the walk is at this one */
+    bool blank;   /* the references have no contents: nothing is run */
     size_t holes; /* nodes that let no multiplier pass, with options.force */
 
+    ox_table state_index, cached_index; /* by name of what is outside, of type and what is computed */
     ox_entry *states, *scanned; /* of the Scan */
     size_t state_count, scanned_count;
     ox_cached *cached;

@@ -4,7 +4,22 @@
 
 #include "explain.h"
 
-/* Rows repeated, so that R is a multiple of the chunk; along the axis that R lies on. */
+/* Rows repeated, so that R is a multiple of the chunk. */
+static const void *padded_rows(ox_explain_state *s, const ox_tensor *t, size_t outer, size_t inner)
+{
+    size_t rows = (size_t)s->refs_count, padded = (size_t)s->padded;
+    ox_budget_bring(s->arena, outer * rows * inner);
+    unsigned char *data = ox_arena_alloc(s->arena, outer * padded, inner);
+    for (size_t o = 0; o < outer; o++) {
+        for (size_t r = 0; r < padded; r++) {
+            const unsigned char *from = (const unsigned char *)t->data;
+            memcpy(data + (o * padded + r) * inner, from + (o * rows + r % rows) * inner, inner);
+        }
+    }
+    return data;
+}
+
+/* The references as they were given; R lies along the batch axis. */
 static ox_val constant_references(ox_explain_state *s, const ox_explained *e)
 {
     const ox_tensor *t = e->given;
@@ -15,17 +30,10 @@ static ox_val constant_references(ox_explain_state *s, const ox_explained *e)
         inner *= i > axis ? (size_t)dims[i] : 1;
         outer *= i < axis ? (size_t)dims[i] : 1;
     }
-    size_t rows = (size_t)s->refs_count, padded = (size_t)s->padded;
-    unsigned char *data = ox_arena_alloc(s->arena, outer * padded, inner);
-    for (size_t o = 0; o < outer; o++) {
-        for (size_t r = 0; r < padded; r++) {
-            const unsigned char *from = (const unsigned char *)t->data;
-            memcpy(data + (o * padded + r) * inner, from + (o * rows + r % rows) * inner, inner);
-        }
-    }
     dims[axis] = s->padded;
-    ox_const c = {.type = t->type, .rank = t->rank, .dims = dims, .data = data};
-    c.size = outer * padded * inner;
+    ox_const c = {.type = t->type, .rank = t->rank, .dims = dims};
+    c.size = outer * (size_t)s->padded * inner;
+    c.data = s->blank ? NULL : padded_rows(s, t, outer, inner);
     return ox_graph_constant(s->g, NULL, &c);
 }
 

@@ -35,10 +35,10 @@ static int kept_dims(const ox_explain_state *s, ox_val computed, int64_t *dims)
 ox_val ox_keep(ox_explain_state *s, ox_val v, ox_val computed)
 {
     ox_type type = kept_type(s, v, computed);
-    for (size_t i = 0; i < s->cached_count; i++) {
-        if (s->cached[i].computed == computed && s->cached[i].kept->type == type) {
-            return s->cached[i].kept;
-        }
+    const char *key = ox_arena_format(s->arena, "%d %s", (int)type, computed->name);
+    size_t known = ox_index_find(&s->cached_index, key);
+    if (known != SIZE_MAX) {
+        return s->cached[known].kept;
     }
     int64_t dims[OX_MAX_RANK];
     size_t size = ox_type_size(type);
@@ -53,6 +53,8 @@ ox_val ox_keep(ox_explain_state *s, ox_val v, ox_val computed)
     }
     ox_const c = {.type = type, .rank = rank, .dims = dims, .size = size};
     ox_val kept = ox_graph_constant(s->g, NULL, &c);
+    s->cached_index.arena = s->arena;
+    ox_index_add(&s->cached_index, key, s->cached_count);
     s->cached = ox_arena_grow(s->arena, s->cached, s->cached_count, sizeof *s->cached);
     s->cached[s->cached_count++] = (ox_cached){.value = v, .computed = computed, .kept = kept};
     return kept;
@@ -68,9 +70,10 @@ static ox_const *contents(const ox_cached *c)
 static void make_room(ox_explain_state *s, const ox_cached *cached)
 {
     ox_const *c = contents(cached);
+    ox_budget_bring(s->arena, c->size); /* as many as the references want */
     c->data = ox_arena_try_alloc(s->arena, c->size);
     if (c->data == NULL) {
-        ox_fail(s->arena, OX_MEMORY, "out of memory");
+        ox_arena_exhausted(s->arena);
     }
 }
 

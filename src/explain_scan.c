@@ -16,10 +16,9 @@ static ox_val body_input(ox_explain_state *s, ox_val outside, int rank, const ox
 
 ox_val ox_scan_state(ox_explain_state *s, ox_val outside)
 {
-    for (size_t i = 0; i < s->state_count; i++) {
-        if (s->states[i].outside == outside) {
-            return s->states[i].inside;
-        }
+    size_t i = ox_index_find(&s->state_index, outside->name);
+    if (i != SIZE_MAX) {
+        return s->states[i].inside;
     }
     ox_val known = ox_graph_known(s->flow, outside);
     if (known != NULL) {
@@ -27,6 +26,8 @@ ox_val ox_scan_state(ox_explain_state *s, ox_val outside)
     }
     ox_val inside = body_input(s, outside, outside->rank, outside->dims);
     inside->elements = ox_shape_elements(outside);
+    s->state_index.arena = s->arena;
+    ox_index_add(&s->state_index, outside->name, s->state_count);
     s->states = ox_arena_grow(s->arena, s->states, s->state_count, sizeof *s->states);
     s->states[s->state_count++] = (ox_entry){.outside = outside, .inside = inside};
     return inside;

@@ -235,7 +235,8 @@ static uint64_t hash_const(const ox_const *c)
     if (c->rank > 0) {
         h = ox_hash(h, c->dims, (size_t)c->rank * sizeof *c->dims);
     }
-    return c->size > 0 ? ox_hash(h, c->data, c->size) : h;
+    size_t size = c->data == NULL ? 0 : c->size < SHARED_BYTES ? c->size : SHARED_BYTES;
+    return size > 0 ? ox_hash(h, c->data, size) : h;
 }
 
 static bool const_equal(const ox_const *a, const ox_const *b)
@@ -284,7 +285,7 @@ ox_val ox_graph_constant(ox_graph *g, const char *name, const ox_const *c)
     v->dims = dims;
     v->constant = copy;
     v->keep = name != NULL;
-    if (small) {
+    if (small && find_constant(g, c, hash) == NULL) { /* one of equal ones, however many */
         ox_table_add(&g->shared, hash, v);
     }
     return v;
@@ -301,6 +302,8 @@ static uint64_t hash_attr(uint64_t h, const ox_attr *a)
     case OX_ATTR_STRING: return ox_hash(h, a->s, a->count);
     case OX_ATTR_INTS: return ox_hash(h, a->ints, a->count * sizeof *a->ints);
     case OX_ATTR_FLOATS: return ox_hash(h, a->floats, a->count * sizeof *a->floats);
+    case OX_ATTR_TENSOR: return h ^ hash_const(a->tensor);
+    case OX_ATTR_GRAPH: return ox_hash(h, &a->graph, sizeof a->graph);
     default: return h;
     }
 }
@@ -483,27 +486,28 @@ ox_val ox_graph_emit(ox_graph *g, const char *op, size_t input_count, const ox_v
 
 /* ---- pruning ---------------------------------------------------------------------------- */
 
-static bool calls(const ox_graph *g, const char *function)
+static void find_calls(const ox_graph *g, ox_table *called)
 {
     for (size_t i = 0; i < g->node_count; i++) {
         const ox_node *n = g->nodes[i];
-        if (strcmp(n->domain, "onnxexplainer") == 0 && strcmp(n->op, function) == 0) {
-            return true;
+        if (strcmp(n->domain, "onnxexplainer") == 0) {
+            ox_index_add(called, n->op, i);
         }
         for (size_t k = 0; k < n->attr_count; k++) {
-            if (n->attrs[k].graph != NULL && calls(n->attrs[k].graph, function)) {
-                return true;
+            if (n->attrs[k].graph != NULL) {
+                find_calls(n->attrs[k].graph, called);
             }
         }
     }
-    return false;
 }
 
 static void prune_functions(ox_graph *g)
 {
     size_t kept = 0;
+    ox_table called = {.arena = g->arena};
+    find_calls(g, &called);
     for (size_t i = 0; i < g->function_count; i++) {
-        if (calls(g, g->functions[i].name)) {
+        if (ox_index_find(&called, g->functions[i].name) != SIZE_MAX) {
             g->functions[kept++] = g->functions[i];
         }
     }

@@ -215,6 +215,9 @@ const char *ox_node_label(const ox_node *n);
 /* The name of a node, without the number of one that was made up: scopes are called after it. */
 const char *ox_node_base(const ox_node *n);
 
+/* Says that n is at work, for messages about the budget. */
+void ox_node_at(const ox_node *n);
+
 /* Attributes; the default where there is none. */
 const ox_attr *ox_node_attr(const ox_node *n, const char *name);
 int64_t ox_node_int(const ox_node *n, const char *name, int64_t otherwise);

@@ -22,6 +22,16 @@ const char *ox_node_base(const ox_node *n)
     return y != NULL && y->base != NULL && n->name == y->name ? y->base : n->name;
 }
 
+static const char *label(const void *n)
+{
+    return ox_node_label(n);
+}
+
+void ox_node_at(const ox_node *n)
+{
+    ox_budget_at(n->graph->arena, label, n);
+}
+
 ox_val ox_node_input(const ox_node *n, size_t i)
 {
     return i < n->input_count ? n->inputs[i] : NULL;

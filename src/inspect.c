@@ -62,6 +62,7 @@ static void inspect(void *user)
     ox_explain_state *s = &j->state;
     s->arena = s->model->arena;
     ox_model_copy(s->model, (ox_model *)(uintptr_t)j->source);
+    ox_budget_limit(s->arena, s->options->limit);
     j->again = !ox_explain_begin(s, j->force_fixed);
     if (j->again && !j->force_fixed) {
         return;
@@ -71,8 +72,9 @@ static void inspect(void *user)
     report_nodes(j);
 }
 
-/* One reference of zeros for every explained input; false where a shape is not known. */
-static bool zero_references(ox_explain_state *s, ox_options *o)
+/* One reference for every explained input, of which there is only the shape; false where that is
+ * not known. */
+static bool blank_references(ox_explain_state *s, ox_options *o)
 {
     ox_tensor *t = ox_arena_alloc(s->arena, s->input_count, sizeof *t);
     for (size_t i = 0; i < s->input_count; i++) {
@@ -91,7 +93,6 @@ static bool zero_references(ox_explain_state *s, ox_options *o)
             dims[d] = own.size;
         }
         t[i] = (ox_tensor){.name = e->x->name, .type = e->x->type, .rank = rank, .dims = dims};
-        t[i].data = ox_arena_alloc(s->arena, count, ox_type_size(e->x->type));
     }
     o->references = t;
     o->reference_count = s->input_count;
@@ -107,6 +108,7 @@ static void measure(void *user)
     ox_explain_state *s = &j->state;
     s->arena = s->model->arena;
     ox_model_copy(s->model, (ox_model *)(uintptr_t)j->source);
+    ox_budget_limit(s->arena, s->options->limit);
     ox_explain_begin(s, j->force_fixed);
     ox_explain_check_rules(s);
     ox_explain_build(s);
@@ -125,7 +127,8 @@ static void try_to_build(inspection *j)
     inspection trial = {.source = j->source, .report = j->report, .force_fixed = j->force_fixed};
     trial.options = j->options;
     trial.options.note = NULL;
-    if (j->options.reference_count == 0 && !zero_references(&j->state, &trial.options)) {
+    trial.state.blank = j->options.reference_count == 0;
+    if (trial.state.blank && !blank_references(&j->state, &trial.options)) {
         return;
     }
     if (j->options.hold_count == 0 && !j->state.sample_shapes) {

@@ -10,14 +10,12 @@
 enum {
     OLDEST_OPSET = 7,
     NEWEST_OPSET = 28,
-    MAX_CALL_DEPTH = 100,
-    MAX_INLINED_NODES = 1 << 18 /* calls multiply: a small file must not fill the memory */
+    MAX_CALL_DEPTH = 100
 };
 
 typedef struct lift {
     ox_model *model;
     ox_graph *graph;
-    size_t inlined;
 } lift;
 
 /* Nodes taken out of the graph. */
@@ -185,11 +183,6 @@ static node_list read_body(lift *l, const ox_local_function *f, const ox_node *c
                     ox_node_label(call), i);
         }
     }
-    l->inlined += body.count;
-    if (l->inlined > MAX_INLINED_NODES) {
-        ox_fail(g->arena, OX_UNSUPPORTED, "%s: functions expand to more than %d nodes",
-                ox_node_label(call), MAX_INLINED_NODES);
-    }
     return body;
 }
 
@@ -233,6 +226,7 @@ static void lift_nodes(lift *l, node_list list, int depth)
 {
     for (size_t i = 0; i < list.count; i++) {
         ox_node *n = list.nodes[i];
+        ox_node_at(n);
         const ox_local_function *f = ox_model_local(l->model, n->domain, n->op);
         if (f != NULL) {
             inline_call(l, f, n, depth);

@@ -44,6 +44,8 @@ ox_model *ox_model_new(ox_error *err)
     memset(m, 0, sizeof *m);
     m->arena = a;
     atomic_init(&m->uses, 1);
+    m->opset_index.arena = m->property_index.arena = a;
+    m->local_table.arena = m->hints.arena = a;
     return m;
 }
 
@@ -166,6 +168,7 @@ void ox_model_copy(ox_model *to, ox_model *source)
 {
     assert(to->source == NULL && to->graph == NULL);
     ox_arena *a = to->arena;
+    ox_budget_continue(a, source->arena);
     atomic_fetch_add(&source->uses, 1);
     to->source = source;
     to->proto = source->proto;
@@ -178,85 +181,81 @@ void ox_model_copy(ox_model *to, ox_model *source)
     }
     to->local_count = source->local_count;
     to->locals = ox_arena_copy(a, source->locals, source->local_count, sizeof *to->locals);
+    to->local_table = source->local_table; /* nothing is added to these any more */
+    to->hints = source->hints;
     to->graph = copy_graph(a, source->graph);
     ox_model_publish(to);
 }
 
-/* ---- opsets and properties -------------------------------------------------------------- */
+/* ---- functions, opsets and properties -------------------------------------------------------------- */
 
-const ox_local_function *ox_model_local(const ox_model *m, const char *domain, const char *op)
+static uint64_t hash_pair(const char *domain, const char *name)
 {
-    for (size_t i = 0; i < m->local_count; i++) {
-        const ox_local_function *f = &m->locals[i];
-        if (strcmp(f->domain, domain) == 0 && strcmp(f->name, op) == 0) {
+    return ox_hash(ox_hash(OX_HASH_START, domain, strlen(domain) + 1), name, strlen(name));
+}
+
+const ox_local_function *ox_model_local(const ox_model *m, const char *domain, const char *name)
+{
+    size_t at = OX_TABLE_START;
+    uint64_t hash = hash_pair(domain, name);
+    for (ox_local_function *f; (f = ox_table_next(&m->local_table, hash, &at)) != NULL;) {
+        if (strcmp(f->domain, domain) == 0 && strcmp(f->name, name) == 0) {
             return f;
         }
     }
     return NULL;
 }
 
+void ox_model_add_local(ox_model *m, ox_local_function *f)
+{
+    if (ox_model_local(m, f->domain, f->name) == NULL) {
+        ox_table_add(&m->local_table, hash_pair(f->domain, f->name), f);
+    }
+}
+
 int64_t ox_model_opset(const ox_model *m, const char *domain)
 {
-    domain = ox_proto_domain(domain);
-    for (size_t i = 0; i < m->opset_count; i++) {
-        if (strcmp(m->opsets[i].domain, domain) == 0) {
-            return m->opsets[i].version;
-        }
-    }
-    return 0;
+    size_t i = ox_index_find(&m->opset_index, ox_proto_domain(domain));
+    return i == SIZE_MAX ? 0 : m->opsets[i].version;
 }
 
 void ox_model_set_opset(ox_model *m, const char *domain, int64_t version)
 {
     domain = ox_proto_domain(domain);
-    size_t i = 0;
-    while (i < m->opset_count && strcmp(m->opsets[i].domain, domain) != 0) {
-        i++;
-    }
-    if (i == m->opset_count) {
+    size_t i = ox_index_find(&m->opset_index, domain);
+    if (i == SIZE_MAX) {
+        i = m->opset_count++;
         m->opsets = ox_arena_grow(m->arena, m->opsets, i, sizeof *m->opsets);
         m->opsets[i].domain = ox_arena_string(m->arena, domain);
-        m->opset_count++;
+        ox_index_add(&m->opset_index, m->opsets[i].domain, i);
     }
     m->opsets[i].version = version;
 }
 
 void ox_model_set_property(ox_model *m, const char *key, const char *value)
 {
-    size_t i = 0;
-    while (i < m->property_count && strcmp(m->properties[i].key, key) != 0) {
-        i++;
-    }
-    if (i == m->property_count) {
+    size_t i = ox_index_find(&m->property_index, key);
+    if (i == SIZE_MAX) {
+        i = m->property_count++;
         m->properties = ox_arena_grow(m->arena, m->properties, i, sizeof *m->properties);
         m->properties[i].key = ox_arena_string(m->arena, key);
-        m->property_count++;
+        ox_index_add(&m->property_index, m->properties[i].key, i);
     }
     m->properties[i].value = ox_arena_string(m->arena, value);
 }
 
 /* ---- symbols ---------------------------------------------------------------------------- */
 
-static const Onnx__ValueInfoProto *find_info(size_t count, Onnx__ValueInfoProto *const *infos,
-                                             const char *name)
+const Onnx__ValueInfoProto *ox_model_hint(const ox_model *m, const char *name)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(ox_proto_text(infos[i]->name), name) == 0) {
-            return infos[i];
+    uint64_t hash = ox_hash_string(name);
+    size_t at = OX_TABLE_START;
+    for (Onnx__ValueInfoProto *info; (info = ox_table_next(&m->hints, hash, &at)) != NULL;) {
+        if (strcmp(info->name, name) == 0) {
+            return info;
         }
     }
     return NULL;
-}
-
-const Onnx__ValueInfoProto *ox_model_hint(const ox_model *m, const char *name)
-{
-    const Onnx__ModelProto *p = m->proto;
-    if (p == NULL) {
-        return NULL;
-    }
-    const Onnx__GraphProto *g = p->graph;
-    const Onnx__ValueInfoProto *info = find_info(g->n_input, g->input, name);
-    return info != NULL ? info : find_info(g->n_output, g->output, name);
 }
 
 const Onnx__TensorShapeProto *ox_proto_shape(const Onnx__ValueInfoProto *info)
@@ -311,11 +310,10 @@ const char *ox_model_symbol(const ox_model *m, ox_val v, int axis, const Onnx__V
     }
     const char *symbol = described(info, v, axis);
     if (symbol[0] == '\0' && is_batch(d)) {
-        symbol = find_symbol(m, NULL);
-        return symbol != NULL ? symbol : find_symbol(m, "N") == NULL ? "N" : "samples";
+        return m->batch_symbol;
     }
     if (symbol[0] == '\0' && d.unknown == 0 && d.size == 1 && d.batch == 0 && d.refs == 1) {
-        return find_symbol(m, "R") == NULL ? "R" : "references";
+        return m->refs_symbol;
     }
     return symbol;
 }
@@ -347,8 +345,16 @@ static ox_value_info *publish(const ox_model *m, size_t count, const ox_val *val
     return infos;
 }
 
+static void find_symbols(ox_model *m)
+{
+    const char *batch = find_symbol(m, NULL);
+    m->batch_symbol = batch != NULL ? batch : find_symbol(m, "N") == NULL ? "N" : "samples";
+    m->refs_symbol = find_symbol(m, "R") == NULL ? "R" : "references";
+}
+
 void ox_model_publish(ox_model *m)
 {
+    find_symbols(m);
     m->inputs = publish(m, m->graph->input_count, m->graph->inputs);
     m->outputs = publish(m, m->graph->output_count, m->graph->outputs);
 }
@@ -377,10 +383,6 @@ int64_t ox_ir_version(const ox_model *model)
 
 const char *ox_metadata(const ox_model *model, const char *key)
 {
-    for (size_t i = 0; i < model->property_count; i++) {
-        if (strcmp(model->properties[i].key, key) == 0) {
-            return model->properties[i].value;
-        }
-    }
-    return NULL;
+    size_t i = ox_index_find(&model->property_index, key);
+    return i == SIZE_MAX ? NULL : model->properties[i].value;
 }

@@ -95,6 +95,11 @@ static char *real_folder_of(ox_arena *a, const char *path)
 
 ox_model *ox_read(const char *path, ox_error *err)
 {
+    return ox_read_limited(path, 0, err);
+}
+
+ox_model *ox_read_limited(const char *path, uint64_t limit, ox_error *err)
+{
     ox_arena *a = ox_arena_new();
     char *folder = a == NULL ? NULL : folder_of(a, path);
     if (folder == NULL) {
@@ -106,7 +111,7 @@ ox_model *ox_read(const char *path, ox_error *err)
     ox_model *m = NULL;
     if (load(a, path, &c, err)) {
         ox_error inner = {.code = OX_OK};
-        m = ox_parse_linked(c.data, c.size, folder, real_folder_of(a, path), &inner);
+        m = ox_parse_linked(c.data, c.size, folder, real_folder_of(a, path), limit, &inner);
         if (m == NULL) {
             ox_error_set(err, inner.code, "%s: %s", path, inner.message);
         }

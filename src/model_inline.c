@@ -117,6 +117,7 @@ static char *use(const call *c, const ox_scope *s, const char *name)
 static Onnx__NodeProto *copy_node(const call *c, ox_scope *s, const Onnx__NodeProto *from)
 {
     ox_arena *a = c->graph->arena;
+    ox_budget_spend(a, OX_COST_NODES, 1);
     Onnx__NodeProto *n = ox_proto_copy(a, from);
     n->input = ox_arena_alloc(a, from->n_input, sizeof *n->input);
     n->output = ox_arena_alloc(a, from->n_output, sizeof *n->output);
@@ -237,6 +238,7 @@ ox_val *ox_model_inline(ox_model *m, ox_graph *g, const ox_local_function *f, co
                         const char *prefix, size_t *output_count)
 {
     const Onnx__FunctionProto *p = f->proto;
+    ox_budget_spend(g->arena, OX_COST_NODES, p->n_node);
     call c = {.model = m, .graph = g, .function = p, .node = node, .prefix = prefix, .label = ""};
     c.label = ox_arena_format(g->arena, "function %s", f->name);
     ox_scope s = {.names.arena = g->arena};

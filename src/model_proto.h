@@ -32,6 +32,9 @@ void *ox_proto_copy(ox_arena *a, const void *message);
 /* How the model that was read describes a graph input or output, NULL for others. */
 const Onnx__ValueInfoProto *ox_model_hint(const ox_model *m, const char *name);
 
+/* Enters a function; of those of one name the first counts. */
+void ox_model_add_local(ox_model *m, ox_local_function *f);
+
 /* The shape in a description of a tensor, NULL where there is none. */
 const Onnx__TensorShapeProto *ox_proto_shape(const Onnx__ValueInfoProto *info);
 
@@ -58,7 +61,7 @@ ox_const *ox_proto_const(ox_arena *a, const Onnx__TensorProto *t);
 /* ox_parse where external data may also lie in `home`, the folder that the model's file is really
  * in; NULL: none. */
 ox_model *ox_parse_linked(const void *data, size_t size, const char *folder, const char *home,
-                          ox_error *err);
+                          uint64_t limit, ox_error *err);
 
 /* An attribute that is not a reference; `label` names its node in messages. */
 ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const char *label);

@@ -7,7 +7,7 @@
 
 #include "model_scope.h"
 
-enum { OLDEST_IR = 3, NEWEST_IR = 14, MAX_NESTING = 100, MAX_RANK = 64 };
+enum { OLDEST_IR = 3, NEWEST_IR = 14, MAX_NESTING = 100, MAX_RANK = 64, MAX_MERGED = 4 };
 
 /* ---- the wire format -------------------------------------------------------------------- */
 
@@ -28,16 +28,18 @@ static bool read_varint(bytes *b, uint64_t *out)
     return false;
 }
 
-typedef enum scan_result { SCAN_GOOD, SCAN_DAMAGED, SCAN_NESTED } scan_result;
+typedef enum scan_result { SCAN_GOOD, SCAN_DAMAGED, SCAN_NESTED, SCAN_MERGED } scan_result;
 
 /* Walks through the fields of a message: whether they end where they should, and whether messages
- * nest no deeper than a parser's stack allows. Costs nothing beside parsing, as it steps over
+ * nest no deeper than a parser's stack allows. A message that comes in parts is put together once
+ * per part, all of it, so that there may be few parts. Costs nothing beside parsing, as it steps over
  * everything but messages. */
 static scan_result scan(const ProtobufCMessageDescriptor *d, bytes b, int depth)
 {
     if (depth > MAX_NESTING) {
         return SCAN_NESTED;
     }
+    unsigned parts = 0;
     while (b.at < b.end) {
         uint64_t key, length = 0;
         if (!read_varint(&b, &key)) {
@@ -54,6 +56,10 @@ static scan_result scan(const ProtobufCMessageDescriptor *d, bytes b, int depth)
         const ProtobufCFieldDescriptor *f =
             wire == 2 ? protobuf_c_message_descriptor_get_field(d, (unsigned)(key >> 3)) : NULL;
         if (f != NULL && f->type == PROTOBUF_C_TYPE_MESSAGE) {
+            parts += f->label != PROTOBUF_C_LABEL_REPEATED;
+            if (parts > d->n_fields + MAX_MERGED) {
+                return SCAN_MERGED;
+            }
             bytes inner = {b.at, b.at + length};
             scan_result result = scan(f->descriptor, inner, depth + 1);
             if (result != SCAN_GOOD) {
@@ -95,13 +101,16 @@ static Onnx__ModelProto *parse(ox_arena *a, const void *data, size_t size)
         result = scan(&onnx__model_proto__descriptor, (bytes){start, start + size}, 0);
     }
     if (result != SCAN_GOOD) {
-        ox_fail(a, OX_INVALID, "%s", result == SCAN_NESTED ? "subgraphs nest too deeply" : problem);
+        ox_fail(a, OX_INVALID, "%s",
+                result == SCAN_NESTED   ? "subgraphs nest too deeply"
+                : result == SCAN_MERGED ? "a message comes in too many parts"
+                                        : problem);
     }
     memory m = {a, false};
     ProtobufCAllocator allocator = {allocate, release, &m};
     Onnx__ModelProto *p = onnx__model_proto__unpack(&allocator, size, data);
     if (m.out) {
-        ox_fail(a, OX_MEMORY, "out of memory");
+        ox_arena_exhausted(a);
     }
     if (p == NULL || p->graph == NULL) {
         ox_fail(a, OX_INVALID, "%s", problem);
@@ -300,6 +309,7 @@ static void read_node(const ox_model *m, const Onnx__NodeProto *p, size_t index)
     if (n.op[0] == '\0') {
         ox_fail(a, OX_INVALID, "%s has no operator", label);
     }
+    ox_budget_at_text(a, label);
     read_attributes(a, p, label, &n);
     ox_check_proto(m, p, ox_model_opset(m, n.domain), label, false);
     for (size_t i = 0; i < p->n_input; i++) {
@@ -366,6 +376,16 @@ static void read_graph(ox_model *m, const Onnx__GraphProto *p)
 
 /* ---- models ----------------------------------------------------------------------------- */
 
+static void add_hints(ox_model *m, size_t count, Onnx__ValueInfoProto *const *infos)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *name = ox_proto_text(infos[i]->name);
+        if (name[0] != '\0' && ox_model_hint(m, name) == NULL) {
+            ox_table_add(&m->hints, ox_hash_string(name), infos[i]);
+        }
+    }
+}
+
 static void read_header(ox_model *m, const Onnx__ModelProto *p)
 {
     ox_arena *a = m->arena;
@@ -394,6 +414,7 @@ static void read_header(ox_model *m, const Onnx__ModelProto *p)
             .overload = ox_proto_text(f->overload),
             .proto = f,
         };
+        ox_model_add_local(m, &m->locals[i]);
     }
 }
 
@@ -402,24 +423,29 @@ typedef struct job {
     const void *data;
     size_t size;
     const char *folder, *home;
+    uint64_t limit;
 } job;
 
 static void read_model(void *user)
 {
     job *j = user;
     ox_model *m = j->m;
+    ox_budget_limit(m->arena, j->limit);
+    ox_budget_bring(m->arena, j->size);
     Onnx__ModelProto *p = parse(m->arena, j->data, j->size);
     m->proto = p;
     ox_model_settle(m, p, j->folder, j->home);
+    add_hints(m, p->graph->n_input, p->graph->input);
+    add_hints(m, p->graph->n_output, p->graph->output);
     read_header(m, p);
     read_graph(m, p->graph);
     ox_model_publish(m);
 }
 
 ox_model *ox_parse_linked(const void *data, size_t size, const char *folder, const char *home,
-                          ox_error *err)
+                          uint64_t limit, ox_error *err)
 {
-    job j = {ox_model_new(err), data, size, folder, home};
+    job j = {ox_model_new(err), data, size, folder, home, limit};
     if (j.m != NULL && !ox_arena_try(j.m->arena, read_model, &j, err)) {
         ox_free(j.m);
         return NULL;
@@ -429,5 +455,11 @@ ox_model *ox_parse_linked(const void *data, size_t size, const char *folder, con
 
 ox_model *ox_parse(const void *data, size_t size, const char *folder, ox_error *err)
 {
-    return ox_parse_linked(data, size, folder, NULL, err);
+    return ox_parse_linked(data, size, folder, NULL, 0, err);
+}
+
+ox_model *ox_parse_limited(const void *data, size_t size, const char *folder, uint64_t limit,
+                           ox_error *err)
+{
+    return ox_parse_linked(data, size, folder, NULL, limit, err);
 }

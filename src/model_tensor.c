@@ -363,6 +363,8 @@ static Onnx__TensorProto *make_dense(const place *at, Onnx__SparseTensorProto *p
     if (count > MAX_DENSE / width) {
         BAD(at, values, "is sparse and too large to be made dense");
     }
+    ox_budget_at_text(at->m->arena, ox_arena_format(at->m->arena, "initializer \"%s\"",
+                                                    ox_proto_text(values->name)));
     unsigned char *data = ox_arena_alloc(at->m->arena, count, width);
     for (size_t i = 0; i < entries; i++) {
         memcpy(data + dense_position(at, p, i, count) * width, values->raw_data.data + i * width,

@@ -275,12 +275,13 @@ static void describe_all(writer *w, const ox_graph *g, Onnx__GraphProto *p)
 {
     p->value_info = ox_arena_alloc(w->a, g->value_count, sizeof *p->value_info);
     p->n_value_info = 0;
+    ox_table outputs = {.arena = w->a};
+    for (size_t i = 0; i < g->output_count; i++) {
+        ox_index_add(&outputs, g->outputs[i]->name, i);
+    }
     for (size_t i = 0; i < g->value_count; i++) {
         ox_val v = g->values[i];
-        bool output = false;
-        for (size_t k = 0; k < g->output_count; k++) {
-            output = output || g->outputs[k] == v;
-        }
+        bool output = ox_index_find(&outputs, v->name) != SIZE_MAX;
         if (v->node != NULL && !output && v->type != OX_NONE && v->rank >= 0) {
             p->value_info[p->n_value_info++] = write_value(w, v, NULL);
         }
@@ -314,15 +315,16 @@ static Onnx__GraphProto *write_main(writer *w, const Onnx__GraphProto *from)
 typedef struct name_list {
     char **names;
     size_t count;
+    ox_table index;
 } name_list;
 
 static void add_name(ox_arena *a, name_list *list, const char *name)
 {
-    for (size_t i = 0; i < list->count; i++) {
-        if (strcmp(list->names[i], name) == 0) {
-            return;
-        }
+    list->index.arena = a;
+    if (ox_index_find(&list->index, name) != SIZE_MAX) {
+        return;
     }
+    ox_index_add(&list->index, name, list->count);
     list->names = ox_arena_grow(a, list->names, list->count, sizeof *list->names);
     list->names[list->count++] = TEXT(name);
 }
@@ -397,7 +399,7 @@ static Onnx__FunctionProto *write_function(writer *w, const ox_function *f)
     p->input = write_names(w, body->input_count, body->inputs);
     p->n_output = body->output_count;
     p->output = write_names(w, body->output_count, body->outputs);
-    name_list attributes = {NULL, 0}, domains = {NULL, 0};
+    name_list attributes = {.count = 0}, domains = {.count = 0};
     add_name(w->a, &domains, "");
     for (size_t i = 0; i < body->node_count; i++) {
         const ox_node *n = body->nodes[i];
@@ -416,22 +418,11 @@ static Onnx__FunctionProto *write_function(writer *w, const ox_function *f)
     return p;
 }
 
-static bool calls_local(const ox_model *m, const char *domain, const char *op)
-{
-    for (size_t i = 0; i < m->local_count; i++) {
-        const ox_local_function *f = &m->locals[i];
-        if (strcmp(f->name, op) == 0 && strcmp(f->domain, ox_proto_domain(domain)) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool body_calls_local(const ox_model *m, const Onnx__GraphProto *g)
 {
     for (size_t i = 0; i < g->n_node; i++) {
         const Onnx__NodeProto *n = g->node[i];
-        if (calls_local(m, n->domain, ox_proto_text(n->op_type))) {
+        if (ox_model_local(m, ox_proto_domain(n->domain), ox_proto_text(n->op_type)) != NULL) {
             return true;
         }
         for (size_t k = 0; k < n->n_attribute; k++) {
@@ -471,7 +462,7 @@ void ox_model_build(ox_arena *a, const ox_model *m, ox_file *out)
     p->has_ir_version = true;
     /* Before, initializers had to be inputs. */
     p->ir_version = m->ir_version < 4 ? 4 : m->ir_version;
-    name_list domains = {NULL, 0};
+    name_list domains = {.count = 0};
     for (size_t i = 0; i < m->opset_count; i++) {
         add_name(a, &domains, m->opsets[i].domain);
     }

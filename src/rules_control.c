@@ -7,8 +7,6 @@
 
 #include "shape.h"
 
-enum { MAX_BODY_NODES = 200000 };
-
 _Noreturn void ox_control_fail(const ox_control *c, const char *message)
 {
     ox_made_fail(c->node, message);
@@ -18,8 +16,8 @@ void ox_control_spend(const ox_control *c, size_t count)
 {
     if (c->budget->left < count) {
         ox_fail(c->node->graph->arena, OX_UNSUPPORTED,
-                "%s: its steps, written out, are more than %d nodes", ox_node_label(c->node),
-                MAX_BODY_NODES);
+                "%s: its steps, written out, are more than %llu nodes; limit allows more",
+                ox_node_label(c->node), (unsigned long long)c->budget->most);
     }
     c->budget->left -= count;
 }
@@ -354,7 +352,7 @@ static void try_to_expand(ox_node *n, ox_control_budget *budget)
     ox_graph_scope(g, former);
     if (done) {
         n->parts = j.parts;
-    } else if (err.code == OX_MEMORY) {
+    } else if (err.code == OX_MEMORY || err.code == OX_LIMIT) {
         ox_fail(g->arena, err.code, "%s", err.message);
     } else {
         n->no_parts = ox_arena_string(g->arena, err.message);
@@ -386,7 +384,8 @@ static bool is_needed(const ox_node *n)
 
 void ox_control_expand(ox_graph *g)
 {
-    ox_control_budget budget = {.left = MAX_BODY_NODES, .constants.arena = g->arena};
+    uint64_t most = ox_budget_nodes(g->arena);
+    ox_control_budget budget = {.left = most, .most = most, .constants.arena = g->arena};
     ox_node **nodes = g->nodes;
     size_t count = g->node_count;
     bool any = false;
@@ -399,6 +398,7 @@ void ox_control_expand(ox_graph *g)
         }
         if (rule_of(n) != NULL && is_needed(n)) {
             any = true;
+            ox_node_at(n);
             try_to_expand(n, &budget);
             take_shapes(n);
         }

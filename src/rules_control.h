@@ -9,7 +9,7 @@
 
 /* What all nodes that are written out share. */
 typedef struct ox_control_budget {
-    size_t left;        /* nodes of bodies that may still be read */
+    uint64_t most, left; /* nodes of bodies that may be read, and still may */
     ox_table constants; /* initializers of bodies that were read */
 } ox_control_budget;
 

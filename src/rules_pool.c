@@ -10,11 +10,11 @@
 static int64_t count_taps(const ox_window *w, int64_t p, bool include_pad)
 {
     int64_t low = include_pad ? -w->begin : 0, high = w->in + (include_pad ? w->end : 0);
-    int64_t at = p * w->stride - w->begin, count = 0;
-    for (int64_t t = 0; t < w->kernel && at < high; t++, at += w->dilation) {
-        count += at >= low;
-    }
-    return count;
+    int64_t at = p * w->stride - w->begin;
+    int64_t first = at < low ? (low - at + w->dilation - 1) / w->dilation : 0;
+    int64_t end = at < high ? (high - at + w->dilation - 1) / w->dilation : 0;
+    end = end < w->kernel ? end : w->kernel;
+    return end > first ? end - first : 0;
 }
 
 /* 1 / count for every output position, [out...]: one number where they are all the same. */

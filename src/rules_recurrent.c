@@ -363,6 +363,7 @@ static ox_val sequence(const ox_node *n)
     if (x->dims[0].size < 1 || x->dims[0].size > MAX_STEPS) {
         ox_made_fail(n, "its sequence is empty or too long");
     }
+    ox_budget_spend(n->graph->arena, OX_COST_NODES, (uint64_t)x->dims[0].size);
     return x;
 }
 

@@ -192,8 +192,18 @@ static void scatter_extreme(ox_ctx *c, bool max)
     ox_send(c, 2, ox_mul(take(c, m), winner_share(update, update_wins, dy)));
 }
 
-/* Whether elements i and k of the index of ScatterElements mean the same place. */
-static bool same_element(ox_ctx *c, const int64_t *index, size_t i, size_t k)
+static int64_t wrapped(ox_ctx *c, int64_t index, int axis)
+{
+    int64_t size = ox_static_dim(c, 0, axis);
+    if (size < 1) {
+        ox_rule_fail(c, "it scatters into nothing");
+    }
+    int64_t rest = index % size;
+    return rest < 0 ? rest + size : rest;
+}
+
+/* A number for the place that element i of the index of ScatterElements means. */
+static int64_t element_place(ox_ctx *c, const int64_t *index, size_t i)
 {
     const ox_val v = c->node->inputs[1];
     int axis = (int)scatter_axis(c);
@@ -201,20 +211,19 @@ static bool same_element(ox_ctx *c, const int64_t *index, size_t i, size_t k)
     for (int d = v->rank + axis + 1; d < v->rank; d++) {
         inner *= (size_t)v->dims[d].size;
     }
-    return i % inner == k % inner && i / (inner * length) == k / (inner * length) &&
-           (index[i] - index[k]) % ox_static_dim(c, 0, axis) == 0;
+    int64_t size = ox_static_dim(c, 0, axis), outer = (int64_t)(i / (inner * length));
+    return (outer * size + wrapped(c, index[i], axis)) * (int64_t)inner + (int64_t)(i % inner);
 }
 
-/* The same of tuples i and k of `width` of ScatterND. */
-static bool same_tuple(ox_ctx *c, const int64_t *index, size_t i, size_t k, size_t width)
+/* The same of tuple i of `width` of ScatterND. */
+static int64_t tuple_place(ox_ctx *c, const int64_t *index, size_t i, size_t width)
 {
+    int64_t place = 0;
     for (size_t w = 0; w < width; w++) {
-        int64_t size = ox_static_dim(c, 0, (int)w - c->node->inputs[0]->rank);
-        if ((index[i * width + w] - index[k * width + w]) % size != 0) {
-            return false;
-        }
+        int axis = (int)w - c->node->inputs[0]->rank;
+        place = place * ox_static_dim(c, 0, axis) + wrapped(c, index[i * width + w], axis);
     }
-    return true;
+    return place;
 }
 
 /* Gives up where a place may be written to twice. */
@@ -224,13 +233,19 @@ static void need_different_places(ox_ctx *c)
     size_t count = 0;
     const int64_t *index = ox_known_ints(c, 1, &count);
     size_t width = is_nd(c) ? (size_t)v->dims[v->rank - 1].size : 1;
-    for (size_t i = 0; i < count / width; i++) {
-        for (size_t k = i + 1; k < count / width; k++) {
-            bool same = is_nd(c) ? same_tuple(c, index, i, k, width) : same_element(c, index, i, k);
-            if (same) {
+    count = width == 0 ? 0 : count / width;
+    int64_t *places = ox_arena_alloc(c->g->arena, count, sizeof *places);
+    ox_table seen = {.arena = c->g->arena};
+    for (size_t i = 0; i < count; i++) {
+        places[i] = is_nd(c) ? tuple_place(c, index, i, width) : element_place(c, index, i);
+        uint64_t hash = ox_hash(OX_HASH_START, &places[i], sizeof places[i]);
+        size_t at = OX_TABLE_START;
+        for (const int64_t *p; (p = ox_table_next(&seen, hash, &at)) != NULL;) {
+            if (*p == places[i]) {
                 ox_rule_fail(c, "no rule for reduction mul where a place is written to twice");
             }
         }
+        ox_table_add(&seen, hash, &places[i]);
     }
 }
 

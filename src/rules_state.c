@@ -91,6 +91,7 @@ static heads heads_of(const ox_node *n, ox_val q, ox_val k, ox_val v)
     if (h.steps < 1 || h.steps > MAX_STEPS) {
         ox_made_fail(n, "its sequence is empty or too long to be unrolled");
     }
+    ox_budget_spend(n->graph->arena, OX_COST_NODES, (uint64_t)h.steps);
     h.key = ox_made_size(n, k, 2) / h.kv_heads;
     h.value = ox_made_size(n, v, 2) / h.kv_heads;
     return h;

@@ -134,6 +134,7 @@ static void take_results(void *user)
             size *= (size_t)r->dims[d];
         }
         ox_const c = {.type = r->type, .rank = r->rank, .dims = r->dims, .size = size};
+        ox_budget_bring(g->arena, size); /* computed of the model as it is */
         c.data = ox_arena_copy(g->arena, r->data, size, 1);
         f->wanted[i]->mark = ox_graph_constant(g, NULL, &c);
         f->model->kept_bytes += size;

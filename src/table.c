@@ -55,6 +55,32 @@ void *ox_table_each(const ox_table *t, size_t *at)
     return *at < t->room ? t->slots[(*at)++].item : NULL;
 }
 
+typedef struct entry {
+    const char *name;
+    size_t position;
+} entry;
+
+void ox_index_add(ox_table *t, const char *name, size_t position)
+{
+    if (ox_index_find(t, name) == SIZE_MAX) {
+        entry *e = ox_arena_alloc(t->arena, 1, sizeof *e);
+        *e = (entry){name, position};
+        ox_table_add(t, ox_hash_string(name), e);
+    }
+}
+
+size_t ox_index_find(const ox_table *t, const char *name)
+{
+    uint64_t hash = ox_hash_string(name);
+    size_t at = OX_TABLE_START;
+    for (const entry *e; (e = ox_table_next(t, hash, &at)) != NULL;) {
+        if (strcmp(e->name, name) == 0) {
+            return e->position;
+        }
+    }
+    return SIZE_MAX;
+}
+
 uint64_t ox_hash(uint64_t hash, const void *data, size_t size)
 {
     const unsigned char *p = data;

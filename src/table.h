@@ -22,6 +22,11 @@ void *ox_table_each(const ox_table *t, size_t *at);
 
 #define OX_TABLE_START SIZE_MAX
 
+/* A table as index of an array by name: the position that was entered first under `name`, which
+ * is kept; SIZE_MAX where there is none. */
+void ox_index_add(ox_table *t, const char *name, size_t position);
+size_t ox_index_find(const ox_table *t, const char *name);
+
 /* Hash of `size` bytes, continuing from `hash`, which starts at OX_HASH_START. */
 uint64_t ox_hash(uint64_t hash, const void *data, size_t size);
 uint64_t ox_hash_string(const char *text);
