@@ -66,7 +66,6 @@ ox_val ox_sum(ox_val a, int64_t axis, bool keep);
  * move values: ONNX Runtime (to 1.32) quantises once more behind these, and rejects its own node
  * from opset 21 on. All functions here do it. */
 ox_val ox_apart(ox_val a);
-bool ox_only_moves(const char *op); /* whether ONNX Runtime takes it for one */
 
 /* Reshapes; nothing where the shape is the same already, and two reshapes become one. */
 ox_val ox_reshape(ox_val a, int rank, const ox_dim *dims);

@@ -33,11 +33,6 @@ bool ox_only_moves(const char *op)
 
 ox_val ox_apart(ox_val a)
 {
-    const ox_node *n = a->node;
-    while (n != NULL && ox_only_moves(n->op)) {
-        n = n->inputs[0]->node;
-    }
-    bool int8 =
-        n != NULL && strcmp(n->op, "DequantizeLinear") == 0 && n->inputs[0]->type == OX_INT8;
+    bool int8 = a->node != NULL && a->node->moves_int8;
     return int8 ? ox_graph_emit(a->graph, "Sum", 1, &a, 0, NULL) : a;
 }

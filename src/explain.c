@@ -184,10 +184,20 @@ static uint64_t checksum(const ox_explain_state *s)
     return hash;
 }
 
-static const char *join(ox_arena *a, const char *left, const char *separator, const char *right)
+static const char *join(ox_arena *a, size_t count, const char *const *texts, char separator)
 {
-    return left[0] == '\0' ? ox_arena_string(a, right)
-                           : ox_arena_format(a, "%s%s%s", left, separator, right);
+    size_t length = 0;
+    for (size_t i = 0; i < count; i++) {
+        length += strlen(texts[i]) + 1;
+    }
+    char *all = ox_arena_alloc(a, length + 1, 1), *at = all;
+    for (size_t i = 0; i < count; i++) {
+        size_t size = strlen(texts[i]);
+        memcpy(at, texts[i], size);
+        at += size;
+        *at++ = i + 1 < count ? separator : '\0';
+    }
+    return all;
 }
 
 /* The tensor before a final Softmax or Sigmoid, which saturates; NULL for other outputs. */
@@ -243,13 +253,12 @@ static void set_metadata(ox_explain_state *s)
     const ox_options *o = s->options;
     ox_arena *a = s->arena;
     ox_model *m = s->model;
-    const char *inputs = "", *features = "";
+    const char **points = ox_arena_alloc(a, s->point_count, sizeof *points);
     for (size_t i = 0; i < s->point_count; i++) {
-        inputs = join(a, inputs, ",", s->points[i].x->name);
+        points[i] = s->points[i].x->name;
     }
-    for (size_t i = 0; i < o->feature_count; i++) {
-        features = join(a, features, "\n", o->feature_names[i]);
-    }
+    const char *inputs = join(a, s->point_count, points, ',');
+    const char *features = join(a, o->feature_count, o->feature_names, '\n');
     ox_model_set_property(m, "onnxexplainer.version", OX_VERSION);
     ox_model_set_property(m, "onnxexplainer.method", "DeepSHAP");
     ox_model_set_property(m, "onnxexplainer.target", o->target == NULL ? "top" : o->target);
@@ -273,10 +282,8 @@ static void set_metadata(ox_explain_state *s)
         ox_model_set_property(m, "onnxexplainer.feature_names", features);
     }
     if (o->integrate > 0) {
-        const char *how = ox_arena_format(a, "%d", o->integrate);
-        for (size_t i = 0; i < o->integrate_op_count; i++) {
-            how = join(a, how, i == 0 ? ":" : ",", o->integrate_ops[i]);
-        }
+        const char *ops = join(a, o->integrate_op_count, o->integrate_ops, ',');
+        const char *how = ox_arena_format(a, "%d%s%s", o->integrate, ops[0] == '\0' ? "" : ":", ops);
         ox_model_set_property(m, "onnxexplainer.integrate", how);
     }
     if (s->holes > 0) {

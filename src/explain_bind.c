@@ -22,12 +22,8 @@ static bool is_held(const ox_options *o, const char *name)
 
 static const ox_value_info *input_info(const ox_model *m, const char *name)
 {
-    for (size_t i = 0; i < m->graph->input_count; i++) {
-        if (strcmp(m->inputs[i].name, name) == 0) {
-            return &m->inputs[i];
-        }
-    }
-    return NULL;
+    size_t i = ox_index_find(&m->input_index, name);
+    return i == SIZE_MAX ? NULL : &m->inputs[i];
 }
 
 /* ---- which inputs ------------------------------------------------------------------------------
@@ -109,15 +105,15 @@ static void match_references(ox_explain_state *s)
     if (o->reference_source != OX_REFERENCES_GIVEN) {
         return;
     }
+    ox_table index = {.arena = s->arena};
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_index_add(&index, s->inputs[i].x->name, i);
+    }
     for (size_t r = 0; r < o->reference_count; r++) {
         const ox_tensor *t = &o->references[r];
-        ox_explained *match = NULL;
-        for (size_t i = 0; i < s->input_count; i++) {
-            bool only = t->name == NULL && s->input_count == 1;
-            if (only || (t->name != NULL && strcmp(t->name, s->inputs[i].x->name) == 0)) {
-                match = &s->inputs[i];
-            }
-        }
+        size_t at = t->name != NULL ? ox_index_find(&index, t->name)
+                                    : s->input_count == 1 ? 0 : SIZE_MAX;
+        ox_explained *match = at == SIZE_MAX ? NULL : &s->inputs[at];
         if (match == NULL) {
             ox_fail(s->arena, OX_ARGUMENT,
                     t->name == NULL ? "references need names: %s has several explained inputs"

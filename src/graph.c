@@ -369,6 +369,16 @@ static ox_node *find_node(ox_graph *g, const ox_node *like)
     return NULL;
 }
 
+static bool moves_int8(const ox_node *n)
+{
+    const ox_val from = ox_node_input(n, 0);
+    if (from == NULL) {
+        return false;
+    }
+    return ox_only_moves(n->op) ? from->node != NULL && from->node->moves_int8
+                                : strcmp(n->op, "DequantizeLinear") == 0 && from->type == OX_INT8;
+}
+
 ox_node *ox_graph_append(ox_graph *g, const ox_node *like)
 {
     ox_arena *a = g->arena;
@@ -382,6 +392,7 @@ ox_node *ox_graph_append(ox_graph *g, const ox_node *like)
         n->outputs[i]->node = n;
         n->outputs[i]->output = (int)i;
     }
+    n->moves_int8 = moves_int8(n);
     g->nodes = ox_arena_grow(a, g->nodes, g->node_count, sizeof *g->nodes);
     g->nodes[g->node_count++] = n;
     return n;

@@ -99,6 +99,7 @@ struct ox_node {
     const void *proto;    /* the NodeProto it was read from, or NULL */
     ox_val *parts;        /* what its outputs are, where rules_control.c has written it out */
     const char *no_parts; /* why that could not be done */
+    bool moves_int8;      /* int8 values, dequantised, and moved at most; see ox_apart */
     bool needed;
     bool placed; /* set while sorting */
     uint64_t hash;
@@ -170,6 +171,9 @@ ox_val ox_graph_emit(ox_graph *g, const char *op, size_t input_count, const ox_v
 ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, size_t input_count,
                             const ox_val *inputs, size_t output_count, size_t attr_count,
                             const ox_attr *attrs);
+
+/* Whether ONNX Runtime takes the operator for one that only moves values. */
+bool ox_only_moves(const char *op);
 
 /* Appends a copy of `like`, whose inputs and outputs are values of `g` that nothing produces yet
  * (reading and lifting). Infers nothing and shares nothing. */

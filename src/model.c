@@ -357,6 +357,10 @@ void ox_model_publish(ox_model *m)
     find_symbols(m);
     m->inputs = publish(m, m->graph->input_count, m->graph->inputs);
     m->outputs = publish(m, m->graph->output_count, m->graph->outputs);
+    m->input_index = (ox_table){.arena = m->arena};
+    for (size_t i = 0; i < m->graph->input_count; i++) {
+        ox_index_add(&m->input_index, m->inputs[i].name, i);
+    }
 }
 
 const ox_value_info *ox_inputs(const ox_model *model, size_t *count)

@@ -95,16 +95,26 @@ void flow_concat(ox_ctx *c)
     }
 }
 
-/* m with the lead axes of all outputs' multipliers: some may not depend on the references. */
-static ox_val full_lead(ox_ctx *c, ox_val m)
+/* The lead axes of all outputs' multipliers together: some may not depend on the references. */
+static void find_lead(ox_ctx *c, ox_dim *lead)
+{
+    for (int d = 0; d < c->lead; d++) {
+        lead[d] = ox_dim_of(1);
+    }
+    for (size_t i = 0; i < c->node->output_count; i++) {
+        ox_val m = ox_m(c, i);
+        for (int d = 0; m != NULL && d < c->lead; d++) {
+            lead[d] = ox_dim_is(lead[d], 1) ? m->dims[d] : lead[d];
+        }
+    }
+}
+
+static ox_val with_lead(ox_ctx *c, ox_val m, const ox_dim *lead)
 {
     ox_dim dims[OX_MAX_RANK];
     memcpy(dims, m->dims, (size_t)m->rank * sizeof *dims);
-    for (size_t i = 0; i < c->node->output_count; i++) {
-        ox_val other = ox_m(c, i);
-        for (int d = 0; other != NULL && d < c->lead; d++) {
-            dims[d] = ox_dim_is(dims[d], 1) ? other->dims[d] : dims[d];
-        }
+    for (int d = 0; d < c->lead; d++) {
+        dims[d] = ox_dim_is(dims[d], 1) ? lead[d] : dims[d];
     }
     return ox_expand(m, m->rank, dims);
 }
@@ -118,6 +128,8 @@ void flow_split(ox_ctx *c)
     ox_val *parts = ox_arena_alloc(c->g->arena, n->output_count, sizeof *parts);
     size_t count = 0;
     int64_t missing = 0;
+    ox_dim lead[OX_MAX_RANK];
+    find_lead(c, lead);
     for (size_t i = 0; i < n->output_count; i++) {
         ox_val m = ox_m(c, i);
         if (m == NULL) {
@@ -131,7 +143,7 @@ void flow_split(ox_ctx *c)
             }
             continue;
         }
-        parts[count++] = ox_pad_axis(full_lead(c, m), axis, missing, 0);
+        parts[count++] = ox_pad_axis(with_lead(c, m, lead), axis, missing, 0);
         missing = 0;
     }
     parts[count - 1] = ox_pad_axis(parts[count - 1], axis, 0, missing);
