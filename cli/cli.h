@@ -65,7 +65,7 @@ char *ox_cli_read_file(const char *path, size_t *size, ox_error *err);
  * /dev/stdin, pipes. */
 bool ox_cli_is_stream(const char *path);
 
-/* Reads a model; "-" is standard input. */
-ox_model *ox_cli_read_model(const char *path, ox_error *err);
+/* Reads a model; "-" is standard input. 0: the usual limit. */
+ox_model *ox_cli_read_model(const char *path, uint64_t limit, ox_error *err);
 
 #endif

@@ -138,6 +138,8 @@ static int parse(arguments *a, int argc, char **argv)
          "references per step (default: decided from memory)"},
         {"memory", 0, OX_OPTION_BYTES, &o->memory, "BYTES",
          "what a run may take, such as 800M (default: 2G)"},
+        {"limit", 0, OX_OPTION_BYTES, &o->limit, "BYTES",
+         "what may be made of the model (default: 1G)"},
         {"integrate", 0, OX_OPTION_TEXT, &a->integrate, "K[:OP,...]",
          "integrate softmaxes, poolings, normalisations: K points"},
         {"no-functions", 0, OX_OPTION_FLAG, &o->no_functions, NULL,
@@ -289,7 +291,7 @@ static bool explain_to(const arguments *a, const char *path, ox_error *err)
 {
     ox_arrays references = {NULL, 0};
     ox_model *explained = NULL;
-    ox_model *model = ox_cli_read_model(a->model, err);
+    ox_model *model = ox_cli_read_model(a->model, a->options.limit, err);
     bool given = a->options.reference_source == OX_REFERENCES_GIVEN;
     if (model && ox_sheet_keeps(model, path, err) &&
         (!given || ox_references_load(model, &a->options, &a->references, &references, err))) {

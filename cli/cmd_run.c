@@ -23,6 +23,7 @@ typedef struct arguments {
     const char *batch_text;
     ox_batch batch;
     int64_t threads;
+    uint64_t limit;
     const char *runtime;
     bool compress;
     bool no_kernels;
@@ -43,6 +44,8 @@ static int parse(arguments *a, int argc, char **argv)
          "samples at a time, or \"all\" (default: decided from memory)"},
         {"memory", 0, OX_OPTION_BYTES, &a->batch.memory, "BYTES",
          "what a batch may take, such as 800M (default: at most 64M)"},
+        {"limit", 0, OX_OPTION_BYTES, &a->limit, "BYTES",
+         "what may be made of the model (default: 1G)"},
         {"threads", 0, OX_OPTION_COUNT, &a->threads, "T", "threads (default: one per core)"},
         {"runtime", 0, OX_OPTION_TEXT, &a->runtime, "LIB", "the ONNX Runtime library to use"},
         {"tune", 0, OX_OPTION_FLAG, &a->tune, NULL,
@@ -166,7 +169,7 @@ static bool check_outputs(const arguments *a, const ox_session *session,
 static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs, ox_error *err)
 {
     double start = ox_seconds();
-    ox_model *model = ox_cli_read_model(a->model, err);
+    ox_model *model = ox_cli_read_model(a->model, a->limit, err);
     if (!model) {
         return false;
     }

@@ -196,6 +196,7 @@ static int parse(arguments *a, int argc, char **argv)
         {"output-name", 0, OX_OPTION_TEXT, &o->output_name, "NAME", "the tensor to explain"},
         {"hold", 0, OX_OPTION_LIST, &a->hold, "NAME", "an input that is not explained"},
         {"no-batch", 0, OX_OPTION_FLAG, &o->no_batch, NULL, "the model has no batch axis"},
+        {"limit", 0, OX_OPTION_BYTES, &o->limit, "BYTES", "as for explain"},
         {"nodes", 0, OX_OPTION_FLAG, &a->nodes, NULL, "a line for every node"},
     };
     const ox_command command = {
@@ -218,7 +219,7 @@ int ox_cmd_show(int argc, char **argv)
         return code;
     }
     ox_error err;
-    ox_model *model = ox_cli_read_model(a.model, &err);
+    ox_model *model = ox_cli_read_model(a.model, a.options.limit, &err);
     if (!model) {
         return ox_cli_fail(&err);
     }

@@ -11,6 +11,7 @@ typedef struct arguments {
     const char *model;
     const char *output;
     int64_t threads;
+    uint64_t limit;
     const char *runtime;
     bool quiet;
 } arguments;
@@ -19,6 +20,8 @@ static int parse(arguments *a, int argc, char **argv)
 {
     const ox_option options[] = {
         {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE", "write the tuned model to FILE"},
+        {"limit", 0, OX_OPTION_BYTES, &a->limit, "BYTES",
+         "what may be made of the model (default: 1G)"},
         {"threads", 0, OX_OPTION_COUNT, &a->threads, "T", "threads (default: one per core)"},
         {"runtime", 0, OX_OPTION_TEXT, &a->runtime, "LIB", "the ONNX Runtime library to use"},
         {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors"},
@@ -57,7 +60,7 @@ int ox_cmd_tune(int argc, char **argv)
     }
     ox_error err;
     ox_session_options options = {.threads = (int)a.threads, .runtime = a.runtime};
-    ox_model *model = ox_cli_read_model(a.model, &err);
+    ox_model *model = ox_cli_read_model(a.model, a.limit, &err);
     bool keeps = model && ox_sheet_keeps(model, a.output, &err);
     if (keeps && !ox_metadata(model, "onnxexplainer.version")) {
         ox_cli_error(&err, OX_ARGUMENT, "%s: not an explained model", a.model);

@@ -205,7 +205,7 @@ bool ox_cli_is_stream(const char *path)
     return !stat(path, &info) && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
 }
 
-ox_model *ox_cli_read_model(const char *path, ox_error *err)
+ox_model *ox_cli_read_model(const char *path, uint64_t limit, ox_error *err)
 {
     if (!*path) {
         errno = ENOENT;
@@ -213,14 +213,14 @@ ox_model *ox_cli_read_model(const char *path, ox_error *err)
         return NULL;
     }
     if (strcmp(path, "-")) {
-        return ox_read(path, err);
+        return ox_read_limited(path, limit, err);
     }
     size_t size;
     char *bytes = ox_cli_read_file(path, &size, err);
     if (!bytes) {
         return NULL;
     }
-    ox_model *model = ox_parse(bytes, size, NULL, err);
+    ox_model *model = ox_parse_limited(bytes, size, NULL, limit, err);
     free(bytes);
     return model;
 }

@@ -87,19 +87,71 @@ ox_val ox_number(ox_val like, double number)
     return ox_graph_constant(like->graph, NULL, &c);
 }
 
+static int axis_of(ox_val v, uint32_t unknown)
+{
+    int axis = 0;
+    while (axis < v->rank && v->dims[axis].unknown != unknown) {
+        axis++;
+    }
+    return axis < v->rank ? axis : -1;
+}
+
+static uint64_t hash_unknown(uint32_t unknown)
+{
+    return ox_hash(OX_HASH_START, &unknown, sizeof unknown);
+}
+
+/* The entered value that has an unknown dimension still, or NULL. */
+static ox_val find_unknown(const ox_graph *g, uint32_t unknown)
+{
+    size_t at = OX_TABLE_START;
+    ox_val v;
+    while ((v = ox_table_next(&g->unknown, hash_unknown(unknown), &at)) != NULL &&
+           axis_of(v, unknown) < 0) {
+    }
+    return v;
+}
+
+static void enter_unknown(ox_graph *g, ox_val v)
+{
+    for (int axis = 0; axis < v->rank; axis++) {
+        uint32_t unknown = v->dims[axis].unknown;
+        if (unknown != 0 && find_unknown(g, unknown) == NULL) {
+            ox_table_add(&g->unknown, hash_unknown(unknown), v);
+        }
+    }
+}
+
+/* A value that has an unknown dimension: one that was entered, or whose shape became known later.
+ */
+static ox_val value_with(ox_graph *g, uint32_t unknown)
+{
+    while (g->unknown_seen < g->value_count) {
+        enter_unknown(g, g->values[g->unknown_seen++]);
+    }
+    ox_val v = find_unknown(g, unknown);
+    if (v == NULL) {
+        ox_budget_spend(g->arena, OX_COST_ELEMENTS, g->value_count / 16); /* a glance at each */
+    }
+    for (size_t i = 0; v == NULL && i < g->value_count; i++) {
+        v = axis_of(g->values[i], unknown) < 0 ? NULL : g->values[i];
+    }
+    if (v != NULL) {
+        enter_unknown(g, v);
+    }
+    return v;
+}
+
 /* An unknown dimension, read off a value that has it. */
 static ox_val unknown_at_run_time(ox_graph *g, ox_dim d)
 {
-    for (size_t i = 0; i < g->value_count; i++) {
-        ox_val v = g->values[i];
-        for (int axis = 0; axis < v->rank; axis++) {
-            if (v->dims[axis].unknown == d.unknown) {
-                ox_attr range[] = {ox_attr_int("start", axis), ox_attr_int("end", axis + 1)};
-                return ox_graph_emit(g, "Shape", 1, &v, 2, range);
-            }
-        }
+    ox_val v = value_with(g, d.unknown);
+    if (v == NULL) {
+        ox_fail(g->arena, OX_UNSUPPORTED, "%s: a dimension is needed that is not known", g->scope);
     }
-    ox_fail(g->arena, OX_UNSUPPORTED, "%s: a dimension is needed that is not known", g->scope);
+    int axis = axis_of(v, d.unknown);
+    ox_attr range[] = {ox_attr_int("start", axis), ox_attr_int("end", axis + 1)};
+    return ox_graph_emit(g, "Shape", 1, &v, 2, range);
 }
 
 /* size * N^batch * R^refs at run time, int64 [1]. */

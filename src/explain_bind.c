@@ -265,23 +265,32 @@ static ox_dim batch_dim(const ox_explain_state *s)
     return s->batch_free ? (ox_dim){.size = 1, .batch = 1} : ox_dim_of(s->batch);
 }
 
+/* Explained inputs by name, and the first of them that has a symbol. */
+typedef struct input_tables {
+    ox_table names, symbols;
+} input_tables;
+
 /* The dimension that a symbol has been bound to through the references of another input. */
-static ox_dim bound_dim(ox_explain_state *s, const char *symbol, ox_dim otherwise)
+static ox_dim bound_dim(ox_explain_state *s, const input_tables *t, const char *symbol,
+                        ox_dim otherwise)
 {
-    for (size_t i = 0; symbol[0] != '\0' && i < s->input_count; i++) {
-        const ox_value_info *info = input_info(s->model, s->inputs[i].x->name);
-        for (int d = 0; d < info->rank; d++) {
-            if (strcmp(info->symbols[d], symbol) == 0) {
-                return s->inputs[i].x->dims[d];
-            }
-        }
+    size_t i = symbol[0] == '\0' ? SIZE_MAX : ox_index_find(&t->symbols, symbol);
+    if (i == SIZE_MAX) {
+        return otherwise;
     }
-    return otherwise;
+    const ox_val x = s->inputs[i].x;
+    const ox_value_info *info = input_info(s->model, x->name);
+    int d = 0;
+    while (strcmp(info->symbols[d], symbol) != 0) {
+        d++;
+    }
+    return x->dims[d];
 }
 
 /* Binds the dimensions of the graph's inputs: N, the references', or what the model says. */
 static void set_dims(ox_explain_state *s)
 {
+    input_tables tables = {.names.arena = s->arena, .symbols.arena = s->arena};
     for (size_t i = 0; i < s->input_count; i++) {
         ox_explained *e = &s->inputs[i];
         const ox_value_info *info = input_info(s->model, e->x->name);
@@ -295,15 +304,16 @@ static void set_dims(ox_explain_state *s)
         }
         e->x->rank = info->rank;
         e->x->dims = dims;
+        ox_index_add(&tables.names, e->x->name, i);
+        for (int d = 0; d < info->rank; d++) {
+            ox_index_add(&tables.symbols, info->symbols[d], i);
+        }
     }
     const char *symbol = shared_symbol(s);
     for (size_t i = 0; i < s->g->input_count; i++) {
         ox_val v = s->g->inputs[i];
         const ox_value_info *info = &s->model->inputs[i];
-        bool explained = false;
-        for (size_t k = 0; k < s->input_count; k++) {
-            explained = explained || s->inputs[k].x == v;
-        }
+        bool explained = ox_index_find(&tables.names, v->name) != SIZE_MAX;
         if (explained || info->rank < 0) {
             continue;
         }
@@ -313,7 +323,8 @@ static void set_dims(ox_explain_state *s)
                                         : d == 0 && !s->options->no_batch;
             dims[d] = info->dims[d] >= 0 ? ox_dim_of(info->dims[d])
                       : batch            ? batch_dim(s)
-                                         : bound_dim(s, info->symbols[d], ox_dim_unknown(s->g));
+                                         : bound_dim(s, &tables, info->symbols[d],
+                                                     ox_dim_unknown(s->g));
         }
         v->dims = dims;
     }

@@ -1,4 +1,4 @@
-/* Making graphs: values, constants, nodes, names, sharing of equal nodes, pruning. */
+/* Making graphs: values, constants, nodes, names, sharing of equal nodes. */
 #include "graph.h"
 
 #include <assert.h>
@@ -33,7 +33,7 @@ ox_graph *ox_graph_new(ox_arena *arena, ox_graph *outer, const char *name)
     g->name = ox_arena_string(arena, name);
     g->scope = "onnxexplainer";
     g->names.arena = arena;
-    g->shared.arena = arena;
+    g->shared.arena = g->unknown.arena = arena;
     return g;
 }
 
@@ -493,71 +493,4 @@ ox_val ox_graph_emit(ox_graph *g, const char *op, size_t input_count, const ox_v
     ox_node *n = ox_graph_emit_node(g, "", op, input_count, inputs, 1, attr_count, attrs);
     ox_val known = ox_graph_known(g, n->outputs[0]);
     return known != NULL ? known : n->outputs[0];
-}
-
-/* ---- pruning ---------------------------------------------------------------------------- */
-
-static void find_calls(const ox_graph *g, ox_table *called)
-{
-    for (size_t i = 0; i < g->node_count; i++) {
-        const ox_node *n = g->nodes[i];
-        if (strcmp(n->domain, "onnxexplainer") == 0) {
-            ox_index_add(called, n->op, i);
-        }
-        for (size_t k = 0; k < n->attr_count; k++) {
-            if (n->attrs[k].graph != NULL) {
-                find_calls(n->attrs[k].graph, called);
-            }
-        }
-    }
-}
-
-static void prune_functions(ox_graph *g)
-{
-    size_t kept = 0;
-    ox_table called = {.arena = g->arena};
-    find_calls(g, &called);
-    for (size_t i = 0; i < g->function_count; i++) {
-        if (ox_index_find(&called, g->functions[i].name) != SIZE_MAX) {
-            g->functions[kept++] = g->functions[i];
-        }
-    }
-    g->function_count = kept;
-}
-
-void ox_graph_prune(ox_graph *g)
-{
-    for (size_t i = 0; i < g->value_count; i++) {
-        g->values[i]->needed = g->values[i]->keep;
-    }
-    for (size_t i = 0; i < g->output_count; i++) {
-        g->outputs[i]->needed = true;
-    }
-    for (size_t i = g->node_count; i-- > 0;) {
-        ox_node *n = g->nodes[i];
-        n->needed = n->original;
-        for (size_t k = 0; k < n->output_count; k++) {
-            n->needed = n->needed || n->outputs[k]->needed;
-        }
-        for (size_t k = 0; n->needed && k < n->input_count; k++) {
-            if (n->inputs[k] != NULL) {
-                n->inputs[k]->needed = true;
-            }
-        }
-    }
-    size_t nodes = 0, values = 0;
-    for (size_t i = 0; i < g->node_count; i++) {
-        if (g->nodes[i]->needed) {
-            g->nodes[nodes++] = g->nodes[i];
-        }
-    }
-    for (size_t i = 0; i < g->value_count; i++) {
-        ox_val v = g->values[i];
-        if (v->needed || v->is_input || (v->node != NULL && v->node->needed)) {
-            g->values[values++] = v;
-        }
-    }
-    g->node_count = nodes;
-    g->value_count = values;
-    prune_functions(g);
 }

@@ -134,6 +134,8 @@ struct ox_graph {
     uint32_t unknowns;      /* ids given out, in the outermost graph */
     ox_table names;         /* of the outermost graph: names in use */
     ox_table shared;        /* added nodes and small constants, to find equal ones */
+    ox_table unknown;       /* values by the unknown dimensions that they have, the first ones */
+    size_t unknown_seen;    /* values that have been entered there */
 };
 
 /* ---- making ---------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@ typedef struct inspection {
     ox_explain_state state;
     ox_options options;
     const ox_model *source;
+    const ox_arena *before; /* of a trial: what has been made of the model when it begins */
     ox_report *report;
     bool force_fixed;
     bool again;
@@ -108,7 +109,7 @@ static void measure(void *user)
     ox_explain_state *s = &j->state;
     s->arena = s->model->arena;
     ox_model_copy(s->model, (ox_model *)(uintptr_t)j->source);
-    ox_budget_limit(s->arena, s->options->limit);
+    ox_budget_continue(s->arena, j->before);
     ox_explain_begin(s, j->force_fixed);
     ox_explain_check_rules(s);
     ox_explain_build(s);
@@ -124,7 +125,8 @@ static void try_to_build(inspection *j)
 {
     ox_arena *a = j->state.arena;
     ox_error err = {0};
-    inspection trial = {.source = j->source, .report = j->report, .force_fixed = j->force_fixed};
+    inspection trial = {.source = j->source, .before = a, .report = j->report};
+    trial.force_fixed = j->force_fixed;
     trial.options = j->options;
     trial.options.note = NULL;
     trial.state.blank = j->options.reference_count == 0;
