@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zip.h>
 
@@ -40,6 +41,27 @@ static uint64_t bytes_in(zip_t *zip, zip_uint64_t index)
     return info.size / 1100 > info.comp_size ? 0 : info.size;
 }
 
+/* Entries lie side by side. Where they share bytes, a small file holds any number of large arrays,
+ * and together they are longer than the file. */
+static bool check_overlap(zip_t *zip, zip_uint64_t count, const char *path, ox_error *err)
+{
+    struct stat file;
+    uint64_t left = stat(path, &file) || !S_ISREG(file.st_mode) ? UINT64_MAX
+                                                                : (uint64_t)file.st_size;
+    for (zip_uint64_t i = 0; i < count; i++) {
+        zip_stat_t info;
+        zip_stat_init(&info);
+        uint64_t size = zip_stat_index(zip, i, 0, &info) || !(info.valid & ZIP_STAT_COMP_SIZE)
+                            ? 0
+                            : info.comp_size;
+        if (size > left) {
+            return ox_cli_error(err, OX_INVALID, "%s: its entries overlap", path);
+        }
+        left -= size;
+    }
+    return true;
+}
+
 static bool read_array(zip_t *zip, zip_uint64_t index, const char *name, const char *label,
                        ox_arrays *arrays, ox_error *err)
 {
@@ -65,6 +87,7 @@ static bool read_all(zip_t *zip, const char *path, ox_arrays *arrays, ox_error *
 {
     zip_int64_t count = zip_get_num_entries(zip, 0);
     bool good = count > 0 || ox_cli_error(err, OX_INVALID, "%s: no arrays in it", path);
+    good = good && check_overlap(zip, (zip_uint64_t)count, path, err);
     for (zip_uint64_t i = 0; good && i < (zip_uint64_t)count; i++) {
         const char *file = zip_get_name(zip, i, 0);
         if (!file || !ox_cli_has_suffix(file, ".npy")) {

@@ -35,6 +35,9 @@ void ox_budget_continue(ox_arena *a, const ox_arena *from)
     const ox_budget *before = ox_arena_budget((ox_arena *)(uintptr_t)from);
     ox_budget *b = ox_arena_budget(a);
     uint64_t own = b->spent[OX_COST_BYTES];
+    if (b->limit != 0) {
+        return;
+    }
     *b = *before;
     b->spent[OX_COST_BYTES] = plus(before->spent[OX_COST_BYTES], own);
     b->what = NULL;
@@ -112,6 +115,7 @@ void ox_budget_fail(ox_arena *a, ox_cost cost)
     const char *now = size_text(a, limit);
     const char *more = size_text(a, limit > UINT64_MAX / 2 ? UINT64_MAX : 2 * limit);
     b->limit = limit;
-    ox_fail(a, OX_LIMIT, "%s%sthe model makes more than %" PRIu64 " %s, limit is %s: --limit=%s allows more",
+    ox_fail(a, OX_LIMIT,
+            "%s%sthe model makes more than %" PRIu64 " %s, limit is %s: --limit=%s allows more",
             label, colon, most(b, cost), names[cost], now, more);
 }

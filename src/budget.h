@@ -30,7 +30,8 @@ typedef struct ox_budget {
 /* Sets the limit; 0: stays as it is, or becomes the usual one. */
 void ox_budget_limit(struct ox_arena *a, uint64_t limit);
 
-/* Goes on from where another arena stands: what is made of one model is counted as one. */
+/* Goes on from where another arena stands: what is made of one model is counted as one.
+ * Nothing where a limit is set already. */
 void ox_budget_continue(struct ox_arena *a, const struct ox_arena *from);
 
 /* Adds what was brought: a file of `bytes` may take 16 times as many, its nodes and integers are

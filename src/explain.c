@@ -283,7 +283,8 @@ static void set_metadata(ox_explain_state *s)
     }
     if (o->integrate > 0) {
         const char *ops = join(a, o->integrate_op_count, o->integrate_ops, ',');
-        const char *how = ox_arena_format(a, "%d%s%s", o->integrate, ops[0] == '\0' ? "" : ":", ops);
+        const char *colon = ops[0] == '\0' ? "" : ":";
+        const char *how = ox_arena_format(a, "%d%s%s", o->integrate, colon, ops);
         ox_model_set_property(m, "onnxexplainer.integrate", how);
     }
     if (s->holes > 0) {

@@ -108,8 +108,8 @@ static void measure(void *user)
     inspection *j = user;
     ox_explain_state *s = &j->state;
     s->arena = s->model->arena;
-    ox_model_copy(s->model, (ox_model *)(uintptr_t)j->source);
     ox_budget_continue(s->arena, j->before);
+    ox_model_copy(s->model, (ox_model *)(uintptr_t)j->source);
     ox_explain_begin(s, j->force_fixed);
     ox_explain_check_rules(s);
     ox_explain_build(s);

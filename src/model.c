@@ -187,7 +187,7 @@ void ox_model_copy(ox_model *to, ox_model *source)
     ox_model_publish(to);
 }
 
-/* ---- functions, opsets and properties -------------------------------------------------------------- */
+/* ---- functions, opsets and properties --------------------------------------------------- */
 
 static uint64_t hash_pair(const char *domain, const char *name)
 {

@@ -32,8 +32,8 @@ typedef enum scan_result { SCAN_GOOD, SCAN_DAMAGED, SCAN_NESTED, SCAN_MERGED } s
 
 /* Walks through the fields of a message: whether they end where they should, and whether messages
  * nest no deeper than a parser's stack allows. A message that comes in parts is put together once
- * per part, all of it, so that there may be few parts. Costs nothing beside parsing, as it steps over
- * everything but messages. */
+ * per part, all of it, so that there may be few parts. Costs nothing beside parsing, as it steps
+ * over everything but messages. */
 static scan_result scan(const ProtobufCMessageDescriptor *d, bytes b, int depth)
 {
     if (depth > MAX_NESTING) {

@@ -15,8 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Ranks and dense sizes of sparse tensors beyond this are damage or malice. */
-enum { MAX_RANK = 64, MAX_DENSE = INT32_MAX };
+/* Ranks beyond this are damage or malice. */
+enum { MAX_RANK = 64 };
 
 /* Where the walk through the model is, for messages. */
 typedef struct place {
@@ -360,9 +360,6 @@ static Onnx__TensorProto *make_dense(const place *at, Onnx__SparseTensorProto *p
         BAD(at, values, "is sparse, and its values, indices and shape disagree");
     }
     size_t width = l.bits / 8;
-    if (count > MAX_DENSE / width) {
-        BAD(at, values, "is sparse and too large to be made dense");
-    }
     ox_budget_at_text(at->m->arena, ox_arena_format(at->m->arena, "initializer \"%s\"",
                                                     ox_proto_text(values->name)));
     unsigned char *data = ox_arena_alloc(at->m->arena, count, width);
