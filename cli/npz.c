@@ -46,8 +46,8 @@ static uint64_t bytes_in(zip_t *zip, zip_uint64_t index)
 static bool check_overlap(zip_t *zip, zip_uint64_t count, const char *path, ox_error *err)
 {
     struct stat file;
-    uint64_t left = stat(path, &file) || !S_ISREG(file.st_mode) ? UINT64_MAX
-                                                                : (uint64_t)file.st_size;
+    bool regular = !stat(path, &file) && S_ISREG(file.st_mode);
+    uint64_t left = regular ? (uint64_t)file.st_size : UINT64_MAX;
     for (zip_uint64_t i = 0; i < count; i++) {
         zip_stat_t info;
         zip_stat_init(&info);

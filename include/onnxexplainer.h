@@ -135,8 +135,8 @@ OX_API ox_model *ox_parse(const void *data, size_t size, const char *folder, ox_
  * 262144 nodes that calls of functions, loops and recurrent layers are written out as, and 2^27
  * elements that are gone through one by one; others in proportion. OX_LIMIT beyond. */
 OX_API ox_model *ox_read_limited(const char *path, uint64_t limit, ox_error *err);
-OX_API ox_model *ox_parse_limited(const void *data, size_t size, const char *folder,
-                                  uint64_t limit, ox_error *err);
+OX_API ox_model *ox_parse_limited(const void *data, size_t size, const char *folder, uint64_t limit,
+                                  ox_error *err);
 
 /* Writes `model` to `path`, whole or not at all, as ox_output_open does. Weights go to a second
  * file where the first would exceed the 2 GB of protobuf, where they are used in two places and

@@ -46,8 +46,8 @@ void ox_budget_continue(ox_arena *a, const ox_arena *from)
 void ox_budget_bring(ox_arena *a, uint64_t bytes)
 {
     ox_budget *b = ox_arena_budget(a);
-    b->brought = bytes > UINT64_MAX / BYTES_PER_BYTE ? UINT64_MAX
-                                                     : plus(b->brought, bytes * BYTES_PER_BYTE);
+    b->brought =
+        bytes > UINT64_MAX / BYTES_PER_BYTE ? UINT64_MAX : plus(b->brought, bytes * BYTES_PER_BYTE);
 }
 
 bool ox_budget_take(ox_budget *b, uint64_t bytes)

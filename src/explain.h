@@ -117,11 +117,11 @@ typedef struct ox_explain_state {
     ox_node **order; /* nodes that multipliers reach, consumers first */
     size_t order_count;
     size_t order_at; /* the walk is at this one */
-    bool blank;   /* the references have no contents: nothing is run */
-    size_t holes; /* nodes that let no multiplier pass, with options.force */
+    bool blank;      /* the references have no contents: nothing is run */
+    size_t holes;    /* nodes that let no multiplier pass, with options.force */
 
-    ox_table state_index;  /* of the states, by name of what is outside */
-    ox_table cached_index; /* by type and name of what is computed */
+    ox_table state_index;       /* of the states, by name of what is outside */
+    ox_table cached_index;      /* by type and name of what is computed */
     ox_entry *states, *scanned; /* of the Scan */
     size_t state_count, scanned_count;
     ox_cached *cached;

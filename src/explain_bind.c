@@ -111,8 +111,9 @@ static void match_references(ox_explain_state *s)
     }
     for (size_t r = 0; r < o->reference_count; r++) {
         const ox_tensor *t = &o->references[r];
-        size_t at = t->name != NULL ? ox_index_find(&index, t->name)
-                                    : s->input_count == 1 ? 0 : SIZE_MAX;
+        size_t at = t->name != NULL       ? ox_index_find(&index, t->name)
+                    : s->input_count == 1 ? 0
+                                          : SIZE_MAX;
         ox_explained *match = at == SIZE_MAX ? NULL : &s->inputs[at];
         if (match == NULL) {
             ox_fail(s->arena, OX_ARGUMENT,
@@ -323,8 +324,7 @@ static void set_dims(ox_explain_state *s)
                                         : d == 0 && !s->options->no_batch;
             dims[d] = info->dims[d] >= 0 ? ox_dim_of(info->dims[d])
                       : batch            ? batch_dim(s)
-                                         : bound_dim(s, &tables, info->symbols[d],
-                                                     ox_dim_unknown(s->g));
+                              : bound_dim(s, &tables, info->symbols[d], ox_dim_unknown(s->g));
         }
         v->dims = dims;
     }

@@ -278,8 +278,7 @@ ox_val ox_graph_constant(ox_graph *g, const char *name, const ox_const *c)
     for (size_t i = 0; i < rank; i++) {
         dims[i] = ox_dim_of(c->dims[i]);
     }
-    v = name != NULL ? ox_graph_value(g, name, c->type, c->rank, dims)
-                     : name_value(g, base);
+    v = name != NULL ? ox_graph_value(g, name, c->type, c->rank, dims) : name_value(g, base);
     v->type = c->type;
     v->rank = c->rank;
     v->dims = dims;

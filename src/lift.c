@@ -7,11 +7,7 @@
 
 #include "lift_respell.h"
 
-enum {
-    OLDEST_OPSET = 7,
-    NEWEST_OPSET = 28,
-    MAX_CALL_DEPTH = 100
-};
+enum { OLDEST_OPSET = 7, NEWEST_OPSET = 28, MAX_CALL_DEPTH = 100 };
 
 typedef struct lift {
     ox_model *model;

@@ -30,13 +30,13 @@ struct ox_model {
     ox_import *opsets;
     ox_property *properties;
     ox_local_function *locals;
-    ox_table opset_index, property_index; /* by name */
+    ox_table opset_index, property_index;   /* by name */
     ox_table input_index;                   /* of `inputs`, by name */
-    ox_table local_table;                 /* the locals; see ox_model_local */
-    ox_table hints;                       /* ValueInfoProto of inputs and outputs as read */
+    ox_table local_table;                   /* the locals; see ox_model_local */
+    ox_table hints;                         /* ValueInfoProto of inputs and outputs as read */
     const char *batch_symbol, *refs_symbol; /* of dimensions that the model gives no name */
-    struct ox_mapping *mappings;     /* files of external data */
-    ox_value_info *inputs, *outputs; /* public view; counts are those of the graph */
+    struct ox_mapping *mappings;            /* files of external data */
+    ox_value_info *inputs, *outputs;        /* public view; counts are those of the graph */
 };
 
 /* Builds inputs and outputs of the public view from the graph. */

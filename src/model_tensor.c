@@ -135,8 +135,8 @@ static const ox_mapping *map_file(const place *at, const Onnx__TensorProto *t, c
     char real[PATH_MAX];
     bool found = realpath(path, real) != NULL;
     if (found && !is_below(real, at->folder) && !is_below(real, at->home)) {
-        BAD(at, t, "has external data outside of the model's folder: \"%s\" links to \"%s\"",
-            path, real);
+        BAD(at, t, "has external data outside of the model's folder: \"%s\" links to \"%s\"", path,
+            real);
     }
     int fd = found ? open(real, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC) : -1;
     if (fd < 0 || fstat(fd, &info) != 0) {

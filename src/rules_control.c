@@ -347,7 +347,8 @@ static void try_to_expand(ox_node *n, ox_control_budget *budget)
     ox_graph *g = n->graph;
     job j = {{n, NULL, budget}, ox_arena_alloc(g->arena, n->output_count, sizeof(ox_val))};
     ox_error err;
-    const char *former = ox_graph_scope(g, ox_arena_format(g->arena, "onnxexplainer/%s", ox_node_base(n)));
+    const char *former =
+        ox_graph_scope(g, ox_arena_format(g->arena, "onnxexplainer/%s", ox_node_base(n)));
     bool done = ox_arena_try(g->arena, expand, &j, &err);
     ox_graph_scope(g, former);
     if (done) {

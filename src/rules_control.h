@@ -10,7 +10,7 @@
 /* What all nodes that are written out share. */
 typedef struct ox_control_budget {
     uint64_t most, left; /* nodes of bodies that may be read, and still may */
-    ox_table constants; /* initializers of bodies that were read */
+    ox_table constants;  /* initializers of bodies that were read */
 } ox_control_budget;
 
 /* A node to be written out, of the graph or of a body. */
