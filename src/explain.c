@@ -236,11 +236,11 @@ static const char *precision(const ox_explain_state *s)
 /* What ox_check needs to read the outputs. */
 static void set_check(ox_explain_state *s)
 {
-    const char *axes = "";
+    const char **each = ox_arena_alloc(s->arena, s->point_count, sizeof *each);
     for (size_t i = 0; i < s->point_count; i++) {
-        const char *axis = ox_arena_format(s->arena, "%d", s->points[i].batch_axis);
-        axes = join(s->arena, axes, ",", axis);
+        each[i] = ox_arena_format(s->arena, "%d", s->points[i].batch_axis);
     }
+    const char *axes = join(s->arena, s->point_count, each, ',');
     ox_model_set_property(s->model, "onnxexplainer.input_axes", axes);
     ox_model_set_property(s->model, "onnxexplainer.output_axis",
                           ox_arena_format(s->arena, "%d", s->output_batch_axis));
