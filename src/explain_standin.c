@@ -92,7 +92,8 @@ void ox_standin_check(ox_explain_state *s)
 {
     for (size_t i = 0; i < s->input_count; i++) {
         const ox_explained *e = &s->inputs[i];
-        bool real = e->given != NULL && ox_type_is_float(e->given->type);
+        bool real = e->given != NULL && e->given->data != NULL && /* NULL: inspecting */
+                    ox_type_is_float(e->given->type);
         if (real && !ox_beyond(s, e->x)) {
             check_finite(s, e);
         }

@@ -4,8 +4,11 @@
 
 #include "graph.h"
 
-/* Elements that a Cast of a constant is followed through; weights are not copied. */
-enum { CAST_LIMIT = 1 << 16 };
+/* Elements that a Cast of a constant is followed through, since weights are not copied; and
+ * operators between a value and its constant. */
+enum { CAST_LIMIT = 1 << 16, MOST_MOVES = 16 };
+
+static const ox_const *contents_within(ox_val v, int moves);
 
 /* A constant of `count` elements of v's type and shape; its data are to be filled. */
 static ox_const *new_contents(ox_val v, size_t count)
@@ -86,7 +89,7 @@ static const ox_const *cast_contents(ox_val v, const ox_const *from)
 }
 
 /* Behind operators of one operand that keep the order of elements. */
-static const ox_const *moved_contents(ox_val v)
+static const ox_const *moved_contents(ox_val v, int moves)
 {
     static const char *const keep[] = {"Identity", "Cast",      "Reshape",
                                        "Squeeze",  "Unsqueeze", "Flatten"};
@@ -96,7 +99,8 @@ static const ox_const *moved_contents(ox_val v)
         kept = kept || strcmp(n->op, keep[i]) == 0;
     }
     ox_val x = ox_node_input(n, 0);
-    const ox_const *from = kept && x != NULL && v->output == 0 ? ox_contents(x) : NULL;
+    kept = kept && x != NULL && v->output == 0 && moves > 0;
+    const ox_const *from = kept ? contents_within(x, moves - 1) : NULL;
     if (from == NULL || from->data == NULL || v->rank < 0 || !ox_dims_static(v->rank, v->dims) ||
         !ox_dim_is(ox_val_size(v), (int64_t)ox_const_count(from))) {
         return NULL;
@@ -110,15 +114,20 @@ static const ox_const *moved_contents(ox_val v)
     return c;
 }
 
-const ox_const *ox_contents(ox_val v)
+static const ox_const *contents_within(ox_val v, int moves)
 {
     if (v->constant != NULL || v->contents != NULL || v->node == NULL ||
         v->node->domain[0] != '\0') {
         return v->constant != NULL ? v->constant : v->contents;
     }
     v->contents =
-        strcmp(v->node->op, "Constant") == 0 ? constant_contents(v) : moved_contents(v);
+        strcmp(v->node->op, "Constant") == 0 ? constant_contents(v) : moved_contents(v, moves);
     return v->contents;
+}
+
+const ox_const *ox_contents(ox_val v)
+{
+    return contents_within(v, MOST_MOVES);
 }
 
 const double *ox_numbers(ox_val v, size_t *count)
