@@ -194,69 +194,6 @@ static int check_output(const arguments *a, const char *output)
     return code;
 }
 
-/* ---- names of features ------------------------------------------------------------------ */
-
-/* Values per sample of an input and those along its last axis; false where that is not known. The
- * references fix what the model leaves free. */
-static bool measure_input(const ox_value_info *info, const ox_array *references, size_t *size,
-                          size_t *last)
-{
-    int batch = 0;
-    while (batch < info->rank && info->dims[batch] >= 0) {
-        batch++;
-    }
-    batch = batch == info->rank ? 0 : batch;
-    *size = *last = 1;
-    for (int i = 0; i < info->rank; i++) {
-        int64_t dim = info->dims[i];
-        if (dim < 0 && references && references->rank == info->rank) {
-            dim = references->dims[i];
-        }
-        if (i == batch) {
-            continue;
-        }
-        if (dim <= 0 || *size > SIZE_MAX / (size_t)dim) {
-            return false;
-        }
-        *size *= (size_t)dim;
-        *last = (size_t)dim;
-    }
-    return info->rank >= 0;
-}
-
-/* Whether there is a name for every value of a sample, or for every one along the last axis of an
- * input. Where sizes are not known all counts will do. */
-static bool check_features(const arguments *a, const ox_model *model, const ox_arrays *references,
-                           const ox_model *explained, size_t features, ox_error *err)
-{
-    size_t count, total = 0, axis = 0;
-    const ox_value_info *inputs = ox_inputs(model, &count);
-    for (size_t i = 0; i < count; i++) {
-        const ox_array *array = ox_arrays_find(references, inputs[i].name);
-        size_t size, last;
-        if (!ox_signature_attributes(explained, inputs[i].name)) {
-            continue;
-        }
-        if (a->options.no_batch || !measure_input(&inputs[i], array, &size, &last) ||
-            last == features) {
-            return true;
-        }
-        total = size < SIZE_MAX - total ? total + size : SIZE_MAX;
-        axis = last;
-    }
-    if (!total || total == features) { /* none: inner tensors are explained */
-        return true;
-    }
-    if (axis == total) {
-        return ox_cli_error(err, OX_ARGUMENT, "%s: %zu feature names, but a sample has %zu values",
-                            a->feature_file, features, total);
-    }
-    return ox_cli_error(err, OX_ARGUMENT,
-                        "%s: %zu feature names, but a sample has %zu values, %zu along the last "
-                        "axis",
-                        a->feature_file, features, total, axis);
-}
-
 /* ---- explaining ------------------------------------------------------------------------ */
 
 static ox_model *explain(const arguments *a, const ox_model *model, const ox_arrays *references,
@@ -276,11 +213,6 @@ static ox_model *explain(const arguments *a, const ox_model *model, const ox_arr
     options.references = tensors;
     options.reference_count = references->count;
     ox_model *explained = good ? ox_explain(model, &options, err) : NULL;
-    if (explained && features &&
-        !check_features(a, model, references, explained, options.feature_count, err)) {
-        ox_free(explained);
-        explained = NULL;
-    }
     free(features);
     free(text);
     free(tensors);

@@ -95,7 +95,7 @@ static int parse(arguments *a, int argc, char **argv)
         return code;
     }
     a->batch.no_progress = a->batch.no_progress || a->quiet;
-    if (a->threads > 4096) {
+    if (a->threads > OX_MAX_THREADS) {
         return ox_cli_usage("run", "--threads: %lld are too many", (long long)a->threads);
     }
     if (a->batch_text && !strcmp(a->batch_text, "all")) {
@@ -173,7 +173,9 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
     if (!model) {
         return false;
     }
-    ox_session_options options = {.threads = (int)a->threads, .runtime = a->runtime};
+    ox_session_options options = OX_SESSION_OPTIONS_INIT;
+    options.threads = (int)a->threads;
+    options.runtime = a->runtime;
     options.note = a->quiet ? NULL : print_note;
     options.no_kernels = a->no_kernels || !ox_opset(model, "onnxexplainer");
     ox_session *session = NULL;

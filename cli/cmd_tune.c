@@ -42,7 +42,7 @@ static int parse(arguments *a, int argc, char **argv)
     if (a->output == NULL) {
         return ox_cli_usage("tune", "no --output given");
     }
-    if (a->threads > 4096) {
+    if (a->threads > OX_MAX_THREADS) {
         return ox_cli_usage("tune", "--threads: %lld are too many", (long long)a->threads);
     }
     if (!strcmp(a->output, "-") && isatty(STDOUT_FILENO)) {
@@ -59,7 +59,9 @@ int ox_cmd_tune(int argc, char **argv)
         return code;
     }
     ox_error err;
-    ox_session_options options = {.threads = (int)a.threads, .runtime = a.runtime};
+    ox_session_options options = OX_SESSION_OPTIONS_INIT;
+    options.threads = (int)a.threads;
+    options.runtime = a.runtime;
     ox_model *model = ox_cli_read_model(a.model, a.limit, &err);
     bool keeps = model && ox_sheet_keeps(model, a.output, &err);
     if (keeps && !ox_metadata(model, "onnxexplainer.version")) {

@@ -22,6 +22,8 @@
  *
  * Functions that can fail take an ox_error last (NULL is allowed), return NULL or false,
  * and leave their arguments as they were. The library never prints and never exits.
+ * Arguments are checked: what is out of range, without its data or not UTF-8 is refused with
+ * OX_ARGUMENT. So is NULL, but where it is said to be allowed.
  * Different threads may use different objects at the same time; one ox_session may
  * run in several threads at once. Strings are UTF-8. */
 #ifndef ONNXEXPLAINER_H
@@ -183,11 +185,13 @@ OX_API bool ox_output_close(ox_output *output, bool keep, ox_error *err);
 /* Frees the model and everything that was read from it. NULL is allowed. */
 OX_API void ox_free(ox_model *model);
 
-/* The model's inputs (without those that are initializers) and outputs; they live as long as it. */
+/* The model's inputs (without those that are initializers) and outputs; they live as long as it.
+ * NULL for `count` is allowed; a NULL model has none, here and below. */
 OX_API const ox_value_info *ox_inputs(const ox_model *model, size_t *count);
 OX_API const ox_value_info *ox_outputs(const ox_model *model, size_t *count);
 
-/* Version of the default operator set ("" for `domain`) or of another domain; 0 if not imported. */
+/* Version of the default operator set ("" or NULL for `domain`) or of another domain; 0 if not
+ * imported. */
 OX_API int64_t ox_opset(const ox_model *model, const char *domain);
 
 /* IR version of the file format. */
@@ -223,13 +227,17 @@ typedef bool (*ox_evaluate)(void *user, const ox_model *model, const ox_tensor *
 /* Receives a one-line remark, such as the cache mode chosen. */
 typedef void (*ox_note)(void *user, const char *message);
 
+/* Starts as OX_OPTIONS_INIT; fields that are 0 or NULL have their defaults. Later versions add
+ * fields at the end: what a program does not know of, as its `size` says, has its default. */
 typedef struct ox_options {
+    size_t size; /* of this struct, set by OX_OPTIONS_INIT; 0 is refused */
+
     /* One tensor per explained input, found by `name` (NULL for a model with one explained
      * input), the R references along the batch axis, paired by row over the inputs. */
     const ox_tensor *references;
     size_t reference_count;
     ox_reference_source reference_source;
-    double fill;
+    double fill; /* finite, and within what the input's type holds */
 
     const char *target;      /* the grammar of docs/design.md; NULL: "top" */
     const char *output_name; /* the tensor to explain; NULL: first floating-point output */
@@ -249,12 +257,15 @@ typedef struct ox_options {
     bool force;          /* explain although completeness is lost where multipliers cannot pass */
     bool no_batch;       /* the model has no batch axis; references have one of their own */
 
-    int integrate; /* points; > 0: the rules of integrate_ops (NULL: Softmax, LogSoftmax, MaxPool,
-                    */
-    const char *const *integrate_ops; /* GlobalMaxPool, LayerNormalization) become integrals */
+    /* Points, at most OX_MAX_POINTS; > 0: the rules of integrate_ops (none: Softmax, LogSoftmax,
+     * MaxPool, GlobalMaxPool, LayerNormalization) become integrals. */
+    int integrate;
+    const char *const *integrate_ops;
     size_t integrate_op_count;
 
-    const char *const *feature_names; /* kept in the metadata */
+    /* Kept in the metadata: one for every value of a sample, over all explained inputs, or for
+     * every one along the last axis of an input. All differ. */
+    const char *const *feature_names;
     size_t feature_count;
 
     ox_evaluate evaluate; /* for OX_CACHE_FILE: see ox_evaluate_runtime */
@@ -269,12 +280,14 @@ typedef struct ox_options {
 
 #define OX_OPTIONS_INIT                                                                            \
     {                                                                                              \
-        .references = NULL                                                                         \
+        .size = sizeof(ox_options)                                                                 \
     }
 
+#define OX_MAX_POINTS 64
+
 /* Makes the model that predicts and explains. The result shares nothing with `model`, which may
- * be freed first. Source of the method: ONNXExplainer (arXiv 2309.16916), DeepLIFT (arXiv
- * 1704.02685), and the rules of docs/rules.md. */
+ * be freed first. NULL for options: the defaults. Source of the method: ONNXExplainer (arXiv
+ * 2309.16916), DeepLIFT (arXiv 1704.02685), and the rules of docs/rules.md. */
 OX_API ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error *err);
 
 /* How a node or an operator is treated. */
@@ -305,7 +318,8 @@ typedef struct ox_report {
 } ox_report;
 
 /* Says which rule each node of `model` gets. options.references may be missing: free dimensions
- * are then unknown and cache_bytes may be 0. Release with ox_report_free. */
+ * are then unknown and cache_bytes may be 0. NULL for options: the defaults. Release with
+ * ox_report_free, which allows NULL. */
 OX_API ox_report *ox_inspect(const ox_model *model, const ox_options *options, ox_error *err);
 OX_API void ox_report_free(ox_report *report);
 
@@ -317,7 +331,7 @@ typedef struct ox_rule_info {
     const char *formula; /* one line */
 } ox_rule_info;
 
-/* The table of operators, sorted by name; static. */
+/* The table of operators, sorted by name; static. NULL for `count` is allowed. */
 OX_API const ox_rule_info *ox_rules(size_t *count);
 
 /* ---- running --------------------------------------------------------------------------- */
@@ -328,8 +342,10 @@ OX_API const ox_rule_info *ox_rules(size_t *count);
  * beside this library, or where ONNXEXPLAINER_OPS names them. */
 typedef struct ox_session ox_session;
 
+/* Starts as OX_SESSION_OPTIONS_INIT; as with ox_options, fields are added at the end. */
 typedef struct ox_session_options {
-    int threads;          /* 0: one per core; those that wait sleep */
+    size_t size;          /* of this struct, set by OX_SESSION_OPTIONS_INIT; 0 is refused */
+    int threads;          /* at most OX_MAX_THREADS; 0: one per core; those that wait sleep */
     bool no_optimization; /* ONNX Runtime's graph optimizations off */
     bool no_kernels;      /* the kernels of libonnxexplainer_ops are not registered */
     bool no_tune;         /* explained models run as they are, see ox_tune */
@@ -341,22 +357,27 @@ typedef struct ox_session_options {
 
 #define OX_SESSION_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        .threads = 0                                                                               \
+        .size = sizeof(ox_session_options)                                                         \
     }
 
+#define OX_MAX_THREADS 4096
+
 /* Opens a session on a model file (external data is found next to it) or a model in memory. An
- * explained model that gains by it is tuned before; where that fails, it runs as it is. */
+ * explained model that gains by it is tuned before; where that fails, it runs as it is, but for
+ * want of memory, which is an error. NULL for options: the defaults. ox_session_free allows NULL.
+ */
 OX_API ox_session *ox_session_open(const char *path, const ox_session_options *options,
                                    ox_error *err);
 OX_API ox_session *ox_session_open_model(const ox_model *model, const ox_session_options *options,
                                          ox_error *err);
 OX_API void ox_session_free(ox_session *session);
 
-/* Names of the session's outputs, in order; they live as long as the session. */
+/* Names of the session's outputs, in order; they live as long as the session. NULL for `count` is
+ * allowed; a NULL session has none. */
 OX_API const char *const *ox_session_outputs(const ox_session *session, size_t *count);
 
 /* Runs on `inputs`, found by name. `outputs` has room for output_count tensors, all of the
- * session's or those named in `output_names`; release each with ox_tensor_free. */
+ * session's (NULL for `output_names`) or those named there; release each with ox_tensor_free. */
 OX_API bool ox_session_run(ox_session *session, const ox_tensor *inputs, size_t input_count,
                            const char *const *output_names, ox_tensor *outputs, size_t output_count,
                            ox_error *err);

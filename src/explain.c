@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "check.h"
 #include "explain.h"
+#include "table.h"
 
 enum { MIN_IR_VERSION = 8 };
 
@@ -247,6 +249,58 @@ static void set_check(ox_explain_state *s)
     ox_model_set_property(s->model, "onnxexplainer.precision", precision(s));
 }
 
+/* Columns of tables are found by these names. */
+static void check_distinct(ox_explain_state *s)
+{
+    const ox_options *o = s->options;
+    ox_table table = {.arena = s->arena};
+    for (size_t i = 0; i < o->feature_count; i++) {
+        const char *name = o->feature_names[i];
+        uint64_t hash = ox_hash_string(name);
+        size_t at = OX_TABLE_START;
+        for (const char *other; (other = ox_table_next(&table, hash, &at)) != NULL;) {
+            if (strcmp(name, other) == 0) {
+                ox_fail(s->arena, OX_ARGUMENT, "feature name \"%s\" is given twice", name);
+            }
+        }
+        ox_table_add(&table, hash, (void *)(uintptr_t)name);
+    }
+}
+
+/* A name for every value of a sample, or for every one along the last axis of an input. Where sizes
+ * are not known, and with options.at, all counts will do. */
+static void check_features(ox_explain_state *s)
+{
+    size_t names = s->options->feature_count, total = 0, axis = 0;
+    if (names == 0 || s->points != s->inputs) {
+        return;
+    }
+    for (size_t i = 0; i < s->input_count; i++) {
+        const ox_explained *e = &s->inputs[i];
+        size_t size = 1, last = 1;
+        for (int d = 0; d < e->x->rank; d++) {
+            ox_dim dim = e->x->dims[d];
+            if (d == e->batch_axis) {
+                continue;
+            }
+            if (!ox_dim_is_static(dim) || !ox_size_mul(size, (size_t)dim.size, &size)) {
+                return;
+            }
+            last = (size_t)dim.size;
+        }
+        if (last == names || !ox_size_add(total, size, &total)) {
+            return;
+        }
+        axis = last;
+    }
+    if (total != names) {
+        const char *along =
+            axis == total ? "" : ox_arena_format(s->arena, ", %zu along the last axis", axis);
+        ox_fail(s->arena, OX_ARGUMENT, "%zu feature names, but a sample has %zu values%s", names,
+                total, along);
+    }
+}
+
 static void set_metadata(ox_explain_state *s)
 {
     static const char *const caches[] = {"auto", "load", "file", "none"};
@@ -381,6 +435,8 @@ static void explain(void *user)
     if (j->again) {
         return;
     }
+    check_features(s);
+    check_distinct(s);
     ox_explain_check_rules(s);
     ox_explain_build(s);
     if (s->cache == OX_CACHE_FILE) {
@@ -400,10 +456,14 @@ static void explain(void *user)
 ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error *err)
 {
     job j = {.source = model};
+    ox_options own;
+    if (!ox_check_given("model", model, err) || !ox_check_options(options, &own, err)) {
+        return NULL;
+    }
     do {
         ox_free(j.state.model);
         memset(&j.state, 0, sizeof j.state);
-        j.state.options = options;
+        j.state.options = &own;
         j.state.model = ox_model_new(err);
         if (j.state.model == NULL || !ox_arena_try(j.state.model->arena, explain, &j, err)) {
             ox_free(j.state.model);
@@ -412,7 +472,7 @@ ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error 
         j.force_fixed = j.force_fixed || j.again;
     } while (j.again);
     if (j.force_fixed) {
-        ox_note_to(options, "the batch does not stay free through the model, so it is fixed to 1");
+        ox_note_to(&own, "the batch does not stay free through the model, so it is fixed to 1");
     }
     return j.state.model;
 }

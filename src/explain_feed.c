@@ -1,5 +1,7 @@
 /* The references in the graph: as constants or inputs, hidden from folding, filled at run time, and
  * slice by slice for a Scan. */
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "explain.h"
@@ -118,12 +120,32 @@ static ox_val raw_of_slice(ox_explain_state *s, const ox_explained *e, ox_val sl
     return ox_transpose(ox_reshape(slice, e->x->rank, dims), order);
 }
 
+/* Whether a number is one of the type, but for rounding. */
+static bool holds(ox_type type, double number)
+{
+    bool is_signed = type == OX_INT8 || type == OX_INT16 || type == OX_INT32 || type == OX_INT64;
+    int bits = type == OX_BOOL ? 1 : 8 * (int)ox_type_size(type) - is_signed;
+    switch (type) {
+    case OX_DOUBLE: return true;
+    case OX_FLOAT:
+    case OX_BFLOAT16: return fabs(number) <= (double)FLT_MAX;
+    case OX_FLOAT16: return fabs(number) < 65520; /* what rounds to infinity */
+    default:
+        return number == floor(number) && number < ldexp(1, bits) &&
+               number >= (is_signed ? -ldexp(1, bits) : 0);
+    }
+}
+
 /* One reference a sample: its shape, filled. */
 static ox_val filled(ox_explain_state *s, const ox_explained *e)
 {
     ox_val x = e->x;
     ox_val shape =
         ox_dims_static(x->rank, x->dims) ? ox_dims(s->g, x->rank, x->dims) : ox_unary("Shape", x);
+    if (!holds(x->type, s->options->fill)) {
+        ox_fail(s->arena, OX_ARGUMENT, "fill: input \"%s\" of type %s cannot hold %g", x->name,
+                ox_type_name(x->type), s->options->fill);
+    }
     ox_val number = ox_number(x, s->options->fill);
     ox_val refs = ox_binary("Expand", number, shape);
     refs->rank = x->rank;

@@ -10,8 +10,6 @@
 
 #include "explain.h"
 
-enum { MAX_POINTS = 64 };
-
 /* ---- what can be integrated ---------------------------------------------------------------- */
 
 /* The axes over which the operator is a function of its own, and is made complete. */
@@ -70,10 +68,6 @@ static const integrable *find(const char *op)
 void ox_integrate_check(const ox_explain_state *s)
 {
     const ox_options *o = s->options;
-    if (o->integrate < 0 || o->integrate > MAX_POINTS) {
-        ox_fail(s->arena, OX_ARGUMENT, "integrate: %d points are not between 1 and %d",
-                o->integrate, MAX_POINTS);
-    }
     for (size_t i = 0; i < o->integrate_op_count; i++) {
         if (find(o->integrate_ops[i]) == NULL) {
             ox_fail(s->arena, OX_ARGUMENT, "integrate: operator \"%s\" cannot be integrated",

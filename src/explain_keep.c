@@ -209,19 +209,41 @@ static void check_output(const ox_explain_state *s)
     }
 }
 
+/* Whether options.evaluate gave what the model says of its output. */
+static bool is_result(const ox_value_info *info, const ox_tensor *t)
+{
+    bool same =
+        t->type == info->type && t->rank == info->rank && t->dims != NULL && t->data != NULL;
+    for (int i = 0; same && i < info->rank; i++) {
+        same = t->dims[i] == info->dims[i];
+    }
+    return same;
+}
+
 /* Runs some references; `wide` gets the values that float16 cannot hold. */
 static void run_part(ox_explain_state *s, int64_t first, int64_t count, bool *wide)
 {
     ox_tensor *results = ox_arena_alloc(s->arena, s->cached_count, sizeof *results);
     ox_model *m = model_of_references(s, first, count);
-    ox_error err;
+    ox_error err = {OX_RUNTIME, "the references cannot be run"};
     if (!s->options->evaluate(s->options->evaluate_user, m, NULL, 0, results, s->cached_count,
                               &err)) {
         ox_fail(s->arena, err.code, "%s", err.message);
     }
+    const ox_value_info *infos = ox_outputs(m, NULL);
+    const char *misfit = NULL;
     for (size_t i = 0; i < s->cached_count; i++) {
-        wide[i] = !store(s, &s->cached[i], &results[i], first, count) || wide[i];
+        if (is_result(&infos[i], &results[i])) {
+            wide[i] = !store(s, &s->cached[i], &results[i], first, count) || wide[i];
+        } else {
+            misfit = s->cached[i].value->name;
+        }
         ox_tensor_free(&results[i]);
+    }
+    if (misfit != NULL) {
+        ox_fail(s->arena, OX_RUNTIME,
+                "evaluate: what it gives for \"%s\" is not of the type and shape that it has",
+                misfit);
     }
 }
 

@@ -1,6 +1,7 @@
 /* ox_inspect: which rule each node gets, or why there is none, without writing anything. */
 #include <string.h>
 
+#include "check.h"
 #include "explain.h"
 
 typedef struct inspection {
@@ -165,8 +166,11 @@ static void finish(void *user)
 
 ox_report *ox_inspect(const ox_model *model, const ox_options *options, ox_error *err)
 {
-    inspection j = {.source = model, .options = *options};
-    if (options->reference_count == 0) {
+    inspection j = {.source = model};
+    if (!ox_check_given("model", model, err) || !ox_check_options(options, &j.options, err)) {
+        return NULL;
+    }
+    if (j.options.reference_count == 0) {
         j.options.reference_source = OX_REFERENCES_INPUT;
     }
     do {

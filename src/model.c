@@ -365,28 +365,33 @@ void ox_model_publish(ox_model *m)
 
 const ox_value_info *ox_inputs(const ox_model *model, size_t *count)
 {
-    *count = model->graph->input_count;
-    return model->inputs;
+    if (count != NULL) {
+        *count = model == NULL ? 0 : model->graph->input_count;
+    }
+    return model == NULL ? NULL : model->inputs;
 }
 
 const ox_value_info *ox_outputs(const ox_model *model, size_t *count)
 {
-    *count = model->graph->output_count;
-    return model->outputs;
+    if (count != NULL) {
+        *count = model == NULL ? 0 : model->graph->output_count;
+    }
+    return model == NULL ? NULL : model->outputs;
 }
 
 int64_t ox_opset(const ox_model *model, const char *domain)
 {
-    return ox_model_opset(model, domain);
+    return model == NULL ? 0 : ox_model_opset(model, domain == NULL ? "" : domain);
 }
 
 int64_t ox_ir_version(const ox_model *model)
 {
-    return model->ir_version;
+    return model == NULL ? 0 : model->ir_version;
 }
 
 const char *ox_metadata(const ox_model *model, const char *key)
 {
-    size_t i = ox_index_find(&model->property_index, key);
+    size_t i = model == NULL || key == NULL ? SIZE_MAX
+                                            : ox_index_find(&model->property_index, key);
     return i == SIZE_MAX ? NULL : model->properties[i].value;
 }

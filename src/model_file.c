@@ -1,6 +1,7 @@
 /* Model files: read from files and streams, and written whole or not at all, with the weights in a
  * second file where one cannot or should not hold them. */
 #define _XOPEN_SOURCE 700 /* realpath */
+#include "check.h"
 #include "model_proto.h"
 
 #include <errno.h>
@@ -100,6 +101,9 @@ ox_model *ox_read(const char *path, ox_error *err)
 
 ox_model *ox_read_limited(const char *path, uint64_t limit, ox_error *err)
 {
+    if (!ox_check_path("path", path, err)) {
+        return NULL;
+    }
     ox_arena *a = ox_arena_new();
     char *folder = a == NULL ? NULL : folder_of(a, path);
     if (folder == NULL) {
@@ -268,6 +272,12 @@ static bool watch(void *user, const void *data, size_t size)
 
 bool ox_serialize(const ox_model *model, ox_sink sink, void *user, ox_error *err)
 {
+    if (!ox_check_given("model", model, err)) {
+        return false;
+    }
+    if (sink == NULL) {
+        return ox_error_set(err, OX_ARGUMENT, "sink: none given (NULL)");
+    }
     job j = {.m = model, .a = ox_arena_new()};
     if (j.a == NULL) {
         return ox_error_set(err, OX_MEMORY, "out of memory");
@@ -332,7 +342,7 @@ static bool is_source(const ox_model *m, const struct stat *file)
 bool ox_uses(const ox_model *model, const char *path)
 {
     struct stat info;
-    return stat(path, &info) == 0 && is_source(model, &info);
+    return path != NULL && stat(path, &info) == 0 && is_source(model, &info);
 }
 
 static bool is_no_source(void *user, const struct stat *file)
@@ -389,6 +399,9 @@ static bool write_file(const ox_model *model, const char *path, bool temporary, 
 
 bool ox_write(const ox_model *model, const char *path, ox_error *err)
 {
+    if (!ox_check_given("model", model, err) || !ox_check_path("path", path, err)) {
+        return false;
+    }
     return write_file(model, path, false, err);
 }
 

@@ -1,5 +1,6 @@
 /* Reading: bytes to protobuf structures in the model's arena, and these to a graph. Everything is
  * checked on the way, for a file may hold anything: sizes, names, the order of nodes. */
+#include "check.h"
 #include "model_proto.h"
 
 #include <inttypes.h>
@@ -445,6 +446,9 @@ static void read_model(void *user)
 ox_model *ox_parse_linked(const void *data, size_t size, const char *folder, const char *home,
                           uint64_t limit, ox_error *err)
 {
+    if (size > 0 && !ox_check_given("data", data, err)) {
+        return NULL;
+    }
     job j = {ox_model_new(err), data, size, folder, home, limit};
     if (j.m != NULL && !ox_arena_try(j.m->arena, read_model, &j, err)) {
         ox_free(j.m);

@@ -80,6 +80,8 @@ const ox_row *ox_rule_find(const char *domain, const char *op)
 
 const ox_rule_info *ox_rules(size_t *count)
 {
-    *count = ROW_COUNT;
+    if (count != NULL) {
+        *count = ROW_COUNT;
+    }
     return infos;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "run.h"
 
 _Static_assert((int)OX_FLOAT == (int)ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT &&
@@ -76,27 +77,23 @@ static bool shape_matches(const ox_port *p, const ox_tensor *t)
     return true;
 }
 
-static size_t element_size(const call *c, const char *what, const char *name, ox_type type)
+static size_t element_size(const call *c, const char *name, ox_type type)
 {
     size_t size = ox_type_size(type);
     if (size == 0) {
-        ox_fail(c->arena, OX_UNSUPPORTED, "%s \"%s\": elements of type %s (%d) are not supported",
-                what, name, ox_type_name(type), (int)type);
+        ox_fail(c->arena, OX_UNSUPPORTED,
+                "output \"%s\": elements of type %s (%d) are not supported", name,
+                ox_type_name(type), (int)type);
     }
     return size;
 }
 
-static size_t count_bytes(const call *c, const char *what, const ox_tensor *t)
+/* Of a tensor that is in memory, so that they fit. */
+static size_t count_bytes(const ox_tensor *t)
 {
-    size_t bytes = element_size(c, what, t->name, t->type);
+    size_t bytes = ox_type_size(t->type);
     for (int i = 0; i < t->rank; i++) {
-        if (t->dims[i] < 0 || (uint64_t)t->dims[i] > SIZE_MAX ||
-            !ox_size_mul(bytes, (size_t)t->dims[i], &bytes)) {
-            char shape[160];
-            print_shape(shape, sizeof shape, (size_t)t->rank, t->dims, NULL);
-            ox_fail(c->arena, OX_ARGUMENT, "%s \"%s\": shape %s is negative or too large", what,
-                    t->name, shape);
-        }
+        bytes *= (size_t)t->dims[i];
     }
     return bytes;
 }
@@ -104,17 +101,9 @@ static size_t count_bytes(const call *c, const char *what, const ox_tensor *t)
 static void check_input(const call *c, const ox_tensor *t)
 {
     const ox_session *s = c->session;
-    if (t->name == NULL || t->rank < 0) {
-        ox_fail(c->arena, OX_ARGUMENT, "input %td: no name or no rank", t - c->given);
-    }
     const ox_port *p = find_port(s->inputs, s->input_count, t->name);
     if (p == NULL) {
         ox_fail(c->arena, OX_ARGUMENT, "input \"%s\": the model has none of this name", t->name);
-    }
-    for (const ox_tensor *other = c->given; other < t; other++) {
-        if (strcmp(other->name, t->name) == 0) {
-            ox_fail(c->arena, OX_ARGUMENT, "input \"%s\": given twice", t->name);
-        }
     }
     if (p->type == OX_NONE) {
         ox_fail(c->arena, OX_UNSUPPORTED, "input \"%s\": the model takes no tensor there", t->name);
@@ -141,10 +130,7 @@ static void wrap_inputs(call *c)
     for (size_t i = 0; i < c->given_count; i++) {
         const ox_tensor *t = &c->given[i];
         check_input(c, t);
-        size_t bytes = count_bytes(c, "input", t);
-        if (t->data == NULL && bytes > 0) {
-            ox_fail(c->arena, OX_ARGUMENT, "input \"%s\": no data", t->name);
-        }
+        size_t bytes = count_bytes(t);
         c->given_names[i] = t->name;
         void *data = (void *)t->data;
         check(c, api->CreateTensorWithDataAsOrtValue(
@@ -174,7 +160,7 @@ static void check_outputs(const call *c)
         if (p->type == OX_NONE) {
             ox_fail(c->arena, OX_UNSUPPORTED, "output \"%s\": not a tensor", name);
         }
-        element_size(c, "output", name, p->type);
+        element_size(c, name, p->type);
     }
 }
 
@@ -197,7 +183,8 @@ static void copy_output(call *c, OrtValue *value, const char *name, ox_tensor *o
     }
     strcpy(own_name, name);
     check(c, api->GetDimensions(c->shape, dims, rank));
-    size_t bytes = count_bytes(c, "output", out);
+    element_size(c, name, out->type);
+    size_t bytes = count_bytes(out);
     void *data = malloc(bytes > 0 ? bytes : 1);
     if (data == NULL) {
         ox_fail(c->arena, OX_MEMORY, "output \"%s\": no memory for %zu bytes", name, bytes);
@@ -249,6 +236,12 @@ bool ox_session_run(ox_session *session, const ox_tensor *inputs, size_t input_c
                     const char *const *output_names, ox_tensor *outputs, size_t output_count,
                     ox_error *err)
 {
+    if (!ox_check_given("session", session, err) || !ox_check_given("outputs", outputs, err) ||
+        !ox_check_tensors("input", inputs, input_count, false, err) ||
+        (output_names != NULL &&
+         !ox_check_names("output_names", output_names, output_count, err))) {
+        return false;
+    }
     if (output_count == 0 || (output_names == NULL && output_count != session->output_count)) {
         return ox_error_set(err, OX_ARGUMENT, "room for %zu outputs of %zu", output_count,
                             session->output_count);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "model.h"
 #include "run_tune.h"
 
@@ -294,8 +295,7 @@ static bool check_plan(const ox_model *explained, const char *path, const ox_mod
 ox_model *ox_tune_checked(const ox_model *explained, const char *path,
                           const ox_session_options *options, ox_error *err)
 {
-    ox_session_options own = OX_SESSION_OPTIONS_INIT;
-    own = options != NULL ? *options : own;
+    ox_session_options own = *options;
     own.no_tune = true;
     if (ox_metadata(explained, "onnxexplainer.plan") != NULL) {
         ox_error_set(err, OX_UNSUPPORTED, "the model is tuned already");
@@ -313,5 +313,13 @@ ox_model *ox_tune_checked(const ox_model *explained, const char *path,
 
 ox_model *ox_tune(const ox_model *explained, const ox_session_options *options, ox_error *err)
 {
-    return ox_tune_checked(explained, NULL, options, err);
+    ox_session_options own;
+    if (!ox_check_given("model", explained, err) || !ox_check_session_options(options, &own, err)) {
+        return NULL;
+    }
+    if (ox_metadata(explained, "onnxexplainer.version") == NULL) {
+        ox_error_set(err, OX_ARGUMENT, "not an explained model");
+        return NULL;
+    }
+    return ox_tune_checked(explained, NULL, &own, err);
 }

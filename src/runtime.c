@@ -4,6 +4,7 @@
  * by a moment and their code must stay mapped; opening it again costs a reference count. */
 #define _GNU_SOURCE /* dladdr */
 
+#include "check.h"
 #include "run.h"
 
 #include <dirent.h>
@@ -167,6 +168,10 @@ void ox_runtime_check(ox_arena *a, const OrtApi *api, OrtStatus *status)
 bool ox_runtime_version(const char *runtime, char *version, size_t size, ox_error *err)
 {
     ox_runtime found;
+    if (!ox_check_given("version", version, err) ||
+        (runtime != NULL && !ox_check_path("runtime", runtime, err))) {
+        return false;
+    }
     if (!ox_runtime_find(runtime, &found, err)) {
         return false;
     }

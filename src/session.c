@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "output.h"
 #include "run.h"
 #include "run_tune.h"
@@ -29,6 +30,17 @@ static void check(const ox_session *s, OrtStatus *status)
     ox_runtime_check(s->arena, s->api, status);
 }
 
+/* ONNX Runtime would run, and write its profile nowhere. */
+static void check_profile(ox_session *s, const char *prefix)
+{
+    const char *slash = strrchr(prefix, '/');
+    size_t length = slash == NULL ? 0 : slash == prefix ? 1 : (size_t)(slash - prefix);
+    char *folder = ox_arena_format(s->arena, "%.*s", (int)length, prefix);
+    if (access(length > 0 ? folder : ".", W_OK) != 0) {
+        ox_fail(s->arena, OX_IO, "profile: %s: %s", prefix, strerror(errno));
+    }
+}
+
 static void set_options(ox_session *s, const ox_session_options *options)
 {
     const OrtApi *api = s->api;
@@ -43,6 +55,7 @@ static void set_options(ox_session *s, const ox_session_options *options)
     GraphOptimizationLevel level = options->no_optimization ? ORT_DISABLE_ALL : ORT_ENABLE_ALL;
     check(s, api->SetSessionGraphOptimizationLevel(o, level));
     if (options->profile != NULL) {
+        check_profile(s, options->profile);
         check(s, api->EnableProfiling(o, options->profile));
     }
     if (!options->no_kernels) {
@@ -136,13 +149,7 @@ static void open_body(void *user)
 
 static ox_session *open_source(source from, const ox_session_options *options, ox_error *err)
 {
-    static const ox_session_options defaults = OX_SESSION_OPTIONS_INIT;
-    options = options != NULL ? options : &defaults;
     ox_runtime runtime;
-    if (options->threads < 0) {
-        ox_error_set(err, OX_ARGUMENT, "threads: %d is negative", options->threads);
-        return NULL;
-    }
     if (!ox_runtime_find(options->runtime, &runtime, err)) {
         return NULL;
     }
@@ -166,12 +173,16 @@ static ox_session *open_source(source from, const ox_session_options *options, o
 
 ox_session *ox_session_open(const char *path, const ox_session_options *options, ox_error *err)
 {
+    ox_session_options own;
+    if (!ox_check_path("path", path, err) || !ox_check_session_options(options, &own, err)) {
+        return NULL;
+    }
     if (access(path, R_OK) != 0) {
         ox_error_set(err, OX_IO, "%s: %s", path, strerror(errno));
         return NULL;
     }
-    ox_session *tuned = ox_session_tuned(path, NULL, options);
-    return tuned != NULL ? tuned : open_source((source){.path = path}, options, err);
+    ox_session *tuned = ox_session_tuned(path, NULL, &own);
+    return tuned != NULL ? tuned : open_source((source){.path = path}, &own, err);
 }
 
 void ox_session_free(ox_session *session)
@@ -196,8 +207,10 @@ void ox_session_free(ox_session *session)
 
 const char *const *ox_session_outputs(const ox_session *session, size_t *count)
 {
-    *count = session->output_count;
-    return session->output_names;
+    if (count != NULL) {
+        *count = session == NULL ? 0 : session->output_count;
+    }
+    return session == NULL ? NULL : session->output_names;
 }
 
 /* ---- models in memory ------------------------------------------------------------------ */
@@ -264,8 +277,10 @@ ox_session *ox_session_open_model(const ox_model *model, const ox_session_option
     buffer b = {.data = NULL};
     ox_error error = {.code = OX_OK};
     ox_session *session = NULL;
-    ox_session_options own = OX_SESSION_OPTIONS_INIT;
-    own = options != NULL ? *options : own;
+    ox_session_options own;
+    if (!ox_check_given("model", model, err) || !ox_check_session_options(options, &own, err)) {
+        return NULL;
+    }
     own.no_kernels = own.no_kernels || ox_opset(model, "onnxexplainer") == 0;
     options = &own;
     session = ox_session_tuned(NULL, model, options);

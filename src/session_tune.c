@@ -45,8 +45,6 @@ static void tell(const ox_session_options *options, const ox_error *err)
 ox_session *ox_session_tuned(const char *path, const ox_model *model,
                              const ox_session_options *options)
 {
-    static const ox_session_options defaults = OX_SESSION_OPTIONS_INIT;
-    options = options != NULL ? options : &defaults;
     bool wanted = !options->no_tune && !options->no_kernels && !options->no_optimization &&
                   (path != NULL ? looks_explained(path)
                                 : ox_metadata(model, VERSION_KEY) != NULL &&

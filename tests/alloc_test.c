@@ -65,8 +65,13 @@ static bool zeros(void *user, const ox_model *m, const ox_tensor *inputs, size_t
         }
         outputs[i] = (ox_tensor){.type = infos[i].type, .rank = infos[i].rank};
         outputs[i].data = calloc(1, size);
-        if (outputs[i].data == NULL) {
-            for (size_t k = 0; k < i; k++) {
+        int64_t *dims = calloc((size_t)infos[i].rank + 1, sizeof *dims);
+        outputs[i].dims = dims;
+        for (int d = 0; dims != NULL && d < infos[i].rank; d++) {
+            dims[d] = infos[i].dims[d];
+        }
+        if (outputs[i].data == NULL || dims == NULL) {
+            for (size_t k = 0; k <= i; k++) {
                 ox_tensor_free(&outputs[k]);
             }
             return ox_error_set(err, OX_MEMORY, "out of memory");

@@ -33,7 +33,15 @@ def struct(name):
         else:
             kind = (PLAIN | ENUM)[kind]
         fields.append((field, kind))
-    return type(name, (ctypes.Structure,), {"_fields_": fields})
+    kind = type(name, (ctypes.Structure,), {"_fields_": fields})
+    if fields[0][0] != "size":
+        return kind
+
+    def start(self, **values):
+        super(kind, self).__init__(**{"size": ctypes.sizeof(kind)} | values)
+
+    kind.__init__ = start  # as the INIT macro does
+    return kind
 
 
 Error, Tensor, Options, Rule, Findings = map(

@@ -1,0 +1,326 @@
+/* What careless programs pass: every argument of the public functions is refused by name where it
+ * cannot be used, and NULL is either that or does what the header says. */
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "check.h"
+#include "small.h"
+
+static int failures;
+
+/* Counts what is not as the message says; "" stands for success. */
+static void expect(const char *what, bool good, const ox_error *err, const char *message)
+{
+    bool right = message[0] == '\0' ? good : !good && strcmp(err->message, message) == 0;
+    if (!right) {
+        printf("%s: expected %s\n    got %s\n", what, message[0] == '\0' ? "success" : message,
+               good ? "success" : err->message);
+        failures++;
+    }
+}
+
+static float data[96];
+static const int64_t dims[4] = {3, 1, 4, 4};
+static const ox_tensor reference = {"x", OX_FLOAT, 4, dims, data};
+
+static bool nothing(void *user, const ox_model *model, const ox_tensor *inputs, size_t input_count,
+                    ox_tensor *outputs, size_t output_count, ox_error *err)
+{
+    (void)user, (void)model, (void)inputs, (void)input_count, (void)err;
+    memset(outputs, 0, output_count * sizeof *outputs);
+    return true;
+}
+
+static bool gives_up(void *user, const ox_model *model, const ox_tensor *inputs, size_t input_count,
+                     ox_tensor *outputs, size_t output_count, ox_error *err)
+{
+    (void)user, (void)model, (void)inputs, (void)input_count, (void)outputs, (void)output_count;
+    (void)err;
+    return false;
+}
+
+/* ---- options ---------------------------------------------------------------------------- */
+
+static void explain(const ox_model *model, const ox_options *options, const char *what,
+                    const char *message)
+{
+    ox_error err = {.code = OX_OK};
+    ox_model *explained = ox_explain(model, options, &err);
+    expect(what, explained != NULL, &err, message);
+    ox_free(explained);
+}
+
+/* Explains with options that hold one reference but for what is assigned. */
+#define OPTIONS(message, ...)                                                                      \
+    do {                                                                                           \
+        ox_options o = OX_OPTIONS_INIT;                                                            \
+        o.references = &reference;                                                                 \
+        o.reference_count = 1;                                                                     \
+        __VA_ARGS__;                                                                               \
+        explain(model, &o, #__VA_ARGS__, message);                                                 \
+    } while (0)
+
+/* The same with a reference that is changed. */
+#define REFERENCE(message, ...)                                                                    \
+    do {                                                                                           \
+        ox_options o = OX_OPTIONS_INIT;                                                            \
+        ox_tensor t = reference;                                                                   \
+        int64_t d[4] = {3, 1, 4, 4};                                                               \
+        t.dims = d;                                                                                \
+        o.references = &t;                                                                         \
+        o.reference_count = 1;                                                                     \
+        __VA_ARGS__;                                                                               \
+        explain(model, &o, #__VA_ARGS__, message);                                                 \
+    } while (0)
+
+static void test_references(const ox_model *model)
+{
+    REFERENCE("", t.name = NULL);
+    REFERENCE("reference \"\": its name is empty", t.name = "");
+    REFERENCE("reference \"\xff\": its name is not UTF-8", t.name = "\xff");
+    REFERENCE("reference \"x\": no data given (NULL)", t.data = NULL);
+    REFERENCE("reference \"x\": no dims given (NULL)", t.dims = NULL);
+    REFERENCE("reference \"x\": rank -1 is not between 0 and 32", t.rank = -1);
+    REFERENCE("reference \"x\": rank 1000000 is not between 0 and 32", t.rank = 1000000);
+    REFERENCE("reference \"x\": dimension 0 is -1", d[0] = -1);
+    REFERENCE("reference \"x\": larger than memory by its shape", d[0] = INT64_MAX);
+    REFERENCE("reference \"x\": larger than memory by its shape", d[0] = INT64_MAX, d[1] = 0);
+    REFERENCE("references for \"x\" are empty", d[0] = 0, t.data = NULL);
+    REFERENCE("reference \"x\": elements of type ? (999) are not supported", t.type = (ox_type)999);
+    REFERENCE("reference \"x\": elements of type ? (-1) are not supported", t.type = (ox_type)-1);
+    REFERENCE("reference \"x\": elements of type str (8) are not supported", t.type = OX_STRING);
+    REFERENCE("references for \"x\" are float64, the input is float32", t.type = OX_DOUBLE);
+    const ox_tensor twice[2] = {reference, reference};
+    OPTIONS("reference \"x\": given twice", o.references = twice, o.reference_count = 2);
+    OPTIONS("references: 1 counted, none given (NULL)", o.references = NULL);
+    OPTIONS("no references", o.reference_count = 0);
+    OPTIONS("reference_source: 9 is none", o.reference_source = (ox_reference_source)9);
+    OPTIONS("references: given, but reference_source says otherwise",
+            o.reference_source = OX_REFERENCES_INPUT);
+    OPTIONS("", o.reference_count = 0, o.reference_source = OX_REFERENCES_FILL, o.fill = 1);
+    OPTIONS("fill: nan is not finite", o.fill = (double)NAN);
+    OPTIONS("fill: input \"x\" of type float32 cannot hold 1e+300", o.reference_count = 0,
+            o.reference_source = OX_REFERENCES_FILL, o.fill = 1e300);
+}
+
+static void test_names(const ox_model *model)
+{
+    const char *const none[1] = {NULL}, *const empty[1] = {""}, *const odd[1] = {"\xc0\x80"};
+    const char *const twice[2] = {"x", "x"};
+    OPTIONS("hold: 1 counted, none given (NULL)", o.hold_count = 1);
+    OPTIONS("hold: name 0 is missing (NULL)", o.hold = none, o.hold_count = 1);
+    OPTIONS("hold: name 0 is empty", o.hold = empty, o.hold_count = 1);
+    OPTIONS("hold: name 0 is not UTF-8", o.hold = odd, o.hold_count = 1);
+    OPTIONS("hold: \"x\" is given twice", o.hold = twice, o.hold_count = 2);
+    OPTIONS("at: 3 counted, none given (NULL)", o.at_count = 3);
+    OPTIONS("at: name 0 is missing (NULL)", o.at = none, o.at_count = 1);
+    OPTIONS("at: \"x\" is given twice", o.at = twice, o.at_count = 2);
+    OPTIONS("target: not UTF-8", o.target = "\xe4");
+    char *many = malloc(200002);
+    for (size_t i = 0; many != NULL && i < 200002; i++) {
+        many[i] = i == 200001 ? '\0' : i % 2 == 0 ? '1' : ',';
+    }
+    OPTIONS("target: a list of 100001, 65536 can be explained at most", o.target = many);
+    free(many);
+    OPTIONS("output_name: not UTF-8", o.output_name = "\xed\xa0\x80");
+    OPTIONS("the model has no output or tensor \"\" to explain", o.output_name = "");
+    OPTIONS("prefix: not UTF-8", o.prefix = "\xf4\x90\x80\x80");
+    OPTIONS("prefix: has control characters", o.prefix = "a\n");
+    OPTIONS("", o.prefix = "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
+}
+
+static void test_features(const ox_model *model)
+{
+    char texts[16][4];
+    const char *names[16];
+    for (int i = 0; i < 16; i++) {
+        snprintf(texts[i], sizeof texts[i], "f%d", i);
+        names[i] = texts[i];
+    }
+    OPTIONS("", o.feature_names = names, o.feature_count = 16);
+    OPTIONS("", o.feature_names = names, o.feature_count = 4); /* along the last axis */
+    OPTIONS("3 feature names, but a sample has 16 values, 4 along the last axis",
+            o.feature_names = names, o.feature_count = 3);
+    OPTIONS("feature_names: 16 counted, none given (NULL)", o.feature_count = 16);
+    names[2] = "f1";
+    OPTIONS("feature name \"f1\" is given twice", o.feature_names = names, o.feature_count = 16);
+    names[2] = "a\nb";
+    OPTIONS("feature_names: name 2 has control characters", o.feature_names = names,
+            o.feature_count = 16);
+    names[2] = NULL;
+    OPTIONS("feature_names: name 2 is missing (NULL)", o.feature_names = names,
+            o.feature_count = 16);
+}
+
+static void test_numbers(const ox_model *model)
+{
+    OPTIONS("cache: 77 is none", o.cache = (ox_cache)77);
+    OPTIONS("cache: -1 is none", o.cache = (ox_cache)-1);
+    OPTIONS("cache_dtype: ? (77) is neither float32 nor float16", o.cache_dtype = (ox_type)77);
+    OPTIONS("cache_dtype: str (8) is neither float32 nor float16", o.cache_dtype = OX_STRING);
+    OPTIONS("cache file needs ONNX Runtime to run the references", o.cache = OX_CACHE_FILE);
+    OPTIONS("the references cannot be run", o.cache = OX_CACHE_FILE, o.evaluate = gives_up);
+    OPTIONS("evaluate: what it gives for \"y\" is not of the type and shape that it has",
+            o.cache = OX_CACHE_FILE, o.evaluate = nothing);
+    OPTIONS("chunk: -1 is negative", o.chunk = -1);
+    OPTIONS("chunk: -9223372036854775808 is negative", o.chunk = INT64_MIN);
+    OPTIONS("", o.chunk = INT64_MAX);
+    OPTIONS("", o.memory = 1);
+    OPTIONS("", o.memory = UINT64_MAX);
+    OPTIONS("integrate: -1 points are not between 1 and 64", o.integrate = -1);
+    OPTIONS("integrate: 2147483647 points are not between 1 and 64", o.integrate = INT_MAX);
+    const char *const unknown[1] = {"Nope"}, *const twice[2] = {"Softmax", "Softmax"};
+    OPTIONS("integrate_ops: integrate gives no points", o.integrate_ops = twice,
+            o.integrate_op_count = 1);
+    OPTIONS("integrate_ops: 2 counted, none given (NULL)", o.integrate = 2,
+            o.integrate_op_count = 2);
+    OPTIONS("integrate_ops: \"Softmax\" is given twice", o.integrate = 2, o.integrate_ops = twice,
+            o.integrate_op_count = 2);
+    OPTIONS("integrate: operator \"Nope\" cannot be integrated", o.integrate = 2,
+            o.integrate_ops = unknown, o.integrate_op_count = 1);
+}
+
+/* Programs built with other versions of the header. */
+static void test_sizes(const ox_model *model)
+{
+    OPTIONS("ox_options: size is 0, start from its INIT macro", o.size = 0);
+    OPTIONS("ox_options: size is 3, start from its INIT macro", o.size = 3);
+    OPTIONS("ox_options: size is 1000000, start from its INIT macro", o.size = 1000000);
+    /* What came later has its default, whatever stands there. */
+    OPTIONS("", o.size = offsetof(ox_options, cache), o.cache = (ox_cache)77, o.chunk = -1);
+    OPTIONS("no references", o.size = sizeof o.size);
+    struct {
+        ox_options known;
+        size_t unknown;
+    } later = {.known = OX_OPTIONS_INIT};
+    later.known.size = sizeof later;
+    later.known.references = &reference;
+    later.known.reference_count = 1;
+    explain(model, &later.known, "later header", "");
+    later.unknown = 1;
+    explain(model, &later.known, "later header, field set",
+            "ox_options: has fields set that version " OX_VERSION " does not know");
+    ox_session_options s = {.size = 0};
+    ox_error err = {.code = OX_OK};
+    expect("session size 0", ox_session_open_model(model, &s, &err) != NULL, &err,
+           "ox_session_options: size is 0, start from its INIT macro");
+    expect("tune size 0", ox_tune(model, &s, &err) != NULL, &err,
+           "ox_session_options: size is 0, start from its INIT macro");
+}
+
+/* ---- sessions --------------------------------------------------------------------------- */
+
+#define SESSION(message, ...)                                                                      \
+    do {                                                                                           \
+        ox_session_options o = OX_SESSION_OPTIONS_INIT;                                            \
+        ox_error err = {.code = OX_OK};                                                            \
+        __VA_ARGS__;                                                                               \
+        ox_session *s = ox_session_open_model(model, &o, &err);                                    \
+        expect(#__VA_ARGS__, s != NULL, &err, message);                                            \
+        ox_session_free(s);                                                                        \
+    } while (0)
+
+static void test_sessions(const ox_model *model)
+{
+    SESSION("threads: -1 is not between 0 and 4096", o.threads = -1);
+    SESSION("threads: 100000 is not between 0 and 4096", o.threads = 100000);
+    SESSION("runtime: is empty", o.runtime = "");
+    SESSION("profile: is empty", o.profile = "");
+    ox_error err = {.code = OX_OK};
+    size_t count = 1;
+    expect("open NULL", ox_session_open(NULL, NULL, &err) != NULL, &err, "path: none given (NULL)");
+    expect("open empty", ox_session_open("", NULL, &err) != NULL, &err, "path: is empty");
+    expect("open NULL model", ox_session_open_model(NULL, NULL, &err) != NULL, &err,
+           "model: none given (NULL)");
+    expect("outputs of NULL", ox_session_outputs(NULL, &count) == NULL && count == 0, &err, "");
+    expect("run NULL", ox_session_run(NULL, NULL, 0, NULL, NULL, 0, &err), &err,
+           "session: none given (NULL)");
+    expect("evaluate NULL", ox_evaluate_runtime(NULL, NULL, NULL, 0, NULL, 0, &err), &err,
+           "model: none given (NULL)");
+    expect("evaluate into NULL", ox_evaluate_runtime(NULL, model, NULL, 0, NULL, 0, &err), &err,
+           "outputs: none given (NULL)");
+    expect("tune NULL", ox_tune(NULL, NULL, &err) != NULL, &err, "model: none given (NULL)");
+    expect("tune a plain model", ox_tune(model, NULL, &err) != NULL, &err,
+           "not an explained model");
+    char version[32];
+    expect("version NULL", ox_runtime_version(NULL, NULL, 32, &err), &err,
+           "version: none given (NULL)");
+    expect("runtime empty", ox_runtime_version("", version, sizeof version, &err), &err,
+           "runtime: is empty");
+}
+
+/* ---- models ----------------------------------------------------------------------------- */
+
+static bool stop(void *user, const void *bytes, size_t size)
+{
+    (void)user, (void)bytes, (void)size;
+    return false;
+}
+
+static void test_models(const ox_model *model)
+{
+    ox_error err = {.code = OX_OK};
+    expect("read NULL", ox_read(NULL, &err) != NULL, &err, "path: none given (NULL)");
+    expect("read empty", ox_read("", &err) != NULL, &err, "path: is empty");
+    expect("read without err", ox_read("/no/such/file", NULL) == NULL, &err, "");
+    expect("parse NULL", ox_parse(NULL, 10, NULL, &err) != NULL, &err, "data: none given (NULL)");
+    expect("parse nothing", ox_parse(NULL, 0, NULL, &err) != NULL, &err, "not an ONNX model");
+    expect("write NULL", ox_write(NULL, "/tmp/x", &err), &err, "model: none given (NULL)");
+    expect("write to NULL", ox_write(model, NULL, &err), &err, "path: none given (NULL)");
+    expect("write to empty", ox_write(model, "", &err), &err, "path: is empty");
+    expect("serialize NULL", ox_serialize(NULL, stop, NULL, &err), &err,
+           "model: none given (NULL)");
+    expect("no sink", ox_serialize(model, NULL, NULL, &err), &err, "sink: none given (NULL)");
+    expect("a sink that stops", ox_serialize(model, stop, NULL, &err), &err,
+           "cannot write the model");
+    explain(NULL, NULL, "explain NULL", "model: none given (NULL)");
+    explain(model, NULL, "no options", "no references");
+    expect("inspect NULL", ox_inspect(NULL, NULL, &err) != NULL, &err, "model: none given (NULL)");
+    ox_report *report = ox_inspect(model, NULL, &err);
+    expect("inspect without options", report != NULL && report->explainable, &err, "");
+    ox_report_free(report);
+    ox_report_free(NULL);
+}
+
+static void test_accessors(const ox_model *model)
+{
+    ox_error err = {.code = OX_OK};
+    size_t count = 7;
+    expect("inputs of NULL", ox_inputs(NULL, &count) == NULL && count == 0, &err, "");
+    count = 7;
+    expect("outputs of NULL", ox_outputs(NULL, &count) == NULL && count == 0, &err, "");
+    expect("uncounted inputs", ox_inputs(model, NULL) == ox_inputs(model, &count), &err, "");
+    expect("uncounted outputs", ox_outputs(model, NULL) == ox_outputs(model, &count), &err, "");
+    expect("rules", ox_rules(NULL) == ox_rules(&count), &err, "");
+    expect("opsets", ox_opset(NULL, "") == 0 && ox_opset(model, NULL) == 18, &err, "");
+    expect("IR version of NULL", ox_ir_version(NULL) == 0, &err, "");
+    expect("metadata of NULL", ox_metadata(NULL, "a") == NULL, &err, "");
+    expect("metadata at NULL", ox_metadata(model, NULL) == NULL, &err, "");
+    ox_free(NULL);
+    ox_tensor_free(NULL);
+    ox_session_free(NULL);
+}
+
+int main(void)
+{
+    small_bytes bytes = small_model(false);
+    ox_model *model = ox_parse(bytes.data, bytes.size, NULL, NULL);
+    if (model == NULL) {
+        return 1;
+    }
+    for (size_t i = 0; i < 96; i++) {
+        data[i] = (float)i / 96;
+    }
+    test_references(model);
+    test_names(model);
+    test_features(model);
+    test_numbers(model);
+    test_sizes(model);
+    test_sessions(model);
+    test_models(model);
+    test_accessors(model);
+    ox_free(model);
+    free(bytes.data);
+    return failures > 0;
+}
