@@ -36,14 +36,21 @@ bool ox_arrays_add(ox_arrays *arrays, ox_array *array, ox_error *err)
     return true;
 }
 
-ox_array *ox_arrays_find(const ox_arrays *arrays, const char *name)
+ox_array *ox_arrays_find_joined(const ox_arrays *arrays, const char *first, const char *second,
+                                const char *third)
 {
     for (size_t i = 0; i < arrays->count; i++) {
-        if (arrays->items[i].name && !strcmp(arrays->items[i].name, name)) {
+        const char *name = arrays->items[i].name;
+        if (name && ox_cli_is_joined(name, first, second, third)) {
             return &arrays->items[i];
         }
     }
     return NULL;
+}
+
+ox_array *ox_arrays_find(const ox_arrays *arrays, const char *name)
+{
+    return ox_arrays_find_joined(arrays, name, "", "");
 }
 
 bool ox_array_count(const int64_t *dims, int rank, size_t size, size_t *count)

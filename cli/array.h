@@ -30,6 +30,10 @@ bool ox_arrays_add(ox_arrays *arrays, ox_array *array, ox_error *err);
 /* The array of that name, NULL where there is none. */
 ox_array *ox_arrays_find(const ox_arrays *arrays, const char *name);
 
+/* The same by a name in three parts. */
+ox_array *ox_arrays_find_joined(const ox_arrays *arrays, const char *first, const char *second,
+                                const char *third);
+
 /* Number of elements; false where it or the number of bytes does not fit. */
 bool ox_array_count(const int64_t *dims, int rank, size_t size, size_t *count);
 

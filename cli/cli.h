@@ -52,6 +52,10 @@ char *ox_cli_format(ox_error *err, const char *format, ...);
 
 bool ox_cli_has_suffix(const char *text, const char *suffix);
 
+/* Whether `text` is the three parts put together. Nothing is allocated, so that want of memory is
+ * never taken for a name that is not there. */
+bool ox_cli_is_joined(const char *text, const char *first, const char *second, const char *third);
+
 /* What a file holds. */
 typedef struct ox_bytes {
     char *data;

@@ -106,7 +106,11 @@ static int check(arguments *a)
     a->options.at = a->at.items;
     a->options.at_count = a->at.count;
     char version[64]; /* without ONNX Runtime the library does what needs no running */
-    bool runtime = ox_runtime_version(NULL, version, sizeof version, NULL);
+    ox_error err;
+    bool runtime = ox_runtime_version(NULL, version, sizeof version, &err);
+    if (!runtime && err.code == OX_MEMORY) { /* it may be there */
+        return ox_cli_fail(&err);
+    }
     bool asked = a->options.cache == OX_CACHE_FILE || a->options.cache_dtype == OX_FLOAT16;
     a->options.evaluate = runtime || asked ? ox_evaluate_runtime : NULL;
     a->options.note = a->quiet ? NULL : ox_cli_note;

@@ -9,18 +9,16 @@
 const ox_array *ox_shap_of(const ox_arrays *outputs, const ox_signature *signature, size_t input,
                            size_t *targets)
 {
-    char *name = ox_cli_format(NULL, "%s%s_shap", signature->prefix, signature->inputs[input].name);
-    const ox_array *shap = name ? ox_arrays_find(outputs, name) : NULL;
-    free(name);
+    const char *prefix = signature->prefix;
+    const ox_array *shap =
+        ox_arrays_find_joined(outputs, prefix, signature->inputs[input].name, "_shap");
     if (!shap) {
         return NULL;
     }
     /* The target axis follows the batch axis; without a batch it comes first. */
     int rank = signature->inputs[input].rank;
     bool several = shap->rank == rank + 1;
-    name = ox_cli_format(NULL, "%sshap_target", signature->prefix);
-    const ox_array *target = name ? ox_arrays_find(outputs, name) : NULL;
-    free(name);
+    const ox_array *target = ox_arrays_find_joined(outputs, prefix, "shap_target", "");
     bool batched = !several || !target || target->rank == 2;
     *targets = several ? (size_t)shap->dims[batched && shap->rank > 1 ? 1 : 0] : 0;
     return shap;

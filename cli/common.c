@@ -135,8 +135,10 @@ char *ox_cli_format(ox_error *err, const char *format, ...)
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    char *text = ox_cli_alloc(length < 0 ? 1 : (size_t)length + 1, 1, err);
-    if (text && length >= 0) {
+    char *text = length < 0 ? NULL : ox_cli_alloc((size_t)length + 1, 1, err);
+    if (length < 0) {
+        ox_cli_error(err, OX_MEMORY, "no memory for a text");
+    } else if (text) {
         vsnprintf(text, (size_t)length + 1, format, again);
     }
     va_end(again);
@@ -147,6 +149,13 @@ bool ox_cli_has_suffix(const char *text, const char *suffix)
 {
     size_t length = strlen(text), end = strlen(suffix);
     return length >= end && !strcmp(text + length - end, suffix);
+}
+
+bool ox_cli_is_joined(const char *text, const char *first, const char *second, const char *third)
+{
+    size_t a = strlen(first), b = strlen(second);
+    return !strncmp(text, first, a) && !strncmp(text + a, second, b) &&
+           !strcmp(text + a + b, third);
 }
 
 static char *read_stream(FILE *file, const char *path, size_t *size, ox_error *err)

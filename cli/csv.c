@@ -132,14 +132,26 @@ void ox_csv_free(ox_csv *csv)
     *csv = (ox_csv){.text = NULL};
 }
 
-size_t ox_csv_column(const ox_csv *csv, const char *name)
+static size_t find_column(const ox_csv *csv, const char *name, const char *index)
 {
     for (size_t i = 0; i < csv->columns; i++) {
-        if (!strcmp(csv->fields[i], name)) {
+        if (ox_cli_is_joined(csv->fields[i], name, index, "")) {
             return i;
         }
     }
     return SIZE_MAX;
+}
+
+size_t ox_csv_column(const ox_csv *csv, const char *name)
+{
+    return find_column(csv, name, "");
+}
+
+size_t ox_csv_column_at(const ox_csv *csv, const char *name, size_t i)
+{
+    char index[32];
+    snprintf(index, sizeof index, "[%zu]", i);
+    return find_column(csv, name, index);
 }
 
 bool ox_csv_number(const ox_csv *csv, const char *path, size_t row, size_t column, double *number,

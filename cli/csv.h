@@ -22,6 +22,9 @@ void ox_csv_free(ox_csv *csv);
 /* Column of that name, SIZE_MAX where there is none. */
 size_t ox_csv_column(const ox_csv *csv, const char *name);
 
+/* Column `name[i]`, SIZE_MAX where there is none. */
+size_t ox_csv_column_at(const ox_csv *csv, const char *name, size_t i);
+
 /* The number in a field of data row `row`. */
 bool ox_csv_number(const ox_csv *csv, const char *path, size_t row, size_t column, double *number,
                    ox_error *err);

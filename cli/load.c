@@ -92,12 +92,11 @@ static bool add_nameless(const ox_loader *loader, ox_arrays *arrays, ox_array *a
 
 static void note_ignored(const ox_loader *loader, const char *path, const char *name)
 {
-    char *text =
-        ox_cli_format(NULL, "%s: \"%s\" is left out, that input is not explained", path, name);
-    if (text && loader->note) {
+    char text[1024];
+    snprintf(text, sizeof text, "%s: \"%s\" is left out, that input is not explained", path, name);
+    if (loader->note) {
         loader->note(NULL, text);
     }
-    free(text);
 }
 
 static bool load_npz(const ox_loader *loader, const char *path, const ox_bytes *bytes,
@@ -139,9 +138,7 @@ static size_t width_of(const ox_value_info *info)
 /* Column of value i of an input, NAME[i] or NAME. */
 static size_t column_of(const ox_csv *csv, const ox_value_info *info, size_t i, size_t width)
 {
-    char *name = ox_cli_format(NULL, "%s[%zu]", info->name, i);
-    size_t column = name ? ox_csv_column(csv, name) : SIZE_MAX;
-    free(name);
+    size_t column = ox_csv_column_at(csv, info->name, i);
     return column == SIZE_MAX && width == 1 ? ox_csv_column(csv, info->name) : column;
 }
 

@@ -90,9 +90,11 @@ static bool read_all(zip_t *zip, const char *path, ox_arrays *arrays, ox_error *
     good = good && check_overlap(zip, (zip_uint64_t)count, path, err);
     for (zip_uint64_t i = 0; good && i < (zip_uint64_t)count; i++) {
         const char *file = zip_get_name(zip, i, 0);
-        if (!file || !ox_cli_has_suffix(file, ".npy")) {
-            return ox_cli_error(err, OX_INVALID, "%s: entry \"%s\" is not a .npy", path,
-                                file ? file : "");
+        if (!file) {
+            return ox_cli_error(err, OX_INVALID, "%s: %s", path, zip_strerror(zip));
+        }
+        if (!ox_cli_has_suffix(file, ".npy")) {
+            return ox_cli_error(err, OX_INVALID, "%s: entry \"%s\" is not a .npy", path, file);
         }
         char *name = ox_cli_format(err, "%.*s", (int)(strlen(file) - 4), file);
         char *label = ox_cli_format(err, "%s: %s", path, file);
@@ -112,7 +114,9 @@ static zip_t *open_archive(const char *path, const ox_bytes *bytes, ox_error *er
                                  : zip_source_file_create(path, 0, -1, &error);
     zip_t *zip = source ? zip_open_from_source(source, ZIP_RDONLY, &error) : NULL;
     int code = zip_error_code_zip(&error);
-    errno = code == ZIP_ER_NOENT ? ENOENT : zip_error_code_system(&error);
+    errno = code == ZIP_ER_NOENT    ? ENOENT
+            : code == ZIP_ER_MEMORY ? ENOMEM
+                                    : zip_error_code_system(&error);
     if (zip) {
         return zip;
     }
@@ -180,8 +184,11 @@ static bool add_array(zip_t *zip, const ox_array *array, char *header, bool comp
         return ox_cli_error(err, OX_IO, "\"%s\": %s", array->name, zip_strerror(zip));
     }
     /* A fixed time, the first that zip knows, keeps equal results equal files. */
-    zip_file_set_dostime(zip, (zip_uint64_t)index, 0, 33, 0);
-    zip_set_file_compression(zip, (zip_uint64_t)index, compress ? ZIP_CM_DEFLATE : ZIP_CM_STORE, 1);
+    int method = compress ? ZIP_CM_DEFLATE : ZIP_CM_STORE;
+    if (zip_file_set_dostime(zip, (zip_uint64_t)index, 0, 33, 0) != 0 ||
+        zip_set_file_compression(zip, (zip_uint64_t)index, method, 1) != 0) {
+        return ox_cli_error(err, OX_IO, "\"%s\": %s", array->name, zip_strerror(zip));
+    }
     return true;
 }
 

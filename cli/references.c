@@ -18,36 +18,37 @@ static bool is_held(const ox_options *options, const char *name)
 
 /* Marks the inputs that the explained output is not computed from. The library knows: explained
  * without references, a model gets an input for those of each explained one. Where that fails
- * nothing is marked, and the explanation itself will say why. */
-static void mark_unused(const ox_model *model, const ox_options *options, bool *ignored)
+ * nothing is marked, and the explanation itself will say why; but for want of memory. */
+static bool mark_unused(const ox_model *model, const ox_options *options, bool *ignored,
+                        ox_error *err)
 {
+    ox_error reason = {.code = OX_OK};
     ox_options probe = *options;
     probe.reference_source = OX_REFERENCES_INPUT;
     probe.cache = OX_CACHE_AUTO;
     probe.note = NULL;
-    ox_model *explained = ox_explain(model, &probe, NULL);
+    ox_model *explained = ox_explain(model, &probe, &reason);
     if (!explained) {
-        return;
+        return reason.code != OX_MEMORY || ox_cli_error(err, OX_MEMORY, "%s", reason.message);
     }
     size_t count, all;
     const ox_value_info *inputs = ox_inputs(model, &count);
     const ox_value_info *more = ox_inputs(explained, &all);
     for (size_t i = 0; i < count; i++) {
         const char *prefix = options->prefix ? options->prefix : "";
-        char *name = ox_cli_format(NULL, "%s%s_references", prefix, inputs[i].name);
         bool found = false;
-        for (size_t k = 0; name && k < all; k++) {
-            found = found || !strcmp(more[k].name, name);
+        for (size_t k = 0; k < all; k++) {
+            found = found || ox_cli_is_joined(more[k].name, prefix, inputs[i].name, "_references");
         }
-        ignored[i] = name && !found;
-        free(name);
+        ignored[i] = !found;
     }
     ox_free(explained);
+    return true;
 }
 
 /* Fills `ignored`; a file that says itself for which input it is needs no probe. */
-static void mark_ignored(const ox_model *model, const ox_options *options, const ox_texts *specs,
-                         bool *ignored)
+static bool mark_ignored(const ox_model *model, const ox_options *options, const ox_texts *specs,
+                         bool *ignored, ox_error *err)
 {
     size_t count, free_inputs = 0;
     const ox_value_info *inputs = ox_inputs(model, &count);
@@ -59,9 +60,7 @@ static void mark_ignored(const ox_model *model, const ox_options *options, const
     for (size_t i = 0; i < specs->count; i++) {
         unclear = unclear || !strchr(specs->items[i], '=');
     }
-    if (unclear && free_inputs > 1) {
-        mark_unused(model, options, ignored);
-    }
+    return !unclear || free_inputs < 2 || mark_unused(model, options, ignored, err);
 }
 
 bool ox_references_load(const ox_model *model, const ox_options *options, const ox_texts *specs,
@@ -74,7 +73,10 @@ bool ox_references_load(const ox_model *model, const ox_options *options, const 
     if (!ignored) {
         return false;
     }
-    mark_ignored(model, options, specs, ignored);
+    if (!mark_ignored(model, options, specs, ignored, err)) {
+        free(ignored);
+        return false;
+    }
     size_t explained = 0;
     for (size_t i = 0; i < loader.count; i++) {
         if (!ignored[i]) {

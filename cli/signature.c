@@ -79,17 +79,13 @@ char **ox_lines(char *text, size_t *count, ox_error *err)
     return lines;
 }
 
-bool ox_signature_attributes(const ox_model *model, const char *input)
+/* Whether the model gives SHAP values of an input of that name. */
+static bool attributes(const ox_signature *s, const char *input)
 {
-    const char *prefix = ox_metadata(model, "onnxexplainer.prefix");
-    char *name = ox_cli_format(NULL, "%s%s_shap", prefix ? prefix : "", input);
-    size_t count;
-    const ox_value_info *outputs = ox_outputs(model, &count);
     bool found = false;
-    for (size_t i = 0; name && i < count; i++) {
-        found = found || !strcmp(outputs[i].name, name);
+    for (size_t i = 0; i < s->output_count; i++) {
+        found = found || ox_cli_is_joined(s->outputs[i].name, s->prefix, input, "_shap");
     }
-    free(name);
     return found;
 }
 
@@ -107,7 +103,7 @@ static bool copy_metadata(ox_signature *s, const ox_model *model, ox_error *err)
         return false;
     }
     for (size_t i = 0; s->explained && i < s->input_count; i++) {
-        s->attributed[i] = ox_signature_attributes(model, s->inputs[i].name);
+        s->attributed[i] = attributes(s, s->inputs[i].name);
     }
     s->features = ox_lines(s->feature_text, &s->feature_count, err);
     return s->features != NULL;

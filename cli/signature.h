@@ -21,9 +21,6 @@ typedef struct ox_signature {
 bool ox_signature_read(ox_signature *signature, const ox_model *model, ox_error *err);
 void ox_signature_free(ox_signature *signature);
 
-/* Whether `model`, made by `explain`, gives SHAP values of an input of that name. */
-bool ox_signature_attributes(const ox_model *model, const char *input);
-
 /* Cuts lines in place; the result, to be released by free, points into `text`. */
 char **ox_lines(char *text, size_t *count, ox_error *err);
 

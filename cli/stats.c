@@ -1,9 +1,13 @@
 /* What a command took: time and memory. */
+#define _GNU_SOURCE
 #include "stats.h"
 
-#include <stdio.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 double ox_seconds(void)
 {
@@ -12,22 +16,38 @@ double ox_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-double ox_peak_memory(void)
+uint64_t ox_proc_kilobytes(const char *path, const char *key)
 {
-    unsigned long long kilobytes = 0;
-    char line[128];
-    FILE *file = fopen("/proc/self/status", "r"); /* getrusage counts the program that started us */
-    while (file && fgets(line, sizeof line, file)) {
-        if (sscanf(line, "VmHWM: %llu", &kilobytes) == 1) {
+    char text[8192];
+    size_t used = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    for (ssize_t got = fd < 0 ? 0 : 1; got > 0 && used < sizeof text - 1; used += (size_t)got) {
+        got = read(fd, text + used, sizeof text - 1 - used);
+        if (got < 0) {
             break;
         }
     }
-    if (file) {
-        fclose(file);
+    if (fd >= 0) {
+        close(fd);
     }
+    text[used] = 0;
+    size_t length = strlen(key);
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (!strncmp(line, key, length) && line[length] == ':') {
+            return strtoull(line + length + 1, NULL, 10);
+        }
+    }
+    return 0;
+}
+
+double ox_peak_memory(void)
+{
+    /* getrusage counts the program that started us */
+    uint64_t kilobytes = ox_proc_kilobytes("/proc/self/status", "VmHWM");
     struct rusage usage;
     if (!kilobytes && !getrusage(RUSAGE_SELF, &usage)) {
-        kilobytes = (unsigned long long)usage.ru_maxrss;
+        kilobytes = (uint64_t)usage.ru_maxrss;
     }
     return (double)kilobytes / 1024;
 }

@@ -5,7 +5,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { ROWS_SHOWN = 20 };
 
@@ -34,10 +33,7 @@ typedef struct row {
 
 static const ox_array *find(const explained *e, const char *name)
 {
-    char *full = ox_cli_format(NULL, "%s%s", e->signature->prefix, name);
-    const ox_array *array = full ? ox_arrays_find(e->outputs, full) : NULL;
-    free(full);
-    return array;
+    return ox_arrays_find_joined(e->outputs, e->signature->prefix, name, "");
 }
 
 static bool recognise(explained *e)

@@ -266,19 +266,16 @@ static int ORT_API_CALL last(const OrtCustomOp *op)
 
 static void ORT_API_CALL release(int *inputs, int *outputs)
 {
-    free(inputs);
-    free(outputs);
+    (void)inputs;
+    (void)outputs;
 }
 
-/* The output may take the place of input 0. */
+/* The output may take the place of input 0. ONNX Runtime reads and releases, but writes nothing. */
 static size_t ORT_API_CALL in_place(int **inputs, int **outputs)
 {
-    *inputs = calloc(1, sizeof **inputs);
-    *outputs = calloc(1, sizeof **outputs);
-    if (*inputs == NULL || *outputs == NULL) {
-        release(*inputs, *outputs);
-        return 0;
-    }
+    static int first_of_all;
+    *inputs = &first_of_all;
+    *outputs = &first_of_all;
     return 1;
 }
 

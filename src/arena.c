@@ -171,10 +171,15 @@ char *ox_arena_format(ox_arena *a, const char *format, ...)
     va_start(args, format);
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, args);
-    char *text = ox_arena_alloc(a, (size_t)length + 1, 1);
-    vsnprintf(text, (size_t)length + 1, format, again);
+    char *text = length < 0 ? NULL : ox_arena_try_alloc(a, (size_t)length + 1);
+    if (text != NULL) {
+        vsnprintf(text, (size_t)length + 1, format, again);
+    }
     va_end(again);
     va_end(args);
+    if (text == NULL) {
+        ox_fail(a, OX_MEMORY, "out of memory");
+    }
     return text;
 }
 

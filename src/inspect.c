@@ -143,6 +143,9 @@ static void try_to_build(inspection *j)
     bool built =
         trial.state.model != NULL && ox_arena_try(trial.state.model->arena, measure, &trial, &err);
     ox_free(trial.state.model);
+    if (!built && err.code == OX_MEMORY) { /* says nothing of the model */
+        ox_fail(a, err.code, "%s", err.message);
+    }
     if (!built) {
         j->report->reason = ox_arena_string(a, err.message);
     }

@@ -169,9 +169,12 @@ static bool fold_constants(ox_model *m, const ox_session_options *options, ox_er
         return true;
     }
     f.results = calloc(f.count, sizeof *f.results);
-    f.part = ox_model_new(err);
+    f.part = f.results != NULL ? ox_model_new(err) : NULL;
+    if (f.results == NULL) {
+        ox_error_set(err, OX_MEMORY, "out of memory");
+    }
     bool good =
-        f.results != NULL && f.part != NULL && ox_arena_try(f.part->arena, cut_part, &f, err) &&
+        f.part != NULL && ox_arena_try(f.part->arena, cut_part, &f, err) &&
         ox_evaluate_runtime((void *)(uintptr_t)options, f.part, NULL, 0, f.results, f.count, err) &&
         ox_arena_try(m->arena, take_results, &f, err);
     for (size_t i = 0; f.results != NULL && i < f.count; i++) {
@@ -192,12 +195,14 @@ static bool make_inputs(const ox_model *m, ox_tensor *inputs, size_t count)
     for (size_t i = 0; i < count; i++) {
         size_t size = 1, rank = infos[i].rank < 0 ? 0 : (size_t)infos[i].rank;
         int64_t *dims = calloc(rank + 1, sizeof *dims);
+        bool fits = true;
         for (size_t d = 0; dims != NULL && d < rank; d++) {
             dims[d] = infos[i].dims[d] < 0 ? 1 : infos[i].dims[d];
-            size *= (size_t)dims[d];
+            fits = fits && ox_size_mul(size, (size_t)dims[d], &size);
         }
         inputs[i] = (ox_tensor){infos[i].name, infos[i].type, (int)rank, dims, NULL};
-        float *data = calloc(size + 1, ox_type_size(infos[i].type) + sizeof(float));
+        size_t each = ox_type_size(infos[i].type) + sizeof(float);
+        float *data = fits && ox_size_add(size, 1, &size) ? calloc(size--, each) : NULL;
         inputs[i].data = data;
         if (dims == NULL || data == NULL) {
             return false;

@@ -12,8 +12,9 @@ ox_model *ox_tune_checked(const ox_model *explained, const char *path,
                           const ox_session_options *options, ox_error *err);
 
 /* A session on the tuned form of an explained model, given as a file or in memory. NULL where it is
- * not explained, does not gain by it, or cannot be tuned, which options->note is told. */
+ * not explained, does not gain by it, or cannot be tuned, which options->note is told. Want of
+ * memory is another matter: `err` has the code OX_MEMORY then, and is as it was otherwise. */
 ox_session *ox_session_tuned(const char *path, const ox_model *model,
-                             const ox_session_options *options);
+                             const ox_session_options *options, ox_error *err);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,12 +48,21 @@ static bool take_library(void *library, const char *name, ox_runtime *runtime, o
     return true;
 }
 
+/* What dlopen says of the library that it did not open. */
+static bool fail_to_open(const char *origin, ox_error *err)
+{
+    const char *why = dlerror();
+    why = why != NULL ? why : "cannot be opened";
+    bool memory = strstr(why, "annot allocate memory") != NULL || strstr(why, "out of memory");
+    return ox_error_set(err, memory ? OX_MEMORY : OX_RUNTIME, "%s: %s", origin, why);
+}
+
 /* Opens what `origin` (a variable or an option) asked for. */
 static bool open_file(const char *origin, const char *path, ox_runtime *runtime, ox_error *err)
 {
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
-        return ox_error_set(err, OX_RUNTIME, "%s: %s", origin, dlerror());
+        return fail_to_open(origin, err);
     }
     return take_library(library, path, runtime, err);
 }
@@ -62,6 +72,7 @@ static bool open_file(const char *origin, const char *path, ox_runtime *runtime,
 static bool find_in_folder(const char *folder, char *path, size_t size)
 {
     static const char prefix[] = "libonnxruntime.so";
+    errno = 0;
     DIR *entries = opendir(folder);
     if (entries == NULL) {
         return false;
@@ -89,6 +100,9 @@ static bool open_root(const char *root, ox_runtime *runtime, ox_error *err)
         if (length > 0 && (size_t)length < sizeof folder &&
             find_in_folder(folder, path, sizeof path)) {
             return open_file("ONNXRUNTIME_ROOT", path, runtime, err);
+        }
+        if (errno == ENOMEM) {
+            return ox_error_set(err, OX_MEMORY, "ONNXRUNTIME_ROOT: out of memory");
         }
     }
     return ox_error_set(err, OX_RUNTIME, "ONNXRUNTIME_ROOT: no libonnxruntime.so in %s/lib", root);
@@ -121,6 +135,10 @@ static bool open_default(ox_runtime *runtime, ox_error *err)
                  "or ONNXRUNTIME_ROOT");
     for (size_t i = 0; i < (found ? 3 : 2); i++) {
         void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        ox_error memory = {.code = OX_OK};
+        if (library == NULL && !fail_to_open(names[i], &memory) && memory.code == OX_MEMORY) {
+            return ox_error_set(err, memory.code, "%s", memory.message); /* it may be the one */
+        }
         if (library != NULL && take_library(library, names[i], runtime, &error)) {
             return true;
         }

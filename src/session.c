@@ -181,7 +181,12 @@ ox_session *ox_session_open(const char *path, const ox_session_options *options,
         ox_error_set(err, OX_IO, "%s: %s", path, strerror(errno));
         return NULL;
     }
-    ox_session *tuned = ox_session_tuned(path, NULL, &own);
+    ox_error error = {.code = OX_OK};
+    ox_session *tuned = ox_session_tuned(path, NULL, &own, &error);
+    if (tuned == NULL && error.code == OX_MEMORY) {
+        ox_error_set(err, error.code, "%s", error.message);
+        return NULL;
+    }
     return tuned != NULL ? tuned : open_source((source){.path = path}, &own, err);
 }
 
@@ -283,8 +288,11 @@ ox_session *ox_session_open_model(const ox_model *model, const ox_session_option
     }
     own.no_kernels = own.no_kernels || ox_opset(model, "onnxexplainer") == 0;
     options = &own;
-    session = ox_session_tuned(NULL, model, options);
-    if (session != NULL) {
+    session = ox_session_tuned(NULL, model, options, &error);
+    if (session != NULL || error.code == OX_MEMORY) {
+        if (session == NULL) {
+            ox_error_set(err, error.code, "%s", error.message);
+        }
         return session;
     }
     if (ox_serialize(model, append, &b, &error)) {
