@@ -266,6 +266,9 @@ bool ox_session_run(ox_session *session, const ox_tensor *inputs, size_t input_c
 bool ox_evaluate_runtime(void *user, const ox_model *model, const ox_tensor *inputs,
                          size_t input_count, ox_tensor *outputs, size_t output_count, ox_error *err)
 {
+    if (!ox_check_given("model", model, err) || !ox_check_given("outputs", outputs, err)) {
+        return false;
+    }
     ox_session *session = ox_session_open_model(model, user, err);
     bool done = session != NULL &&
                 ox_session_run(session, inputs, input_count, NULL, outputs, output_count, err);

@@ -22,6 +22,9 @@ bool ox_runtime_find(const char *path, ox_runtime *runtime, ox_error *err);
 /* The folder that this library lies in; false where it is not known or too long. */
 bool ox_runtime_folder(char *path, size_t size);
 
+/* What kernels of libonnxexplainer_ops say without memory; ONNX Runtime has no code for it. */
+#define OX_NO_MEMORY "onnxexplainer: out of memory"
+
 /* Releases `status` and, where it is a failure, gives up as ox_fail does. */
 void ox_runtime_check(ox_arena *a, const OrtApi *api, OrtStatus *status);
 

@@ -68,14 +68,15 @@ static bool open_file(const char *origin, const char *path, ox_runtime *runtime,
 }
 
 /* Finds libonnxruntime.so or libonnxruntime.so.VERSION in `folder` and puts its path into `path`.
- * Of several the longest name wins, then the last in order, which is the newest version. */
-static bool find_in_folder(const char *folder, char *path, size_t size)
+ * Of several the longest name wins, then the last in order, which is the newest version. A folder
+ * that cannot be read has none, but for want of memory, which is in `err`. */
+static bool find_in_folder(const char *folder, char *path, size_t size, ox_error *err)
 {
     static const char prefix[] = "libonnxruntime.so";
     errno = 0;
     DIR *entries = opendir(folder);
     if (entries == NULL) {
-        return false;
+        return errno == ENOMEM && ox_error_set(err, OX_MEMORY, "%s: out of memory", folder);
     }
     char best[256] = "";
     for (struct dirent *entry; (entry = readdir(entries)) != NULL;) {
@@ -96,13 +97,14 @@ static bool open_root(const char *root, ox_runtime *runtime, ox_error *err)
     static const char *const folders[] = {"/lib", "/lib64", ""};
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
         char folder[4096], path[4096];
+        ox_error error = {.code = OX_OK};
         int length = snprintf(folder, sizeof folder, "%s%s", root, folders[i]);
         if (length > 0 && (size_t)length < sizeof folder &&
-            find_in_folder(folder, path, sizeof path)) {
+            find_in_folder(folder, path, sizeof path, &error)) {
             return open_file("ONNXRUNTIME_ROOT", path, runtime, err);
         }
-        if (errno == ENOMEM) {
-            return ox_error_set(err, OX_MEMORY, "ONNXRUNTIME_ROOT: out of memory");
+        if (error.code == OX_MEMORY) {
+            return ox_error_set(err, error.code, "%s", error.message);
         }
     }
     return ox_error_set(err, OX_RUNTIME, "ONNXRUNTIME_ROOT: no libonnxruntime.so in %s/lib", root);
@@ -126,18 +128,21 @@ bool ox_runtime_folder(char *path, size_t size)
 static bool open_default(ox_runtime *runtime, ox_error *err)
 {
     char folder[4096], beside[4096];
+    ox_error error = {.code = OX_OK};
     bool found = ox_runtime_folder(folder, sizeof folder) &&
-                 find_in_folder(folder, beside, sizeof beside);
+                 find_in_folder(folder, beside, sizeof beside, &error);
+    if (error.code == OX_MEMORY) {
+        return ox_error_set(err, error.code, "%s", error.message);
+    }
     const char *const names[] = {"libonnxruntime.so.1", "libonnxruntime.so", beside};
-    ox_error error;
     ox_error_set(&error, OX_RUNTIME,
                  "onnxruntime library not found: set ONNXRUNTIME_LIBRARY to a libonnxruntime.so, "
                  "or ONNXRUNTIME_ROOT");
     for (size_t i = 0; i < (found ? 3 : 2); i++) {
         void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-        ox_error memory = {.code = OX_OK};
-        if (library == NULL && !fail_to_open(names[i], &memory) && memory.code == OX_MEMORY) {
-            return ox_error_set(err, memory.code, "%s", memory.message); /* it may be the one */
+        ox_error why = {.code = OX_OK};
+        if (library == NULL && !fail_to_open(names[i], &why) && why.code == OX_MEMORY) {
+            return ox_error_set(err, why.code, "%s", why.message); /* it may be the one */
         }
         if (library != NULL && take_library(library, names[i], runtime, &error)) {
             return true;
@@ -180,6 +185,7 @@ void ox_runtime_check(ox_arena *a, const OrtApi *api, OrtStatus *status)
     for (size_t end = strlen(text); end > 0 && strchr(" .\r\n", text[end - 1]) != NULL; end--) {
         text[end - 1] = '\0';
     }
+    code = strstr(text, OX_NO_MEMORY) != NULL ? OX_MEMORY : code;
     ox_fail(a, code, "onnxruntime: %s", text);
 }
 

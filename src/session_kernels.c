@@ -8,9 +8,6 @@
 
 #include "run.h"
 
-/* As in ops/ops.c. */
-#define OX_NO_MEMORY "onnxexplainer: out of memory"
-
 static const char LIBRARY[] = "libonnxexplainer_ops.so";
 
 /* The path of the kernels beside this library, as they lie in the build tree and where they are
@@ -37,10 +34,8 @@ void ox_kernels_register(ox_session *s)
     }
     OrtStatus *status =
         s->api->RegisterCustomOpsLibrary_V2(s->options, named != NULL ? named : path);
-    bool memory = status != NULL && strstr(s->api->GetErrorMessage(status), OX_NO_MEMORY) != NULL;
-    if (memory) {
-        s->api->ReleaseStatus(status);
-        ox_fail(s->arena, OX_MEMORY, "out of memory");
+    if (status != NULL && strstr(s->api->GetErrorMessage(status), OX_NO_MEMORY) != NULL) {
+        ox_runtime_check(s->arena, s->api, status);
     }
     if (status != NULL &&
         named == NULL) { /* made for another ONNX Runtime: as if it were missing */
