@@ -19,6 +19,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "table.h"
 
 /* PIECE: bytes between two looks at the signals. */
@@ -150,7 +151,8 @@ static int own_descriptor(const char *path)
 bool ox_output_is_direct(const char *path)
 {
     struct stat info;
-    return own_descriptor(path) >= 0 || (stat(path, &info) == 0 && !S_ISREG(info.st_mode));
+    return path != NULL &&
+           (own_descriptor(path) >= 0 || (stat(path, &info) == 0 && !S_ISREG(info.st_mode)));
 }
 
 static bool open_direct(ox_output *o)
@@ -270,6 +272,9 @@ static bool open_place(ox_output *o)
 
 ox_output *ox_output_open(const char *path, ox_error *err)
 {
+    if (!ox_check_given("path", path, err)) {
+        return NULL;
+    }
     ox_arena *a = ox_arena_new();
     ox_output *o = a == NULL ? NULL : ox_arena_try_alloc(a, sizeof *o);
     if (o == NULL) {
@@ -353,12 +358,13 @@ static bool put(ox_output *o, ox_output_file *f, const void *data, size_t size)
 bool ox_output_write(void *output, const void *data, size_t size)
 {
     ox_output *o = output;
-    return put(o, &o->main, data, size);
+    return o != NULL && (data != NULL || size == 0 || fail(o, EFAULT)) &&
+           put(o, &o->main, data, size);
 }
 
 bool ox_output_seek(ox_output *o, uint64_t position)
 {
-    return flush(o, &o->main) &&
+    return o != NULL && flush(o, &o->main) &&
            (lseek(o->main.fd, (off_t)position, SEEK_SET) >= 0 || fail(o, errno));
 }
 
@@ -462,6 +468,9 @@ static void leave(ox_output *o, ox_output_file *f)
 
 bool ox_output_close(ox_output *o, bool keep, ox_error *err)
 {
+    if (!ox_check_given("output", o, err)) {
+        return false;
+    }
     bool good = keep && o->number == 0 && put_in_place(o);
     leave(o, &o->data);
     leave(o, &o->main);

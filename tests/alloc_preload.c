@@ -94,6 +94,16 @@ FILE *fdopen(int fd, const char *mode)
     return FAILS() ? NULL : NEXT(fdopen)(fd, mode);
 }
 
+DIR *fdopendir(int fd)
+{
+    return FAILS() ? NULL : NEXT(fdopendir)(fd);
+}
+
+FILE *fopencookie(void *restrict cookie, const char *restrict mode, cookie_io_functions_t functions)
+{
+    return FAILS() ? NULL : NEXT(fopencookie)(cookie, mode, functions);
+}
+
 DIR *opendir(const char *path)
 {
     return FAILS() ? NULL : NEXT(opendir)(path);

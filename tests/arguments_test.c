@@ -274,6 +274,16 @@ static void test_models(const ox_model *model)
     expect("no sink", ox_serialize(model, NULL, NULL, &err), &err, "sink: none given (NULL)");
     expect("a sink that stops", ox_serialize(model, stop, NULL, &err), &err,
            "cannot write the model");
+    expect("uses of NULL", !ox_uses(NULL, "/tmp") && !ox_uses(model, NULL), &err, "");
+    expect("output to NULL", ox_output_open(NULL, &err) != NULL, &err, "path: none given (NULL)");
+    expect("direct NULL", !ox_output_is_direct(NULL), &err, "");
+    expect("write to NULL", !ox_output_write(NULL, "a", 1), &err, "");
+    expect("seek in NULL", !ox_output_seek(NULL, 0), &err, "");
+    expect("close NULL", ox_output_close(NULL, true, &err), &err, "output: none given (NULL)");
+    ox_output *output = ox_output_open("/dev/null", &err);
+    expect("write NULL", !ox_output_write(output, NULL, 1), &err, "");
+    expect("close after NULL", ox_output_close(output, true, &err), &err,
+           "/dev/null: cannot write: bad address");
     explain(NULL, NULL, "explain NULL", "model: none given (NULL)");
     explain(model, NULL, "no options", "no references");
     expect("inspect NULL", ox_inspect(NULL, NULL, &err) != NULL, &err, "model: none given (NULL)");
