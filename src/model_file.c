@@ -101,7 +101,7 @@ ox_model *ox_read(const char *path, ox_error *err)
 
 ox_model *ox_read_limited(const char *path, uint64_t limit, ox_error *err)
 {
-    if (!ox_check_path("path", path, err)) {
+    if (!ox_check_given("path", path, err)) {
         return NULL;
     }
     ox_arena *a = ox_arena_new();
@@ -399,7 +399,7 @@ static bool write_file(const ox_model *model, const char *path, bool temporary, 
 
 bool ox_write(const ox_model *model, const char *path, ox_error *err)
 {
-    if (!ox_check_given("model", model, err) || !ox_check_path("path", path, err)) {
+    if (!ox_check_given("model", model, err) || !ox_check_given("path", path, err)) {
         return false;
     }
     return write_file(model, path, false, err);
