@@ -223,6 +223,10 @@ size_t ox_target_places(ox_arena *a, const char *text, const char *output, int r
     for (const char *c = text; *c != '\0'; c++) {
         count += *c == ',';
     }
+    if (count > MAX_TARGETS) {
+        ox_fail(a, OX_ARGUMENT, "target: a list of %zu, %d can be explained at most", count,
+                MAX_TARGETS);
+    }
     size_t width = (size_t)r.total;
     *rows = ox_arena_alloc(a, width, count * sizeof **rows);
     *indices = ox_arena_alloc(a, count, sizeof **indices);
