@@ -118,13 +118,6 @@ static inline vec slope_step(const vec *v)
     return vec_div(vec_select(still, vec_set(0), dy), vec_select(still, vec_set(1), d));
 }
 
-/* dy d/d^2, in the same order */
-static inline vec slope_rounded(const vec *v)
-{
-    vec d = vec_sub(v[3], v[4]), dy = vec_sub(v[1], v[2]);
-    return vec_div(vec_mul(dy, d), vec_fma(d, d, vec_set(TINY)));
-}
-
 /* max(a, b) = b + relu(a - b) and min(a, b) = b - relu(b - a), as functions of a. */
 static inline vec slope_lower_bound(const vec *v)
 {

@@ -111,12 +111,6 @@ static double slope_step(const double *v)
     return v[3] == v[4] ? 0 : (v[1] - v[2]) / (v[3] - v[4]);
 }
 
-static double slope_rounded(const double *v)
-{
-    double d = v[3] - v[4];
-    return (v[1] - v[2]) * d / (d * d + TINY);
-}
-
 static double slope_lower_bound(const double *v)
 {
     return ramp(v[1] - v[3], v[2] - v[3]);

@@ -25,7 +25,6 @@
     X(v, floor, "Floor", 5)                                                                        \
     X(v, round, "Round", 5)                                                                        \
     X(v, sign, "Sign", 5)                                                                          \
-    X(v, rounded, "Rounded", 5)                                                                    \
     X(v, lower_bound, "LowerBound", 4)                                                             \
     X(v, upper_bound, "UpperBound", 4)                                                             \
     X(v, max, "Max", 5)                                                                            \

@@ -15,6 +15,7 @@
  *     explain_reference.c  the reference branch, and its values as the walk sees them
  *     explain_keep.c       its values that are computed once and kept
  *     explain_scan.c       the walk inside a Scan over the references
+ *     explain_rest.c       what no rule could give to its inputs
  *     explain_result.c     the mean over the references, and the outputs
  *     explain_range.c      the scale of references and samples
  *     explain_check.c      what the explained model gives: is it finite, does it add up?
@@ -118,7 +119,9 @@ typedef struct ox_explain_state {
     size_t order_count;
     size_t order_at; /* the walk is at this one */
     bool blank;      /* the references have no contents: nothing is run */
-    size_t holes;    /* nodes that let no multiplier pass, with options.force */
+    ox_val rest;       /* terms that no rule passed on, summed, [lead, N], or NULL */
+    ox_val rest_whole; /* the same of values in which samples cannot be told apart, [lead] */
+    size_t holes;      /* nodes that let no multiplier pass, with options.force */
 
     ox_table state_index;       /* of the states, by name of what is outside */
     ox_table cached_index;      /* by type and name of what is computed */
@@ -203,6 +206,12 @@ void ox_result_walk(ox_explain_state *s);
 
 /* Adds the outputs. */
 void ox_result_outputs(ox_explain_state *s);
+
+/* ---- explain_rest.c ------------------------------------------------------------------------- */
+
+/* Adds to terms[i], m (x - x0) of point i, in the flow graph, its part of what no rule passed on;
+ * dx[i] is x - x0. */
+void ox_rest_spread(ox_explain_state *s, ox_val *terms, const ox_val *dx);
 
 /* ---- explain_order.c ----------------------------------------------------------------------- */
 

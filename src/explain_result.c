@@ -25,30 +25,27 @@ static ox_val mean_of(ox_explain_state *s, ox_val m, ox_val x, ox_val x0)
                           x->rank + s->many_targets, dims);
 }
 
-/* Sum over the references of m * (x - x0), weighted, in the flow graph: [K, own shape]. Outside of
- * a Scan the mean. */
-static ox_val phi_of(ox_explain_state *s, const ox_explained *e)
+/* The multiplier of a point. */
+static ox_val multiplier_of(ox_explain_state *s, const ox_explained *e, ox_val dx)
 {
     ox_val m = ox_side_of(s, e->x)->m;
-    ox_type type = m != NULL ? m->type : ox_walk_type(e->x->type);
-    ox_val x = ox_standin(s, e->x, ox_cast(ox_sample(s, e->x), type), false);
-    ox_val x0 = ox_standin(s, e->x, ox_cast(ox_reference(s, e->x), type), false);
-    ox_val dx = ox_sub(x, x0);
     if (m == NULL) { /* nothing flows here, as from a stride that skips all of the input */
         ox_dim dims[OX_MAX_RANK + 2];
         dims[0] = ox_dim_of(s->target_count);
         memcpy(dims + s->many_targets, dx->dims, (size_t)dx->rank * sizeof *dims);
-        m = ox_zeros(s->flow, type, dx->rank + s->many_targets, dims);
+        m = ox_zeros(s->flow, dx->type, dx->rank + s->many_targets, dims);
     }
     if (e->x->type < OX_FLOAT16 &&
         e->x->type != OX_FLOAT) { /* masks: m may be infinite where dx is 0 */
         ox_val most = ox_number(m, 3e38);
         m = ox_max(ox_min(m, most), ox_neg(most));
     }
-    if (!s->one_at_a_time && s->weight == NULL && s->chunk == 0 && x0->rank == x->rank + 1) {
-        return mean_of(s, m, x, x0);
-    }
-    ox_val terms = ox_mul(m, dx);
+    return m;
+}
+
+/* Sum of terms over the references, weighted: [K, own shape]. Outside of a Scan the mean. */
+static ox_val sum_references(ox_explain_state *s, const ox_explained *e, ox_val terms)
+{
     if (s->one_at_a_time) {
         return terms;
     }
@@ -58,10 +55,38 @@ static ox_val phi_of(ox_explain_state *s, const ox_explained *e)
         for (int i = 1; i <= e->x->rank; i++) {
             dims[i] = ox_dim_of(1);
         }
-        ox_val weight = ox_cast(s->weight, type);
+        ox_val weight = ox_cast(s->weight, terms->type);
         terms = ox_mul(terms, ox_reshape(weight, e->x->rank + 1, dims));
     }
     return ox_reduce(s->chunk > 0 ? "ReduceSum" : "ReduceMean", terms, 1, &axis, false);
+}
+
+/* phi of all points, in the flow graph: m * (x - x0), and what is left over. */
+static void find_phi(ox_explain_state *s)
+{
+    ox_val *terms = ox_arena_alloc(s->arena, s->point_count, sizeof *terms);
+    ox_val *dx = ox_arena_alloc(s->arena, s->point_count, sizeof *dx);
+    bool left = s->rest != NULL || s->rest_whole != NULL;
+    for (size_t i = 0; i < s->point_count; i++) {
+        ox_explained *e = &s->points[i];
+        ox_val m = ox_side_of(s, e->x)->m;
+        ox_type type = m != NULL ? m->type : ox_walk_type(e->x->type);
+        ox_val x = ox_standin(s, e->x, ox_cast(ox_sample(s, e->x), type), false);
+        ox_val x0 = ox_standin(s, e->x, ox_cast(ox_reference(s, e->x), type), false);
+        dx[i] = ox_sub(x, x0);
+        m = multiplier_of(s, e, dx[i]);
+        if (!left && !s->one_at_a_time && s->weight == NULL && s->chunk == 0 &&
+            x0->rank == x->rank + 1) {
+            e->phi = mean_of(s, m, x, x0);
+        } else {
+            terms[i] = ox_mul(m, dx[i]);
+        }
+    }
+    ox_rest_spread(s, terms, dx);
+    for (size_t i = 0; i < s->point_count; i++) {
+        ox_explained *e = &s->points[i];
+        e->phi = terms[i] == NULL ? e->phi : sum_references(s, e, terms[i]);
+    }
 }
 
 /* The same of the explained output values: [K, N] as far as these axes exist. */
@@ -133,8 +158,8 @@ void ox_result_walk(ox_explain_state *s)
     make_weight(s);
     ox_walk(s, s->seed);
     ox_val **results = ox_arena_alloc(s->arena, s->point_count + 1, sizeof *results);
+    find_phi(s);
     for (size_t i = 0; i < s->point_count; i++) {
-        s->points[i].phi = phi_of(s, &s->points[i]);
         results[i] = &s->points[i].phi;
     }
     s->base = base_of(s, s->seed);

@@ -107,6 +107,11 @@ size_t ox_concat_prefix(ox_ctx *c, ox_val *whole);
  * input was broadcast. */
 void ox_send(ox_ctx *c, size_t i, ox_val m);
 
+/* Terms [lead axes, shape of output 0] that no input gets, as their multipliers would have no bound:
+ * their sum goes to the explained inputs at the end, for each pair of sample and reference.
+ * explain_rest.c. */
+void ox_rest(ox_ctx *c, ox_val terms);
+
 /* The contents of a constant input (also computed ones, as far as integers go); gives up naming
  * the node where it is not known. */
 const int64_t *ox_known_ints(ox_ctx *c, size_t i, size_t *count);

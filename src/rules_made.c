@@ -1,8 +1,6 @@
 /* What decompositions share. */
 #include "rules_made.h"
 
-#include "rules_unary.h"
-
 _Noreturn void ox_made_fail(const ox_node *n, const char *message)
 {
     ox_fail(n->graph->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(n), message);
@@ -103,48 +101,4 @@ ox_val ox_made_range(ox_val like, int64_t count, int ones)
     }
     ox_val range = ox_ints(like->graph, (size_t)count, numbers);
     return ox_made_column(ox_cast(range, like->type), ones);
-}
-
-/* ---- rounding -------------------------------------------------------------------------------- */
-
-/* A node that is never computed: its input 1 is the output that it stands for. */
-ox_val ox_made_rounded(const ox_node *n, size_t i, ox_val exact)
-{
-    ox_val y = n->outputs[i];
-    ox_val in[] = {exact, y};
-    ox_val out =
-        ox_graph_emit_node(n->graph, "onnxexplainer", "Rounded", 2, in, 1, 0, NULL)->outputs[0];
-    out->type = y->type;
-    out->rank = y->rank;
-    out->dims = y->dims;
-    return out;
-}
-
-/* m dy/d as m dy d / d^2, nothing where d = 0. Takes m, y, y0, x, x0. */
-static ox_val rounded_body(const ox_val *in, const void *user)
-{
-    (void)user;
-    ox_val d = ox_sub(in[3], in[4]), dy = ox_sub(in[1], in[2]);
-    return ox_mul(in[0], ox_div(ox_mul(dy, d), ox_shift(ox_square(d), OX_TINY)));
-}
-
-static void send_rounded(ox_ctx *c, ox_val y, ox_val y0)
-{
-    ox_type type = c->m->type;
-    ox_val in[] = {c->m, ox_cast(y, type), ox_cast(y0, type), ox_cast(ox_x(c, 0), type),
-                   ox_cast(ox_x0(c, 0), type)};
-    ox_send(c, 0, ox_call("RoundedFlow", rounded_body, NULL, 5, in));
-}
-
-void flow_rounded(ox_ctx *c)
-{
-    send_rounded(c, ox_x(c, 1), ox_x0(c, 1));
-}
-
-void flow_quantize(ox_ctx *c)
-{
-    if (ox_varies(c, 1) || ox_varies(c, 2)) {
-        ox_rule_fail(c, "its scale depends on the input");
-    }
-    send_rounded(c, ox_y(c, 0), ox_y0(c, 0));
 }

@@ -39,11 +39,6 @@ ox_val ox_made_range(ox_val like, int64_t count, int ones);
 /* The sum of a and b, each of which may be NULL. */
 ox_val ox_made_plus(ox_val a, ox_val b);
 
-/* Stands for output i of n, which is `exact` but for rounding: multipliers are scaled so that what
- * the rounding does is complete, too. */
-ox_val ox_made_rounded(const ox_node *n, size_t i, ox_val exact);
-void flow_rounded(ox_ctx *c);
-
 /* ---- the decompositions ---------------------------------------------------------------------- */
 
 /* rules_norm.c */
@@ -115,7 +110,8 @@ void decompose_conv_transpose(const ox_node *n, ox_val *outputs);
 void decompose_max_roi_pool(const ox_node *n, ox_val *outputs);
 
 /* rules_quantize.c */
-void flow_quantize(ox_ctx *c);
+void flow_rounded(ox_ctx *c);
+void decompose_quantize(const ox_node *n, ox_val *outputs);
 void decompose_dequantize(const ox_node *n, ox_val *outputs);
 void decompose_dynamic_quantize(const ox_node *n, ox_val *outputs);
 void decompose_qlinear_conv(const ox_node *n, ox_val *outputs);

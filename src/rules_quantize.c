@@ -1,7 +1,8 @@
 /* Quantised models. Integers stand for real numbers: operators on them are explained as what they
- * do with these, and what rounding makes of the result is a step (flow_rounded), so that the sum
- * holds for the integers themselves. */
+ * do with these, cut to the range of the integers; what rounding makes of that is given to the
+ * explained inputs (flow_rounded), so that the sum holds for the integers themselves. */
 #include "rules_made.h"
+#include "rules_unary.h"
 
 #include <string.h>
 
@@ -61,6 +62,80 @@ void decompose_dequantize(const ox_node *n, ox_val *outputs)
     outputs[0] = dequantized(n, 0, 1, 2, axis, ox_node_int(n, "block_size", 0));
 }
 
+/* ---- numbers as integers --------------------------------------------------------------------- */
+
+/* Stands for output i of n, which is `exact` but for rounding and saturation. A node that is never
+ * computed: its input 1 is the output that it stands for. */
+static ox_val rounded(const ox_node *n, size_t i, ox_val exact)
+{
+    ox_val y = n->outputs[i];
+    ox_val in[] = {exact, y};
+    ox_val out =
+        ox_graph_emit_node(n->graph, "onnxexplainer", "Rounded", 2, in, 1, 0, NULL)->outputs[0];
+    out->type = y->type;
+    out->rank = y->rank;
+    out->dims = y->dims;
+    return out;
+}
+
+/* Output 0 of n: x/scale + zero, rounded. */
+static ox_val quantized(const ox_node *n, ox_val x, size_t scale, size_t zero, int axis,
+                        int64_t block)
+{
+    ox_val s = ox_cast(ox_made_ranked(n, scale), x->type);
+    ox_val z = real(ox_node_input(n, zero), x->type);
+    ox_val exact = ox_div(x, spread(n, s, x, axis, block));
+    return rounded(n, 0, z == NULL ? exact : ox_add(exact, spread(n, z, x, axis, block)));
+}
+
+/* Cuts u to the numbers that a type has; where they are not known, by rounding alone. */
+static bool range_of(ox_type type, double *least, double *most)
+{
+    static const struct {
+        ox_type type;
+        double least, most;
+    } ranges[] = {
+        {OX_UINT8, 0, UINT8_MAX},         {OX_INT8, INT8_MIN, INT8_MAX},
+        {OX_UINT16, 0, UINT16_MAX},       {OX_INT16, INT16_MIN, INT16_MAX},
+        {OX_INT32, INT32_MIN, INT32_MAX},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        if (ranges[i].type == type) {
+            *least = ranges[i].least;
+            *most = ranges[i].most;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* y = c + e, where c is u cut to the range of the integers and e what rounding adds. The multiplier
+ * passes the cut, whose slope is at most 1. de/du is as large as 1/du: sum(m de) goes to the
+ * explained inputs. */
+void flow_rounded(ox_ctx *c)
+{
+    ox_type type = c->m->type;
+    ox_val u = ox_cast(ox_x(c, 0), type), u0 = ox_cast(ox_x0(c, 0), type), m = c->m;
+    ox_val cut = u, cut0 = u0;
+    double least, most;
+    if (range_of(c->node->outputs[0]->type, &least, &most)) {
+        cut = ox_clip(u, least, most);
+        cut0 = ox_clip(u0, least, most);
+        m = ox_clip_flow(m, u, u0, cut, cut0, least, most);
+    }
+    ox_send(c, 0, m);
+    ox_val e = ox_sub(ox_cast(ox_x(c, 1), type), cut);
+    ox_val e0 = ox_sub(ox_cast(ox_x0(c, 1), type), cut0);
+    ox_rest(c, ox_mul(c->m, ox_sub(e, e0)));
+}
+
+void decompose_quantize(const ox_node *n, ox_val *outputs)
+{
+    ox_val x = ox_made_ranked(n, 0);
+    int axis = x->rank < 2 ? 0 : ox_made_axis(n, "axis", 1, x->rank);
+    outputs[0] = quantized(n, x, 1, 2, axis, ox_node_int(n, "block_size", 0));
+}
+
 /* scale = (max(x, 0) - min(x, 0))/255, zero = round(-min/scale), y = round(x/scale) + zero. The
  * maximum and minimum are over all samples, as in the operator. */
 void decompose_dynamic_quantize(const ox_node *n, ox_val *outputs)
@@ -71,12 +146,12 @@ void decompose_dynamic_quantize(const ox_node *n, ox_val *outputs)
     ox_val low = ox_min(ox_graph_emit(x->graph, "ReduceMin", 1, &x, 1, &keep), nothing);
     ox_val range = ox_shift(ox_sub(top, low), 1e-30); /* of zeros alone it is 0 */
     ox_val scale = ox_scale(range, 1.0 / 255), zero = ox_div(ox_neg(low), scale);
-    outputs[0] = ox_made_rounded(n, 0, ox_add(ox_div(x, scale), zero));
+    outputs[0] = rounded(n, 0, ox_add(ox_div(x, scale), zero));
     if (n->output_count > 1) {
         outputs[1] = scale;
     }
     if (n->output_count > 2) {
-        outputs[2] = ox_made_rounded(n, 2, zero);
+        outputs[2] = rounded(n, 2, zero);
     }
 }
 
@@ -98,7 +173,7 @@ void decompose_qlinear_conv(const ox_node *n, ox_val *outputs)
         ox_val unit = ox_mul(ox_made_input(n, 1), ox_made_input(n, 4));
         bias = ox_mul(real(bias, x->type), unit);
     }
-    outputs[0] = ox_made_rounded(n, 0, convolved(n, x, w, bias));
+    outputs[0] = quantized(n, convolved(n, x, w, bias), 6, 7, 1, 0);
 }
 
 /* Along which axis the scales of a matrix lie: of a the rows, of b the columns. */
@@ -107,7 +182,7 @@ void decompose_qlinear_matmul(const ox_node *n, ox_val *outputs)
     ox_val a = ox_made_ranked(n, 0), b = ox_made_ranked(n, 3);
     ox_val left = dequantized(n, 0, 1, 2, a->rank > 1 ? a->rank - 2 : 0, 0);
     ox_val right = dequantized(n, 3, 4, 5, b->rank - 1, 0);
-    outputs[0] = ox_made_rounded(n, 0, ox_matmul(left, right));
+    outputs[0] = quantized(n, ox_matmul(left, right), 6, 7, 0, 0);
 }
 
 void decompose_conv_integer(const ox_node *n, ox_val *outputs)
@@ -139,7 +214,7 @@ static const char *plain_name(const ox_node *n)
 void decompose_qlinear_binary(const ox_node *n, ox_val *outputs)
 {
     ox_val a = dequantized(n, 0, 1, 2, 0, 0), b = dequantized(n, 3, 4, 5, 0, 0);
-    outputs[0] = ox_made_rounded(n, 0, ox_binary(plain_name(n), a, b));
+    outputs[0] = quantized(n, ox_binary(plain_name(n), a, b), 6, 7, 0, 0);
 }
 
 /* QLinearSigmoid, QLinearLeakyRelu, QLinearSoftmax, QLinearAveragePool, QLinearGlobalAveragePool,
@@ -159,7 +234,7 @@ void decompose_qlinear_unary(const ox_node *n, ox_val *outputs)
     }
     ox_val x = dequantized(n, 0, 1, 2, 0, 0);
     ox_val y = ox_graph_emit(x->graph, plain_name(n), 1, &x, count, attrs);
-    outputs[0] = ox_made_rounded(n, 0, y);
+    outputs[0] = quantized(n, y, 3, 4, 0, 0);
 }
 
 /* Scale and zero of y, then x, scale, zero for each part. */
@@ -171,7 +246,7 @@ void decompose_qlinear_concat(const ox_node *n, ox_val *outputs)
         parts[i] = dequantized(n, 2 + 3 * i, 3 + 3 * i, 4 + 3 * i, 0, 0);
     }
     ox_val y = ox_concat(n->graph, count, parts, ox_node_int(n, "axis", 0));
-    outputs[0] = ox_made_rounded(n, 0, y);
+    outputs[0] = quantized(n, y, 0, 1, 0, 0);
 }
 
 /* a, scale, zero, b, scale, zero, c in units of both scales, scale and zero of y, which is real
@@ -189,7 +264,7 @@ void decompose_qgemm(const ox_node *n, ox_val *outputs)
     ox_attr attrs[] = {ox_attr_int("transA", ox_node_int(n, "transA", 0)),
                        ox_attr_int("transB", across), ox_attr_float("alpha", (float)alpha)};
     ox_val y = ox_graph_emit(a->graph, "Gemm", c == NULL ? 2 : 3, (ox_val[]){a, b, c}, 3, attrs);
-    outputs[0] = ox_node_input(n, 7) == NULL ? y : ox_made_rounded(n, 0, y);
+    outputs[0] = ox_node_input(n, 7) == NULL ? y : quantized(n, y, 7, 8, 0, 0);
 }
 
 /* a, b, their scales, their zeros, bias. */

@@ -61,6 +61,16 @@ static const entry entries[] = {
     {"ThresholdedRelu", slope_thresholded_relu, false, 1, {"alpha", 1}, {0}},
 };
 
+static const entry *entry_of(const char *op)
+{
+    for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {
+        if (strcmp(entries[i].op, op) == 0) {
+            return &entries[i];
+        }
+    }
+    return NULL;
+}
+
 static const entry *find(ox_ctx *c)
 {
     const char *op = c->node->op;
@@ -68,12 +78,11 @@ static const entry *find(ox_ctx *c)
         strcmp(ox_node_string(c->node, "approximate", "none"), "tanh") == 0) {
         op = "GeluTanh";
     }
-    for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {
-        if (strcmp(entries[i].op, op) == 0) {
-            return &entries[i];
-        }
+    const entry *e = entry_of(op);
+    if (e == NULL) {
+        ox_rule_fail(c, "it has no slope");
     }
-    ox_rule_fail(c, "it has no slope");
+    return e;
 }
 
 /* The parameter: input i where the node has it, else an attribute; a scalar where it has a name. */
@@ -106,6 +115,12 @@ static ox_val unary_body(const ox_val *in, const void *user)
     p.a = e->count > 0 ? *next++ : NULL;
     p.b = e->count > 1 ? *next++ : NULL;
     return ox_mul(in[0], e->slope(&p));
+}
+
+ox_val ox_clip_flow(ox_val m, ox_val x, ox_val x0, ox_val y, ox_val y0, double least, double most)
+{
+    ox_val in[] = {m, x, x0, y, y0, ox_number(m, least), ox_number(m, most)};
+    return ox_call("ClipFlow", unary_body, entry_of("Clip"), 7, in);
 }
 
 /* (m + m2) * slope; m2 comes last. */

@@ -65,6 +65,9 @@ ox_val slope_cube(const ox_pair *p);
 ox_val slope_inverse_root(const ox_pair *p);
 ox_val slope_power(const ox_pair *p);
 
+/* rules_unary.c: m times the slope of y, x cut to [least, most]. */
+ox_val ox_clip_flow(ox_val m, ox_val x, ox_val x0, ox_val y, ox_val y0, double least, double most);
+
 /* rules_unary.c: y = x^b with a constant b. */
 void flow_power(ox_ctx *c);
 

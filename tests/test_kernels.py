@@ -85,8 +85,6 @@ FLOWS = {
     "ReciprocalFlow": ("y = Reciprocal(x)", "m p p0", None),
     "ReluFlow": ("y = Relu(x)", "m x x0", None),
     "RoundFlow": ("y = Round(x)", "m x x0 y y0", np.round),
-    "RoundedFlow": ("q = QuantizeLinear(x, one, zero) y = DequantizeLinear(q, one, zero)",
-                    "m y y0 x x0", np.round),
     "SeluFlow": ("y = Selu(x)", "m x x0 a b", None),
     "SigmoidFlow": ("y = Sigmoid(x)", "m x x0 y y0", sigmoid),
     "SignFlow": ("y = Sign(x)", "m x x0 y y0", np.sign),
