@@ -393,6 +393,7 @@ bool ox_explain_begin(ox_explain_state *s, bool force_fixed)
     find_output_batch(s);
     find_batch_size(s);
     mark_inputs(s);
+    ox_mark_fusible(s);
     find_points(s);
     ox_integrate_check(s);
     ox_walk_order(s);

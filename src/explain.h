@@ -11,6 +11,7 @@
  *     explain_shapes.c     shapes that are computed with
  *     explain_walk.c       the walk, and what rules see of it
  *     explain_standin.c    numbers in place of what is infinite or NaN
+ *     explain_fusible.c    values that ONNX Runtime fuses, which nothing of ours may read
  *     explain_prefix.c     Concat nodes that begin with another
  *     explain_reference.c  the reference branch, and its values as the walk sees them
  *     explain_keep.c       its values that are computed once and kept
@@ -43,11 +44,14 @@ typedef struct ox_side {
     bool depends; /* on an input, if only through its shape */
     bool varies;  /* may differ between sample and reference */
     bool counts;  /* does not vary, but depends on the number of samples */
+    bool fusible; /* may be part of what ONNX Runtime computes in integers: not to be read */
     bool order_seen;
     bool is_point;       /* explained in place of the inputs: multipliers stop here */
     bool decomposed;     /* of output 0: its node is, and its outputs have their aliases */
     const char *refused; /* of output 0: why its node cannot be decomposed */
     ox_val raw;          /* in the reference graph, with the references' batch */
+    ox_val raw_apart;    /* the same where it is fusible, beside the nodes that are fused */
+    ox_val apart;        /* the sample's, in the model's graph, beside them */
     ox_val view;         /* the reference in the flow graph, [R, own shape] */
     ox_val sample;       /* in the flow graph */
     ox_val alias;        /* the value in its place in its node's decomposition */
@@ -117,8 +121,8 @@ typedef struct ox_explain_state {
 
     ox_node **order; /* nodes that multipliers reach, consumers first */
     size_t order_count;
-    size_t order_at; /* the walk is at this one */
-    bool blank;      /* the references have no contents: nothing is run */
+    size_t order_at;   /* the walk is at this one */
+    bool blank;        /* the references have no contents: nothing is run */
     ox_val rest;       /* terms that no rule passed on, summed, [lead, N], or NULL */
     ox_val rest_whole; /* the same of values in which samples cannot be told apart, [lead] */
     size_t holes;      /* nodes that let no multiplier pass, with options.force */
@@ -209,6 +213,9 @@ void ox_result_outputs(ox_explain_state *s);
 
 /* ---- explain_rest.c ------------------------------------------------------------------------- */
 
+/* What the prediction differs from the output that the walk starts with, for the seed. */
+void ox_rest_output(ox_explain_state *s, ox_val seed);
+
 /* Adds to terms[i], m (x - x0) of point i, in the flow graph, its part of what no rule passed on;
  * dx[i] is x - x0. */
 void ox_rest_spread(ox_explain_state *s, ox_val *terms, const ox_val *dx);
@@ -282,14 +289,25 @@ void ox_integrate_check(const ox_explain_state *s);
 bool ox_integrate_wants(const ox_explain_state *s, const ox_node *n);
 void ox_integrate(ox_explain_state *s, ox_ctx *c);
 
+/* ---- explain_fusible.c ---------------------------------------------------------------------- */
+
+/* Finds the fusible values of the model; ox_is_fusible tells it of one that was added later. */
+void ox_mark_fusible(ox_explain_state *s);
+bool ox_is_fusible(ox_explain_state *s, ox_val v);
+
 /* ---- explain_reference.c -------------------------------------------------------------------- */
 
-/* `v` as it is for the sample, in the flow graph. */
+/* `v` as it is for the sample, in the flow graph; where it is fusible, computed once more, so that
+ * nothing of ours reads what ONNX Runtime may fuse. */
 ox_val ox_sample(ox_explain_state *s, ox_val v);
 
 /* `v` as it is for the references, in the flow graph: [R, own shape], or own shape where they come
  * one at a time. The sample's where v does not vary. */
 ox_val ox_reference(ox_explain_state *s, ox_val v);
+
+/* The explained output as it is predicted, fused or not. */
+ox_val ox_sample_output(ox_explain_state *s);
+ox_val ox_reference_output(ox_explain_state *s);
 
 /* R as it is in the reference graph, where it takes the place of N. */
 ox_dim ox_refs_dim(const ox_explain_state *s);

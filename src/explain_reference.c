@@ -6,7 +6,12 @@
  * a factor of an axis ([N*T, ..] after a Reshape), the references are repeated for every sample;
  * that needs N to be the outermost factor, which holds as long as no value has its batch elsewhere
  * than in front. Otherwise, and where the batch is fixed, references come one at a time, repeated
- * to the sample's batch, and shapes agree by themselves. */
+ * to the sample's batch, and shapes agree by themselves.
+ *
+ * Fusible values (explain_fusible.c) are computed once more for the walk, "apart": behind a Sum
+ * where they begin, and with DequantizeLinear spelled out, as ONNX Runtime would else find that
+ * both are the same, or fuse them. That goes for samples and references alike; what both differ by
+ * in the end is accounted for (ox_rest_output). */
 #include <string.h>
 
 #include "explain.h"
@@ -19,7 +24,10 @@ typedef struct target {
     ox_explain_state *s;
     ox_graph *graph;
     bool references;
+    bool apart; /* of what is fusible, beside what is fused */
 } target;
+
+static ox_val copy_value(const target *t, ox_val v);
 
 /* Nodes that were written out are copied as their parts. */
 static ox_val made_as(ox_val v)
@@ -33,6 +41,9 @@ static ox_val made_as(ox_val v)
 static ox_val *slot(const target *t, ox_val v)
 {
     ox_side *side = ox_side_of(t->s, made_as(v));
+    if (t->apart) {
+        return t->references ? &side->raw_apart : &side->apart;
+    }
     return t->references ? &side->raw : &side->sample;
 }
 
@@ -54,6 +65,18 @@ static void copy_shape(const target *t, ox_val from, ox_val to)
     to->dims = dims;
 }
 
+/* What DequantizeLinear does, in other nodes. */
+static void copy_dequantized(const target *t, const ox_node *n, ox_val *inputs)
+{
+    ox_val y = NULL, *to = slot(t, n->outputs[0]);
+    ox_node copy = *n;
+    copy.graph = t->graph;
+    copy.inputs = inputs;
+    ox_rule_find(n->domain, n->op)->decompose(&copy, &y);
+    *to = n->outputs[0]->type == OX_NONE ? y : ox_cast(y, n->outputs[0]->type);
+    copy_shape(t, n->outputs[0], *to);
+}
+
 static void copy_node(const target *t, const ox_node *n)
 {
     ox_val *inputs = ox_arena_alloc(t->s->arena, n->input_count, sizeof *inputs);
@@ -69,10 +92,17 @@ static void copy_node(const target *t, const ox_node *n)
     if (ox_only_moves(n->op)) {
         inputs[0] = ox_apart(inputs[0]);
     }
+    if (t->apart && strcmp(n->op, "QuantizeLinear") == 0 &&
+        !ox_side_of(t->s, n->inputs[0])->fusible) {
+        inputs[0] = ox_graph_emit(t->graph, "Sum", 1, &inputs[0], 0, NULL);
+    }
     const char *scope = ox_arena_format(t->s->arena, "onnxexplainer/%s/%s",
                                         t->references ? "reference" : "sample", ox_node_base(n));
     const char *former = ox_graph_scope(t->graph, scope);
-    if (n->output_count == 1 && n->domain[0] == '\0') {
+    bool fused = t->references && !t->apart;
+    if (strcmp(n->op, "DequantizeLinear") == 0 && !fused) {
+        copy_dequantized(t, n, inputs);
+    } else if (n->output_count == 1 && n->domain[0] == '\0') {
         *slot(t, n->outputs[0]) =
             ox_graph_emit(t->graph, n->op, n->input_count, inputs, n->attr_count, n->attrs);
         copy_shape(t, n->outputs[0], *slot(t, n->outputs[0]));
@@ -87,6 +117,19 @@ static void copy_node(const target *t, const ox_node *n)
     ox_graph_scope(t->graph, former);
 }
 
+/* A value for the sample in the flow graph, as the forward pass has it. */
+static ox_val sample_as_predicted(ox_explain_state *s, ox_val v)
+{
+    bool apart = ox_side_of(s, v)->fusible && ox_side_of(s, v)->depends;
+    return s->flow == v->graph ? v : apart ? ox_scan_state(s, v) : ox_sample(s, v);
+}
+
+/* Of a value that is not apart. */
+static ox_val as_predicted(const target *t, ox_val v)
+{
+    return t->references ? copy_value(&(target){t->s, t->graph, true, false}, v) : v;
+}
+
 /* True when v is there; else pushes what must come first. Values without a node that are not
  * there yet are constants, to be copied. */
 static bool ready(const target *t, ox_val v)
@@ -95,13 +138,19 @@ static bool ready(const target *t, ox_val v)
     if (*slot(t, v) != NULL) {
         return true;
     }
-    if (t->graph == v->graph && !ox_side_of(t->s, v)->depends) {
+    const ox_side *side = ox_side_of(t->s, v);
+    if (t->apart && !side->fusible) {
+        *slot(t, v) = as_predicted(t, v);
+        return true;
+    }
+    if (t->graph == v->graph && !side->depends && !t->apart) {
         *slot(t, v) = v;
         return true;
     }
-    if (t->references && t->s->one_at_a_time && t->graph == t->s->flow &&
-        !ox_side_of(t->s, v)->varies) { /* held, or a shape: as for the sample */
-        *slot(t, v) = ox_sample(t->s, v);
+    bool weight = side->fusible && !side->depends;
+    if (t->references && t->s->one_at_a_time && t->graph == t->s->flow && !side->varies &&
+        !weight) { /* held, or a shape: as for the sample */
+        *slot(t, v) = t->apart ? ox_sample(t->s, v) : sample_as_predicted(t->s, v);
         return true;
     }
     if (v->node == NULL && v->constant != NULL) {
@@ -160,15 +209,23 @@ static ox_val copy_value(const target *t, ox_val v)
 
 ox_val ox_sample(ox_explain_state *s, ox_val v)
 {
+    ox_side *side = ox_side_of(s, v);
+    bool apart = side->fusible && (side->depends || s->flow == v->graph);
+    ox_val at = apart ? copy_value(&(target){s, s->g, false, true}, v) : v;
     if (s->flow == v->graph) {
-        return v;
+        return at;
     }
     v = made_as(v);
-    ox_side *side = ox_side_of(s, v);
+    side = ox_side_of(s, v);
     if (side->sample == NULL && side->depends) {
-        side->sample = ox_scan_state(s, v);
+        side->sample = ox_scan_state(s, apart ? at : v);
     }
-    return copy_value(&(target){s, s->flow, false}, v);
+    return copy_value(&(target){s, s->flow, false, false}, v);
+}
+
+ox_val ox_sample_output(ox_explain_state *s)
+{
+    return sample_as_predicted(s, s->output);
 }
 
 /* ---- references
@@ -237,6 +294,29 @@ static ox_val repeat(ox_explain_state *s, ox_val v, ox_val view)
     return ox_reshape(all, v->rank + 1, dims);
 }
 
+/* The reference of v in the flow graph. */
+static ox_val reference_of(ox_explain_state *s, ox_val v, bool apart)
+{
+    const char *scope = ox_arena_format(s->arena, "onnxexplainer/reference/%s",
+                                        v->base != NULL ? v->base : v->name);
+    const char *former = ox_graph_scope(s->refs, scope);
+    ox_val raw = copy_value(&(target){s, s->refs, true, apart}, v);
+    ox_val view = view_of(s, v, raw);
+    ox_type type = view->type;
+    bool kept = s->refs != s->flow && s->refs != s->g;
+    if (kept) {
+        view = ox_keep(s, v, view);
+    }
+    if (s->flow != view->graph) {
+        bool whole = kept || s->one_at_a_time; /* slices are what a step takes */
+        view = s->target_chunk > 0 ? ox_scan_state(s, view)
+                                   : ox_scan_slice(s, view, whole ? 0 : s->chunk);
+    }
+    view = repeat(s, v, ox_cast(view, type));
+    ox_graph_scope(s->refs, former);
+    return view;
+}
+
 ox_val ox_reference(ox_explain_state *s, ox_val v)
 {
     ox_side *side = ox_side_of(s, v);
@@ -244,24 +324,14 @@ ox_val ox_reference(ox_explain_state *s, ox_val v)
         return ox_sample(s, v);
     }
     if (side->view == NULL) {
-        const char *scope = ox_arena_format(s->arena, "onnxexplainer/reference/%s",
-                                            v->base != NULL ? v->base : v->name);
-        const char *former = ox_graph_scope(s->refs, scope);
-        ox_val raw = copy_value(&(target){s, s->refs, true}, v);
-        ox_val view = view_of(s, v, raw);
-        ox_type type = view->type;
-        bool kept = s->refs != s->flow && s->refs != s->g;
-        if (kept) {
-            view = ox_keep(s, v, view);
-        }
-        if (s->flow != view->graph) {
-            bool whole = kept || s->one_at_a_time; /* slices are what a step takes */
-            view = s->target_chunk > 0 ? ox_scan_state(s, view)
-                                       : ox_scan_slice(s, view, whole ? 0 : s->chunk);
-        }
-        view = ox_cast(view, type);
-        side->view = repeat(s, v, view);
-        ox_graph_scope(s->refs, former);
+        side->view = reference_of(s, v, side->fusible);
     }
     return side->view;
+}
+
+ox_val ox_reference_output(ox_explain_state *s)
+{
+    const ox_side *side = ox_side_of(s, s->output);
+    return side->fusible && side->varies ? reference_of(s, s->output, false)
+                                         : ox_reference(s, s->output);
 }

@@ -60,16 +60,33 @@ static void add_to(ox_val *sum, ox_val term)
     *sum = *sum == NULL ? term : ox_add(*sum, term);
 }
 
-void ox_rest(ox_ctx *c, ox_val terms)
+static void leave(ox_ctx *c, ox_val v, ox_val terms)
 {
     ox_explain_state *s = c->walk;
-    ox_val v = c->node->outputs[0];
     int axis = samples_axis(s, v);
     if (axis == 0) {
         terms = split_factor(c, terms, v);
     }
     ox_val sum = ox_cast(sum_own(terms, terms->rank - c->lead, axis), s->type);
     add_to(axis < 0 ? &s->rest_whole : &s->rest, sum);
+}
+
+void ox_rest(ox_ctx *c, ox_val terms)
+{
+    leave(c, c->node->outputs[0], terms);
+}
+
+void ox_rest_output(ox_explain_state *s, ox_val seed)
+{
+    ox_val v = s->output;
+    if (!ox_side_of(s, v)->fusible) {
+        return;
+    }
+    ox_ctx c = {.g = s->flow, .lead = s->lead, .walk = s};
+    ox_val e = ox_sub(ox_cast(ox_sample_output(s), s->type), ox_cast(ox_sample(s, v), s->type));
+    ox_val e0 =
+        ox_sub(ox_cast(ox_reference_output(s), s->type), ox_cast(ox_reference(s, v), s->type));
+    leave(&c, v, ox_mul(seed, ox_sub(e, e0)));
 }
 
 /* ---- to the explained inputs ---------------------------------------------------------------- */

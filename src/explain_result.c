@@ -92,7 +92,7 @@ static void find_phi(ox_explain_state *s)
 /* The same of the explained output values: [K, N] as far as these axes exist. */
 static ox_val base_of(ox_explain_state *s, ox_val seed)
 {
-    ox_val y0 = ox_cast(ox_reference(s, s->output), s->type);
+    ox_val y0 = ox_cast(ox_reference_output(s), s->type);
     int rank = s->output->rank;
     if (!s->one_at_a_time) {
         if (s->weight != NULL) {
@@ -156,6 +156,7 @@ void ox_result_walk(ox_explain_state *s)
 {
     s->seed = first_multiplier(s);
     make_weight(s);
+    ox_rest_output(s, s->seed);
     ox_walk(s, s->seed);
     ox_val **results = ox_arena_alloc(s->arena, s->point_count + 1, sizeof *results);
     find_phi(s);

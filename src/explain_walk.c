@@ -40,6 +40,7 @@ ox_side *ox_side_of(ox_explain_state *s, ox_val v)
     inheritance h = {s, side};
     if (v->node->parts != NULL) {
         inherit(&h, v->node->parts[v->output]);
+        side->fusible = ox_is_fusible(s, v);
         return side;
     }
     for (size_t i = 0; i < v->node->input_count; i++) {
@@ -49,6 +50,7 @@ ox_side *ox_side_of(ox_explain_state *s, ox_val v)
     }
     ox_model_visit_captured(v->node, inherit, &h);
     side->varies = side->varies && !ox_walk_only_shape(v->node);
+    side->fusible = ox_is_fusible(s, v);
     return side;
 }
 
