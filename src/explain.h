@@ -52,6 +52,7 @@ typedef struct ox_side {
     ox_val raw;          /* in the reference graph, with the references' batch */
     ox_val raw_apart;    /* the same where it is fusible, beside the nodes that are fused */
     ox_val apart;        /* the sample's, in the model's graph, beside them */
+    ox_val twin;         /* the same, to be fused on its own */
     ox_val view;         /* the reference in the flow graph, [R, own shape] */
     ox_val sample;       /* in the flow graph */
     ox_val alias;        /* the value in its place in its node's decomposition */
@@ -305,7 +306,9 @@ ox_val ox_sample(ox_explain_state *s, ox_val v);
  * one at a time. The sample's where v does not vary. */
 ox_val ox_reference(ox_explain_state *s, ox_val v);
 
-/* The explained output as it is predicted, fused or not. */
+/* The explained output as it is predicted, fused or not: in the model's graph, in the flow graph, and
+ * that of the references. */
+ox_val ox_predicted(ox_explain_state *s);
 ox_val ox_sample_output(ox_explain_state *s);
 ox_val ox_reference_output(ox_explain_state *s);
 

@@ -25,6 +25,7 @@ typedef struct target {
     ox_graph *graph;
     bool references;
     bool apart; /* of what is fusible, beside what is fused */
+    bool twin;  /* fused as well */
 } target;
 
 static ox_val copy_value(const target *t, ox_val v);
@@ -41,6 +42,9 @@ static ox_val made_as(ox_val v)
 static ox_val *slot(const target *t, ox_val v)
 {
     ox_side *side = ox_side_of(t->s, made_as(v));
+    if (t->twin) {
+        return &side->twin;
+    }
     if (t->apart) {
         return t->references ? &side->raw_apart : &side->apart;
     }
@@ -94,12 +98,14 @@ static void copy_node(const target *t, const ox_node *n)
     }
     if (t->apart && strcmp(n->op, "QuantizeLinear") == 0 &&
         !ox_side_of(t->s, n->inputs[0])->fusible) {
-        inputs[0] = ox_graph_emit(t->graph, "Sum", 1, &inputs[0], 0, NULL);
+        for (int i = 0; i <= t->twin; i++) { /* the twin has two, to be none of the others */
+            inputs[0] = ox_graph_emit(t->graph, "Sum", 1, &inputs[0], 0, NULL);
+        }
     }
     const char *scope = ox_arena_format(t->s->arena, "onnxexplainer/%s/%s",
                                         t->references ? "reference" : "sample", ox_node_base(n));
     const char *former = ox_graph_scope(t->graph, scope);
-    bool fused = t->references && !t->apart;
+    bool fused = t->twin || (t->references && !t->apart);
     if (strcmp(n->op, "DequantizeLinear") == 0 && !fused) {
         copy_dequantized(t, n, inputs);
     } else if (n->output_count == 1 && n->domain[0] == '\0') {
@@ -127,7 +133,7 @@ static ox_val sample_as_predicted(ox_explain_state *s, ox_val v)
 /* Of a value that is not apart. */
 static ox_val as_predicted(const target *t, ox_val v)
 {
-    return t->references ? copy_value(&(target){t->s, t->graph, true, false}, v) : v;
+    return t->references ? copy_value(&(target){t->s, t->graph, true, false, false}, v) : v;
 }
 
 /* True when v is there; else pushes what must come first. Values without a node that are not
@@ -143,7 +149,7 @@ static bool ready(const target *t, ox_val v)
         *slot(t, v) = as_predicted(t, v);
         return true;
     }
-    if (t->graph == v->graph && !side->depends && !t->apart) {
+    if (t->graph == v->graph && !side->depends && (!t->apart || t->twin)) {
         *slot(t, v) = v;
         return true;
     }
@@ -211,7 +217,7 @@ ox_val ox_sample(ox_explain_state *s, ox_val v)
 {
     ox_side *side = ox_side_of(s, v);
     bool apart = side->fusible && (side->depends || s->flow == v->graph);
-    ox_val at = apart ? copy_value(&(target){s, s->g, false, true}, v) : v;
+    ox_val at = apart ? copy_value(&(target){s, s->g, false, true, false}, v) : v;
     if (s->flow == v->graph) {
         return at;
     }
@@ -220,12 +226,21 @@ ox_val ox_sample(ox_explain_state *s, ox_val v)
     if (side->sample == NULL && side->depends) {
         side->sample = ox_scan_state(s, apart ? at : v);
     }
-    return copy_value(&(target){s, s->flow, false, false}, v);
+    return copy_value(&(target){s, s->flow, false, false, false}, v);
+}
+
+/* Of int8 values ONNX Runtime fuses nothing where their DequantizeLinear is read by more than one,
+ * and the model's output is one. */
+ox_val ox_predicted(ox_explain_state *s)
+{
+    ox_val y = s->output;
+    bool read = !ox_side_of(s, y)->depends || ox_apart(y) == y || ox_only_moves(y->node->op);
+    return read ? y : ox_apart(copy_value(&(target){s, s->g, false, true, true}, y));
 }
 
 ox_val ox_sample_output(ox_explain_state *s)
 {
-    return sample_as_predicted(s, s->output);
+    return sample_as_predicted(s, ox_predicted(s));
 }
 
 /* ---- references
@@ -300,8 +315,8 @@ static ox_val reference_of(ox_explain_state *s, ox_val v, bool apart)
     const char *scope = ox_arena_format(s->arena, "onnxexplainer/reference/%s",
                                         v->base != NULL ? v->base : v->name);
     const char *former = ox_graph_scope(s->refs, scope);
-    ox_val raw = copy_value(&(target){s, s->refs, true, apart}, v);
-    ox_val view = view_of(s, v, raw);
+    ox_val raw = copy_value(&(target){s, s->refs, true, apart, false}, v);
+    ox_val view = view_of(s, v, apart ? raw : ox_apart(raw));
     ox_type type = view->type;
     bool kept = s->refs != s->flow && s->refs != s->g;
     if (kept) {

@@ -308,7 +308,7 @@ static ox_val one_hot(ox_explain_state *s, ox_val indices)
 /* The K best of each sample, [N, K]: by TopK, or ArgMax for a single one. */
 static ox_val best(ox_explain_state *s, const char *order, int64_t count, int64_t total)
 {
-    ox_val y = flatten(s, s->output, total);
+    ox_val y = flatten(s, ox_predicted(s), total);
     if (count < 1 || count > total) {
         bad_target(s, ox_arena_format(s->arena, "the output has %lld values", (long long)total));
     }
@@ -431,7 +431,7 @@ ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values)
 
 ox_val ox_target_value(ox_explain_state *s)
 {
-    ox_val y = ox_cast(s->output, s->type);
+    ox_val y = ox_cast(ox_predicted(s), s->type);
     ox_val by_target = ox_transpose(s->target, (int[]){1, 0});
     if (s->rows == NULL) {
         ox_val values = ox_gather_elements(flatten(s, y, s->output_size), s->target, 1);
