@@ -112,6 +112,7 @@ void decompose_max_roi_pool(const ox_node *n, ox_val *outputs);
 /* rules_quantize.c */
 void flow_rounded(ox_ctx *c);
 void decompose_quantize(const ox_node *n, ox_val *outputs);
+void decompose_resize(const ox_node *n, ox_val *outputs);
 void decompose_dequantize(const ox_node *n, ox_val *outputs);
 void decompose_dynamic_quantize(const ox_node *n, ox_val *outputs);
 void decompose_qlinear_conv(const ox_node *n, ox_val *outputs);

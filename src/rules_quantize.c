@@ -136,6 +136,22 @@ void decompose_quantize(const ox_node *n, ox_val *outputs)
     outputs[0] = quantized(n, x, 1, 2, axis, ox_node_int(n, "block_size", 0));
 }
 
+/* Of integers: what it is of numbers, rounded. */
+void decompose_resize(const ox_node *n, ox_val *outputs)
+{
+    double least, most;
+    if (!range_of(n->outputs[0]->type, &least, &most) ||
+        strcmp(ox_node_string(n, "mode", "nearest"), "nearest") == 0) {
+        return;
+    }
+    ox_val *in = ox_arena_copy(n->graph->arena, n->inputs, n->input_count, sizeof *in);
+    in[0] = ox_cast(ox_made_ranked(n, 0), OX_FLOAT);
+    ox_val y = ox_graph_emit(n->graph, "Resize", n->input_count, in, n->attr_count, n->attrs);
+    y->rank = n->outputs[0]->rank;
+    y->dims = n->outputs[0]->dims;
+    outputs[0] = rounded(n, 0, y);
+}
+
 /* scale = (max(x, 0) - min(x, 0))/255, zero = round(-min/scale), y = round(x/scale) + zero. The
  * maximum and minimum are over all samples, as in the operator. */
 void decompose_dynamic_quantize(const ox_node *n, ox_val *outputs)
