@@ -189,19 +189,19 @@ def operators_of(path, output):
     return collections.Counter(graph.node[i].op_type for i in seen)
 
 
-@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_fused_as_without_us(explain, quantise, tmp_path, kind, head):
+def test_fused_as_without_us(explain, quantise, tmp_path, kind):
     """Integers that saturate where floats do not make this a matter of values, on machines without
     VNNI; on others of rounding."""
-    path, x, r = quantise(network(head), **KINDS[kind]), images(8, 1), images(3, 2)
+    path, x, r = quantise(network("AveragePool"), **KINDS[kind]), images(8, 1), images(3, 2)
     explained = explain(path, r)
     for level in LEVELS:
         plain = session_at(path, level, tmp_path / "plain.onnx")
         ours = session_at(explained, level, tmp_path / "ours.onnx")
         want = operators_of(tmp_path / "plain.onnx", "out")
         assert operators_of(tmp_path / "ours.onnx", "out") == want
-        np.testing.assert_array_equal(ours.run(["out"], {"x": x})[0], plain.run(["out"], {"x": x})[0])
+        got, exact = ours.run(["out"], {"x": x})[0], plain.run(["out"], {"x": x})[0]
+        np.testing.assert_array_equal(got, exact)
     assert any(op.startswith("Q") and op != "QuantizeLinear" for op in want)
 
 
