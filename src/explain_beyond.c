@@ -73,7 +73,6 @@ static kind kind_of(const ox_node *n)
         {flow_reduce_log_sum_exp, PICKS},
         {flow_reshape, MOVES},
         {flow_reverse_sequence, MOVES},
-        {flow_rounded, BENDS},
         {flow_scaler, STRAIGHT},
         {flow_scatter_reduced, MOVES},
         {flow_slice, MOVES},
