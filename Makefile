@@ -29,7 +29,7 @@ bench: all
 	@PYTHON=$(PYTHON) bench/compare --all --write
 
 format:
-	clang-format -i $(wildcard include/*.h src/*.[ch] cli/*.[ch] ops/*.[ch] tests/*.[ch] examples/*.c)
+	clang-format -i $(wildcard include/*.h src/*/*.[ch] cli/*.[ch] ops/*.[ch] tests/*.[ch] examples/*.c)
 
 install: all
 	@cmake build -DCMAKE_INSTALL_PREFIX=$(PREFIX)

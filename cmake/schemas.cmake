@@ -1,5 +1,5 @@
 # Writes the table of operator schemas from Python's onnx and onnxruntime packages. It lies in
-# OX_SCHEMA_DIR, seen by src/schema.c alone.
+# OX_SCHEMA_DIR, seen by src/model/schema.c alone.
 set(OX_SCHEMA_DIR ${PROJECT_BINARY_DIR}/schema)
 set(OX_SCHEMA_TABLE ${OX_SCHEMA_DIR}/schema_table.h)
 python_package(onnxruntime_package onnxruntime)

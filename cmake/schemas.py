@@ -1,4 +1,4 @@
-"""schemas.py FLOWS OUT: writes the table of operator schemas that src/schema.c includes.
+"""schemas.py FLOWS OUT: writes the table of operator schemas that src/model/schema.c includes.
 
 The standard's come from the onnx package, every version of each; those of ONNX Runtime's own
 operators (com.microsoft, and what it keeps in the standard domain) from the onnxruntime package;

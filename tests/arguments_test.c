@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "check.h"
+#include "base/check.h"
 #include "small.h"
 
 static int failures;

@@ -1,7 +1,7 @@
 /* lift IN OUT: writes the model IN as lifting leaves it, for test_lift.py. */
 #include <stdio.h>
 
-#include "lift.h"
+#include "lift/lift.h"
 
 typedef struct job {
     ox_model *from, *to;

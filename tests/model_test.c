@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "model.h"
+#include "model/model.h"
 
 static unsigned char bytes[1 << 23];
 static size_t byte_count;

@@ -13,8 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "model.h"
-#include "scratch.h"
+#include "model/model.h"
+#include "base/scratch.h"
 
 /* ---- system calls ---------------------------------------------------------------------- */
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "shape.h"
+#include "shape/shape.h"
 
 static const ox_dim N = {.size = 1, .batch = 1};
 

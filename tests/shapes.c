@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lift.h"
-#include "shape.h"
+#include "lift/lift.h"
+#include "shape/shape.h"
 
 typedef struct job {
     ox_model *from, *to;

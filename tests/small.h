@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "build.h"
-#include "model.h"
+#include "graph/build.h"
+#include "model/model.h"
 
 typedef struct small_bytes {
     unsigned char *data;

@@ -115,7 +115,7 @@ def test_functions_of_padded_channels(cli, explain, names, twice):
 
 def table():
     """{function: whether the plan takes it for finite}"""
-    text = (ROOT / "src/tune_table.c").read_text()
+    text = (ROOT / "src/tune/table.c").read_text()
     rows = re.search(r"row flows\[\] = \{(.*?)\n\};", text, re.DOTALL).group(1)
     return {name: finite == "true" for name, finite in re.findall(r'\{"(\w+)", \w+, (\w+)\}', rows)}
 

@@ -1,0 +1,353 @@
+/* Which values may be beyond numbers: infinities, NaN, and the lowest numbers that masks are made
+ * of. Where such a value has an effect on what is finite, rules see numbers in its place
+ * (explain/standin.c). Elsewhere it either cannot occur, or the model's own result is not finite,
+ * and rules see values as they are: a network without masks and choices costs nothing.
+ *
+ * A value is marked forwards with where it may come from, and backwards with what of this the
+ * operators behind it make finite again: both must meet. */
+#include <math.h>
+#include <string.h>
+
+#include "explain/explain.h"
+#include "rules/decompose.h"
+#include "rules/move.h"
+#include "rules/product.h"
+#include "rules/unary.h"
+
+enum { MAX_COUNTED = 65536, MAX_DEPTH = 64 };
+
+/* Where it comes from. */
+enum {
+    FIXED = 1,      /* a mask or an input of the sample's, the same on both sides */
+    MASK = 2,       /* a mask that may differ between both sides */
+    DOMAIN = 4,     /* outside of where an operator has a value: log(-1), 1/0 */
+    FAR = 8,        /* the same, with sums or products of matrices behind */
+    OVERFLOWS = 16, /* e^x of a large x */
+    INPUT = 32,     /* an explained input: a missing value */
+    ROW = 64,       /* softmax over a row that is masked as a whole */
+    ALL = 127 & ~FIXED
+};
+
+/* ---- kinds of operators ---------------------------------------------------------------------- */
+
+typedef enum kind {
+    SPREADS,  /* sums: what is beyond numbers makes all beyond numbers that it enters */
+    STRAIGHT, /* elementwise, and beyond numbers where an operand is */
+    BENDS,    /* elementwise, and may make finite what was not */
+    TESTS,    /* elementwise, comparisons */
+    CHOOSES,  /* Where */
+    MOVES,
+    PICKS, /* maxima and their places */
+    ROWS   /* softmax */
+} kind;
+
+static kind kind_of(const ox_node *n)
+{
+    static const struct {
+        ox_rule rule;
+        kind kind;
+    } kinds[] = {
+        {flow_add, STRAIGHT},
+        {flow_cast, STRAIGHT},
+        {flow_clip, BENDS},
+        {flow_concat, MOVES},
+        {flow_depth_to_space, MOVES},
+        {flow_div, STRAIGHT},
+        {flow_expand, MOVES},
+        {flow_extreme, BENDS},
+        {flow_gather, MOVES},
+        {flow_gather_elements, MOVES},
+        {flow_gather_nd_batched, MOVES},
+        {flow_global_max_pool, PICKS},
+        {flow_hardmax, PICKS},
+        {flow_identity, MOVES},
+        {flow_log_softmax, ROWS},
+        {flow_max_pool, PICKS},
+        {flow_mean, STRAIGHT},
+        {flow_mul, STRAIGHT},
+        {flow_neg, STRAIGHT},
+        {flow_pad, MOVES},
+        {flow_pow, BENDS},
+        {flow_prelu, BENDS},
+        {flow_reduce_extreme, PICKS},
+        {flow_reduce_log_sum_exp, PICKS},
+        {flow_reshape, MOVES},
+        {flow_reverse_sequence, MOVES},
+        {flow_scaler, STRAIGHT},
+        {flow_scatter_reduced, MOVES},
+        {flow_slice, MOVES},
+        {flow_softmax, ROWS},
+        {flow_space_to_depth, MOVES},
+        {flow_split, MOVES},
+        {flow_step, TESTS},
+        {flow_sub, STRAIGHT},
+        {flow_tile, MOVES},
+        {flow_topk, PICKS},
+        {flow_transpose, MOVES},
+        {flow_unary, BENDS},
+        {flow_where, CHOOSES},
+    };
+    const ox_row *row = ox_rule_find(n->domain, n->op);
+    for (size_t i = 0; row != NULL && i < sizeof kinds / sizeof *kinds; i++) {
+        if (kinds[i].rule == row->rule) {
+            bool to_integer = row->rule == flow_cast && !ox_type_is_float(n->outputs[0]->type);
+            return to_integer ? TESTS : kinds[i].kind;
+        }
+    }
+    return SPREADS;
+}
+
+bool ox_beyond_is_elementwise(const ox_node *n)
+{
+    kind k = kind_of(n);
+    return k == STRAIGHT || k == BENDS || k == TESTS;
+}
+
+bool ox_beyond_is_rows(const ox_node *n)
+{
+    return kind_of(n) == ROWS;
+}
+
+static bool is(const ox_node *n, const char *op)
+{
+    return n->domain[0] == '\0' && strcmp(n->op, op) == 0;
+}
+
+/* What the operator makes finite again. */
+static unsigned absorbed(const ox_node *n)
+{
+    switch (kind_of(n)) {
+    case TESTS:
+    case CHOOSES: return ALL;
+    case BENDS:
+    case PICKS:
+    case ROWS: return MASK | DOMAIN;
+    default: return 0;
+    }
+}
+
+/* ---- forwards -------------------------------------------------------------------------------- */
+
+static unsigned beyond_of(ox_explain_state *s, ox_val v, int depth);
+
+/* Half precision has no room above its masks: two of them are an infinity. */
+static unsigned of_constant(const ox_const *c)
+{
+    size_t count = c->data == NULL ? 0 : ox_const_count(c);
+    double most = c->type == OX_FLOAT16 ? 3e4 : OX_STANDIN_LEAST;
+    if (count == 0 || count > MAX_COUNTED) {
+        return FIXED;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!(fabs(ox_const_double(c, i)) < most)) {
+            return FIXED;
+        }
+    }
+    return 0;
+}
+
+/* Of the inputs from `first` to before `end` that vary, or of those that do not. */
+static unsigned of_inputs(ox_explain_state *s, const ox_node *n, size_t first, size_t end,
+                          bool vary, int depth)
+{
+    unsigned beyond = 0;
+    for (size_t i = first; i < end && i < n->input_count; i++) {
+        ox_val v = n->inputs[i];
+        if (v != NULL && ox_side_of(s, v)->varies == vary) {
+            beyond |= beyond_of(s, v, depth + 1);
+        }
+    }
+    return beyond;
+}
+
+static bool input_varies(ox_explain_state *s, const ox_node *n, size_t i)
+{
+    ox_val v = ox_node_input(n, i);
+    return v != NULL && ox_side_of(s, v)->varies;
+}
+
+static ox_sign input_sign(ox_explain_state *s, const ox_node *n, size_t i)
+{
+    ox_val v = ox_node_input(n, i);
+    return v == NULL ? OX_SIGN_ANY : ox_sign_of(s, v);
+}
+
+/* a^b is finite for a above 0, and for whole b that are not negative. */
+static bool power_is_finite(ox_explain_state *s, const ox_node *n)
+{
+    ox_sign base = input_sign(s, n, 0);
+    ox_val exponent = ox_node_input(n, 1);
+    double b = exponent == NULL ? (double)NAN : ox_known_scalar(exponent);
+    return base == OX_SIGN_POSITIVE || (b >= 0 && base == OX_SIGN_NOT_NEGATIVE) ||
+           (b >= 0 && b < 100 && b == floor(b));
+}
+
+/* What the operator itself takes beyond numbers. */
+static unsigned of_operator(ox_explain_state *s, const ox_node *n)
+{
+    static const char *const partial[] = {"Acos", "Acosh", "Asin", "Atanh"};
+    ox_sign first = input_sign(s, n, 0);
+    if (is(n, "Exp") || is(n, "Sinh") || is(n, "Cosh")) {
+        return OVERFLOWS;
+    }
+    if (is(n, "Log") || is(n, "Reciprocal")) {
+        return first == OX_SIGN_POSITIVE ? 0 : DOMAIN;
+    }
+    if (is(n, "Sqrt")) {
+        return first == OX_SIGN_ANY ? DOMAIN : 0;
+    }
+    if (is(n, "Pow")) {
+        return power_is_finite(s, n) ? 0 : DOMAIN;
+    }
+    if (is(n, "Div") || is(n, "Mod")) {
+        return input_varies(s, n, 1) && input_sign(s, n, 1) != OX_SIGN_POSITIVE ? DOMAIN : 0;
+    }
+    for (size_t i = 0; i < sizeof partial / sizeof *partial; i++) {
+        if (is(n, partial[i])) {
+            return DOMAIN;
+        }
+    }
+    return 0;
+}
+
+/* A mask times what varies, or picked by it, is one that varies. */
+static unsigned elementwise(ox_explain_state *s, const ox_node *n, kind k, int depth)
+{
+    unsigned beyond = of_inputs(s, n, 0, SIZE_MAX, true, depth) | of_operator(s, n);
+    unsigned fixed = k == STRAIGHT ? of_inputs(s, n, 0, SIZE_MAX, false, depth) : 0;
+    bool product = is(n, "Mul") || is(n, "Div");
+    return beyond | (fixed == 0 ? 0 : product ? MASK : FIXED);
+}
+
+static unsigned moved(ox_explain_state *s, const ox_node *n, int depth)
+{
+    bool gathers = strncmp(n->op, "Gather", strlen("Gather")) == 0;
+    bool scatters = strncmp(n->op, "Scatter", strlen("Scatter")) == 0;
+    unsigned beyond = of_inputs(s, n, 0, SIZE_MAX, true, depth);
+    unsigned fixed = of_inputs(s, n, 0, gathers ? 1 : SIZE_MAX, false, depth);
+    bool by_data = (gathers || scatters) && input_varies(s, n, 1);
+    return beyond | (fixed == 0 ? 0 : by_data ? MASK : FIXED);
+}
+
+static unsigned of_varying(ox_explain_state *s, const ox_node *n, int depth)
+{
+    kind k = kind_of(n);
+    unsigned beyond = 0;
+    switch (k) {
+    case STRAIGHT:
+    case BENDS:
+    case TESTS: return elementwise(s, n, k, depth);
+    case MOVES: return moved(s, n, depth);
+    case CHOOSES:
+        beyond = of_inputs(s, n, 1, 3, true, depth) | of_inputs(s, n, 1, 3, false, depth);
+        return beyond | ((beyond & FIXED) != 0 && input_varies(s, n, 0) ? MASK : 0);
+    case PICKS: return of_inputs(s, n, 0, 1, true, depth);
+    case ROWS:
+        beyond = of_inputs(s, n, 0, 1, true, depth);
+        return beyond == 0 ? 0 : is(n, "Softmax") ? ROW : ROW | (beyond & (MASK | FIXED));
+    default: break;
+    }
+    beyond = of_inputs(s, n, 0, SIZE_MAX, true, depth);
+    return (beyond & (DOMAIN | FAR)) != 0 ? FAR : 0;
+}
+
+static unsigned of_fixed(ox_explain_state *s, const ox_node *n, int depth)
+{
+    const ox_attr *value = ox_node_attr(n, "value");
+    bool partial = is(n, "Log") || is(n, "Div") || is(n, "Reciprocal");
+    if (value != NULL && value->kind == OX_ATTR_TENSOR && value->tensor != NULL) {
+        return of_constant(value->tensor);
+    }
+    return partial || of_inputs(s, n, 0, SIZE_MAX, false, depth) != 0 ? FIXED : 0;
+}
+
+static unsigned beyond_of(ox_explain_state *s, ox_val v, int depth)
+{
+    ox_side *side = ox_side_of(s, v);
+    if (side->beyond_known) {
+        return side->beyond;
+    }
+    side->beyond_known = true;
+    bool real = ox_type_is_float(v->type);
+    const ox_const *contents = real ? ox_contents(v) : NULL;
+    if (!real) {
+        side->beyond = 0;
+    } else if (contents != NULL) {
+        side->beyond = of_constant(contents);
+    } else if (v->node == NULL) {
+        side->beyond = side->varies ? INPUT : FIXED;
+    } else if (depth > MAX_DEPTH) {
+        side->beyond = FIXED;
+    } else if (side->alias != NULL) {
+        side->beyond = beyond_of(s, side->alias, depth + 1);
+    } else if (v->node->parts != NULL) {
+        side->beyond = beyond_of(s, v->node->parts[v->output], depth + 1);
+    } else {
+        side->beyond = side->varies ? of_varying(s, v->node, depth) : of_fixed(s, v->node, depth);
+    }
+    side->beyond |= side->is_point && real ? INPUT : 0;
+    return side->beyond;
+}
+
+/* ---- backwards ------------------------------------------------------------------------------- */
+
+/* What of input i matters behind n, where `wanted` of its outputs does. */
+static unsigned carried(const ox_node *n, unsigned wanted)
+{
+    switch (kind_of(n)) {
+    case ROWS: return is(n, "LogSoftmax") ? wanted & (MASK | FIXED) : 0;
+    case SPREADS: return (wanted & FAR) != 0 ? DOMAIN | FAR : 0;
+    default: return wanted;
+    }
+}
+
+static void want(ox_explain_state *s, const ox_node *n)
+{
+    unsigned wanted = 0;
+    for (size_t i = 0; i < n->output_count; i++) {
+        ox_side *side = ox_side_of(s, n->outputs[i]);
+        wanted |= side->wanted;
+        if (side->alias != NULL) {
+            ox_side_of(s, side->alias)->wanted |= side->wanted;
+        }
+    }
+    if (ox_side_of(s, n->outputs[0])->decomposed) {
+        return;
+    }
+    wanted = absorbed(n) | carried(n, wanted);
+    for (size_t i = 0; wanted != 0 && i < n->input_count; i++) {
+        if (n->inputs[i] != NULL) {
+            ox_side_of(s, n->inputs[i])->wanted |= wanted;
+        }
+    }
+}
+
+void ox_beyond_find(ox_explain_state *s)
+{
+    for (size_t i = s->order_count; i-- > 0;) { /* producers first: nothing nests deeply */
+        const ox_node *n = s->order[i];
+        for (size_t k = 0; k < n->output_count; k++) {
+            ox_sign_of(s, n->outputs[k]);
+            beyond_of(s, n->outputs[k], 0);
+        }
+    }
+    for (size_t i = 0; i < s->order_count; i++) {
+        want(s, s->order[i]);
+    }
+}
+
+bool ox_beyond(ox_explain_state *s, ox_val v)
+{
+    const ox_side *side = ox_side_of(s, v);
+    return side->varies && (beyond_of(s, v, 0) & side->wanted & ALL) != 0;
+}
+
+bool ox_beyond_at_all(ox_explain_state *s, ox_val v)
+{
+    return beyond_of(s, v, 0) != 0;
+}
+
+bool ox_beyond_nan(ox_explain_state *s, ox_val v)
+{
+    return (beyond_of(s, v, 0) & ~(unsigned)(MASK | FIXED)) != 0;
+}

@@ -1,0 +1,360 @@
+/* Which inputs are explained, where their batch axes are, and whether the references fit. */
+#include <math.h>
+#include <string.h>
+
+#include "explain/explain.h"
+
+/* Floating-point values, token ids, masks. */
+static bool is_number(ox_type type)
+{
+    return type != OX_NONE && type != OX_STRING;
+}
+
+static bool is_held(const ox_options *o, const char *name)
+{
+    for (size_t i = 0; i < o->hold_count; i++) {
+        if (strcmp(o->hold[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const ox_value_info *input_info(const ox_model *m, const char *name)
+{
+    size_t i = ox_index_find(&m->input_index, name);
+    return i == SIZE_MAX ? NULL : &m->inputs[i];
+}
+
+/* ---- which inputs ------------------------------------------------------------------------------
+ */
+
+static void mark_needed(void *user, ox_val v)
+{
+    (void)user;
+    v->needed = true;
+}
+
+void ox_bind_mark_reached(ox_graph *g, ox_val output)
+{
+    for (size_t i = 0; i < g->value_count; i++) {
+        g->values[i]->needed = g->values[i] == output;
+    }
+    for (size_t i = g->node_count; i-- > 0;) {
+        const ox_node *n = g->nodes[i];
+        bool needed = false;
+        for (size_t k = 0; k < n->output_count; k++) {
+            needed = needed || n->outputs[k]->needed;
+        }
+        for (size_t k = 0; needed && !ox_walk_only_shape(n) && k < n->input_count; k++) {
+            if (n->inputs[k] != NULL) {
+                n->inputs[k]->needed = true;
+            }
+        }
+        if (needed) {
+            ox_model_visit_captured(n, mark_needed, NULL);
+        }
+    }
+}
+
+static void check_hold(ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->options->hold_count; i++) {
+        if (input_info(s->model, s->options->hold[i]) == NULL) {
+            ox_fail(s->arena, OX_ARGUMENT, "the model has no input \"%s\" to hold",
+                    s->options->hold[i]);
+        }
+    }
+}
+
+static void find_explained(ox_explain_state *s)
+{
+    ox_graph *g = s->g;
+    ox_bind_mark_reached(g, s->output);
+    s->inputs = ox_arena_alloc(s->arena, g->input_count, sizeof *s->inputs);
+    s->input_count = 0;
+    s->one_at_a_time = false;
+    for (size_t i = 0; i < g->input_count; i++) {
+        ox_val v = g->inputs[i];
+        if (!v->needed) {
+            continue;
+        }
+        if (is_held(s->options, v->name)) {
+            s->one_at_a_time = true;
+        } else if (is_number(v->type)) {
+            s->inputs[s->input_count++] = (ox_explained){.x = v, .batch_axis = -1};
+        } else {
+            ox_fail(s->arena, OX_UNSUPPORTED,
+                    "input \"%s\" holds no numbers (type %s); hold=%s keeps it at the sample's "
+                    "value",
+                    v->name, ox_type_name(v->type), v->name);
+        }
+    }
+    if (s->input_count == 0) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "no input to explain reaches output \"%s\"",
+                s->output->name);
+    }
+}
+
+/* ---- references
+ * ---------------------------------------------------------------------------------- */
+
+static void match_references(ox_explain_state *s)
+{
+    const ox_options *o = s->options;
+    if (o->reference_source != OX_REFERENCES_GIVEN) {
+        return;
+    }
+    ox_table index = {.arena = s->arena};
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_index_add(&index, s->inputs[i].x->name, i);
+    }
+    for (size_t r = 0; r < o->reference_count; r++) {
+        const ox_tensor *t = &o->references[r];
+        size_t at = t->name != NULL       ? ox_index_find(&index, t->name)
+                    : s->input_count == 1 ? 0
+                                          : SIZE_MAX;
+        ox_explained *match = at == SIZE_MAX ? NULL : &s->inputs[at];
+        if (match == NULL) {
+            ox_fail(s->arena, OX_ARGUMENT,
+                    t->name == NULL ? "references need names: %s has several explained inputs"
+                                    : "references for \"%s\", which is not an explained input",
+                    t->name == NULL ? "the model" : t->name);
+        }
+        if (match->given != NULL) {
+            ox_fail(s->arena, OX_ARGUMENT, "references for \"%s\" are given twice", match->x->name);
+        }
+        match->given = t;
+    }
+    for (size_t i = 0; i < s->input_count; i++) {
+        if (s->inputs[i].given == NULL) {
+            ox_fail(s->arena, OX_ARGUMENT,
+                    "no references for input \"%s\"; hold=%s keeps it at the sample's value",
+                    s->inputs[i].x->name, s->inputs[i].x->name);
+        }
+    }
+}
+
+static const char *dims_text(ox_arena *a, int rank, const int64_t *dims)
+{
+    const char *text = "[";
+    for (int i = 0; i < rank; i++) {
+        text = dims[i] < 0
+                   ? ox_arena_format(a, "%s%s?", text, i > 0 ? ", " : "")
+                   : ox_arena_format(a, "%s%s%lld", text, i > 0 ? ", " : "", (long long)dims[i]);
+    }
+    return ox_arena_format(a, "%s]", text);
+}
+
+static void check_values(ox_explain_state *s, const ox_tensor *t, const char *name)
+{
+    ox_const c = {.type = t->type, .rank = t->rank, .dims = t->dims, .data = t->data};
+    c.size = ox_type_size(t->type);
+    for (int i = 0; i < t->rank; i++) {
+        if (t->dims[i] <= 0 || !ox_size_mul(c.size, (size_t)t->dims[i], &c.size)) {
+            ox_fail(s->arena, OX_ARGUMENT, "references for \"%s\" are empty", name);
+        }
+    }
+}
+
+/* The references of one input against its declared shape; sets R. */
+static void check_references(ox_explain_state *s, ox_explained *e, const ox_value_info *info)
+{
+    const ox_tensor *t = e->given;
+    const char *name = e->x->name;
+    int lead = e->batch_axis < 0 ? 1 : 0;
+    if (t->type != e->x->type) {
+        ox_fail(s->arena, OX_ARGUMENT, "references for \"%s\" are %s, the input is %s", name,
+                ox_type_name(t->type), ox_type_name(e->x->type));
+    }
+    bool fits = t->rank == info->rank + lead && t->rank <= OX_MAX_RANK;
+    for (int i = 0; fits && i < info->rank; i++) {
+        fits = i == e->batch_axis || info->dims[i] < 0 || info->dims[i] == t->dims[i + lead];
+    }
+    if (!fits) {
+        ox_fail(s->arena, OX_ARGUMENT, "references for \"%s\" have shape %s, the input has %s%s",
+                name, dims_text(s->arena, t->rank, t->dims),
+                dims_text(s->arena, info->rank, info->dims),
+                lead == 1 ? " and no batch axis, so they need one more in front" : "");
+    }
+    if (!s->blank) {
+        check_values(s, t, name);
+    }
+    int64_t count = t->dims[lead == 1 ? 0 : e->batch_axis];
+    if (s->refs_count != 0 && s->refs_count != count) {
+        ox_fail(s->arena, OX_ARGUMENT, "%lld references for \"%s\", but %lld for \"%s\"",
+                (long long)count, name, (long long)s->refs_count, s->inputs[0].x->name);
+    }
+    s->refs_count = count;
+}
+
+/* ---- batch -------------------------------------------------------------------------------------
+ */
+
+/* The symbolic dimension that the explained output shares with an explained input; NULL: none. */
+static const char *shared_symbol(ox_explain_state *s)
+{
+    for (size_t o = 0; o < s->model->graph->output_count; o++) {
+        const ox_value_info *out = &s->model->outputs[o];
+        if (strcmp(out->name, s->output->name) != 0) {
+            continue;
+        }
+        for (int d = 0; d < out->rank; d++) {
+            for (size_t i = 0; out->symbols[d][0] != '\0' && i < s->input_count; i++) {
+                const ox_value_info *in = input_info(s->model, s->inputs[i].x->name);
+                for (int k = 0; k < in->rank; k++) {
+                    if (strcmp(in->symbols[k], out->symbols[d]) == 0) {
+                        return out->symbols[d];
+                    }
+                }
+            }
+        }
+    }
+    return NULL;
+}
+
+static int batch_axis_of(const ox_value_info *info, const char *symbol)
+{
+    for (int i = 0; symbol != NULL && i < info->rank; i++) {
+        if (strcmp(info->symbols[i], symbol) == 0) {
+            return i;
+        }
+    }
+    bool own_symbol = info->rank > 0 && info->dims[0] < 0;
+    return info->rank > 0 && (symbol == NULL || own_symbol) ? 0 : -1;
+}
+
+static void find_batch(ox_explain_state *s, bool force_fixed)
+{
+    const char *symbol = shared_symbol(s);
+    s->batch = 1;
+    s->batch_free = false;
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_explained *e = &s->inputs[i];
+        const ox_value_info *info = input_info(s->model, e->x->name);
+        if (info->rank < 0) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "input \"%s\" has no shape in the model", e->x->name);
+        }
+        e->batch_axis = s->options->no_batch ? -1 : batch_axis_of(info, symbol);
+        if (e->batch_axis >= 0 && info->dims[e->batch_axis] < 0) {
+            s->batch_free = true;
+        } else if (e->batch_axis >= 0) {
+            s->batch = info->dims[e->batch_axis];
+        } else {
+            s->one_at_a_time = true;
+        }
+    }
+    for (size_t i = 0; i < s->input_count && !s->options->no_batch; i++) {
+        if (s->inputs[i].batch_axis < 0 && (s->batch_free || s->batch > 1)) {
+            ox_fail(s->arena, OX_UNSUPPORTED,
+                    "input \"%s\" has no batch axis, so that all samples share its values; "
+                    "hold=%s keeps it out",
+                    s->inputs[i].x->name, s->inputs[i].x->name);
+        }
+    }
+    if (force_fixed || !s->batch_free) {
+        s->batch_free = false;
+        s->one_at_a_time = true;
+    }
+    if (s->options->reference_source == OX_REFERENCES_FILL) { /* one for each sample */
+        s->one_at_a_time = true;
+    }
+}
+
+static ox_dim batch_dim(const ox_explain_state *s)
+{
+    return s->batch_free ? (ox_dim){.size = 1, .batch = 1} : ox_dim_of(s->batch);
+}
+
+/* Explained inputs by name, and the first of them that has a symbol. */
+typedef struct input_tables {
+    ox_table names, symbols;
+} input_tables;
+
+/* The dimension that a symbol has been bound to through the references of another input. */
+static ox_dim bound_dim(ox_explain_state *s, const input_tables *t, const char *symbol,
+                        ox_dim otherwise)
+{
+    size_t i = symbol[0] == '\0' ? SIZE_MAX : ox_index_find(&t->symbols, symbol);
+    if (i == SIZE_MAX) {
+        return otherwise;
+    }
+    const ox_val x = s->inputs[i].x;
+    const ox_value_info *info = input_info(s->model, x->name);
+    int d = 0;
+    while (strcmp(info->symbols[d], symbol) != 0) {
+        d++;
+    }
+    return x->dims[d];
+}
+
+/* Binds the dimensions of the graph's inputs: N, the references', or what the model says. */
+static void set_dims(ox_explain_state *s)
+{
+    input_tables tables = {.names.arena = s->arena, .symbols.arena = s->arena};
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_explained *e = &s->inputs[i];
+        const ox_value_info *info = input_info(s->model, e->x->name);
+        ox_dim *dims = ox_arena_alloc(s->arena, (size_t)info->rank, sizeof *dims);
+        for (int d = 0; d < info->rank; d++) {
+            int lead = e->batch_axis < 0 ? 1 : 0;
+            dims[d] = d == e->batch_axis   ? batch_dim(s)
+                      : info->dims[d] >= 0 ? ox_dim_of(info->dims[d])
+                      : e->given != NULL   ? ox_dim_of(e->given->dims[d + lead])
+                                           : ox_dim_unknown(s->g);
+        }
+        e->x->rank = info->rank;
+        e->x->dims = dims;
+        ox_index_add(&tables.names, e->x->name, i);
+        for (int d = 0; d < info->rank; d++) {
+            ox_index_add(&tables.symbols, info->symbols[d], i);
+        }
+    }
+    const char *symbol = shared_symbol(s);
+    for (size_t i = 0; i < s->g->input_count; i++) {
+        ox_val v = s->g->inputs[i];
+        const ox_value_info *info = &s->model->inputs[i];
+        bool explained = ox_index_find(&tables.names, v->name) != SIZE_MAX;
+        if (explained || info->rank < 0) {
+            continue;
+        }
+        ox_dim *dims = ox_arena_alloc(s->arena, (size_t)info->rank, sizeof *dims);
+        for (int d = 0; d < info->rank; d++) {
+            bool batch = symbol != NULL ? strcmp(info->symbols[d], symbol) == 0
+                                        : d == 0 && !s->options->no_batch;
+            dims[d] = info->dims[d] >= 0 ? ox_dim_of(info->dims[d])
+                      : batch            ? batch_dim(s)
+                              : bound_dim(s, &tables, info->symbols[d], ox_dim_unknown(s->g));
+        }
+        v->dims = dims;
+    }
+}
+
+void ox_bind(ox_explain_state *s, bool force_fixed)
+{
+    check_hold(s);
+    find_explained(s);
+    find_batch(s, force_fixed);
+    match_references(s);
+    s->refs_count = 0;
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_explained *e = &s->inputs[i];
+        if (e->given != NULL) {
+            check_references(s, e, input_info(s->model, e->x->name));
+        }
+    }
+    set_dims(s);
+}
+
+bool ox_bind_check(ox_explain_state *s)
+{
+    if (!s->batch_free) {
+        return true;
+    }
+    int axes = 0;
+    for (int d = 0; d < s->output->rank; d++) {
+        ox_dim n = s->output->dims[d];
+        axes += n.batch == 1 && n.size == 1;
+    }
+    return s->output->rank < 0 || axes == 1;
+}

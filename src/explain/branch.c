@@ -1,0 +1,352 @@
+/* The reference branch: the model's nodes once more, on the references, as far as they are asked
+ * for; and its values in the shapes in which rules meet them.
+ *
+ * Where the batch is free, one run covers all references: R takes the place of N. A value whose
+ * batch axis is [.., R, ..] then becomes [R, .., 1, ..] to meet samples of [.., N, ..]. Where N is
+ * a factor of an axis ([N*T, ..] after a Reshape), the references are repeated for every sample;
+ * that needs N to be the outermost factor, which holds as long as no value has its batch elsewhere
+ * than in front. Otherwise, and where the batch is fixed, references come one at a time, repeated
+ * to the sample's batch, and shapes agree by themselves.
+ *
+ * Fusible values (explain/fusible.c) are computed once more for the walk, "apart": behind a Sum
+ * where they begin, and with DequantizeLinear spelled out, as ONNX Runtime would else find that
+ * both are the same, or fuse them. That goes for samples and references alike; what both differ by
+ * in the end is accounted for (ox_rest_output). */
+#include <string.h>
+
+#include "explain/explain.h"
+
+/* ---- copies of nodes in another graph ----------------------------------------------------------
+ */
+
+/* Where copies of values are remembered: in the reference graph or in the flow graph. */
+typedef struct target {
+    ox_explain_state *s;
+    ox_graph *graph;
+    bool references;
+    bool apart; /* of what is fusible, beside what is fused */
+    bool twin;  /* fused as well */
+} target;
+
+static ox_val copy_value(const target *t, ox_val v);
+
+/* Nodes that were written out are copied as their parts. */
+static ox_val made_as(ox_val v)
+{
+    while (v->node != NULL && v->node->parts != NULL) {
+        v = v->node->parts[v->output];
+    }
+    return v;
+}
+
+static ox_val *slot(const target *t, ox_val v)
+{
+    ox_side *side = ox_side_of(t->s, made_as(v));
+    if (t->twin) {
+        return &side->twin;
+    }
+    if (t->apart) {
+        return t->references ? &side->raw_apart : &side->apart;
+    }
+    return t->references ? &side->raw : &side->sample;
+}
+
+/* What inference does not know of a copy follows from the original, R in place of N. */
+static void copy_shape(const target *t, ox_val from, ox_val to)
+{
+    to->type = to->type == OX_NONE ? from->type : to->type;
+    if (to->rank >= 0 || from->rank < 0) {
+        return;
+    }
+    ox_dim *dims = ox_arena_alloc(t->s->arena, (size_t)from->rank, sizeof *dims);
+    for (int i = 0; i < from->rank; i++) {
+        dims[i] = from->dims[i];
+        if (t->references && !t->s->one_at_a_time && dims[i].batch > 0) {
+            dims[i] = ox_dim_unknown(t->graph);
+        }
+    }
+    to->rank = from->rank;
+    to->dims = dims;
+}
+
+/* What DequantizeLinear does, in other nodes. */
+static void copy_dequantized(const target *t, const ox_node *n, ox_val *inputs)
+{
+    ox_val y = NULL, *to = slot(t, n->outputs[0]);
+    ox_node copy = *n;
+    copy.graph = t->graph;
+    copy.inputs = inputs;
+    ox_rule_find(n->domain, n->op)->decompose(&copy, &y);
+    *to = n->outputs[0]->type == OX_NONE ? y : ox_cast(y, n->outputs[0]->type);
+    copy_shape(t, n->outputs[0], *to);
+}
+
+static void copy_node(const target *t, const ox_node *n)
+{
+    ox_val *inputs = ox_arena_alloc(t->s->arena, n->input_count, sizeof *inputs);
+    for (size_t i = 0; i < n->input_count; i++) {
+        inputs[i] = n->inputs[i] == NULL ? NULL : *slot(t, n->inputs[i]);
+    }
+    for (size_t i = 0; i < n->attr_count; i++) {
+        if (n->attrs[i].kind == OX_ATTR_GRAPH) {
+            ox_fail(t->s->arena, OX_UNSUPPORTED, "%s: no rule for nodes with subgraphs",
+                    ox_node_label(n));
+        }
+    }
+    if (ox_only_moves(n->op)) {
+        inputs[0] = ox_apart(inputs[0]);
+    }
+    if (t->apart && strcmp(n->op, "QuantizeLinear") == 0 &&
+        !ox_side_of(t->s, n->inputs[0])->fusible) {
+        for (int i = 0; i <= t->twin; i++) { /* the twin has two, to be none of the others */
+            inputs[0] = ox_graph_emit(t->graph, "Sum", 1, &inputs[0], 0, NULL);
+        }
+    }
+    const char *scope = ox_arena_format(t->s->arena, "onnxexplainer/%s/%s",
+                                        t->references ? "reference" : "sample", ox_node_base(n));
+    const char *former = ox_graph_scope(t->graph, scope);
+    bool fused = t->twin || (t->references && !t->apart);
+    if (strcmp(n->op, "DequantizeLinear") == 0 && !fused) {
+        copy_dequantized(t, n, inputs);
+    } else if (n->output_count == 1 && n->domain[0] == '\0') {
+        *slot(t, n->outputs[0]) =
+            ox_graph_emit(t->graph, n->op, n->input_count, inputs, n->attr_count, n->attrs);
+        copy_shape(t, n->outputs[0], *slot(t, n->outputs[0]));
+    } else {
+        ox_node *copy = ox_graph_emit_node(t->graph, n->domain, n->op, n->input_count, inputs,
+                                           n->output_count, n->attr_count, n->attrs);
+        for (size_t i = 0; i < n->output_count; i++) {
+            *slot(t, n->outputs[i]) = copy->outputs[i];
+            copy_shape(t, n->outputs[i], copy->outputs[i]);
+        }
+    }
+    ox_graph_scope(t->graph, former);
+}
+
+/* A value for the sample in the flow graph, as the forward pass has it. */
+static ox_val sample_as_predicted(ox_explain_state *s, ox_val v)
+{
+    bool apart = ox_side_of(s, v)->fusible && ox_side_of(s, v)->depends;
+    return s->flow == v->graph ? v : apart ? ox_scan_state(s, v) : ox_sample(s, v);
+}
+
+/* Of a value that is not apart. */
+static ox_val as_predicted(const target *t, ox_val v)
+{
+    return t->references ? copy_value(&(target){t->s, t->graph, true, false, false}, v) : v;
+}
+
+/* True when v is there; else pushes what must come first. Values without a node that are not
+ * there yet are constants, to be copied. */
+static bool ready(const target *t, ox_val v)
+{
+    v = made_as(v);
+    if (*slot(t, v) != NULL) {
+        return true;
+    }
+    const ox_side *side = ox_side_of(t->s, v);
+    if (t->apart && !side->fusible) {
+        *slot(t, v) = as_predicted(t, v);
+        return true;
+    }
+    if (t->graph == v->graph && !side->depends && (!t->apart || t->twin)) {
+        *slot(t, v) = v;
+        return true;
+    }
+    bool weight = side->fusible && !side->depends;
+    if (t->references && t->s->one_at_a_time && t->graph == t->s->flow && !side->varies &&
+        !weight) { /* held, or a shape: as for the sample */
+        *slot(t, v) = t->apart ? ox_sample(t->s, v) : sample_as_predicted(t->s, v);
+        return true;
+    }
+    if (v->node == NULL && v->constant != NULL) {
+        *slot(t, v) = ox_graph_constant(t->graph, NULL, v->constant);
+        return true;
+    }
+    if (t->s->fold_shapes && v->node != NULL && !ox_side_of(t->s, v)->varies &&
+        (*slot(t, v) = ox_graph_known(t->graph, v)) != NULL) {
+        return true;
+    }
+    if (v->node == NULL) {
+        ox_fail(t->s->arena, OX_UNSUPPORTED,
+                "the references need input \"%s\", which has none; hold=%s keeps it at the "
+                "sample's value",
+                v->name, v->name);
+    }
+    return false;
+}
+
+/* Copies v with all that it needs; an explicit stack, since models may be deep. */
+static ox_val copy_value(const target *t, ox_val v)
+{
+    ox_val *stack = NULL;
+    size_t count = 0, top = 0;
+    v = made_as(v);
+    if (ready(t, v)) {
+        return *slot(t, v);
+    }
+    stack = ox_arena_grow(t->s->arena, stack, count++, sizeof *stack);
+    stack[top++] = v;
+    while (top > 0) {
+        ox_val at = stack[top - 1];
+        size_t before = top;
+        for (size_t i = 0; *slot(t, at) == NULL && i < at->node->input_count; i++) {
+            ox_val in = at->node->inputs[i];
+            if (in != NULL && !ready(t, in)) {
+                if (top == count) {
+                    stack = ox_arena_grow(t->s->arena, stack, count++, sizeof *stack);
+                }
+                stack[top++] = made_as(in);
+            }
+        }
+        if (top > before) {
+            continue;
+        }
+        if (*slot(t, at) == NULL) {
+            copy_node(t, at->node);
+        }
+        top--;
+    }
+    return *slot(t, v);
+}
+
+/* ---- samples
+ * -------------------------------------------------------------------------------------- */
+
+ox_val ox_sample(ox_explain_state *s, ox_val v)
+{
+    ox_side *side = ox_side_of(s, v);
+    bool apart = side->fusible && (side->depends || s->flow == v->graph);
+    ox_val at = apart ? copy_value(&(target){s, s->g, false, true, false}, v) : v;
+    if (s->flow == v->graph) {
+        return at;
+    }
+    v = made_as(v);
+    side = ox_side_of(s, v);
+    if (side->sample == NULL && side->depends) {
+        side->sample = ox_scan_state(s, apart ? at : v);
+    }
+    return copy_value(&(target){s, s->flow, false, false, false}, v);
+}
+
+/* Of int8 values ONNX Runtime fuses nothing where their DequantizeLinear is read by more than one,
+ * and the model's output is one. */
+ox_val ox_predicted(ox_explain_state *s)
+{
+    ox_val y = s->output;
+    bool read = !ox_side_of(s, y)->depends || ox_apart(y) == y || ox_only_moves(y->node->op);
+    return read ? y : ox_apart(copy_value(&(target){s, s->g, false, true, true}, y));
+}
+
+ox_val ox_sample_output(ox_explain_state *s)
+{
+    return sample_as_predicted(s, ox_predicted(s));
+}
+
+/* ---- references
+ * ------------------------------------------------------------------------------------ */
+
+/* The axis whose dimension has N as a factor; -1: none, -2: more than one. */
+static int batch_axis(ox_val v)
+{
+    int axis = -1;
+    for (int i = 0; i < v->rank; i++) {
+        if (v->dims[i].batch > 0) {
+            axis = axis == -1 && v->dims[i].batch == 1 ? i : -2;
+        }
+    }
+    return axis;
+}
+
+ox_dim ox_refs_dim(const ox_explain_state *s)
+{
+    if (s->refs != s->g) {
+        return ox_dim_of(s->refs == s->flow ? s->chunk : 1);
+    }
+    return s->refs_count > 0 ? ox_dim_of(s->padded) : (ox_dim){.size = 1, .refs = 1};
+}
+
+/* A value of the reference branch as [R, own shape with 1 in place of N]; where N is a factor of
+ * the first axis, N*c, that one is split into 1 and c. */
+static ox_val view_of(ox_explain_state *s, ox_val v, ox_val raw)
+{
+    int axis = batch_axis(v);
+    if (s->one_at_a_time) {
+        return raw;
+    }
+    if (v->rank < 0 || axis < 0) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "the batch of \"%s\" is not known", v->name);
+    }
+    int order[OX_MAX_RANK];
+    ox_dim dims[OX_MAX_RANK + 2];
+    int rank = 0;
+    order[0] = axis;
+    dims[rank++] = ox_refs_dim(s);
+    for (int i = 0, at = 1; i < v->rank; i++) {
+        dims[rank++] = i == axis ? ox_dim_of(1) : v->dims[i];
+        if (i == axis && v->dims[i].size != 1) {
+            dims[rank++] = ox_dim_of(v->dims[i].size);
+        }
+        if (i != axis) {
+            order[at++] = i;
+        }
+    }
+    return ox_reshape(ox_transpose(raw, order), rank, dims);
+}
+
+/* Repeats a view [R, 1, c, ...] for every sample: [R, N*c, ...]. Other views stay. */
+static ox_val repeat(ox_explain_state *s, ox_val v, ox_val view)
+{
+    int axis = batch_axis(v);
+    if (s->one_at_a_time || v->dims[axis].size == 1) {
+        return view;
+    }
+    ox_dim dims[OX_MAX_RANK + 2];
+    memcpy(dims, view->dims, (size_t)view->rank * sizeof *dims);
+    dims[1] = (ox_dim){.size = 1, .batch = 1};
+    ox_val all = ox_expand(view, view->rank, dims);
+    memcpy(dims + 1, v->dims, (size_t)v->rank * sizeof *dims);
+    return ox_reshape(all, v->rank + 1, dims);
+}
+
+/* The reference of v in the flow graph. */
+static ox_val reference_of(ox_explain_state *s, ox_val v, bool apart)
+{
+    const char *scope = ox_arena_format(s->arena, "onnxexplainer/reference/%s",
+                                        v->base != NULL ? v->base : v->name);
+    const char *former = ox_graph_scope(s->refs, scope);
+    ox_val raw = copy_value(&(target){s, s->refs, true, apart, false}, v);
+    ox_val view = view_of(s, v, apart ? raw : ox_apart(raw));
+    ox_type type = view->type;
+    bool kept = s->refs != s->flow && s->refs != s->g;
+    if (kept) {
+        view = ox_keep(s, v, view);
+    }
+    if (s->flow != view->graph) {
+        bool whole = kept || s->one_at_a_time; /* slices are what a step takes */
+        view = s->target_chunk > 0 ? ox_scan_state(s, view)
+                                   : ox_scan_slice(s, view, whole ? 0 : s->chunk);
+    }
+    view = repeat(s, v, ox_cast(view, type));
+    ox_graph_scope(s->refs, former);
+    return view;
+}
+
+ox_val ox_reference(ox_explain_state *s, ox_val v)
+{
+    ox_side *side = ox_side_of(s, v);
+    if (!side->varies) {
+        return ox_sample(s, v);
+    }
+    if (side->view == NULL) {
+        side->view = reference_of(s, v, side->fusible);
+    }
+    return side->view;
+}
+
+ox_val ox_reference_output(ox_explain_state *s)
+{
+    const ox_side *side = ox_side_of(s, s->output);
+    return side->fusible && side->varies ? reference_of(s, s->output, false)
+                                         : ox_reference(s, s->output);
+}

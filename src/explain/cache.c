@@ -1,0 +1,295 @@
+/* What is kept of the references (OX_CACHE_FILE): constants of the model's graph, filled by running
+ * the reference graph, some references at a time. With options.cache_dtype they are rounded to
+ * float16 and widened again inside of a Scan, where ONNX Runtime does not fold the Cast. */
+#include <math.h>
+#include <string.h>
+
+#include "explain/explain.h"
+
+/* Inputs and the explained output are kept as they are: base value and x - x0 lose nothing. */
+static ox_type kept_type(const ox_explain_state *s, ox_val v, ox_val computed)
+{
+    bool exact = computed->type != OX_FLOAT || v == s->output;
+    for (size_t i = 0; i < s->input_count; i++) {
+        exact = exact || s->inputs[i].x == v;
+    }
+    return s->options->cache_dtype == OX_FLOAT16 && !exact ? OX_FLOAT16 : computed->type;
+}
+
+/* [R, own shape], where a Scan takes chunks of it [R / chunk, chunk, own shape]. */
+static int kept_dims(const ox_explain_state *s, ox_val computed, int64_t *dims)
+{
+    int own = s->one_at_a_time ? 0 : 1; /* batched, computed starts with an axis R = 1 */
+    int rank = 0;
+    bool chunks = own == 1 && s->chunk > 0;
+    dims[rank++] = chunks ? s->padded / s->chunk : s->padded;
+    if (chunks) {
+        dims[rank++] = s->chunk;
+    }
+    for (int i = own; i < computed->rank; i++) {
+        dims[rank++] = computed->dims[i].size;
+    }
+    return rank;
+}
+
+ox_val ox_keep(ox_explain_state *s, ox_val v, ox_val computed)
+{
+    ox_type type = kept_type(s, v, computed);
+    const char *key = ox_arena_format(s->arena, "%d %s", (int)type, computed->name);
+    size_t known = ox_index_find(&s->cached_index, key);
+    if (known != SIZE_MAX) {
+        return s->cached[known].kept;
+    }
+    int64_t dims[OX_MAX_RANK];
+    size_t size = ox_type_size(type);
+    if (computed->rank < 0 || !ox_dims_static(computed->rank, computed->dims) || size == 0) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "the shape of \"%s\" is not known", computed->name);
+    }
+    int rank = kept_dims(s, computed, dims);
+    for (int i = 0; i < rank; i++) {
+        if (dims[i] < 0 || !ox_size_mul(size, (size_t)dims[i], &size)) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "\"%s\" is too large to keep", computed->name);
+        }
+    }
+    ox_const c = {.type = type, .rank = rank, .dims = dims, .size = size};
+    ox_val kept = ox_graph_constant(s->g, NULL, &c);
+    s->cached_index.arena = s->arena;
+    ox_index_add(&s->cached_index, key, s->cached_count);
+    s->cached = ox_arena_grow(s->arena, s->cached, s->cached_count, sizeof *s->cached);
+    s->cached[s->cached_count++] = (ox_cached){.value = v, .computed = computed, .kept = kept};
+    return kept;
+}
+
+/* ---- contents --------------------------------------------------------------------------- */
+
+static ox_const *contents(const ox_cached *c)
+{
+    return (ox_const *)(uintptr_t)c->kept->constant;
+}
+
+static void make_room(ox_explain_state *s, const ox_cached *cached)
+{
+    ox_const *c = contents(cached);
+    ox_budget_bring(s->arena, c->size); /* as many as the references want */
+    c->data = ox_arena_try_alloc(s->arena, c->size);
+    if (c->data == NULL) {
+        ox_arena_exhausted(s->arena);
+    }
+}
+
+/* Rounds to nearest, ties to even. What is too large becomes infinite. */
+static uint16_t to_half(float value)
+{
+    uint32_t sign = signbit(value) ? 0x8000 : 0;
+    float size = fabsf(value);
+    if (!(size < 65520.0F)) {
+        return (uint16_t)(sign | (isnan(value) ? 0x7e00 : 0x7c00));
+    }
+    int exponent;
+    frexpf(size, &exponent);
+    exponent = exponent < -13 || size == 0 ? -13 : exponent; /* subnormal below 2^-14 */
+    float units = nearbyintf(ldexpf(size, 11 - exponent));
+    /* 1024 units are the implicit bit; 2048 of them carry into the exponent */
+    return (uint16_t)(sign | (((uint32_t)(exponent + 13) << 10) + (uint32_t)units));
+}
+
+/* False where a value is finite and does not fit. */
+static bool store_halves(uint16_t *to, const float *from, size_t count)
+{
+    bool fits = true;
+    for (size_t i = 0; i < count; i++) {
+        to[i] = to_half(from[i]);
+        fits = fits && ((to[i] & 0x7fff) != 0x7c00 || isinf(from[i]));
+    }
+    return fits;
+}
+
+/* Stores what was computed of references from `first` on; false where float16 cannot hold it. */
+static bool store(const ox_explain_state *s, const ox_cached *cached, const ox_tensor *result,
+                  int64_t first, int64_t count)
+{
+    const ox_const *c = contents(cached);
+    size_t each = c->size / (size_t)s->padded, bytes = each * (size_t)count;
+    unsigned char *to = (unsigned char *)(uintptr_t)c->data + each * (size_t)first;
+    if (c->type != cached->computed->type) {
+        return store_halves((uint16_t *)(void *)to, result->data, bytes / sizeof(uint16_t));
+    }
+    memcpy(to, result->data, bytes);
+    return true;
+}
+
+/* Keeps the value as it is computed, after all. */
+static void keep_wide(ox_explain_state *s, ox_cached *cached)
+{
+    ox_const *c = contents(cached);
+    c->size *= ox_type_size(cached->computed->type) / ox_type_size(c->type);
+    c->type = cached->kept->type = cached->computed->type;
+    for (size_t i = 0; i < s->state_count; i++) {
+        if (s->states[i].outside == cached->kept) {
+            s->states[i].inside->type = s->flow->outputs[i]->type = c->type;
+        }
+    }
+    for (size_t i = 0; i < s->scanned_count; i++) {
+        if (s->scanned[i].outside == cached->kept) {
+            s->scanned[i].inside->type = c->type;
+        }
+    }
+    make_room(s, cached);
+    ox_note_to(s->options, "\"%s\" has values beyond float16 and is kept in float32",
+               cached->value->name);
+}
+
+/* ---- running the reference graph -------------------------------------------------------- */
+
+/* A model that scans `count` references from `first` on through the reference graph; its outputs
+ * are the kept values, one slice a reference. */
+static ox_model *model_of_references(ox_explain_state *s, int64_t first, int64_t count)
+{
+    ox_graph *top = ox_graph_new(s->arena, NULL, "references");
+    ox_val *in = ox_arena_alloc(s->arena, s->input_count, sizeof *in);
+    for (size_t i = 0; i < s->input_count; i++) {
+        const ox_explained *e = &s->inputs[i];
+        ox_val all = ox_feed_slices(e, ox_graph_constant(top, NULL, e->references->constant));
+        in[i] = count == s->padded ? all : ox_slice(all, 0, first, first + count, 1);
+    }
+    ox_attr attrs[] = {
+        {.name = "body", .kind = OX_ATTR_GRAPH, .graph = s->refs},
+        ox_attr_int("num_scan_inputs", (int64_t)s->input_count),
+    };
+    ox_node *scan =
+        ox_graph_emit_node(top, "", "Scan", s->input_count, in, s->cached_count, 2, attrs);
+    for (size_t i = 0; i < s->cached_count; i++) {
+        const ox_val computed = s->cached[i].computed;
+        ox_dim *dims = ox_arena_alloc(s->arena, (size_t)computed->rank + 1, sizeof *dims);
+        dims[0] = ox_dim_of(count);
+        memcpy(dims + 1, computed->dims, (size_t)computed->rank * sizeof *dims);
+        ox_val out = scan->outputs[i];
+        out->type = computed->type;
+        out->rank = computed->rank + 1;
+        out->dims = dims;
+        ox_graph_output(top, out, out->name);
+    }
+    ox_model *m = ox_arena_copy(s->arena, s->model, 1, sizeof *m);
+    m->graph = top;
+    ox_model_publish(m);
+    return m;
+}
+
+/* Whether value i of the explained output, flat over [R, own shape], is one that is explained.
+ * Where the data choose, infinities may be masks, which are not chosen. */
+static bool is_wrong(const ox_explain_state *s, double x, size_t i)
+{
+    if (s->picked == NULL) {
+        return isnan(x);
+    }
+    size_t width = (size_t)s->output_size;
+    bool picked = false;
+    for (size_t k = 0; k < (size_t)s->target_count && !isfinite(x); k++) {
+        picked = picked || s->picked[k * width + i % width] != 0;
+    }
+    return picked;
+}
+
+/* f of the references that are not finite make the base value so, and all SHAP values. */
+static void check_output(const ox_explain_state *s)
+{
+    const ox_const *c = NULL;
+    for (size_t i = 0; i < s->cached_count; i++) {
+        c = s->cached[i].value == s->output ? contents(&s->cached[i]) : c;
+    }
+    size_t count = c == NULL ? 0 : ox_const_count(c), each = count / (size_t)s->padded;
+    for (size_t i = 0; i < count; i++) {
+        double x = ox_const_double(c, i);
+        if (is_wrong(s, x, i)) {
+            ox_warn(s, "\"%s\" is %s for reference %zu, so that SHAP values are not finite",
+                    s->output->name, isnan(x) ? "NaN" : "infinite",
+                    i / each % (size_t)s->refs_count);
+            return;
+        }
+    }
+}
+
+/* Whether options.evaluate gave what the model says of its output. */
+static bool is_result(const ox_value_info *info, const ox_tensor *t)
+{
+    bool same =
+        t->type == info->type && t->rank == info->rank && t->dims != NULL && t->data != NULL;
+    for (int i = 0; same && i < info->rank; i++) {
+        same = t->dims[i] == info->dims[i];
+    }
+    return same;
+}
+
+/* Runs some references; `wide` gets the values that float16 cannot hold. */
+static void run_part(ox_explain_state *s, int64_t first, int64_t count, bool *wide)
+{
+    ox_tensor *results = ox_arena_alloc(s->arena, s->cached_count, sizeof *results);
+    ox_model *m = model_of_references(s, first, count);
+    ox_error err = {OX_RUNTIME, "the references cannot be run"};
+    if (!s->options->evaluate(s->options->evaluate_user, m, NULL, 0, results, s->cached_count,
+                              &err)) {
+        ox_fail(s->arena, err.code, "%s", err.message);
+    }
+    const ox_value_info *infos = ox_outputs(m, NULL);
+    const char *misfit = NULL;
+    for (size_t i = 0; i < s->cached_count; i++) {
+        if (is_result(&infos[i], &results[i])) {
+            wide[i] = !store(s, &s->cached[i], &results[i], first, count) || wide[i];
+        } else {
+            misfit = s->cached[i].value->name;
+        }
+        ox_tensor_free(&results[i]);
+    }
+    if (misfit != NULL) {
+        ox_fail(s->arena, OX_RUNTIME,
+                "evaluate: what it gives for \"%s\" is not of the type and shape that it has",
+                misfit);
+    }
+}
+
+/* Runs all references. True when some values have to be kept in another type: once more, then. */
+static bool run_all(ox_explain_state *s, int64_t part)
+{
+    bool *wide = ox_arena_alloc(s->arena, s->cached_count, sizeof *wide), any = false;
+    for (int64_t first = 0; first < s->padded; first += part) {
+        int64_t rest = s->padded - first;
+        run_part(s, first, rest < part ? rest : part, wide);
+    }
+    for (size_t i = 0; i < s->cached_count; i++) {
+        any = any || wide[i];
+        if (wide[i]) {
+            keep_wide(s, &s->cached[i]);
+        }
+    }
+    return any;
+}
+
+void ox_keep_run(ox_explain_state *s)
+{
+    size_t kept = 0, each = 1;
+    for (size_t i = 0; i < s->cached_count; i++) {
+        if (s->cached[i].kept->needed) {
+            s->cached[kept++] = s->cached[i];
+        }
+    }
+    s->cached_count = kept;
+    if (kept == 0) {
+        return;
+    }
+    for (size_t i = 0; i < kept; i++) {
+        make_room(s, &s->cached[i]);
+        each += contents(&s->cached[i])->size / (size_t)s->padded;
+        const char *name = ox_arena_format(s->arena, "onnxexplainer/kept/%zu", i);
+        ox_graph_output(s->refs, s->cached[i].computed, name);
+    }
+    ox_graph_prune(s->refs);
+    uint64_t fit =
+        ox_plan_memory(s) / 8 / each; /* results are there twice, besides the constants */
+    int64_t part = fit < 1 ? 1 : fit < (uint64_t)s->padded ? (int64_t)fit : s->padded;
+    while (run_all(s, part)) {
+    }
+    check_output(s);
+    for (size_t i = 0; i < kept; i++) {
+        s->model->kept_bytes += contents(&s->cached[i])->size;
+    }
+}

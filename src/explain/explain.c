@@ -1,0 +1,479 @@
+/* ox_explain: from a model and references to the model that predicts and explains. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "explain/explain.h"
+#include "base/table.h"
+
+enum { MIN_IR_VERSION = 8 };
+
+void ox_note_to(const ox_options *options, const char *format, ...)
+{
+    char message[512];
+    if (options->note == NULL) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    options->note(options->note_user, message);
+}
+
+void ox_warn(const ox_explain_state *s, const char *format, ...)
+{
+    char message[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    if (s->options->strict) {
+        ox_fail(s->arena, OX_INVALID, "%s", message);
+    }
+    if (s->options->warn != NULL) {
+        s->options->warn(s->options->warn_user, message);
+    }
+}
+
+/* ---- making ready ------------------------------------------------------------------------------
+ */
+
+/* Binds and lifts. False when the batch turned out to be fixed: once more, then. */
+static bool prepare(ox_explain_state *s, bool force_fixed)
+{
+    s->g = s->model->graph;
+    ox_target_find_output(s);
+    ox_bind(s, force_fixed);
+    const char *output = s->output->name;
+    ox_lift(s->model);
+    s->g = s->model->graph;
+    s->output = ox_graph_find(s->g, output);
+    ox_bind_mark_reached(s->g, s->output);
+    ox_control_expand(s->g);
+    for (size_t i = 0; i < s->g->node_count; i++) { /* names of our nodes are new to them, too */
+        ox_graph_take_name(s->g, s->g->nodes[i]->name);
+    }
+    for (size_t i = 0; i < s->input_count; i++) {
+        s->inputs[i].x = ox_graph_find(s->g, s->inputs[i].x->name);
+    }
+    return ox_bind_check(s);
+}
+
+static void find_output_batch(ox_explain_state *s)
+{
+    ox_val y = s->output;
+    s->output_batch_axis = -1;
+    if (y->rank < 0) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "the shape of output \"%s\" is not known", y->name);
+    }
+    if (s->options->no_batch || y->rank == 0) {
+        return;
+    }
+    if (!s->batch_free) {
+        s->output_batch_axis = ox_dim_is(y->dims[0], s->batch) ? 0 : -1;
+        return;
+    }
+    for (int d = 0; d < y->rank; d++) {
+        if (y->dims[d].batch == 1) {
+            s->output_batch_axis = d;
+        }
+    }
+}
+
+/* N at run time, read off the first input that has it. */
+static void find_batch_size(ox_explain_state *s)
+{
+    for (size_t i = 0; s->batch_free && i < s->input_count; i++) {
+        const ox_explained *e = &s->inputs[i];
+        if (e->batch_axis >= 0) {
+            ox_attr range[] = {ox_attr_int("start", e->batch_axis),
+                               ox_attr_int("end", e->batch_axis + 1)};
+            s->g->batch_size = ox_graph_emit(s->g, "Shape", 1, &e->x, 2, range);
+            return;
+        }
+    }
+}
+
+/* The tensors of options.at, or the inputs themselves. */
+static void find_points(ox_explain_state *s)
+{
+    const ox_options *o = s->options;
+    s->points = s->inputs;
+    s->point_count = s->input_count;
+    if (o->at_count == 0) {
+        return;
+    }
+    s->points = ox_arena_alloc(s->arena, o->at_count, sizeof *s->points);
+    s->point_count = o->at_count;
+    for (size_t i = 0; i < o->at_count; i++) {
+        ox_val v = ox_graph_find(s->g, o->at[i]);
+        if (v == NULL || !ox_side_of(s, v)->varies || v->rank < 0) {
+            ox_fail(s->arena, OX_ARGUMENT,
+                    v == NULL ? "the model has no tensor \"%s\" to explain at"
+                              : "tensor \"%s\" does not depend on the inputs, or its shape is not "
+                                "known",
+                    o->at[i]);
+        }
+        s->points[i] = (ox_explained){.x = v, .batch_axis = -1};
+        for (int d = 0; d < v->rank && !o->no_batch; d++) {
+            bool batch = s->batch_free ? v->dims[d].batch == 1 && v->dims[d].size == 1
+                                       : d == 0 && ox_dim_is(v->dims[0], s->batch);
+            s->points[i].batch_axis = batch ? d : s->points[i].batch_axis;
+        }
+        ox_side_of(s, v)->is_point = true;
+    }
+}
+
+/* With options.at, a path around the tensors leaves something unexplained. */
+static void check_points(ox_explain_state *s)
+{
+    for (size_t i = 0; s->points != s->inputs && i < s->input_count; i++) {
+        const ox_side *side = ox_side_of(s, s->inputs[i].x);
+        if (side->m != NULL && !side->is_point && !s->options->force) {
+            ox_fail(s->arena, OX_ARGUMENT,
+                    "input \"%s\" reaches the output without passing through the tensors to "
+                    "explain at; force explains them all the same",
+                    s->inputs[i].x->name);
+        }
+    }
+    for (size_t i = 0; i < s->point_count; i++) {
+        if (ox_side_of(s, s->points[i].x)->m == NULL && s->points != s->inputs) {
+            ox_fail(s->arena, OX_ARGUMENT, "tensor \"%s\" does not reach the output",
+                    s->points[i].x->name);
+        }
+    }
+}
+
+static void mark_inputs(ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->g->input_count; i++) {
+        ox_side_of(s, s->g->inputs[i])->depends = true;
+    }
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_side_of(s, s->inputs[i].x)->varies = true;
+    }
+    for (size_t i = 0; i < s->g->node_count; i++) { /* in topological order */
+        for (size_t k = 0; k < s->g->nodes[i]->output_count; k++) {
+            ox_side_of(s, s->g->nodes[i]->outputs[k]);
+        }
+    }
+    for (size_t i = 0; i < s->g->value_count; i++) {
+        if (s->g->values[i]->rank > OX_RANK_LIMIT - 2) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "\"%s\" has too many axes", s->g->values[i]->name);
+        }
+    }
+}
+
+/* ---- metadata
+ * ------------------------------------------------------------------------------------- */
+
+static uint64_t checksum(const ox_explain_state *s)
+{
+    uint64_t hash = OX_HASH_START;
+    for (size_t i = 0; i < s->input_count; i++) {
+        const ox_tensor *t = s->inputs[i].given;
+        if (t == NULL) {
+            continue;
+        }
+        size_t size = ox_type_size(t->type);
+        for (int d = 0; d < t->rank; d++) {
+            size *= (size_t)t->dims[d];
+        }
+        hash = ox_hash(hash, t->data, size);
+    }
+    return hash;
+}
+
+static const char *join(ox_arena *a, size_t count, const char *const *texts, char separator)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < count; i++) {
+        length += strlen(texts[i]) + 1;
+    }
+    char *all = ox_arena_alloc(a, length + 1, 1), *at = all;
+    for (size_t i = 0; i < count; i++) {
+        size_t size = strlen(texts[i]);
+        memcpy(at, texts[i], size);
+        at += size;
+        *at++ = i + 1 < count ? separator : '\0';
+    }
+    return all;
+}
+
+/* The tensor before a final Softmax or Sigmoid, which saturates; NULL for other outputs. */
+static const char *logits_of(const ox_explain_state *s)
+{
+    static const char *const saturating[] = {"Softmax", "Sigmoid"};
+    const ox_node *n = s->output->node;
+    while (n != NULL && strcmp(n->op, "Identity") == 0) {
+        n = n->inputs[0]->node;
+    }
+    for (size_t i = 0; n != NULL && i < 2; i++) {
+        if (strcmp(n->op, saturating[i]) == 0) {
+            return n->inputs[0]->name;
+        }
+    }
+    return NULL;
+}
+
+/* The narrowest floating-point type that multipliers pass on their way: what sums are exact to. */
+static const char *precision(const ox_explain_state *s)
+{
+    static const ox_type by_precision[] = {OX_BFLOAT16, OX_FLOAT16, OX_FLOAT, OX_DOUBLE};
+    int narrowest = s->options->cache_dtype == OX_FLOAT16 ? 1 : s->type == OX_DOUBLE ? 3 : 2;
+    for (size_t i = 0; i < s->order_count; i++) {
+        const ox_node *n = s->order[i];
+        for (size_t k = 0; k < n->input_count + n->output_count; k++) {
+            ox_val v = k < n->input_count ? n->inputs[k] : n->outputs[k - n->input_count];
+            for (int t = 0; v != NULL && t < narrowest; t++) {
+                narrowest = v->type == by_precision[t] ? t : narrowest;
+            }
+        }
+    }
+    return ox_type_name(by_precision[narrowest]);
+}
+
+/* What ox_check needs to read the outputs. */
+static void set_check(ox_explain_state *s)
+{
+    const char **each = ox_arena_alloc(s->arena, s->point_count, sizeof *each);
+    for (size_t i = 0; i < s->point_count; i++) {
+        each[i] = ox_arena_format(s->arena, "%d", s->points[i].batch_axis);
+    }
+    const char *axes = join(s->arena, s->point_count, each, ',');
+    ox_model_set_property(s->model, "onnxexplainer.input_axes", axes);
+    ox_model_set_property(s->model, "onnxexplainer.output_axis",
+                          ox_arena_format(s->arena, "%d", s->output_batch_axis));
+    ox_model_set_property(s->model, "onnxexplainer.precision", precision(s));
+}
+
+/* Columns of tables are found by these names. */
+static void check_distinct(ox_explain_state *s)
+{
+    const ox_options *o = s->options;
+    ox_table table = {.arena = s->arena};
+    for (size_t i = 0; i < o->feature_count; i++) {
+        const char *name = o->feature_names[i];
+        uint64_t hash = ox_hash_string(name);
+        size_t at = OX_TABLE_START;
+        for (const char *other; (other = ox_table_next(&table, hash, &at)) != NULL;) {
+            if (strcmp(name, other) == 0) {
+                ox_fail(s->arena, OX_ARGUMENT, "feature name \"%s\" is given twice", name);
+            }
+        }
+        ox_table_add(&table, hash, (void *)(uintptr_t)name);
+    }
+}
+
+/* A name for every value of a sample, or for every one along the last axis of an input. Where sizes
+ * are not known, and with options.at, all counts will do. */
+static void check_features(ox_explain_state *s)
+{
+    size_t names = s->options->feature_count, total = 0, axis = 0;
+    if (names == 0 || s->points != s->inputs) {
+        return;
+    }
+    for (size_t i = 0; i < s->input_count; i++) {
+        const ox_explained *e = &s->inputs[i];
+        size_t size = 1, last = 1;
+        for (int d = 0; d < e->x->rank; d++) {
+            ox_dim dim = e->x->dims[d];
+            if (d == e->batch_axis) {
+                continue;
+            }
+            if (!ox_dim_is_static(dim) || !ox_size_mul(size, (size_t)dim.size, &size)) {
+                return;
+            }
+            last = (size_t)dim.size;
+        }
+        if (last == names || !ox_size_add(total, size, &total)) {
+            return;
+        }
+        axis = last;
+    }
+    if (total != names) {
+        const char *along =
+            axis == total ? "" : ox_arena_format(s->arena, ", %zu along the last axis", axis);
+        ox_fail(s->arena, OX_ARGUMENT, "%zu feature names, but a sample has %zu values%s", names,
+                total, along);
+    }
+}
+
+static void set_metadata(ox_explain_state *s)
+{
+    static const char *const caches[] = {"auto", "load", "file", "none"};
+    const ox_options *o = s->options;
+    ox_arena *a = s->arena;
+    ox_model *m = s->model;
+    const char **points = ox_arena_alloc(a, s->point_count, sizeof *points);
+    for (size_t i = 0; i < s->point_count; i++) {
+        points[i] = s->points[i].x->name;
+    }
+    const char *inputs = join(a, s->point_count, points, ',');
+    const char *features = join(a, o->feature_count, o->feature_names, '\n');
+    ox_model_set_property(m, "onnxexplainer.version", OX_VERSION);
+    ox_model_set_property(m, "onnxexplainer.method", "DeepSHAP");
+    ox_model_set_property(m, "onnxexplainer.target", o->target == NULL ? "top" : o->target);
+    ox_model_set_property(m, "onnxexplainer.output", s->output->name);
+    ox_model_set_property(m, "onnxexplainer.inputs", inputs);
+    ox_model_set_property(m, "onnxexplainer.references",
+                          s->refs_count == 0
+                              ? "input"
+                              : ox_arena_format(a, "%lld fnv1a:%016llx", (long long)s->refs_count,
+                                                (unsigned long long)checksum(s)));
+    ox_model_set_property(m, "onnxexplainer.cache", caches[s->cache]);
+    if (o->cache_dtype == OX_FLOAT16) {
+        ox_model_set_property(m, "onnxexplainer.cache_dtype", "float16");
+    }
+    if (o->prefix != NULL && o->prefix[0] != '\0') {
+        ox_model_set_property(m, "onnxexplainer.prefix", o->prefix);
+    }
+    set_check(s);
+    ox_range_set(s);
+    if (o->feature_count > 0) {
+        ox_model_set_property(m, "onnxexplainer.feature_names", features);
+    }
+    if (o->integrate > 0) {
+        const char *ops = join(a, o->integrate_op_count, o->integrate_ops, ',');
+        const char *colon = ops[0] == '\0' ? "" : ":";
+        const char *how = ox_arena_format(a, "%d%s%s", o->integrate, colon, ops);
+        ox_model_set_property(m, "onnxexplainer.integrate", how);
+    }
+    if (s->holes > 0) {
+        ox_model_set_property(m, "onnxexplainer.holes", ox_arena_format(a, "%zu", s->holes));
+    }
+    const char *logits = logits_of(s);
+    if (logits != NULL) {
+        ox_model_set_property(m, "onnxexplainer.logits", logits);
+        ox_note_to(o,
+                   "output \"%s\" is a probability, which says little where it saturates: "
+                   "--output-name=%s explains the value before",
+                   s->output->name, logits);
+    }
+}
+
+/* ---- all of it
+ * ---------------------------------------------------------------------------------------- */
+
+void ox_explain_check_rules(ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->order_count; i++) {
+        const ox_node *n = s->order[i];
+        const char *why = ox_walk_missing(s, n);
+        bool refused = ox_side_of(s, n->outputs[0])->refused != NULL;
+        if (why != NULL && (refused || !s->options->force)) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(n), why);
+        }
+        if (why != NULL) {
+            s->holes++;
+            ox_note_to(s->options, "completeness is lost at %s: %s", ox_node_label(n), why);
+        }
+    }
+}
+
+/* Of f(x) and the first multiplier: an output that counts is as exact as what it counts. */
+static ox_type output_type(const ox_explain_state *s)
+{
+    bool wide = false;
+    for (size_t i = 0; !ox_type_is_float(s->output->type) && i < s->input_count; i++) {
+        wide = wide || s->inputs[i].x->type == OX_DOUBLE;
+    }
+    return wide ? OX_DOUBLE : ox_walk_type(s->output->type);
+}
+
+bool ox_explain_begin(ox_explain_state *s, bool force_fixed)
+{
+    if (!prepare(s, force_fixed)) {
+        return false;
+    }
+    s->g->no_functions = s->options->no_functions;
+    s->type = output_type(s);
+    find_output_batch(s);
+    find_batch_size(s);
+    mark_inputs(s);
+    ox_mark_fusible(s);
+    find_points(s);
+    ox_integrate_check(s);
+    ox_walk_order(s);
+    ox_beyond_find(s);
+    ox_standin_check(s);
+    ox_shapes_check(s);
+    return true;
+}
+
+void ox_explain_build(ox_explain_state *s)
+{
+    ox_plan_batch(s);
+    ox_target_find(s);
+    ox_plan(s);
+    ox_feed_references(s);
+    ox_result_walk(s);
+    check_points(s);
+    ox_result_outputs(s);
+    ox_graph_prune(s->g);
+}
+
+typedef struct job {
+    ox_explain_state state;
+    const ox_model *source;
+    bool force_fixed;
+    bool again;
+} job;
+
+static void explain(void *user)
+{
+    job *j = user;
+    ox_explain_state *s = &j->state;
+    s->arena = s->model->arena;
+    ox_model_copy(s->model, (ox_model *)(uintptr_t)j->source);
+    ox_budget_limit(s->arena, s->options->limit);
+    if (s->options->reference_source == OX_REFERENCES_GIVEN && s->options->reference_count == 0) {
+        ox_fail(s->arena, OX_ARGUMENT, "no references");
+    }
+    j->again = !ox_explain_begin(s, j->force_fixed);
+    if (j->again) {
+        return;
+    }
+    check_features(s);
+    check_distinct(s);
+    ox_explain_check_rules(s);
+    ox_explain_build(s);
+    if (s->cache == OX_CACHE_FILE) {
+        ox_keep_run(s);
+    }
+    ox_graph_settle(s->g);
+    set_metadata(s);
+    if (s->model->ir_version < MIN_IR_VERSION) {
+        s->model->ir_version = MIN_IR_VERSION;
+    }
+    if (s->g->function_count > 0) {
+        ox_model_set_opset(s->model, "onnxexplainer", 1);
+    }
+    ox_model_publish(s->model);
+}
+
+ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error *err)
+{
+    job j = {.source = model};
+    ox_options own;
+    if (!ox_check_given("model", model, err) || !ox_check_options(options, &own, err)) {
+        return NULL;
+    }
+    do {
+        ox_free(j.state.model);
+        memset(&j.state, 0, sizeof j.state);
+        j.state.options = &own;
+        j.state.model = ox_model_new(err);
+        if (j.state.model == NULL || !ox_arena_try(j.state.model->arena, explain, &j, err)) {
+            ox_free(j.state.model);
+            return NULL;
+        }
+        j.force_fixed = j.force_fixed || j.again;
+    } while (j.again);
+    if (j.force_fixed) {
+        ox_note_to(&own, "the batch does not stay free through the model, so it is fixed to 1");
+    }
+    return j.state.model;
+}

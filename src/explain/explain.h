@@ -1,0 +1,349 @@
+/* Explaining: forward on the sample, the reference branch, one backward walk, the mean over the
+ * references. The parts of it, in the order in which explain.c calls them:
+ *
+ *     explain/bind.c       which inputs are explained, batch axes, references
+ *     explain/references.c       the references in the graph
+ *     explain/plan.c       what is kept of the references, how many a step, in which graphs
+ *     explain/target.c     which output values: the multiplier that the walk starts with
+ *     explain/order.c      the nodes that it reaches
+ *     explain/sign.c       which values are above 0
+ *     explain/beyond.c     which values may be infinite or NaN
+ *     explain/shapes.c     shapes that are computed with
+ *     explain/walk.c       the walk, and what rules see of it
+ *     explain/standin.c    numbers in place of what is infinite or NaN
+ *     explain/fusible.c    values that ONNX Runtime fuses, which nothing of ours may read
+ *     explain/prefix.c     Concat nodes that begin with another
+ *     explain/branch.c  the reference branch, and its values as the walk sees them
+ *     explain/cache.c       its values that are computed once and kept
+ *     explain/steps.c       the walk inside a Scan over the references
+ *     explain/rest.c       what no rule could give to its inputs
+ *     explain/result.c     the mean over the references, and the outputs
+ *     explain/range.c      the scale of references and samples
+ *     explain/check.c      what the explained model gives: is it finite, does it add up?
+ *
+ * Three graphs may be involved. `g` is the model's. Multipliers live in `flow`: the same one, or
+ * the body of a Scan. References are computed in `refs`: the model's graph, the body, or a graph
+ * of its own whose results are run once and kept (OX_CACHE_FILE). */
+#ifndef OX_EXPLAIN_H
+#define OX_EXPLAIN_H
+
+#include "lift/lift.h"
+#include "rules/rules.h"
+#include "shape/shape.h"
+
+/* Known of all elements of a value, in rising order. */
+typedef enum ox_sign {
+    OX_SIGN_UNKNOWN, /* not asked yet */
+    OX_SIGN_ANY,
+    OX_SIGN_NOT_NEGATIVE,
+    OX_SIGN_POSITIVE
+} ox_sign;
+
+/* What is known of a value of the lifted graph; its `mark`. */
+typedef struct ox_side {
+    bool depends; /* on an input, if only through its shape */
+    bool varies;  /* may differ between sample and reference */
+    bool counts;  /* does not vary, but depends on the number of samples */
+    bool fusible; /* may be part of what ONNX Runtime computes in integers: not to be read */
+    bool order_seen;
+    bool is_point;       /* explained in place of the inputs: multipliers stop here */
+    bool decomposed;     /* of output 0: its node is, and its outputs have their aliases */
+    const char *refused; /* of output 0: why its node cannot be decomposed */
+    ox_val raw;          /* in the reference graph, with the references' batch */
+    ox_val raw_apart;    /* the same where it is fusible, beside the nodes that are fused */
+    ox_val apart;        /* the sample's, in the model's graph, beside them */
+    ox_val twin;         /* the same, to be fused on its own */
+    ox_val view;         /* the reference in the flow graph, [R, own shape] */
+    ox_val sample;       /* in the flow graph */
+    ox_val alias;        /* the value in its place in its node's decomposition */
+    ox_val m;            /* sum of the multipliers that arrived */
+    ox_sign sign;
+    bool beyond_known;
+    unsigned beyond, wanted; /* explain/beyond.c's */
+} ox_side;
+
+/* An input that is explained, or a tensor in place of the inputs; the latter has no references of
+ * its own. */
+typedef struct ox_explained {
+    ox_val x;
+    int batch_axis;         /* -1: none */
+    const ox_tensor *given; /* its references, or NULL */
+    ox_val references;      /* in the model's graph: R along the batch axis */
+    ox_val slices;          /* in the model's graph: [R, own shape with 1 in place of N] */
+    ox_val phi;             /* SHAP values [K, own shape], summed over the references' weights */
+} ox_explained;
+
+/* A value that enters a Scan body. */
+typedef struct ox_entry {
+    ox_val outside, inside;
+    ox_val next; /* state after the step; NULL for scanned values */
+} ox_entry;
+
+/* A reference value that is computed once and kept. */
+typedef struct ox_cached {
+    ox_val value;    /* of the lifted graph */
+    ox_val computed; /* in the reference graph */
+    ox_val kept;     /* the constant */
+} ox_cached;
+
+typedef struct ox_explain_state {
+    ox_model *model; /* the result in the making */
+    const ox_options *options;
+    ox_arena *arena;
+    ox_graph *g, *flow, *refs;
+    ox_type type; /* of the explained output's multiplier, f(x) and base value: float or double */
+
+    ox_explained *inputs; /* that differ between sample and reference */
+    size_t input_count;
+    ox_explained *points; /* that get SHAP values: the inputs, or the tensors of options.at */
+    size_t point_count;
+    bool batch_free;      /* N is symbolic */
+    int64_t batch;        /* N where it is fixed, 1 without a batch axis */
+    bool one_at_a_time;   /* references enter one by one, repeated to the sample's batch */
+    bool fold_shapes;     /* the output needs shapes of inputs that have no references */
+    bool sample_shapes;   /* and not all are numbers: references take the sample's */
+    int64_t refs_count;   /* R, 0 where it is known at run time only */
+    int64_t padded;       /* R rounded up to whole chunks */
+    int64_t chunk;        /* references per step, 0: no Scan over references */
+    int64_t target_chunk; /* targets per step, 0: no Scan over targets */
+    ox_cache cache;
+
+    ox_val output; /* explained */
+    int output_batch_axis;
+    int64_t target_count; /* K */
+    bool many_targets;    /* the target axis exists */
+    int64_t output_size;  /* D, its values per sample */
+    ox_val target;        /* int64 [N, K] flat indices, in `g` */
+    const double *picked; /* [K, D], 0 where not explained; NULL where data or callers choose */
+    ox_val rows;          /* [K, 1, D] for sums and differences, else NULL */
+    ox_val seed;          /* [K, 1, own shape of the output]: the first multiplier */
+    ox_val target_input;  /* shap_target_input, or NULL */
+    int lead;             /* lead axes of multipliers */
+
+    ox_node **order; /* nodes that multipliers reach, consumers first */
+    size_t order_count;
+    size_t order_at;   /* the walk is at this one */
+    bool blank;        /* the references have no contents: nothing is run */
+    ox_val rest;       /* terms that no rule passed on, summed, [lead, N], or NULL */
+    ox_val rest_whole; /* the same of values in which samples cannot be told apart, [lead] */
+    size_t holes;      /* nodes that let no multiplier pass, with options.force */
+
+    ox_table state_index;       /* of the states, by name of what is outside */
+    ox_table cached_index;      /* by type and name of what is computed */
+    ox_entry *states, *scanned; /* of the Scan */
+    size_t state_count, scanned_count;
+    ox_cached *cached;
+    size_t cached_count;
+    ox_val weight; /* in `flow`: weights of the chunk's references, or NULL: all 1 */
+    ox_val base;   /* mean f(r) of the targets [K, N] */
+} ox_explain_state;
+
+/* ---- explain.c ------------------------------------------------------------------------------ */
+
+/* Binds, lifts and orders the nodes. False when the batch turned out to be fixed: start again
+ * with force_fixed. */
+bool ox_explain_begin(ox_explain_state *s, bool force_fixed);
+
+/* Gives up where a node that multipliers reach has no rule. */
+void ox_explain_check_rules(ox_explain_state *s);
+
+/* Builds the explained graph; values kept of the references have no contents yet. */
+void ox_explain_build(ox_explain_state *s);
+
+/* ---- explain/bind.c ---------------------------------------------------------------------- */
+
+/* Finds the explained inputs and the batch, checks the references against them, and sets the
+ * dimensions of the inputs of s->model's graph. With force_fixed the batch is taken as 1. */
+void ox_bind(ox_explain_state *s, bool force_fixed);
+
+/* Marks as needed what `output` is computed from. */
+void ox_bind_mark_reached(ox_graph *g, ox_val output);
+
+/* After lifting: false when the model declares a free batch that its nodes do not keep. */
+bool ox_bind_check(ox_explain_state *s);
+
+/* ---- explain/references.c -------------------------------------------------------------------- */
+
+/* Adds the references to the graph, as constants or inputs. */
+void ox_feed_references(ox_explain_state *s);
+
+/* References with R along the batch axis as [R, own shape with 1 in place of N]. */
+ox_val ox_feed_slices(const ox_explained *e, ox_val references);
+
+/* ---- explain/target.c --------------------------------------------------------------------- */
+
+void ox_target_find_output(ox_explain_state *s);
+/* Finds what is explained: K, and the flat indices. */
+void ox_target_find(ox_explain_state *s);
+
+/* Reads places, sums, differences and lists of an output of `dims` (without its batch axis): the
+ * flat indices [K], -1 for sums, and rows [K, D] of what each is made of. Returns K; gives up where
+ * the text is no target. */
+size_t ox_target_places(ox_arena *a, const char *text, const char *output, int rank,
+                        const int64_t *dims, int64_t **indices, double **rows);
+
+/* The first multiplier [K, 1, own shape of the output] for flat indices [K, N]. */
+ox_val ox_target_seed(ox_explain_state *s, ox_val indices);
+
+/* values [K, 1, own shape of the output] times seed, summed: [K, N]. */
+ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values);
+
+/* f(x) of the targets, [K, N], in the model's graph. */
+ox_val ox_target_value(ox_explain_state *s);
+
+/* ---- explain/plan.c ------------------------------------------------------------------------- */
+
+/* Decides whether one run of the reference branch takes all references. Needs the order. */
+void ox_plan_batch(ox_explain_state *s);
+
+/* Decides on cache and chunk, and makes the graphs. Needs the targets. */
+void ox_plan(ox_explain_state *s);
+
+/* Bytes that a run may take. */
+uint64_t ox_plan_memory(const ox_explain_state *s);
+
+/* ---- explain/result.c -------------------------------------------------------------------------
+ */
+
+/* Walks back and takes the mean over the references: s->inputs[].phi and s->base, in the model's
+ * graph. */
+void ox_result_walk(ox_explain_state *s);
+
+/* Adds the outputs. */
+void ox_result_outputs(ox_explain_state *s);
+
+/* ---- explain/rest.c ------------------------------------------------------------------------- */
+
+/* What the prediction differs from the output that the walk starts with, for the seed. */
+void ox_rest_output(ox_explain_state *s, ox_val seed);
+
+/* Adds to terms[i], m (x - x0) of point i, in the flow graph, its part of what no rule passed on;
+ * dx[i] is x - x0. */
+void ox_rest_spread(ox_explain_state *s, ox_val *terms, const ox_val *dx);
+
+/* ---- explain/order.c ----------------------------------------------------------------------- */
+
+void ox_walk_order(ox_explain_state *s);
+
+/* Why no multiplier passes a node that one reaches; NULL where one does. */
+const char *ox_walk_missing(ox_explain_state *s, const ox_node *n);
+
+/* ---- explain/sign.c ------------------------------------------------------------------------ */
+
+ox_sign ox_sign_of(ox_explain_state *s, ox_val v);
+
+/* ---- explain/beyond.c ---------------------------------------------------------------------- */
+
+/* Marks values that may be beyond numbers where that has an effect. Needs the order. */
+void ox_beyond_find(ox_explain_state *s);
+
+/* Whether v, which varies, is such a value, so that rules see stand-ins. */
+bool ox_beyond(ox_explain_state *s, ox_val v);
+
+/* Whether v may be beyond numbers, with an effect or without; and whether it may be NaN. */
+bool ox_beyond_at_all(ox_explain_state *s, ox_val v);
+bool ox_beyond_nan(ox_explain_state *s, ox_val v);
+
+/* Whether the operator gives one value for one of each operand, but is no Where; whether it is a
+ * softmax. */
+bool ox_beyond_is_elementwise(const ox_node *n);
+bool ox_beyond_is_rows(const ox_node *n);
+
+/* ---- explain/standin.c --------------------------------------------------------------------- */
+
+/* Stand-ins are this or above, numbers that are seen as they are below. */
+#define OX_STANDIN_LEAST 1e15
+
+/* `seen`, a sample or reference of v, with stand-ins where v is beyond numbers; `always` also where
+ * that has no effect. */
+ox_val ox_standin(ox_explain_state *s, ox_val v, ox_val seen, bool always);
+
+/* Whether the node's operands or results are beyond numbers; and its rule in that case. */
+bool ox_standin_wants(ox_explain_state *s, const ox_node *n);
+void ox_standin_visit(ox_explain_state *s, ox_ctx *c, ox_rule rule);
+
+/* Gives up where references hold what no operator of the model replaces. */
+void ox_standin_check(ox_explain_state *s);
+/* ---- explain/shapes.c ---------------------------------------------------------------------- */
+
+/* Finds out whether shapes are computed with that the reference branch has not. Needs the order. */
+void ox_shapes_check(ox_explain_state *s);
+
+/* ---- explain/walk.c ------------------------------------------------------------------------ */
+
+ox_side *ox_side_of(ox_explain_state *s, ox_val v);
+
+/* The type of the multiplier of a floating-point value: its own, at least float32. That of other
+ * values has the type in which it arrives, which may change up to when its node is visited. */
+ox_type ox_walk_type(ox_type own);
+
+/* Whether the node's result depends on the shape of its input alone. */
+bool ox_walk_only_shape(const ox_node *n);
+void ox_walk(ox_explain_state *s, ox_val seed);
+
+/* ---- explain/integrate.c -------------------------------------------------------------------- */
+
+/* Gives up where options.integrate or .integrate_ops cannot be used. */
+void ox_integrate_check(const ox_explain_state *s);
+
+/* Whether the node's rule is to be replaced by an integral, and that, in place of the rule. */
+bool ox_integrate_wants(const ox_explain_state *s, const ox_node *n);
+void ox_integrate(ox_explain_state *s, ox_ctx *c);
+
+/* ---- explain/fusible.c ---------------------------------------------------------------------- */
+
+/* Finds the fusible values of the model; ox_is_fusible tells it of one that was added later. */
+void ox_mark_fusible(ox_explain_state *s);
+bool ox_is_fusible(ox_explain_state *s, ox_val v);
+
+/* ---- explain/branch.c -------------------------------------------------------------------- */
+
+/* `v` as it is for the sample, in the flow graph; where it is fusible, computed once more, so that
+ * nothing of ours reads what ONNX Runtime may fuse. */
+ox_val ox_sample(ox_explain_state *s, ox_val v);
+
+/* `v` as it is for the references, in the flow graph: [R, own shape], or own shape where they come
+ * one at a time. The sample's where v does not vary. */
+ox_val ox_reference(ox_explain_state *s, ox_val v);
+
+/* The explained output as it is predicted, fused or not: in the model's graph, in the flow graph, and
+ * that of the references. */
+ox_val ox_predicted(ox_explain_state *s);
+ox_val ox_sample_output(ox_explain_state *s);
+ox_val ox_reference_output(ox_explain_state *s);
+
+/* R as it is in the reference graph, where it takes the place of N. */
+ox_dim ox_refs_dim(const ox_explain_state *s);
+
+/* ---- explain/cache.c ------------------------------------------------------------------------- */
+
+/* A constant of the model's graph for `computed`, a value of the reference graph, `v` of the lifted
+ * one: for all references, one after the other, by chunks where a Scan takes chunks. */
+ox_val ox_keep(ox_explain_state *s, ox_val v, ox_val computed);
+
+/* Runs the reference graph and fills these constants. */
+void ox_keep_run(ox_explain_state *s);
+
+/* ---- explain/steps.c ---------------------------------------------------------------------------
+ */
+
+/* Brings a value of the model's graph into the Scan body: whole, as state; or step by step along
+ * its first axis, `part` of it at a time (0: one, without the axis). */
+ox_val ox_scan_state(ox_explain_state *s, ox_val outside);
+ox_val ox_scan_slice(ox_explain_state *s, ox_val outside, int64_t part);
+
+/* Closes the body, adds up the values that *results point to over the steps, or stacks them along
+ * their first axis, and emits the Scan. *results are then in the model's graph. */
+void ox_scan_emit(ox_explain_state *s, ox_val *results[], size_t count, bool stack);
+
+/* ---- explain/range.c ----------------------------------------------------------------------- */
+
+/* Writes the ranges of the references into the metadata. */
+void ox_range_set(ox_explain_state *s);
+
+void ox_note_to(const ox_options *options, const char *format, ...);
+
+/* A warning: to options.warn, or, with options.strict, an error. */
+void ox_warn(const ox_explain_state *s, const char *format, ...);
+
+#endif

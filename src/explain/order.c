@@ -1,0 +1,152 @@
+/* An order of the nodes that multipliers reach, composite ones decomposed on the way. */
+#include <string.h>
+
+#include "explain/explain.h"
+
+typedef struct frame {
+    ox_node *node;
+    size_t next; /* input to visit */
+} frame;
+
+typedef struct stack {
+    frame *frames;
+    size_t count, room;
+} stack;
+
+static void push(ox_explain_state *s, stack *st, ox_val v)
+{
+    ox_side *side = ox_side_of(s, v);
+    if (v->node == NULL || !side->varies || side->is_point) {
+        return;
+    }
+    ox_side *first = ox_side_of(s, v->node->outputs[0]);
+    if (first->order_seen) {
+        return;
+    }
+    first->order_seen = true;
+    if (st->count == st->room) {
+        size_t room = st->room == 0 ? 64 : 2 * st->room;
+        frame *larger = ox_arena_alloc(s->arena, room, sizeof *larger);
+        if (st->count > 0) {
+            memcpy(larger, st->frames, st->count * sizeof *larger);
+        }
+        st->frames = larger;
+        st->room = room;
+    }
+    st->frames[st->count++] = (frame){.node = v->node};
+}
+
+/* Whether both branches of an If are weighed against each other by samples and references. */
+static bool is_choice(ox_explain_state *s, const ox_node *n)
+{
+    ox_val condition = ox_node_input(n, 0);
+    return !n->original && strcmp(n->op, "Where") == 0 && condition != NULL &&
+           condition->rank == 0 && ox_side_of(s, condition)->varies;
+}
+
+/* The choice must be one of each sample on its own. */
+static void check_choice(ox_explain_state *s, const ox_node *n)
+{
+    if (is_choice(s, n) && (s->batch_free || s->batch > 1)) {
+        ox_fail(s->arena, OX_UNSUPPORTED,
+                "%s: an If's condition depends on the explained inputs of all samples at once; "
+                "explained without a batch (--no-batch), it is one sample's",
+                ox_node_label(n));
+    }
+}
+
+typedef struct decomposition {
+    ox_explain_state *s;
+    ox_node *node;
+    ox_decompose write;
+    ox_val *outputs;
+} decomposition;
+
+static void write_out(void *user)
+{
+    const decomposition *d = user;
+    check_choice(d->s, d->node);
+    if (d->write != NULL) {
+        d->write(d->node, d->outputs);
+    }
+}
+
+/* Decomposes a composite node: its outputs get their aliases, or it is noted why that cannot be
+ * done. Nothing for other nodes, and where the decomposition leaves it to the rule. */
+static void decompose(ox_explain_state *s, ox_node *n)
+{
+    ox_side *first = ox_side_of(s, n->outputs[0]);
+    const ox_row *row = ox_rule_find(n->domain, n->op);
+    bool composite = row != NULL && row->decompose != NULL && !ox_integrate_wants(s, n);
+    if (!composite && !is_choice(s, n)) {
+        return;
+    }
+    decomposition d = {s, n, composite ? row->decompose : NULL,
+                       ox_arena_alloc(s->arena, n->output_count, sizeof(ox_val))};
+    ox_error err;
+    const char *scope = ox_arena_format(s->arena, "onnxexplainer/%s", ox_node_base(n));
+    const char *former = ox_graph_scope(n->graph, scope);
+    bool done = ox_arena_try(s->arena, write_out, &d, &err);
+    ox_graph_scope(n->graph, former);
+    if (!done && err.code != OX_UNSUPPORTED) {
+        ox_fail(s->arena, err.code, "%s", err.message);
+    }
+    first->refused = done ? NULL : ox_arena_string(s->arena, err.message);
+    for (size_t i = 0; done && composite && i < n->output_count; i++) {
+        ox_side_of(s, n->outputs[i])->alias = d.outputs[i];
+        first->decomposed = first->decomposed || d.outputs[i] != NULL;
+    }
+}
+
+/* Depth first from the explained output, producers before consumers; then reversed. */
+void ox_walk_order(ox_explain_state *s)
+{
+    stack st = {0};
+    push(s, &st, s->output);
+    while (st.count > 0) {
+        frame *top = &st.frames[st.count - 1];
+        ox_node *n = top->node;
+        if (top->next == 0) {
+            decompose(s, n);
+        }
+        bool composite = ox_side_of(s, n->outputs[0])->decomposed;
+        if (top->next < (composite ? n->output_count : n->input_count)) {
+            ox_val in =
+                composite ? ox_side_of(s, n->outputs[top->next])->alias : n->inputs[top->next];
+            top->next++;
+            if (in != NULL) {
+                push(s, &st, in);
+            }
+            continue;
+        }
+        st.count--;
+        s->order = ox_arena_grow(s->arena, s->order, s->order_count, sizeof *s->order);
+        s->order[s->order_count++] = n;
+    }
+    for (size_t i = 0; i < s->order_count / 2; i++) {
+        ox_node *n = s->order[i];
+        s->order[i] = s->order[s->order_count - 1 - i];
+        s->order[s->order_count - 1 - i] = n;
+    }
+}
+
+const char *ox_walk_missing(ox_explain_state *s, const ox_node *n)
+{
+    const ox_row *row = ox_rule_find(n->domain, n->op);
+    if (row == NULL || row->state == OX_NO_RULE) {
+        return ox_arena_format(s->arena, "no rule for %s%s%s at opset %lld%s%s", n->domain,
+                               n->domain[0] == '\0' ? "" : ".", n->op,
+                               (long long)ox_model_opset(s->model, n->domain),
+                               row == NULL ? "" : ": ", row == NULL ? "" : row->formula);
+    }
+    if (row->state == OX_CARRIES_NOTHING) {
+        return "its result varies, but no multiplier passes: completeness would be lost";
+    }
+    const char *refused = ox_side_of(s, n->outputs[0])->refused;
+    if (refused != NULL) { /* with the label of the node, or of one inside it */
+        const char *label = ox_arena_format(s->arena, "%s: ", ox_node_label(n));
+        size_t length = strlen(label);
+        return strncmp(refused, label, length) == 0 ? refused + length : refused;
+    }
+    return NULL;
+}

@@ -1,0 +1,193 @@
+/* The references in the graph: as constants or inputs, hidden from folding, filled at run time, and
+ * slice by slice for a Scan. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "explain/explain.h"
+
+/* Rows repeated, so that R is a multiple of the chunk. */
+static const void *padded_rows(ox_explain_state *s, const ox_tensor *t, size_t outer, size_t inner)
+{
+    size_t rows = (size_t)s->refs_count, padded = (size_t)s->padded;
+    ox_budget_bring(s->arena, outer * rows * inner);
+    unsigned char *data = ox_arena_alloc(s->arena, outer * padded, inner);
+    for (size_t o = 0; o < outer; o++) {
+        for (size_t r = 0; r < padded; r++) {
+            const unsigned char *from = (const unsigned char *)t->data;
+            memcpy(data + (o * padded + r) * inner, from + (o * rows + r % rows) * inner, inner);
+        }
+    }
+    return data;
+}
+
+/* The references as they were given; R lies along the batch axis. */
+static ox_val constant_references(ox_explain_state *s, const ox_explained *e)
+{
+    const ox_tensor *t = e->given;
+    int axis = e->batch_axis < 0 ? 0 : e->batch_axis;
+    int64_t *dims = ox_arena_copy(s->arena, t->dims, (size_t)t->rank, sizeof *dims);
+    size_t inner = ox_type_size(t->type), outer = 1;
+    for (int i = 0; i < t->rank; i++) {
+        inner *= i > axis ? (size_t)dims[i] : 1;
+        outer *= i < axis ? (size_t)dims[i] : 1;
+    }
+    dims[axis] = s->padded;
+    ox_const c = {.type = t->type, .rank = t->rank, .dims = dims};
+    c.size = outer * (size_t)s->padded * inner;
+    c.data = s->blank ? NULL : padded_rows(s, t, outer, inner);
+    return ox_graph_constant(s->g, NULL, &c);
+}
+
+static ox_val input_references(ox_explain_state *s, const ox_explained *e)
+{
+    ox_dim refs = {.size = 1, .refs = 1};
+    ox_dim dims[OX_MAX_RANK];
+    int lead = e->batch_axis < 0 ? 1 : 0;
+    const char *prefix = s->options->prefix == NULL ? "" : s->options->prefix;
+    const char *name = ox_arena_format(s->arena, "%s%s_references", prefix, e->x->name);
+    if (ox_graph_find(s->g, name) != NULL) {
+        ox_fail(s->arena, OX_ARGUMENT,
+                "the model has a value called \"%s\" already; --prefix "
+                "changes ours",
+                name);
+    }
+    dims[0] = refs;
+    for (int i = 0; i < e->x->rank; i++) {
+        dims[i + lead] = i == e->batch_axis ? refs : e->x->dims[i];
+    }
+    ox_val v = ox_graph_input(s->g, name, e->x->type, e->x->rank + lead, dims);
+    if (s->g->refs_size == NULL) {
+        ox_attr range[] = {ox_attr_int("start", lead == 1 ? 0 : e->batch_axis),
+                           ox_attr_int("end", (lead == 1 ? 0 : e->batch_axis) + 1)};
+        s->g->refs_size = ox_graph_emit(s->g, "Shape", 1, &v, 2, range);
+    }
+    return v;
+}
+
+/* The same constant, but so that ONNX Runtime does not see that it is one: its shape is added to a
+ * zero that is computed from the sample (the index of the largest of a single value). */
+static ox_val hidden_from_folding(ox_explain_state *s, ox_val refs)
+{
+    ox_val x = s->inputs[0].x;
+    ox_dim flat[1] = {ox_val_size(x)};
+    ox_val first = ox_slice(ox_reshape(x, 1, flat), 0, 0, 1, 1);
+    ox_attr axis = ox_attr_int("axis", 0);
+    ox_val zero = ox_graph_emit(s->g, "ArgMax", 1, &first, 1, &axis);
+    ox_val shape = ox_add(ox_dims(s->g, refs->rank, refs->dims), zero);
+    ox_val v = ox_binary("Reshape", refs, shape);
+    v->rank = refs->rank;
+    v->dims = refs->dims;
+    return v;
+}
+
+ox_val ox_feed_slices(const ox_explained *e, ox_val v)
+{
+    int order[OX_MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
+    if (e->batch_axis < 0) {
+        return v;
+    }
+    order[0] = e->batch_axis;
+    dims[0] = v->dims[e->batch_axis];
+    for (int i = 0, at = 1; i < v->rank; i++) {
+        dims[i + 1] = i == e->batch_axis ? ox_dim_of(1) : v->dims[i];
+        if (i != e->batch_axis) {
+            order[at++] = i;
+        }
+    }
+    return ox_reshape(ox_transpose(v, order), v->rank + 1, dims);
+}
+
+/* One slice, in the reference graph, as the reference branch takes it. */
+static ox_val raw_of_slice(ox_explain_state *s, const ox_explained *e, ox_val slice)
+{
+    if (s->one_at_a_time) { /* repeated to the sample's batch */
+        return ox_expand(slice, e->x->rank, e->x->dims);
+    }
+    /* [chunk, own shape with 1 in place of N]: the chunk takes the place of N */
+    int order[OX_MAX_RANK];
+    ox_dim dims[OX_MAX_RANK];
+    for (int i = 0, at = 1; i < e->x->rank; i++) {
+        order[i] = i == e->batch_axis ? 0 : at++;
+        dims[0] = slice->dims[0];
+    }
+    for (int i = 0, at = 1; i < e->x->rank; i++) {
+        if (i != e->batch_axis) {
+            dims[at++] = e->x->dims[i];
+        }
+    }
+    return ox_transpose(ox_reshape(slice, e->x->rank, dims), order);
+}
+
+/* Whether a number is one of the type, but for rounding. */
+static bool holds(ox_type type, double number)
+{
+    bool is_signed = type == OX_INT8 || type == OX_INT16 || type == OX_INT32 || type == OX_INT64;
+    int bits = type == OX_BOOL ? 1 : 8 * (int)ox_type_size(type) - is_signed;
+    switch (type) {
+    case OX_DOUBLE: return true;
+    case OX_FLOAT:
+    case OX_BFLOAT16: return fabs(number) <= (double)FLT_MAX;
+    case OX_FLOAT16: return fabs(number) < 65520; /* what rounds to infinity */
+    default:
+        return number == floor(number) && number < ldexp(1, bits) &&
+               number >= (is_signed ? -ldexp(1, bits) : 0);
+    }
+}
+
+/* One reference a sample: its shape, filled. */
+static ox_val filled(ox_explain_state *s, const ox_explained *e)
+{
+    ox_val x = e->x;
+    ox_val shape =
+        ox_dims_static(x->rank, x->dims) ? ox_dims(s->g, x->rank, x->dims) : ox_unary("Shape", x);
+    if (!holds(x->type, s->options->fill)) {
+        ox_fail(s->arena, OX_ARGUMENT, "fill: input \"%s\" of type %s cannot hold %g", x->name,
+                ox_type_name(x->type), s->options->fill);
+    }
+    ox_val number = ox_number(x, s->options->fill);
+    ox_val refs = ox_binary("Expand", number, shape);
+    refs->rank = x->rank;
+    refs->dims = x->dims;
+    return refs;
+}
+
+static void bind_filled(ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_explained *e = &s->inputs[i];
+        e->references = filled(s, e);
+        ox_side_of(s, e->x)->raw = e->references;
+    }
+}
+
+void ox_feed_references(ox_explain_state *s)
+{
+    if (s->options->reference_source == OX_REFERENCES_FILL) {
+        bind_filled(s);
+        return;
+    }
+    bool hide = s->cache == OX_CACHE_NONE && s->refs == s->g;
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_explained *e = &s->inputs[i];
+        bool given = s->options->reference_source == OX_REFERENCES_GIVEN;
+        e->references = given ? constant_references(s, e) : input_references(s, e);
+        e->slices = ox_feed_slices(e, e->references);
+        ox_side *side = ox_side_of(s, e->x);
+        if (s->refs == s->g) {
+            side->raw = given && hide ? hidden_from_folding(s, e->references) : e->references;
+        } else if (s->refs == s->flow) {
+            side->raw =
+                raw_of_slice(s, e, ox_scan_slice(s, e->slices, s->one_at_a_time ? 0 : s->chunk));
+        } else {
+            ox_val slice =
+                ox_graph_input(s->refs, NULL, e->x->type, e->slices->rank - 1, e->slices->dims + 1);
+            if (s->one_at_a_time) {
+                side->raw = ox_expand(slice, e->x->rank, e->x->dims);
+            } else { /* an axis for R = 1 in place of N: the slice has it already */
+                side->raw = slice;
+            }
+        }
+    }
+}

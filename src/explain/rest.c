@@ -1,0 +1,151 @@
+/* What no rule could give to its inputs with multipliers that are bounded, such as what rounding
+ * adds in quantised models: a quantum for a difference of any size. For each pair of sample and
+ * reference the sum of it goes to the SHAP values, to each as much as it has itself, so that they
+ * add up and none is moved far: phi_i + rest |phi_i| / sum |phi|. */
+#include <string.h>
+
+#include "explain/explain.h"
+
+/* Beside m (x - x0): where all of these are 0, the differences alone count. */
+static const double FAINT = 1e-20, TINY = 1e-37;
+
+/* The axis of v along which samples lie, -1 where there is none. */
+static int samples_axis(const ox_explain_state *s, ox_val v)
+{
+    int axis = -1;
+    if (!s->batch_free) {
+        return s->batch > 1 && v->rank > 0 && ox_dim_is(v->dims[0], s->batch) ? 0 : -1;
+    }
+    for (int i = 0; i < v->rank; i++) {
+        if (v->dims[i].batch > 0) {
+            if (axis >= 0 || v->dims[i].batch > 1) {
+                return -1;
+            }
+            axis = i;
+        }
+    }
+    bool factor =
+        axis >= 0 && v->dims[axis].size != 1; /* outermost if all references are at once */
+    return factor && (s->one_at_a_time || axis > 0) ? -1 : axis;
+}
+
+/* Sums terms [lead, own] over the own axes but `axis`, -1: over all. */
+static ox_val sum_own(ox_val terms, int own, int axis)
+{
+    int64_t axes[OX_MAX_RANK] = {0};
+    size_t count = 0;
+    for (int i = 0; i < own; i++) {
+        if (i != axis) {
+            axes[count++] = i - own;
+        }
+    }
+    return ox_reduce("ReduceSum", terms, count, axes, false);
+}
+
+/* [lead, N c, ..] as [lead, N, c, ..]. */
+static ox_val split_factor(ox_ctx *c, ox_val terms, ox_val v)
+{
+    ox_dim dims[OX_MAX_RANK + 1];
+    if (v->dims[0].batch == 0 || v->dims[0].size == 1) {
+        return terms;
+    }
+    dims[0] = (ox_dim){.size = 1, .batch = 1};
+    dims[1] = ox_dim_of(v->dims[0].size);
+    memcpy(dims + 2, v->dims + 1, (size_t)(v->rank - 1) * sizeof *dims);
+    return ox_with_lead(c, terms, v->rank + 1, dims);
+}
+
+static void add_to(ox_val *sum, ox_val term)
+{
+    *sum = *sum == NULL ? term : ox_add(*sum, term);
+}
+
+static void leave(ox_ctx *c, ox_val v, ox_val terms)
+{
+    ox_explain_state *s = c->walk;
+    int axis = samples_axis(s, v);
+    if (axis == 0) {
+        terms = split_factor(c, terms, v);
+    }
+    ox_val sum = ox_cast(sum_own(terms, terms->rank - c->lead, axis), s->type);
+    add_to(axis < 0 ? &s->rest_whole : &s->rest, sum);
+}
+
+void ox_rest(ox_ctx *c, ox_val terms)
+{
+    leave(c, c->node->outputs[0], terms);
+}
+
+void ox_rest_output(ox_explain_state *s, ox_val seed)
+{
+    ox_val v = s->output;
+    if (!ox_side_of(s, v)->fusible) {
+        return;
+    }
+    ox_ctx c = {.g = s->flow, .lead = s->lead, .walk = s};
+    ox_val e = ox_sub(ox_cast(ox_sample_output(s), s->type), ox_cast(ox_sample(s, v), s->type));
+    ox_val e0 =
+        ox_sub(ox_cast(ox_reference_output(s), s->type), ox_cast(ox_reference(s, v), s->type));
+    leave(&c, v, ox_mul(seed, ox_sub(e, e0)));
+}
+
+/* ---- to the explained inputs ---------------------------------------------------------------- */
+
+static bool told_apart(const ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->point_count; i++) {
+        if (s->points[i].batch_axis < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* [lead, N], or [lead], as it meets terms of e. */
+static ox_val meet(ox_explain_state *s, const ox_explained *e, ox_val v)
+{
+    ox_dim dims[OX_MAX_RANK];
+    memcpy(dims, v->dims, (size_t)s->lead * sizeof *dims);
+    for (int i = 0; i < e->x->rank; i++) {
+        bool samples = v->rank > s->lead && i == e->batch_axis;
+        dims[s->lead + i] = samples ? v->dims[s->lead] : ox_dim_of(1);
+    }
+    return ox_reshape(v, s->lead + e->x->rank, dims);
+}
+
+/* What is left in relation to the sum of the weights: [lead, N] or [lead]. */
+static ox_val share_of(ox_explain_state *s, ox_val weight, bool apart)
+{
+    ox_val whole = s->rest_whole, share = NULL, all = weight;
+    if (s->rest != NULL && apart) {
+        share = ox_div(s->rest, ox_shift(weight, TINY));
+    } else if (s->rest != NULL) {
+        add_to(&whole, ox_sum(s->rest, -1, false));
+    }
+    if (whole != NULL) {
+        all = apart ? ox_sum(weight, -1, true) : weight;
+        whole = apart ? ox_unsqueeze(whole, -1) : whole;
+        add_to(&share, ox_div(whole, ox_shift(all, TINY)));
+    }
+    return share;
+}
+
+void ox_rest_spread(ox_explain_state *s, ox_val *terms, const ox_val *dx)
+{
+    if (s->rest == NULL && s->rest_whole == NULL) {
+        return;
+    }
+    bool apart = told_apart(s);
+    ox_val sum = NULL, *weights = ox_arena_alloc(s->arena, s->point_count, sizeof *weights);
+    for (size_t i = 0; i < s->point_count; i++) {
+        const ox_explained *e = &s->points[i];
+        ox_val size = ox_cast(ox_abs(terms[i]), s->type), d = ox_cast(ox_abs(dx[i]), s->type);
+        weights[i] = ox_add(size, ox_scale(d, FAINT));
+        add_to(&sum, sum_own(weights[i], e->x->rank, apart ? e->batch_axis : -1));
+    }
+    ox_val share = share_of(s, sum, apart);
+    for (size_t i = 0; i < s->point_count; i++) {
+        ox_val part = ox_mul(weights[i], meet(s, &s->points[i], share));
+        terms[i] = ox_add(terms[i], ox_cast(part, terms[i]->type));
+    }
+}

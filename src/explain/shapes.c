@@ -1,0 +1,157 @@
+/* Shapes as data: what the model computes from shapes is the same for sample and reference. The
+ * reference branch, which takes R references in place of N samples, cannot tell it where it depends
+ * on N, or on an input of which there are no references; references then come one at a time, beside
+ * the sample, whose shapes are theirs. */
+#include <string.h>
+
+#include "explain/explain.h"
+
+/* ---- inputs without references ------------------------------------------------------------- */
+
+static void mark_needed(void *user, ox_val v)
+{
+    (void)user;
+    v->needed = true;
+}
+
+static bool is_explained(const ox_explain_state *s, ox_val v)
+{
+    for (size_t i = 0; i < s->input_count; i++) {
+        if (s->inputs[i].x == v) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A constant wherever it is copied to, as by ox_graph_known. */
+static bool is_number(ox_val v)
+{
+    size_t count = 0;
+    return v->elements != NULL && (v->type == OX_INT64 || v->type == OX_INT32) &&
+           ox_shape_count(v->rank, v->dims, &count) && ox_dims_static((int)count, v->elements);
+}
+
+static bool any_needed(const ox_node *n, bool fold)
+{
+    for (size_t i = 0; i < n->output_count; i++) {
+        if (n->outputs[i]->needed && !(fold && is_number(n->outputs[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the output needs an input that is not explained, if only its shape; with `fold` without
+ * what is known already. */
+static bool needs_others(const ox_explain_state *s, bool fold)
+{
+    ox_graph *g = s->g;
+    for (size_t i = 0; i < g->value_count; i++) {
+        g->values[i]->needed = g->values[i] == s->output;
+    }
+    for (size_t i = g->node_count; i-- > 0;) {
+        const ox_node *n = g->nodes[i];
+        bool needed = any_needed(n, fold);
+        for (size_t k = 0; needed && k < n->input_count; k++) {
+            if (n->inputs[k] != NULL) {
+                n->inputs[k]->needed = true;
+            }
+        }
+        if (needed) {
+            ox_model_visit_captured(n, mark_needed, NULL);
+        }
+    }
+    bool others = false;
+    for (size_t i = 0; i < g->input_count; i++) {
+        others = others || (g->inputs[i]->needed && !is_explained(s, g->inputs[i]));
+    }
+    return others;
+}
+
+/* ---- the batch as a number ------------------------------------------------------------------- */
+
+static bool has_batch(size_t count, const ox_dim *dims)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (dims[i].batch > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_one_of(const char *op, size_t count, const char *const *ops)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(op, ops[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* How many inputs go into the contents of the result; the others are about its shape. */
+static size_t content_inputs(const ox_node *n)
+{
+    static const char *const none[] = {"ConstantOfShape", "EyeLike", "Range", "Shape", "Size"};
+    static const char *const first[] = {"Expand",  "Gather", "Pad",      "Reshape", "Resize",
+                                        "Slice",   "Split",  "Tile",     "TopK",    "Trilu",
+                                        "Squeeze", "CumSum", "Unsqueeze"};
+    if (n->domain[0] == '\0' && is_one_of(n->op, sizeof none / sizeof *none, none)) {
+        return 0;
+    }
+    bool one = n->domain[0] == '\0' && is_one_of(n->op, sizeof first / sizeof *first, first);
+    return one && n->input_count > 1 ? 1 : n->input_count;
+}
+
+/* Whether the contents of v, an output of n, depend on N. */
+static bool counts_batch(ox_explain_state *s, const ox_node *n, ox_val v)
+{
+    size_t count = 0;
+    ox_val x = ox_node_input(n, 0);
+    if (v->elements != NULL && ox_shape_count(v->rank, v->dims, &count)) {
+        return has_batch(count, v->elements);
+    }
+    if (ox_walk_only_shape(n)) {
+        return x != NULL && x->rank > 0 && has_batch((size_t)x->rank, x->dims);
+    }
+    for (size_t i = 0; i < content_inputs(n); i++) {
+        x = n->inputs[i];
+        if (x != NULL && !ox_side_of(s, x)->varies && ox_side_of(s, x)->counts) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a node that multipliers reach computes with a number that depends on N. Integers only say
+ * where things are. */
+static bool uses_batch(ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->g->node_count; i++) {
+        const ox_node *n = s->g->nodes[i];
+        for (size_t k = 0; k < n->output_count; k++) {
+            ox_side_of(s, n->outputs[k])->counts = counts_batch(s, n, n->outputs[k]);
+        }
+    }
+    for (size_t i = 0; i < s->order_count; i++) {
+        const ox_node *n = s->order[i];
+        for (size_t k = 0; k < content_inputs(n); k++) {
+            ox_val x = n->inputs[k];
+            if (x != NULL && ox_type_is_float(x->type) && !ox_side_of(s, x)->varies &&
+                ox_side_of(s, x)->counts) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+void ox_shapes_check(ox_explain_state *s)
+{
+    s->fold_shapes = needs_others(s, false);
+    s->sample_shapes = s->fold_shapes && needs_others(s, true);
+    bool batch = s->batch_free && uses_batch(s);
+    s->one_at_a_time = s->one_at_a_time || s->sample_shapes || batch;
+}

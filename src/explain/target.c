@@ -1,0 +1,442 @@
+/* Targets: which values of the output are explained, and the multiplier that the walk starts with.
+ *
+ * The output, [N, D] after flattening all axes but the batch, is explained at K flat indices per
+ * sample: constant ones, the largest, the smallest, or one that comes in as an input. The first
+ * multiplier is 1 there and 0 elsewhere; for sums and differences it is 1 and -1 at several. */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "explain/explain.h"
+
+enum { MAX_TARGETS = 1 << 16 };
+
+static _Noreturn void bad_target(ox_explain_state *s, const char *why)
+{
+    ox_fail(s->arena, OX_ARGUMENT, "target \"%s\": %s", s->options->target, why);
+}
+
+/* ---- the output
+ * ---------------------------------------------------------------------------------- */
+
+/* Converters of classical models make maps of their scores, which are explained instead. */
+static ox_val before_maps(ox_val output)
+{
+    const ox_node *n = output->node;
+    bool map = n != NULL && strcmp(n->domain, "ai.onnx.ml") == 0 && strcmp(n->op, "ZipMap") == 0;
+    return map && n->input_count > 0 && n->inputs[0] != NULL ? n->inputs[0] : output;
+}
+
+void ox_target_find_output(ox_explain_state *s)
+{
+    const char *name = s->options->output_name;
+    ox_graph *g = s->model->graph;
+    s->output = NULL;
+    if (name != NULL) {
+        s->output = ox_graph_find(g, name);
+        if (s->output == NULL || s->output->is_input || s->output->constant != NULL) {
+            ox_fail(s->arena, OX_ARGUMENT, "the model has no output or tensor \"%s\" to explain",
+                    name);
+        }
+        return;
+    }
+    for (size_t i = 0; i < g->output_count && s->output == NULL; i++) {
+        ox_val output = before_maps(g->outputs[i]);
+        if (ox_type_is_float(output->type) || output != g->outputs[i]) {
+            s->output = output;
+        }
+    }
+    if (s->output == NULL) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "the model has no floating-point output");
+    }
+}
+
+/* Shape of the output without its batch axis, the explained values' own coordinates. */
+static int own_dims(ox_explain_state *s, int64_t *dims, int64_t *total)
+{
+    int rank = 0;
+    *total = 1;
+    for (int i = 0; i < s->output->rank; i++) {
+        if (i == s->output_batch_axis) {
+            continue;
+        }
+        if (!ox_dim_is_static(s->output->dims[i]) || rank == OX_MAX_RANK) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "the shape of output \"%s\" is not known",
+                    s->output->name);
+        }
+        dims[rank++] = s->output->dims[i].size;
+        if (!ox_int_mul(*total, s->output->dims[i].size, total)) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "output \"%s\" is too large", s->output->name);
+        }
+    }
+    if (*total == 0) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "output \"%s\" is empty", s->output->name);
+    }
+    return rank;
+}
+
+/* ---- [N, D] and back
+ * -------------------------------------------------------------------------------- */
+
+static ox_dim batch_of_output(ox_explain_state *s)
+{
+    return s->output_batch_axis < 0 ? ox_dim_of(1) : s->output->dims[s->output_batch_axis];
+}
+
+/* `v` of the output's own shape, batch first and the rest flattened. */
+static ox_val flatten(ox_explain_state *s, ox_val v, int64_t total)
+{
+    int order[OX_MAX_RANK];
+    int at = 0;
+    if (s->output_batch_axis >= 0) {
+        order[at++] = s->output_batch_axis;
+    }
+    for (int i = 0; i < s->output->rank; i++) {
+        if (i != s->output_batch_axis) {
+            order[at++] = i;
+        }
+    }
+    ox_dim dims[2] = {batch_of_output(s), ox_dim_of(total)};
+    return ox_reshape(ox_transpose(v, order), 2, dims);
+}
+
+/* [K, N, D] as [K, 1, own shape] (without K for a single target, without 1 where references come
+ * one at a time). */
+static ox_val unflatten(ox_explain_state *s, ox_val v)
+{
+    ox_dim dims[OX_MAX_RANK];
+    int order[OX_MAX_RANK];
+    int lead = s->many_targets, rank = lead;
+    if (s->many_targets) {
+        dims[0] = v->dims[0];
+        order[0] = 0;
+    }
+    if (s->output_batch_axis >= 0) {
+        dims[rank++] = batch_of_output(s);
+    }
+    for (int i = 0; i < s->output->rank; i++) {
+        if (i != s->output_batch_axis) {
+            dims[rank++] = s->output->dims[i];
+        }
+    }
+    v = ox_reshape(v, rank, dims);
+    for (int i = 0, next = 1; i < s->output->rank; i++) { /* the batch axis where it belongs */
+        bool batch = i == s->output_batch_axis;
+        order[lead + i] = lead + (batch ? 0 : s->output_batch_axis < 0 ? i : next++);
+    }
+    v = ox_transpose(v, order);
+    return s->lead > lead ? ox_unsqueeze(v, lead) : v;
+}
+
+/* ---- the grammar
+ * -------------------------------------------------------------------------------------- */
+
+/* What places are looked for in: the target's text, and the output without its batch axis. */
+typedef struct place_reader {
+    ox_arena *arena;
+    const char *target, *output;
+    const int64_t *dims;
+    int rank;
+    int64_t total;
+} place_reader;
+
+static _Noreturn void bad_place(const place_reader *r, const char *why)
+{
+    ox_fail(r->arena, OX_ARGUMENT, "target \"%s\": %s", r->target, why);
+}
+
+static int64_t parse_number(const place_reader *r, const char **text)
+{
+    char *end = NULL;
+    errno = 0;
+    long long n = strtoll(*text, &end, 10);
+    if (**text < '0' || **text > '9' || errno != 0) {
+        bad_place(r, "expected top, INDEX, i:j:k, a-b, input, all, top:K, bottom:K, absolute:K "
+                     "or a list 3,7,11");
+    }
+    *text = end;
+    return n;
+}
+
+/* INDEX or i:j:k, `*` for all of an axis: adds `sign` to its places in row [D]. Returns the flat
+ * index, -1 for a sum. */
+static int64_t parse_place(const place_reader *r, const char **text, double sign, double *row)
+{
+    int64_t at[OX_MAX_RANK];
+    const int64_t *dims = r->dims;
+    int rank = r->rank, count = 0;
+    bool star = false;
+    do {
+        if (count == OX_MAX_RANK) {
+            bad_place(r, "too many indices");
+        }
+        at[count] = -1;
+        if (**text == '*') {
+            star = true;
+            (*text)++;
+        } else {
+            at[count] = parse_number(r, text);
+        }
+        count++;
+    } while (**text == ':' && *(*text)++ != '\0');
+    if (count == 1 && !star && rank != 1) { /* a flat index */
+        dims = &r->total;
+        rank = 1;
+    }
+    if (count != rank) {
+        bad_place(r, ox_arena_format(r->arena,
+                                     "%d indices for an output of %d axes after the "
+                                     "batch",
+                                     count, rank));
+    }
+    int64_t flat = 0;
+    for (int i = 0; i < rank; i++) {
+        if (at[i] >= dims[i]) {
+            bad_place(r, ox_arena_format(r->arena,
+                                         "index %lld is out of range, output \"%s\" "
+                                         "has %lld values there",
+                                         (long long)at[i], r->output, (long long)dims[i]));
+        }
+        flat = flat * dims[i] + at[i];
+    }
+    for (int64_t d = 0; d < r->total; d++) {
+        int64_t rest = d;
+        bool inside = true;
+        for (int i = rank; i-- > 0; rest /= dims[i]) {
+            inside = inside && (at[i] < 0 || at[i] == rest % dims[i]);
+        }
+        row[d] += inside ? sign : 0;
+    }
+    return star ? -1 : flat;
+}
+
+size_t ox_target_places(ox_arena *a, const char *text, const char *output, int rank,
+                        const int64_t *dims, int64_t **indices, double **rows)
+{
+    place_reader r = {.arena = a, .target = text, .output = output, .dims = dims, .rank = rank};
+    size_t count = 1;
+    r.total = 1;
+    for (int i = 0; i < rank; i++) {
+        r.total *= dims[i];
+    }
+    for (const char *c = text; *c != '\0'; c++) {
+        count += *c == ',';
+    }
+    if (count > MAX_TARGETS) {
+        ox_fail(a, OX_ARGUMENT, "target: a list of %zu, %d can be explained at most", count,
+                MAX_TARGETS);
+    }
+    size_t width = (size_t)r.total;
+    *rows = ox_arena_alloc(a, width, count * sizeof **rows);
+    *indices = ox_arena_alloc(a, count, sizeof **indices);
+    for (size_t k = 0; k < count; k++) {
+        (*indices)[k] = parse_place(&r, &text, 1, *rows + k * width);
+        if (*text == '-') {
+            text++;
+            parse_place(&r, &text, -1, *rows + k * width);
+            (*indices)[k] = -1;
+        }
+        if (*text != (k + 1 < count ? ',' : '\0')) {
+            bad_place(&r, "unexpected characters after an index");
+        }
+        text += k + 1 < count;
+    }
+    return count;
+}
+
+/* Places, differences and lists: their flat indices [K]; for sums and differences also the constant
+ * rows [K, 1, D] that pick them. */
+static void constant_targets(ox_explain_state *s, const char *text, ox_val *flat)
+{
+    int64_t own[OX_MAX_RANK], total, *indices;
+    double *rows;
+    int rank = own_dims(s, own, &total);
+    size_t count = ox_target_places(s->arena, text, s->output->name, rank, own, &indices, &rows);
+    bool sums = false;
+    for (size_t k = 0; k < count; k++) {
+        sums = sums || indices[k] < 0;
+    }
+    int64_t dims[3] = {(int64_t)count, 1, s->output_size};
+    s->target_count = (int64_t)count;
+    s->many_targets = count > 1;
+    s->picked = rows;
+    s->rows = sums ? ox_floats(s->g, s->type, 3, dims, rows) : NULL;
+    *flat = ox_ints(s->g, count, indices);
+}
+
+/* Gigabytes of SHAP values of one sample, for as many targets. */
+static double result_size(const ox_explain_state *s, size_t targets)
+{
+    double values = 0;
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_dim size = ox_val_size(s->inputs[i].x);
+        double width = (double)ox_type_size(ox_walk_type(s->inputs[i].x->type));
+        values += size.unknown == 0 ? (double)size.size * width : 0;
+    }
+    return values * (double)targets / 1e9;
+}
+
+static void all_targets(ox_explain_state *s, ox_val *flat)
+{
+    size_t n = (size_t)s->output_size;
+    if (n > MAX_TARGETS) {
+        bad_target(s, ox_arena_format(s->arena,
+                                      "the output has %zu values, %d can be explained at most; "
+                                      "SHAP values of one sample would take %.3g GB",
+                                      n, MAX_TARGETS, result_size(s, n)));
+    }
+    int64_t *indices = ox_arena_alloc(s->arena, n, sizeof *indices);
+    for (size_t i = 0; i < n; i++) {
+        indices[i] = (int64_t)i;
+    }
+    s->target_count = s->output_size;
+    s->many_targets = true;
+    *flat = ox_ints(s->g, n, indices);
+}
+
+/* [K, N, D] with 1 at the flat indices [K, N], and none for an index beyond D. */
+static ox_val one_hot(ox_explain_state *s, ox_val indices)
+{
+    double off_on[2] = {0, 1};
+    ox_graph *g = indices->graph;
+    ox_val in[] = {indices, ox_int_scalar(g, s->output_size),
+                   ox_floats(g, OX_FLOAT, 1, (int64_t[]){2}, off_on)};
+    return ox_cast(ox_graph_emit(g, "OneHot", 3, in, 0, NULL), s->type); /* no double kernel */
+}
+
+/* The K best of each sample, [N, K]: by TopK, or ArgMax for a single one. */
+static ox_val best(ox_explain_state *s, const char *order, int64_t count, int64_t total)
+{
+    ox_val y = flatten(s, ox_predicted(s), total);
+    if (count < 1 || count > total) {
+        bad_target(s, ox_arena_format(s->arena, "the output has %lld values", (long long)total));
+    }
+    if (strcmp(order, "absolute") == 0) {
+        y = ox_abs(y);
+    }
+    bool largest = strcmp(order, "bottom") != 0;
+    if (count == 1) {
+        ox_attr axis = ox_attr_int("axis", 1);
+        return ox_graph_emit(s->g, largest ? "ArgMax" : "ArgMin", 1, &y, 1, &axis);
+    }
+    ox_attr attrs[] = {ox_attr_int("axis", 1), ox_attr_int("largest", largest)};
+    ox_val in[] = {ox_cast(y, y->type == OX_DOUBLE ? OX_DOUBLE : OX_FLOAT),
+                   ox_ints(s->g, 1, &count)};
+    return ox_graph_emit_node(s->g, "", "TopK", 2, in, 2, 2, attrs)->outputs[1];
+}
+
+/* The flat indices as given, negative ones counted from the end. A Gather from 0, 1, .. stops the
+ * run by an index beyond the output, where OneHot would explain nothing. */
+static ox_val checked(ox_explain_state *s, ox_val given)
+{
+    const char *former = ox_graph_scope(s->g, "onnxexplainer/target/shap_target_input");
+    ox_val bounds[] = {ox_int_scalar(s->g, 0), ox_int_scalar(s->g, s->output_size),
+                       ox_int_scalar(s->g, 1)};
+    ox_val range = ox_graph_emit(s->g, "Range", 3, bounds, 0, NULL);
+    ox_val indices = ox_gather(range, given, 0);
+    ox_graph_scope(s->g, former);
+    return indices;
+}
+
+static ox_val target_input(ox_explain_state *s)
+{
+    const char *prefix = s->options->prefix == NULL ? "" : s->options->prefix;
+    const char *name = ox_arena_format(s->arena, "%sshap_target_input", prefix);
+    if (ox_graph_find(s->g, name) != NULL) {
+        ox_fail(s->arena, OX_ARGUMENT,
+                "the model has a value called \"%s\" already; --prefix changes ours", name);
+    }
+    ox_dim dims[2] = {batch_of_output(s), ox_dim_of(1)};
+    int rank = s->output_batch_axis < 0 ? 0 : 1;
+    s->target_input = ox_graph_input(s->g, name, OX_INT64, rank, dims);
+    return ox_reshape(checked(s, s->target_input), 2, dims);
+}
+
+/* "top:3" and the like: the order and K. */
+static bool parse_best(ox_explain_state *s, const char *text, const char **order, int64_t *count)
+{
+    static const char *const orders[] = {"top", "bottom", "absolute"};
+    for (size_t i = 0; i < 3; i++) {
+        size_t length = strlen(orders[i]);
+        if (strncmp(text, orders[i], length) == 0 && text[length] == ':') {
+            text += length + 1;
+            *order = orders[i];
+            *count = parse_number(&(place_reader){.arena = s->arena, .target = s->options->target},
+                                  &text);
+            if (*text != '\0') {
+                bad_target(s, "unexpected characters after the number");
+            }
+            return true;
+        }
+    }
+    *order = "top";
+    *count = 1;
+    return strcmp(text, "top") == 0;
+}
+
+void ox_target_find(ox_explain_state *s)
+{
+    const char *text = s->options->target == NULL ? "top" : s->options->target;
+    int64_t dims[OX_MAX_RANK], count = 1;
+    const char *order = NULL;
+    ox_val flat = NULL;
+    own_dims(s, dims, &s->output_size);
+    s->target_count = 1;
+    const char *former = ox_graph_scope(s->g, "onnxexplainer/target");
+    if (parse_best(s, text, &order, &count)) {
+        s->target = best(s, order, count, s->output_size);
+        s->target_count = count;
+        s->many_targets = strchr(text, ':') != NULL;
+    } else if (strcmp(text, "input") == 0) {
+        s->target = target_input(s);
+    } else {
+        if (strcmp(text, "all") == 0) {
+            all_targets(s, &flat);
+        } else {
+            constant_targets(s, text, &flat);
+        }
+        ox_dim each[2] = {batch_of_output(s), ox_dim_of(s->target_count)};
+        s->target = ox_expand(ox_unsqueeze(flat, 0), 2, each);
+    }
+    s->lead = s->many_targets + !s->one_at_a_time;
+    ox_graph_scope(s->g, former);
+}
+
+ox_val ox_target_seed(ox_explain_state *s, ox_val indices)
+{
+    const char *former = ox_graph_scope(indices->graph, "onnxexplainer/target");
+    ox_dim each[3] = {ox_dim_of(s->target_count), batch_of_output(s), ox_dim_of(s->output_size)};
+    ox_val rows = s->rows != NULL ? ox_expand(s->rows, 3, each) : one_hot(s, indices);
+    ox_val seed = unflatten(s, rows);
+    ox_graph_scope(indices->graph, former);
+    return seed;
+}
+
+ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values)
+{
+    int64_t axes[OX_MAX_RANK];
+    size_t count = 0;
+    int rank = s->output->rank;
+    for (int i = 0; i < rank; i++) {
+        if (i != s->output_batch_axis) {
+            axes[count++] = i - rank;
+        }
+    }
+    /* where the seed is 0, so is the term, be the value infinite */
+    ox_val zero = ox_number(seed, 0);
+    ox_val terms = ox_where(ox_equal(seed, zero), zero, ox_mul(seed, values));
+    return ox_reduce("ReduceSum", terms, count, axes, false);
+}
+
+ox_val ox_target_value(ox_explain_state *s)
+{
+    ox_val y = ox_cast(ox_predicted(s), s->type);
+    ox_val by_target = ox_transpose(s->target, (int[]){1, 0});
+    if (s->rows == NULL) {
+        ox_val values = ox_gather_elements(flatten(s, y, s->output_size), s->target, 1);
+        return ox_transpose(values, (int[]){1, 0});
+    }
+    ox_dim dims[2] = {ox_dim_of(s->target_count), batch_of_output(s)};
+    return ox_reshape(ox_target_pick(s, ox_target_seed(s, by_target), y), 2, dims);
+}

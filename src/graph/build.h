@@ -1,0 +1,103 @@
+/* The vocabulary for writing graphs: one function an operator, straight-line code over values.
+ * Every function returns its first result and leaves by ox_fail. Axes may be negative, and should
+ * be in rules: they then mean the same for a sample, a reference and a flow. */
+#ifndef OX_BUILD_H
+#define OX_BUILD_H
+
+#include "graph/graph.h"
+
+/* ---- attributes for ox_graph_emit -------------------------------------------------------- */
+
+ox_attr ox_attr_int(const char *name, int64_t i);
+ox_attr ox_attr_float(const char *name, float f);
+ox_attr ox_attr_string(const char *name, const char *s);
+ox_attr ox_attr_ints(const char *name, size_t count, const int64_t *ints);
+
+/* ---- constants --------------------------------------------------------------------------- */
+
+ox_val ox_ints(ox_graph *g, size_t count, const int64_t *ints);            /* int64 [count] */
+ox_val ox_int_scalar(ox_graph *g, int64_t i);                              /* int64 [] */
+ox_val ox_floats(ox_graph *g, ox_type type, int rank, const int64_t *dims, /* float or double */
+                 const double *data);
+ox_val ox_number(ox_val like, double number); /* scalar of like's type, any number type */
+ox_val ox_zeros(ox_graph *g, ox_type type, int rank, const ox_dim *dims);
+
+/* An int64 vector of dimensions; free ones are read off the graph at run time. */
+ox_val ox_dims(ox_graph *g, int rank, const ox_dim *dims);
+
+/* ---- elementwise ------------------------------------------------------------------------- */
+
+ox_val ox_unary(const char *op, ox_val a);
+ox_val ox_binary(const char *op, ox_val a, ox_val b);
+
+ox_val ox_add(ox_val a, ox_val b);
+ox_val ox_sub(ox_val a, ox_val b);
+ox_val ox_mul(ox_val a, ox_val b);
+ox_val ox_div(ox_val a, ox_val b);
+ox_val ox_max(ox_val a, ox_val b);
+ox_val ox_min(ox_val a, ox_val b);
+ox_val ox_scale(ox_val a, double factor);
+ox_val ox_shift(ox_val a, double term);
+ox_val ox_neg(ox_val a);
+ox_val ox_abs(ox_val a);
+ox_val ox_exp(ox_val a);
+ox_val ox_log(ox_val a);
+ox_val ox_sqrt(ox_val a);
+ox_val ox_tanh(ox_val a);
+ox_val ox_square(ox_val a);
+ox_val ox_equal(ox_val a, ox_val b);
+ox_val ox_greater(ox_val a, ox_val b);
+ox_val ox_less(ox_val a, ox_val b);
+ox_val ox_where(ox_val condition, ox_val a, ox_val b);
+ox_val ox_cast(ox_val a, ox_type type); /* a itself where it has the type */
+
+/* ---- products ---------------------------------------------------------------------------- */
+
+ox_val ox_matmul(ox_val a, ox_val b);
+
+/* ---- sums and extremes over axes; kept with length 1 where `keep` --------------------------- */
+
+ox_val ox_reduce(const char *op, ox_val a, size_t axis_count, const int64_t *axes, bool keep);
+ox_val ox_sum(ox_val a, int64_t axis, bool keep);
+
+/* ---- moving ------------------------------------------------------------------------------ */
+
+/* a, behind a sum of one operand where it is a DequantizeLinear of int8, for operators that only
+ * move values: ONNX Runtime (to 1.32) quantises once more behind these, and rejects its own node
+ * from opset 21 on. All functions here do it. */
+ox_val ox_apart(ox_val a);
+
+/* Reshapes; nothing where the shape is the same already, and two reshapes become one. */
+ox_val ox_reshape(ox_val a, int rank, const ox_dim *dims);
+ox_val ox_transpose(ox_val a, const int *permutation);
+ox_val ox_swap_last(ox_val a); /* of matrices: transposes the last two axes */
+ox_val ox_unsqueeze(ox_val a, int64_t axis);
+ox_val ox_squeeze(ox_val a, int64_t axis);
+ox_val ox_expand(ox_val a, int rank, const ox_dim *dims);
+ox_val ox_concat(ox_graph *g, size_t count, const ox_val *parts, int64_t axis);
+ox_val ox_slice(ox_val a, int64_t axis, int64_t start, int64_t end, int64_t step);
+ox_val ox_reverse(ox_val a, int64_t axis);
+
+/* Zeros before and after along each of the last `count` axes; negative numbers cut off. */
+ox_val ox_pad(ox_val a, int count, const int64_t *before, const int64_t *after);
+ox_val ox_gather(ox_val a, ox_val indices, int64_t axis);
+ox_val ox_gather_elements(ox_val a, ox_val indices, int64_t axis);
+ox_val ox_scatter_add(ox_val zeros, ox_val indices, ox_val updates, int64_t axis);
+
+/* ---- functions --------------------------------------------------------------------------- */
+
+/* Writes the body of a function over its formal parameters, whose shapes are not known; returns
+ * its result. */
+typedef ox_val (*ox_body)(const ox_val *inputs, const void *user);
+
+/* A node `onnxexplainer.<name>` with a model-local function as body, or the body itself where the
+ * graph has no functions. Elementwise with broadcasting: the result has the shape of the inputs
+ * broadcast together. */
+ox_val ox_call(const char *name, ox_body body, const void *user, size_t count,
+               const ox_val *inputs);
+
+/* The same with a result of the given shape. */
+ox_val ox_call_shaped(const char *name, ox_body body, const void *user, size_t count,
+                      const ox_val *inputs, int rank, const ox_dim *dims);
+
+#endif

@@ -1,0 +1,48 @@
+/* Control flow and sequences, written out before the walk: a node gets `parts`, values of the graph
+ * that are what its outputs are, computed by nodes beside it. The node itself stays, and is what
+ * predicts; the parts are what is explained. */
+#ifndef OX_RULES_CONTROL_H
+#define OX_RULES_CONTROL_H
+
+#include "model/model.h"
+#include "rules/decompose.h"
+
+/* What all nodes that are written out share. */
+typedef struct ox_control_budget {
+    uint64_t most, left; /* nodes of bodies that may be read, and still may */
+    ox_table constants;  /* initializers of bodies that were read */
+} ox_control_budget;
+
+/* A node to be written out, of the graph or of a body. */
+typedef struct ox_control {
+    const ox_node *node;
+    const struct ox_scope *around; /* the names that its bodies may use besides the graph's */
+    ox_control_budget *budget;
+} ox_control;
+
+/* Fills the node's outputs, NULL before; gives up where that cannot be done. */
+typedef void (*ox_control_rule)(const ox_control *c, ox_val *outputs);
+
+_Noreturn void ox_control_fail(const ox_control *c, const char *message);
+
+/* Counts nodes of bodies that are written out; gives up where they become too many. */
+void ox_control_spend(const ox_control *c, size_t count);
+
+/* The node's body of this name over `inputs`, written into the graph; gives up where it has fewer
+ * than `least` outputs. */
+ox_val *ox_control_body(const ox_control *c, const char *body, size_t input_count,
+                        const ox_val *inputs, size_t least, size_t *output_count);
+
+/* `count` equal parts of v along `axis`, without it. */
+const ox_val *ox_control_slices(const ox_control *c, ox_val v, int64_t axis, size_t count);
+
+/* `v` as far back as it is the same value, or sequence, under another name. */
+ox_val ox_control_origin(const ox_control *c, ox_val v);
+
+/* Whether v, an origin, is a sequence. */
+bool ox_control_is_sequence(ox_val v);
+
+/* lift/sequence.c */
+ox_control_rule ox_sequence_rule(const char *op);
+
+#endif

@@ -1,0 +1,397 @@
+/* The model object: making, copying and freeing it, and what the public header tells about it. */
+#include "model/proto.h"
+
+#include <assert.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* ---- small things ----------------------------------------------------------------------- */
+
+const char *ox_proto_text(const char *text)
+{
+    return text == NULL ? "" : text;
+}
+
+const char *ox_proto_domain(const char *domain)
+{
+    return domain == NULL || strcmp(domain, "ai.onnx") == 0 ? "" : domain;
+}
+
+void *ox_proto_new(ox_arena *a, const ProtobufCMessageDescriptor *descriptor)
+{
+    void *message = ox_arena_alloc(a, 1, descriptor->sizeof_message);
+    descriptor->message_init(message);
+    return message;
+}
+
+void *ox_proto_copy(ox_arena *a, const void *message)
+{
+    const ProtobufCMessage *base = message;
+    return ox_arena_copy(a, message, 1, base->descriptor->sizeof_message);
+}
+
+/* ---- life ------------------------------------------------------------------------------- */
+
+ox_model *ox_model_new(ox_error *err)
+{
+    ox_arena *a = ox_arena_new();
+    ox_model *m = a == NULL ? NULL : ox_arena_try_alloc(a, sizeof *m);
+    if (m == NULL) {
+        ox_arena_free(a);
+        ox_error_set(err, OX_MEMORY, "out of memory");
+        return NULL;
+    }
+    memset(m, 0, sizeof *m);
+    m->arena = a;
+    atomic_init(&m->uses, 1);
+    m->opset_index.arena = m->property_index.arena = a;
+    m->local_table.arena = m->hints.arena = a;
+    return m;
+}
+
+void ox_free(ox_model *m)
+{
+    while (m != NULL && atomic_fetch_sub(&m->uses, 1) == 1) {
+        ox_model *source = m->source;
+        for (size_t i = 0; i < m->mapping_count; i++) {
+            munmap(m->mappings[i].data, m->mappings[i].size);
+        }
+        ox_arena_free(m->arena);
+        m = source;
+    }
+}
+
+static void take_graph_names(ox_graph *g, const Onnx__GraphProto *p)
+{
+    for (size_t i = 0; i < p->n_input; i++) {
+        ox_graph_take_name(g, ox_proto_text(p->input[i]->name));
+    }
+    for (size_t i = 0; i < p->n_initializer; i++) {
+        ox_graph_take_name(g, ox_proto_text(p->initializer[i]->name));
+    }
+    for (size_t i = 0; i < p->n_node; i++) {
+        const Onnx__NodeProto *n = p->node[i];
+        for (size_t k = 0; k < n->n_output; k++) {
+            ox_graph_take_name(g, n->output[k]);
+        }
+        for (size_t k = 0; k < n->n_attribute; k++) {
+            const Onnx__AttributeProto *attr = n->attribute[k];
+            if (attr->g != NULL) {
+                take_graph_names(g, attr->g);
+            }
+            for (size_t j = 0; j < attr->n_graphs; j++) {
+                take_graph_names(g, attr->graphs[j]);
+            }
+        }
+    }
+}
+
+void ox_model_take_names(ox_graph *g, const ox_node *n)
+{
+    for (size_t i = 0; i < n->attr_count; i++) {
+        const Onnx__AttributeProto *p = n->attrs[i].proto;
+        if (p != NULL && p->g != NULL) {
+            take_graph_names(g, p->g);
+        }
+        for (size_t k = 0; p != NULL && k < p->n_graphs; k++) {
+            take_graph_names(g, p->graphs[k]);
+        }
+        const ox_graph *body = n->attrs[i].graph;
+        for (size_t k = 0; body != NULL && k < body->value_count; k++) {
+            ox_graph_take_name(g, body->values[k]->name);
+        }
+    }
+}
+
+static ox_val copy_value(ox_graph *g, const ox_value *from)
+{
+    ox_val v = ox_graph_value(g, from->name, from->type, from->rank, from->dims);
+    v->elements = from->elements;
+    v->constant = from->constant;
+    v->keep = from->keep;
+    return v;
+}
+
+static void copy_node(ox_graph *g, const ox_node *from)
+{
+    ox_node like = *from;
+    like.inputs = ox_arena_alloc(g->arena, from->input_count, sizeof(ox_val));
+    like.outputs = ox_arena_alloc(g->arena, from->output_count, sizeof(ox_val));
+    for (size_t i = 0; i < from->input_count; i++) {
+        ox_val v = from->inputs[i];
+        like.inputs[i] = v == NULL ? NULL : ox_graph_find(g, v->name);
+    }
+    for (size_t i = 0; i < from->output_count; i++) {
+        like.outputs[i] = copy_value(g, from->outputs[i]);
+    }
+    ox_graph_append(g, &like);
+}
+
+/* The source may be in use by others, so that its values cannot be marked: they are found by
+ * name. */
+static ox_graph *copy_graph(ox_arena *a, const ox_graph *from)
+{
+    ox_graph *g = ox_graph_new(a, NULL, from->name);
+    g->unknowns = from->unknowns;
+    g->functions = ox_arena_copy(a, from->functions, from->function_count, sizeof *from->functions);
+    g->function_count = from->function_count;
+    for (size_t i = 0; i < from->input_count; i++) {
+        const ox_value *v = from->inputs[i];
+        ox_graph_input(g, v->name, v->type, v->rank, v->dims)->elements = v->elements;
+    }
+    for (size_t i = 0; i < from->value_count; i++) {
+        const ox_value *v = from->values[i];
+        if (!v->is_input && v->node == NULL) {
+            copy_value(g, v);
+        }
+    }
+    for (size_t i = 0; i < from->node_count; i++) {
+        copy_node(g, from->nodes[i]);
+    }
+    for (size_t i = 0; i < from->output_count; i++) {
+        const char *name = from->outputs[i]->name;
+        ox_graph_output(g, ox_graph_find(g, name), name);
+    }
+    for (size_t i = 0; i < g->node_count; i++) {
+        ox_model_take_names(g, g->nodes[i]);
+    }
+    for (size_t i = 0; i < g->function_count; i++) {
+        const ox_graph *body = g->functions[i].body;
+        for (size_t k = 0; k < body->value_count; k++) {
+            ox_graph_take_name(g, body->values[k]->name);
+        }
+    }
+    return g;
+}
+
+void ox_model_copy(ox_model *to, ox_model *source)
+{
+    assert(to->source == NULL && to->graph == NULL);
+    ox_arena *a = to->arena;
+    ox_budget_continue(a, source->arena);
+    atomic_fetch_add(&source->uses, 1);
+    to->source = source;
+    to->proto = source->proto;
+    to->ir_version = source->ir_version;
+    for (size_t i = 0; i < source->opset_count; i++) {
+        ox_model_set_opset(to, source->opsets[i].domain, source->opsets[i].version);
+    }
+    for (size_t i = 0; i < source->property_count; i++) {
+        ox_model_set_property(to, source->properties[i].key, source->properties[i].value);
+    }
+    to->local_count = source->local_count;
+    to->locals = ox_arena_copy(a, source->locals, source->local_count, sizeof *to->locals);
+    to->local_table = source->local_table; /* nothing is added to these any more */
+    to->hints = source->hints;
+    to->graph = copy_graph(a, source->graph);
+    ox_model_publish(to);
+}
+
+/* ---- functions, opsets and properties --------------------------------------------------- */
+
+static uint64_t hash_pair(const char *domain, const char *name)
+{
+    return ox_hash(ox_hash(OX_HASH_START, domain, strlen(domain) + 1), name, strlen(name));
+}
+
+const ox_local_function *ox_model_local(const ox_model *m, const char *domain, const char *name)
+{
+    size_t at = OX_TABLE_START;
+    uint64_t hash = hash_pair(domain, name);
+    for (ox_local_function *f; (f = ox_table_next(&m->local_table, hash, &at)) != NULL;) {
+        if (strcmp(f->domain, domain) == 0 && strcmp(f->name, name) == 0) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+void ox_model_add_local(ox_model *m, ox_local_function *f)
+{
+    if (ox_model_local(m, f->domain, f->name) == NULL) {
+        ox_table_add(&m->local_table, hash_pair(f->domain, f->name), f);
+    }
+}
+
+int64_t ox_model_opset(const ox_model *m, const char *domain)
+{
+    size_t i = ox_index_find(&m->opset_index, ox_proto_domain(domain));
+    return i == SIZE_MAX ? 0 : m->opsets[i].version;
+}
+
+void ox_model_set_opset(ox_model *m, const char *domain, int64_t version)
+{
+    domain = ox_proto_domain(domain);
+    size_t i = ox_index_find(&m->opset_index, domain);
+    if (i == SIZE_MAX) {
+        i = m->opset_count++;
+        m->opsets = ox_arena_grow(m->arena, m->opsets, i, sizeof *m->opsets);
+        m->opsets[i].domain = ox_arena_string(m->arena, domain);
+        ox_index_add(&m->opset_index, m->opsets[i].domain, i);
+    }
+    m->opsets[i].version = version;
+}
+
+void ox_model_set_property(ox_model *m, const char *key, const char *value)
+{
+    size_t i = ox_index_find(&m->property_index, key);
+    if (i == SIZE_MAX) {
+        i = m->property_count++;
+        m->properties = ox_arena_grow(m->arena, m->properties, i, sizeof *m->properties);
+        m->properties[i].key = ox_arena_string(m->arena, key);
+        ox_index_add(&m->property_index, m->properties[i].key, i);
+    }
+    m->properties[i].value = ox_arena_string(m->arena, value);
+}
+
+/* ---- symbols ---------------------------------------------------------------------------- */
+
+const Onnx__ValueInfoProto *ox_model_hint(const ox_model *m, const char *name)
+{
+    uint64_t hash = ox_hash_string(name);
+    size_t at = OX_TABLE_START;
+    for (Onnx__ValueInfoProto *info; (info = ox_table_next(&m->hints, hash, &at)) != NULL;) {
+        if (strcmp(info->name, name) == 0) {
+            return info;
+        }
+    }
+    return NULL;
+}
+
+const Onnx__TensorShapeProto *ox_proto_shape(const Onnx__ValueInfoProto *info)
+{
+    bool tensor = info != NULL && info->type != NULL &&
+                  info->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+    return tensor ? info->type->tensor_type->shape : NULL;
+}
+
+/* The name that the description gives to a dimension of `v`. */
+static const char *described(const Onnx__ValueInfoProto *info, ox_val v, int axis)
+{
+    const Onnx__TensorShapeProto *shape = ox_proto_shape(info);
+    if (shape == NULL || v->rank < 0 || shape->n_dim != (size_t)v->rank) {
+        return "";
+    }
+    const Onnx__TensorShapeProto__Dimension *d = shape->dim[axis];
+    bool named = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+    return named ? ox_proto_text(d->dim_param) : "";
+}
+
+static bool is_batch(ox_dim d)
+{
+    return d.unknown == 0 && d.size == 1 && d.batch == 1 && d.refs == 0;
+}
+
+/* Whether an input or output of the model that was read has a dimension called `name`; with
+ * name NULL, the first name of a batch dimension. */
+static const char *find_symbol(const ox_model *m, const char *name)
+{
+    const ox_graph *g = m->graph;
+    for (size_t i = 0; i < g->input_count + g->output_count; i++) {
+        ox_val v = i < g->input_count ? g->inputs[i] : g->outputs[i - g->input_count];
+        const Onnx__ValueInfoProto *info = ox_model_hint(m, v->name);
+        for (int axis = 0; info != NULL && axis < v->rank; axis++) {
+            const char *symbol = described(info, v, axis);
+            bool found = name != NULL ? strcmp(symbol, name) == 0
+                                      : is_batch(v->dims[axis]) && symbol[0] != '\0';
+            if (found) {
+                return symbol;
+            }
+        }
+    }
+    return NULL;
+}
+
+const char *ox_model_symbol(const ox_model *m, ox_val v, int axis, const Onnx__ValueInfoProto *info)
+{
+    ox_dim d = v->dims[axis];
+    if (ox_dim_is_static(d)) {
+        return "";
+    }
+    const char *symbol = described(info, v, axis);
+    if (symbol[0] == '\0' && is_batch(d)) {
+        return m->batch_symbol;
+    }
+    if (symbol[0] == '\0' && d.unknown == 0 && d.size == 1 && d.batch == 0 && d.refs == 1) {
+        return m->refs_symbol;
+    }
+    return symbol;
+}
+
+/* ---- the public view -------------------------------------------------------------------- */
+
+static ox_value_info *publish(const ox_model *m, size_t count, const ox_val *values)
+{
+    ox_arena *a = m->arena;
+    ox_value_info *infos = ox_arena_alloc(a, count, sizeof *infos);
+    for (size_t i = 0; i < count; i++) {
+        ox_val v = values[i];
+        const Onnx__ValueInfoProto *hint = ox_model_hint(m, v->name);
+        size_t rank = v->rank < 0 ? 0 : (size_t)v->rank;
+        int64_t *dims = ox_arena_alloc(a, rank, sizeof *dims);
+        const char **symbols = ox_arena_alloc(a, rank, sizeof *symbols);
+        for (size_t k = 0; k < rank; k++) {
+            dims[k] = ox_dim_is_static(v->dims[k]) ? v->dims[k].size : -1;
+            symbols[k] = ox_model_symbol(m, v, (int)k, hint);
+        }
+        infos[i] = (ox_value_info){
+            .name = v->name,
+            .type = v->type,
+            .rank = v->rank,
+            .dims = dims,
+            .symbols = symbols,
+        };
+    }
+    return infos;
+}
+
+static void find_symbols(ox_model *m)
+{
+    const char *batch = find_symbol(m, NULL);
+    m->batch_symbol = batch != NULL ? batch : find_symbol(m, "N") == NULL ? "N" : "samples";
+    m->refs_symbol = find_symbol(m, "R") == NULL ? "R" : "references";
+}
+
+void ox_model_publish(ox_model *m)
+{
+    find_symbols(m);
+    m->inputs = publish(m, m->graph->input_count, m->graph->inputs);
+    m->outputs = publish(m, m->graph->output_count, m->graph->outputs);
+    m->input_index = (ox_table){.arena = m->arena};
+    for (size_t i = 0; i < m->graph->input_count; i++) {
+        ox_index_add(&m->input_index, m->inputs[i].name, i);
+    }
+}
+
+const ox_value_info *ox_inputs(const ox_model *model, size_t *count)
+{
+    if (count != NULL) {
+        *count = model == NULL ? 0 : model->graph->input_count;
+    }
+    return model == NULL ? NULL : model->inputs;
+}
+
+const ox_value_info *ox_outputs(const ox_model *model, size_t *count)
+{
+    if (count != NULL) {
+        *count = model == NULL ? 0 : model->graph->output_count;
+    }
+    return model == NULL ? NULL : model->outputs;
+}
+
+int64_t ox_opset(const ox_model *model, const char *domain)
+{
+    return model == NULL ? 0 : ox_model_opset(model, domain == NULL ? "" : domain);
+}
+
+int64_t ox_ir_version(const ox_model *model)
+{
+    return model == NULL ? 0 : model->ir_version;
+}
+
+const char *ox_metadata(const ox_model *model, const char *key)
+{
+    size_t i = model == NULL || key == NULL ? SIZE_MAX
+                                            : ox_index_find(&model->property_index, key);
+    return i == SIZE_MAX ? NULL : model->properties[i].value;
+}

@@ -1,0 +1,88 @@
+/* A model: the file it came from and the graph made of it. model/read.c fills it, model/write.c
+ * writes it; nothing else sees protobuf. */
+#ifndef OX_MODEL_H
+#define OX_MODEL_H
+
+#include <stdatomic.h>
+
+#include "graph/graph.h"
+
+typedef struct ox_property {
+    const char *key, *value;
+} ox_property;
+
+/* A model-local function as it was read; lift.c inlines the calls. Node inputs and outputs are
+ * given by name in the protos that `nodes` point to. */
+typedef struct ox_local_function {
+    const char *domain, *name, *overload;
+    const void *proto; /* FunctionProto */
+} ox_local_function;
+
+struct ox_model {
+    ox_arena *arena;
+    atomic_int uses;   /* by its owner and by models that share its weights */
+    ox_model *source;  /* whose weights are shared, or NULL */
+    const void *proto; /* ModelProto that was read: doc_string, producer, unknown fields */
+    ox_graph *graph;
+    size_t kept_bytes; /* of references' activations among the constants */
+    int64_t ir_version;
+    size_t opset_count, property_count, local_count, mapping_count;
+    ox_import *opsets;
+    ox_property *properties;
+    ox_local_function *locals;
+    ox_table opset_index, property_index;   /* by name */
+    ox_table input_index;                   /* of `inputs`, by name */
+    ox_table local_table;                   /* the locals; see ox_model_local */
+    ox_table hints;                         /* ValueInfoProto of inputs and outputs as read */
+    const char *batch_symbol, *refs_symbol; /* of dimensions that the model gives no name */
+    struct ox_mapping *mappings;            /* files of external data */
+    ox_value_info *inputs, *outputs;        /* public view; counts are those of the graph */
+};
+
+/* Builds inputs and outputs of the public view from the graph. */
+void ox_model_publish(ox_model *m);
+
+/* A new model that shares the weights of `source` and keeps it alive; its graph is a copy whose
+ * nodes and values may be changed. Called inside ox_arena_try of the new model's arena. */
+void ox_model_copy(ox_model *to, ox_model *source);
+
+/* An empty model with an arena of its own, NULL without memory. */
+ox_model *ox_model_new(ox_error *err);
+
+/* Reads the nodes of a model-local function's body into `g`: the function's formal inputs are
+ * bound to `inputs` (NULL for those left out), its attributes to those of `call`; names are
+ * made unique with `prefix`. Returns the values of its outputs, count in *output_count. */
+ox_val *ox_model_inline(ox_model *m, ox_graph *g, const ox_local_function *f, const ox_node *call,
+                        const char *prefix, size_t *output_count);
+
+/* A body of an If, Loop or Scan, to be read into the graph of its node. */
+struct ox_scope;
+typedef struct ox_branch {
+    const ox_node *node; /* whose attribute `body` it is */
+    const char *body;
+    const struct ox_scope *around; /* names that it sees besides those of the graph, or NULL */
+    /* Takes a node of the body and fills its outputs; `around` is for its own bodies. */
+    void (*visit)(void *user, ox_node *n, const struct ox_scope *around);
+    void *user;
+    ox_table *constants; /* initializers that were read before; empty at first */
+} ox_branch;
+
+/* Reads the nodes of a body whose inputs are `inputs`. Returns its outputs. */
+ox_val *ox_model_branch(const ox_branch *b, size_t input_count, const ox_val *inputs,
+                        size_t *output_count);
+
+/* Whether a body declares an input as a vector (1) or not (0). */
+int ox_model_branch_rank(const ox_branch *b, size_t input);
+
+/* Calls visit for the values of n's graph that subgraphs of n (as they were read) use, once per
+ * use. */
+void ox_model_visit_captured(const ox_node *n, void (*visit)(void *user, ox_val v), void *user);
+
+/* The model-local function that is called so, or NULL. */
+const ox_local_function *ox_model_local(const ox_model *m, const char *domain, const char *op);
+
+int64_t ox_model_opset(const ox_model *m, const char *domain);
+void ox_model_set_opset(ox_model *m, const char *domain, int64_t version);
+void ox_model_set_property(ox_model *m, const char *key, const char *value);
+
+#endif

@@ -1,0 +1,112 @@
+/* What the files model*.c share: the generated protobuf types and what is done to them. Nothing
+ * else includes this. */
+#ifndef OX_MODEL_PROTO_H
+#define OX_MODEL_PROTO_H
+
+#include <sys/types.h>
+
+#include "model/model.h"
+#include "onnx-ml.pb-c.h"
+
+/* A file of external data, mapped until the model is freed. */
+typedef struct ox_mapping {
+    const char *path;
+    dev_t device;
+    ino_t inode;
+    void *data;
+    size_t size;
+} ox_mapping;
+
+/* A text that may be missing, as "". */
+const char *ox_proto_text(const char *text);
+
+/* A domain's name, "" for the default one in all its spellings. */
+const char *ox_proto_domain(const char *domain);
+
+/* An empty message, and a shallow copy of one. */
+void *ox_proto_new(ox_arena *a, const ProtobufCMessageDescriptor *descriptor);
+void *ox_proto_copy(ox_arena *a, const void *message);
+
+/* ---- model.c ---------------------------------------------------------------------------- */
+
+/* How the model that was read describes a graph input or output, NULL for others. */
+const Onnx__ValueInfoProto *ox_model_hint(const ox_model *m, const char *name);
+
+/* Enters a function; of those of one name the first counts. */
+void ox_model_add_local(ox_model *m, ox_local_function *f);
+
+/* The shape in a description of a tensor, NULL where there is none. */
+const Onnx__TensorShapeProto *ox_proto_shape(const Onnx__ValueInfoProto *info);
+
+/* The symbolic name of dimension `axis` of `v`, "" where it has none; `info` may be NULL. */
+const char *ox_model_symbol(const ox_model *m, ox_val v, int axis,
+                            const Onnx__ValueInfoProto *info);
+
+/* Takes the names that occur inside subgraphs of a node, so that no new value gets them. */
+void ox_model_take_names(ox_graph *g, const ox_node *n);
+
+/* ---- model/tensor.c --------------------------------------------------------------------- */
+
+/* Brings every tensor of the model into one form, raw_data: typed fields are converted, external
+ * data is mapped from `folder` (NULL: refused), sparse initializers become dense. Gives up where
+ * a tensor's shape and data disagree, and where data is neither in `folder` nor in `home` (NULL:
+ * none), links followed. */
+void ox_model_settle(ox_model *m, Onnx__ModelProto *p, const char *folder, const char *home);
+
+/* A settled tensor as constant. */
+ox_const *ox_proto_const(ox_arena *a, const Onnx__TensorProto *t);
+
+/* ---- model/read.c ----------------------------------------------------------------------- */
+
+/* ox_parse where external data may also lie in `home`, the folder that the model's file is really
+ * in; NULL: none. */
+ox_model *ox_parse_linked(const void *data, size_t size, const char *folder, const char *home,
+                          uint64_t limit, ox_error *err);
+
+/* An attribute that is not a reference; `label` names its node in messages. */
+ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const char *label);
+
+/* The attribute's AttributeType, by what it holds where it does not say. */
+int ox_proto_kind(const Onnx__AttributeProto *p);
+
+/* Type, rank and dimensions of a tensor as described, where v has none. */
+void ox_proto_describe(ox_val v, const Onnx__ValueInfoProto *info);
+
+/* ---- model/check.c ---------------------------------------------------------------------- */
+
+/* Gives up where a node has not the inputs, outputs and attributes of its operator, at `version`
+ * of its domain. `label` names the node; or, with `inside`, the one that it is a subgraph's of. */
+void ox_check_proto(const ox_model *m, const Onnx__NodeProto *p, int64_t version, const char *label,
+                    bool inside);
+void ox_check_node(const ox_model *m, const ox_node *n, int64_t version, const char *label);
+
+/* ---- model/write.c ---------------------------------------------------------------------- */
+
+/* The reverse, for all but graphs built here. */
+Onnx__AttributeProto *ox_proto_write_attr(ox_arena *a, const ox_attr *attr);
+
+/* The nodes of a graph, after a node for each constant that is none of its inputs. */
+Onnx__NodeProto **ox_proto_write_nodes(ox_arena *a, const ox_model *m, const ox_graph *g,
+                                       size_t *count);
+
+/* A tensor whose contents may be moved to the file of external data. */
+typedef struct ox_placed {
+    Onnx__TensorProto *tensor;
+    const ox_graph *graph;
+} ox_placed;
+
+typedef struct ox_file {
+    Onnx__ModelProto *proto;
+    ox_placed *tensors;
+    size_t tensor_count;
+} ox_file;
+
+/* The model as protobuf structures in `a`, which share the weights. */
+void ox_model_build(ox_arena *a, const ox_model *m, ox_file *out);
+
+/* ---- model/pack.c ----------------------------------------------------------------------- */
+
+/* Sends a message to `sink` piece by piece, without a copy of what is large. */
+bool ox_proto_pack(ox_arena *a, const ProtobufCMessage *message, ox_sink sink, void *user);
+
+#endif

@@ -1,0 +1,485 @@
+/* From the graph back to protobuf structures. What was read is taken over shallowly, with what the
+ * graph does not know of (doc strings, metadata, unknown fields); weights are never copied. */
+#include "model/proto.h"
+
+#include <string.h>
+
+/* protobuf-c has no const; nothing writes through these. */
+#define TEXT(s) ((char *)(uintptr_t)(s))
+
+typedef struct writer {
+    ox_arena *a;
+    const ox_model *m;
+    ox_file *out;
+} writer;
+
+/* ---- tensors and attributes ------------------------------------------------------------- */
+
+static bool is_empty(const ox_const *c)
+{
+    for (int i = 0; i < c->rank; i++) {
+        if (c->dims[i] == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static Onnx__TensorProto *write_tensor(ox_arena *a, const ox_const *c, const char *name)
+{
+    if (c->data == NULL && c->proto == NULL && !is_empty(c)) {
+        ox_fail(a, OX_INVALID, "constant \"%s\" has no contents", ox_proto_text(name));
+    }
+    Onnx__TensorProto *t = c->proto != NULL ? ox_proto_copy(a, c->proto)
+                                            : ox_proto_new(a, &onnx__tensor_proto__descriptor);
+    t->name = name == NULL ? t->name : TEXT(name);
+    t->n_dims = (size_t)c->rank;
+    t->dims = ox_arena_copy(a, c->dims, (size_t)c->rank, sizeof *t->dims);
+    t->has_data_type = true;
+    t->data_type = (int32_t)c->type;
+    if (c->type != OX_STRING) {
+        t->has_raw_data = true;
+        t->raw_data.len = c->size;
+        t->raw_data.data = (uint8_t *)(uintptr_t)c->data;
+    }
+    return t;
+}
+
+Onnx__AttributeProto *ox_proto_write_attr(ox_arena *a, const ox_attr *attr)
+{
+    Onnx__AttributeProto *p = attr->proto != NULL
+                                  ? ox_proto_copy(a, attr->proto)
+                                  : ox_proto_new(a, &onnx__attribute_proto__descriptor);
+    p->name = TEXT(attr->name);
+    if (attr->kind != OX_ATTR_OTHER) {
+        p->has_type = true;
+        p->type = (Onnx__AttributeProto__AttributeType)attr->kind;
+    }
+    if (attr->ref != NULL) {
+        p->ref_attr_name = TEXT(attr->ref);
+        return p;
+    }
+    switch (attr->kind) {
+    case OX_ATTR_FLOAT:
+        p->has_f = true;
+        p->f = attr->f;
+        break;
+    case OX_ATTR_INT:
+        p->has_i = true;
+        p->i = attr->i;
+        break;
+    case OX_ATTR_STRING:
+        p->has_s = true;
+        p->s.len = attr->count;
+        p->s.data = (uint8_t *)TEXT(attr->s);
+        break;
+    case OX_ATTR_TENSOR: p->t = write_tensor(a, attr->tensor, NULL); break;
+    case OX_ATTR_FLOATS:
+        p->n_floats = attr->count;
+        p->floats = (float *)(uintptr_t)attr->floats;
+        break;
+    case OX_ATTR_INTS:
+        p->n_ints = attr->count;
+        p->ints = (int64_t *)(uintptr_t)attr->ints;
+        break;
+    default: break; /* as in the proto */
+    }
+    return p;
+}
+
+static void place(writer *w, Onnx__TensorProto *t, const ox_graph *g)
+{
+    ox_file *out = w->out;
+    out->tensors = ox_arena_grow(w->a, out->tensors, out->tensor_count, sizeof *out->tensors);
+    out->tensors[out->tensor_count++] = (ox_placed){t, g};
+}
+
+/* ---- values ----------------------------------------------------------------------------- */
+
+/* Whether a description says of a value exactly what is known of it. */
+static bool still_holds(const writer *w, const Onnx__ValueInfoProto *info, ox_val v)
+{
+    const Onnx__TensorShapeProto *shape = ox_proto_shape(info);
+    if (info->type == NULL || v->type == OX_NONE) {
+        return info->type != NULL && v->type == OX_NONE;
+    }
+    if (info->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ||
+        info->type->tensor_type->elem_type != (int32_t)v->type ||
+        (shape == NULL) != (v->rank < 0)) {
+        return false;
+    }
+    if (shape == NULL) {
+        return true;
+    }
+    bool same = shape->n_dim == (size_t)v->rank;
+    for (int i = 0; same && i < v->rank; i++) {
+        const Onnx__TensorShapeProto__Dimension *d = shape->dim[i];
+        bool fixed = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
+                     d->dim_value >= 0;
+        const char *symbol = ox_model_symbol(w->m, v, i, info);
+        same = fixed ? ox_dim_is(v->dims[i], d->dim_value)
+                     : !ox_dim_is_static(v->dims[i]) &&
+                           (symbol[0] == '\0' ||
+                            d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM);
+    }
+    return same;
+}
+
+static Onnx__TensorShapeProto *write_shape(const writer *w, ox_val v,
+                                           const Onnx__ValueInfoProto *info)
+{
+    size_t rank = (size_t)v->rank;
+    Onnx__TensorShapeProto *shape = ox_proto_new(w->a, &onnx__tensor_shape_proto__descriptor);
+    shape->n_dim = rank;
+    shape->dim = ox_arena_alloc(w->a, rank, sizeof *shape->dim);
+    for (size_t i = 0; i < rank; i++) {
+        Onnx__TensorShapeProto__Dimension *d =
+            ox_proto_new(w->a, &onnx__tensor_shape_proto__dimension__descriptor);
+        const char *symbol = ox_model_symbol(w->m, v, (int)i, info);
+        if (ox_dim_is_static(v->dims[i])) {
+            d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+            d->dim_value = v->dims[i].size;
+        } else if (symbol[0] != '\0') {
+            d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+            d->dim_param = TEXT(symbol);
+        } else if (w->m->graph->described && v->dims[i].unknown == 0) {
+            d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+            d->dim_param = ox_arena_format(w->a, "%lld N^%d R^%d", (long long)v->dims[i].size,
+                                           v->dims[i].batch, v->dims[i].refs);
+        }
+        shape->dim[i] = d;
+    }
+    return shape;
+}
+
+/* The description of a value; `info` is how the model that was read has it, or NULL. */
+static Onnx__ValueInfoProto *write_value(const writer *w, ox_val v,
+                                         const Onnx__ValueInfoProto *info)
+{
+    if (info != NULL && still_holds(w, info, v)) {
+        return (Onnx__ValueInfoProto *)(uintptr_t)info;
+    }
+    Onnx__ValueInfoProto *p = info != NULL
+                                  ? ox_proto_copy(w->a, info)
+                                  : ox_proto_new(w->a, &onnx__value_info_proto__descriptor);
+    p->name = TEXT(v->name);
+    if (v->type == OX_NONE) {
+        return p;
+    }
+    Onnx__TypeProto__Tensor *tensor = ox_proto_new(w->a, &onnx__type_proto__tensor__descriptor);
+    tensor->has_elem_type = true;
+    tensor->elem_type = (int32_t)v->type;
+    tensor->shape = v->rank >= 0 ? write_shape(w, v, info) : NULL;
+    p->type = ox_proto_new(w->a, &onnx__type_proto__descriptor);
+    p->type->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+    p->type->tensor_type = tensor;
+    return p;
+}
+
+static Onnx__ValueInfoProto **write_values(const writer *w, size_t count, const ox_val *values)
+{
+    Onnx__ValueInfoProto **infos = ox_arena_alloc(w->a, count, sizeof(Onnx__ValueInfoProto *));
+    for (size_t i = 0; i < count; i++) {
+        infos[i] = write_value(w, values[i], ox_model_hint(w->m, values[i]->name));
+    }
+    return infos;
+}
+
+/* ---- nodes ------------------------------------------------------------------------------ */
+
+static Onnx__GraphProto *write_body(writer *w, const ox_graph *g);
+
+static char **write_names(const writer *w, size_t count, const ox_val *values)
+{
+    char **names = ox_arena_alloc(w->a, count, sizeof *names);
+    for (size_t i = 0; i < count; i++) {
+        names[i] = TEXT(values[i] == NULL ? "" : values[i]->name);
+    }
+    return names;
+}
+
+static Onnx__NodeProto *write_node(writer *w, const ox_graph *g, const ox_node *n)
+{
+    ox_arena *a = w->a;
+    Onnx__NodeProto *p = n->proto != NULL ? ox_proto_copy(a, n->proto)
+                                          : ox_proto_new(a, &onnx__node_proto__descriptor);
+    p->op_type = TEXT(n->op);
+    p->name = n->name[0] == '\0' ? NULL : TEXT(n->name);
+    p->domain = n->domain[0] == '\0' ? NULL : TEXT(n->domain);
+    p->n_input = n->input_count;
+    p->input = write_names(w, n->input_count, n->inputs);
+    p->n_output = n->output_count;
+    p->output = write_names(w, n->output_count, n->outputs);
+    p->n_attribute = n->attr_count;
+    p->attribute = ox_arena_alloc(a, n->attr_count, sizeof *p->attribute);
+    for (size_t i = 0; i < n->attr_count; i++) {
+        Onnx__AttributeProto *attr = ox_proto_write_attr(a, &n->attrs[i]);
+        if (n->attrs[i].graph != NULL) {
+            attr->g = write_body(w, n->attrs[i].graph);
+        }
+        if (attr->t != NULL && strcmp(n->op, "Constant") == 0 && n->domain[0] == '\0' &&
+            g == w->m->graph) {
+            place(w, attr->t, g);
+        }
+        p->attribute[i] = attr;
+    }
+    return p;
+}
+
+static Onnx__NodeProto **write_nodes(writer *w, const ox_graph *g)
+{
+    Onnx__NodeProto **nodes = ox_arena_alloc(w->a, g->node_count, sizeof(Onnx__NodeProto *));
+    for (size_t i = 0; i < g->node_count; i++) {
+        nodes[i] = write_node(w, g, g->nodes[i]);
+    }
+    return nodes;
+}
+
+/* ---- graphs ----------------------------------------------------------------------------- */
+
+static bool is_initializer(const ox_value *v)
+{
+    return v->constant != NULL && v->node == NULL && !v->is_input;
+}
+
+static void fill_graph(writer *w, const ox_graph *g, Onnx__GraphProto *p)
+{
+    p->name = TEXT(g->name);
+    p->n_input = g->input_count;
+    p->input = write_values(w, g->input_count, g->inputs);
+    p->n_output = g->output_count;
+    p->output = write_values(w, g->output_count, g->outputs);
+    p->initializer = ox_arena_alloc(w->a, g->value_count, sizeof *p->initializer);
+    p->n_initializer = 0;
+    for (size_t i = 0; i < g->value_count; i++) {
+        const ox_value *v = g->values[i];
+        if (is_initializer(v)) {
+            Onnx__TensorProto *t = write_tensor(w->a, v->constant, v->name);
+            place(w, t, g);
+            p->initializer[p->n_initializer++] = t;
+        }
+    }
+    p->n_node = g->node_count;
+    p->node = write_nodes(w, g);
+}
+
+static Onnx__GraphProto *write_body(writer *w, const ox_graph *g)
+{
+    Onnx__GraphProto *p = ox_proto_new(w->a, &onnx__graph_proto__descriptor);
+    fill_graph(w, g, p);
+    return p;
+}
+
+/* What is known of every inner value. */
+static void describe_all(writer *w, const ox_graph *g, Onnx__GraphProto *p)
+{
+    p->value_info = ox_arena_alloc(w->a, g->value_count, sizeof *p->value_info);
+    p->n_value_info = 0;
+    ox_table outputs = {.arena = w->a};
+    for (size_t i = 0; i < g->output_count; i++) {
+        ox_index_add(&outputs, g->outputs[i]->name, i);
+    }
+    for (size_t i = 0; i < g->value_count; i++) {
+        ox_val v = g->values[i];
+        bool output = ox_index_find(&outputs, v->name) != SIZE_MAX;
+        if (v->node != NULL && !output && v->type != OX_NONE && v->rank >= 0) {
+            p->value_info[p->n_value_info++] = write_value(w, v, NULL);
+        }
+    }
+}
+
+/* The main graph. Descriptions of inner values are kept for those that are still there. */
+static Onnx__GraphProto *write_main(writer *w, const Onnx__GraphProto *from)
+{
+    const ox_graph *g = w->m->graph;
+    Onnx__GraphProto *p = from != NULL ? ox_proto_copy(w->a, from)
+                                       : ox_proto_new(w->a, &onnx__graph_proto__descriptor);
+    fill_graph(w, g, p);
+    size_t count = p->n_value_info;
+    p->value_info = ox_arena_alloc(w->a, count, sizeof *p->value_info);
+    p->n_value_info = 0;
+    for (size_t i = 0; i < count; i++) {
+        ox_val v = ox_graph_find(g, ox_proto_text(from->value_info[i]->name));
+        if (v != NULL && (v->node != NULL || v->constant != NULL)) {
+            p->value_info[p->n_value_info++] = write_value(w, v, from->value_info[i]);
+        }
+    }
+    if (g->described) {
+        describe_all(w, g, p);
+    }
+    return p;
+}
+
+/* ---- functions -------------------------------------------------------------------------- */
+
+typedef struct name_list {
+    char **names;
+    size_t count;
+    ox_table index;
+} name_list;
+
+static void add_name(ox_arena *a, name_list *list, const char *name)
+{
+    list->index.arena = a;
+    if (ox_index_find(&list->index, name) != SIZE_MAX) {
+        return;
+    }
+    ox_index_add(&list->index, name, list->count);
+    list->names = ox_arena_grow(a, list->names, list->count, sizeof *list->names);
+    list->names[list->count++] = TEXT(name);
+}
+
+static Onnx__OperatorSetIdProto *write_import(const writer *w, const char *domain)
+{
+    Onnx__OperatorSetIdProto *p = ox_proto_new(w->a, &onnx__operator_set_id_proto__descriptor);
+    int64_t version = ox_model_opset(w->m, domain);
+    p->domain = TEXT(domain);
+    p->has_version = true;
+    p->version = version > 0 ? version : 1;
+    return p;
+}
+
+static Onnx__OperatorSetIdProto **write_imports(const writer *w, const name_list *domains)
+{
+    Onnx__OperatorSetIdProto **all = ox_arena_alloc(w->a, domains->count, sizeof *all);
+    for (size_t i = 0; i < domains->count; i++) {
+        all[i] = write_import(w, domains->names[i]);
+    }
+    return all;
+}
+
+/* A function has no initializers: its constants are nodes. */
+static Onnx__NodeProto *constant_node(const writer *w, const ox_value *v)
+{
+    Onnx__AttributeProto *value = ox_proto_new(w->a, &onnx__attribute_proto__descriptor);
+    value->name = TEXT("value");
+    value->has_type = true;
+    value->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR;
+    value->t = write_tensor(w->a, v->constant, NULL);
+    Onnx__NodeProto *p = ox_proto_new(w->a, &onnx__node_proto__descriptor);
+    p->op_type = TEXT("Constant");
+    p->n_output = 1;
+    p->output = ox_arena_alloc(w->a, 1, sizeof *p->output);
+    p->output[0] = TEXT(v->name);
+    p->n_attribute = 1;
+    p->attribute = ox_arena_alloc(w->a, 1, sizeof *p->attribute);
+    p->attribute[0] = value;
+    return p;
+}
+
+static Onnx__NodeProto **write_body_nodes(writer *w, const ox_graph *body, size_t *count)
+{
+    size_t most = body->value_count + body->node_count;
+    Onnx__NodeProto **nodes = ox_arena_alloc(w->a, most, sizeof(Onnx__NodeProto *));
+    *count = 0;
+    for (size_t i = 0; i < body->value_count; i++) {
+        if (is_initializer(body->values[i])) {
+            nodes[(*count)++] = constant_node(w, body->values[i]);
+        }
+    }
+    for (size_t i = 0; i < body->node_count; i++) {
+        nodes[(*count)++] = write_node(w, body, body->nodes[i]);
+    }
+    return nodes;
+}
+
+Onnx__NodeProto **ox_proto_write_nodes(ox_arena *a, const ox_model *m, const ox_graph *g,
+                                       size_t *count)
+{
+    return write_body_nodes(&(writer){.a = a, .m = m}, g, count);
+}
+
+static Onnx__FunctionProto *write_function(writer *w, const ox_function *f)
+{
+    const ox_graph *body = f->body;
+    Onnx__FunctionProto *p = ox_proto_new(w->a, &onnx__function_proto__descriptor);
+    p->name = TEXT(f->name);
+    p->domain = TEXT("onnxexplainer");
+    p->n_input = body->input_count;
+    p->input = write_names(w, body->input_count, body->inputs);
+    p->n_output = body->output_count;
+    p->output = write_names(w, body->output_count, body->outputs);
+    name_list attributes = {.count = 0}, domains = {.count = 0};
+    add_name(w->a, &domains, "");
+    for (size_t i = 0; i < body->node_count; i++) {
+        const ox_node *n = body->nodes[i];
+        add_name(w->a, &domains, n->domain);
+        for (size_t k = 0; k < n->attr_count; k++) {
+            if (n->attrs[k].ref != NULL) {
+                add_name(w->a, &attributes, n->attrs[k].ref);
+            }
+        }
+    }
+    p->n_attribute = attributes.count;
+    p->attribute = attributes.names;
+    p->n_opset_import = domains.count;
+    p->opset_import = write_imports(w, &domains);
+    p->node = write_body_nodes(w, body, &p->n_node);
+    return p;
+}
+
+static bool body_calls_local(const ox_model *m, const Onnx__GraphProto *g)
+{
+    for (size_t i = 0; i < g->n_node; i++) {
+        const Onnx__NodeProto *n = g->node[i];
+        if (ox_model_local(m, ox_proto_domain(n->domain), ox_proto_text(n->op_type)) != NULL) {
+            return true;
+        }
+        for (size_t k = 0; k < n->n_attribute; k++) {
+            if (n->attribute[k]->g != NULL && body_calls_local(m, n->attribute[k]->g)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Ours, and those of the model that was read as long as one of them is called. */
+static void write_functions(writer *w, Onnx__ModelProto *p)
+{
+    const ox_model *m = w->m;
+    const ox_graph *g = m->graph;
+    size_t locals = m->local_count > 0 && body_calls_local(m, p->graph) ? m->local_count : 0;
+    p->functions = ox_arena_alloc(w->a, locals + g->function_count, sizeof *p->functions);
+    p->n_functions = locals + g->function_count;
+    for (size_t i = 0; i < locals; i++) {
+        p->functions[i] = (Onnx__FunctionProto *)(uintptr_t)m->locals[i].proto;
+    }
+    for (size_t i = 0; i < g->function_count; i++) {
+        p->functions[locals + i] = write_function(w, &g->functions[i]);
+    }
+}
+
+/* ---- models ----------------------------------------------------------------------------- */
+
+void ox_model_build(ox_arena *a, const ox_model *m, ox_file *out)
+{
+    writer w = {a, m, out};
+    const Onnx__ModelProto *from = m->proto;
+    Onnx__ModelProto *p =
+        from != NULL ? ox_proto_copy(a, from) : ox_proto_new(a, &onnx__model_proto__descriptor);
+    *out = (ox_file){.proto = p};
+    p->has_ir_version = true;
+    /* Before, initializers had to be inputs. */
+    p->ir_version = m->ir_version < 4 ? 4 : m->ir_version;
+    name_list domains = {.count = 0};
+    for (size_t i = 0; i < m->opset_count; i++) {
+        add_name(a, &domains, m->opsets[i].domain);
+    }
+    if (m->graph->function_count > 0) {
+        add_name(a, &domains, "onnxexplainer");
+    }
+    p->n_opset_import = domains.count;
+    p->opset_import = write_imports(&w, &domains);
+    p->n_metadata_props = m->property_count;
+    p->metadata_props = ox_arena_alloc(a, m->property_count, sizeof *p->metadata_props);
+    for (size_t i = 0; i < m->property_count; i++) {
+        Onnx__StringStringEntryProto *entry =
+            ox_proto_new(a, &onnx__string_string_entry_proto__descriptor);
+        entry->key = TEXT(m->properties[i].key);
+        entry->value = TEXT(m->properties[i].value);
+        p->metadata_props[i] = entry;
+    }
+    p->graph = write_main(&w, from == NULL ? NULL : from->graph);
+    write_functions(&w, p);
+}

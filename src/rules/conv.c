@@ -1,0 +1,204 @@
+/* Rules of convolutions and of BatchNormalization: linear in the input, so the adjoint; and how
+ * windows are read off a node. */
+#include "rules/spatial.h"
+
+#include <string.h>
+
+enum { MAX_AXES = OX_SPATIAL_AXES };
+
+/* Far beyond any real window, and products of two still fit. */
+static const int64_t MAX_NUMBER = INT64_C(1) << 30;
+
+/* ---- windows ----------------------------------------------------------------------------- */
+
+int ox_spatial_axes(ox_ctx *c)
+{
+    int rank = c->node->inputs[0]->rank;
+    if (rank < 2 || rank - 2 > MAX_AXES) {
+        ox_rule_fail(c, "the number of axes is not known, or too large");
+    }
+    return rank - 2;
+}
+
+/* An attribute of one number, or of `sides` numbers, per axis; NULL where there is none. */
+static const int64_t *per_axis(ox_ctx *c, const char *name, int axes, int sides)
+{
+    size_t found = 0;
+    const int64_t *ints = ox_node_ints(c->node, name, &found);
+    if (ints == NULL || found == 0) {
+        return NULL;
+    }
+    if (found != (size_t)(axes * sides)) {
+        ox_rule_fail(c, ox_arena_format(c->g->arena, "%s has %zu numbers", name, found));
+    }
+    return ints;
+}
+
+int64_t ox_window_extent(const ox_window *w)
+{
+    return (w->kernel - 1) * w->dilation + 1;
+}
+
+static bool has_auto_pad(ox_ctx *c, const char *mode)
+{
+    return strcmp(ox_node_string(c->node, "auto_pad", "NOTSET"), mode) == 0;
+}
+
+static void check_window(ox_ctx *c, const ox_window *w)
+{
+    const int64_t numbers[] = {w->kernel, w->stride, w->dilation, w->begin, w->end, w->in, w->out};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        if (numbers[i] < (i < 3) || numbers[i] > MAX_NUMBER) {
+            ox_rule_fail(c, "its window is not a sane one");
+        }
+    }
+}
+
+ox_window *ox_windows(ox_ctx *c, ox_val filters)
+{
+    int axes = ox_spatial_axes(c);
+    const int64_t *kernel = per_axis(c, "kernel_shape", axes, 1);
+    const int64_t *strides = per_axis(c, "strides", axes, 1);
+    const int64_t *dilations = per_axis(c, "dilations", axes, 1);
+    const int64_t *pads = per_axis(c, "pads", axes, 2);
+    bool upper = has_auto_pad(c, "SAME_UPPER"), lower = has_auto_pad(c, "SAME_LOWER");
+    bool padded = pads != NULL && !upper && !lower && !has_auto_pad(c, "VALID");
+    ox_window *w = ox_arena_alloc(c->g->arena, (size_t)axes + 1, sizeof *w);
+    for (int k = 0; k < axes; k++) {
+        w[k] = (ox_window){
+            .in = ox_static_dim(c, 0, k - axes),
+            .out = ox_static_dim(c, -1, k - axes),
+            .kernel = filters != NULL  ? filters->dims[2 + k].size
+                      : kernel != NULL ? kernel[k]
+                                       : 0,
+            .stride = strides != NULL ? strides[k] : 1,
+            .dilation = dilations != NULL ? dilations[k] : 1,
+            .begin = padded ? pads[k] : 0,
+            .end = padded ? pads[axes + k] : 0,
+        };
+        check_window(c, &w[k]);
+        int64_t total = (w[k].out - 1) * w[k].stride + ox_window_extent(&w[k]) - w[k].in;
+        if ((upper || lower) && total > 0) {
+            w[k].begin = upper ? total / 2 : total - total / 2;
+            w[k].end = total - w[k].begin;
+        }
+    }
+    return w;
+}
+
+/* ---- rules ------------------------------------------------------------------------------- */
+
+/* Input 1, whose shape has to be known. */
+static ox_val filters_of(ox_ctx *c, int64_t group)
+{
+    if (ox_varies(c, 1)) {
+        ox_rule_fail(c, "it has filters that depend on the input");
+    }
+    ox_val filters = ox_x(c, 1);
+    if (filters->rank != ox_spatial_axes(c) + 2 || !ox_dims_static(filters->rank, filters->dims)) {
+        ox_rule_fail(c, "the shape of its filters is not known");
+    }
+    if (group < 1 || filters->dims[0].size % group != 0) {
+        ox_rule_fail(c, "group does not divide the channels");
+    }
+    return filters;
+}
+
+/* A bias that varies: the sum over all positions. It has no batch axis, so there must be none. */
+static void send_bias(ox_ctx *c)
+{
+    if (!ox_varies(c, 2)) {
+        return;
+    }
+    int axes = ox_spatial_axes(c);
+    ox_dim batch = c->node->outputs[0]->dims[0];
+    if (!ox_dim_is(batch, 1)) {
+        ox_rule_fail(c, "it has a bias that depends on the input, for more than one sample");
+    }
+    int64_t summed[MAX_AXES + 1] = {-axes - 2};
+    for (int k = 0; k < axes; k++) {
+        summed[k + 1] = k - axes;
+    }
+    ox_send(c, 2, ox_reduce("ReduceSum", c->m, (size_t)axes + 1, summed, false));
+}
+
+void flow_conv(ox_ctx *c)
+{
+    int64_t group = ox_node_int(c->node, "group", 1);
+    ox_val filters = filters_of(c, group);
+    ox_val m = ox_unconvolve(c, c->m, filters, group, ox_windows(c, filters));
+    if (m != NULL) {
+        ox_send(c, 0, m);
+    }
+    send_bias(c);
+}
+
+/* Padding of ConvTranspose before the output, where output_shape or auto_pad leaves it to be
+ * found: what makes the output `out` long, halved. */
+static int64_t transposed_begin(ox_ctx *c, const ox_window *w, int64_t extra, bool found)
+{
+    if (!found) {
+        return w->begin;
+    }
+    int64_t full = (w->in - 1) * w->stride + ox_window_extent(w) + extra;
+    int64_t total = full > w->out ? full - w->out : 0;
+    return has_auto_pad(c, "SAME_UPPER") ? total / 2 : total - total / 2;
+}
+
+/* y[p s + t d - b] += W[t] x[p], so x[p] gets the convolution of m with the same filters. */
+void flow_conv_transpose(ox_ctx *c)
+{
+    int64_t group = ox_node_int(c->node, "group", 1);
+    ox_val filters = filters_of(c, group);
+    int axes = filters->rank - 2;
+    const ox_window *w = ox_windows(c, filters);
+    const int64_t *extra = per_axis(c, "output_padding", axes, 1);
+    bool found = ox_node_attr(c->node, "output_shape") != NULL || has_auto_pad(c, "SAME_UPPER") ||
+                 has_auto_pad(c, "SAME_LOWER");
+    int64_t pads[2 * MAX_AXES], strides[MAX_AXES], dilations[MAX_AXES];
+    int64_t none[MAX_AXES] = {0}, cut[MAX_AXES];
+    for (int k = 0; k < axes; k++) {
+        int64_t begin = transposed_begin(c, &w[k], extra != NULL ? extra[k] : 0, found);
+        int64_t end = (w[k].in - 1) * w[k].stride + ox_window_extent(&w[k]) - w[k].out - begin;
+        pads[k] = begin;
+        pads[axes + k] = end > 0 ? end : 0;
+        cut[k] = end < 0 ? end : 0;
+        strides[k] = w[k].stride;
+        dilations[k] = w[k].dilation;
+    }
+    const ox_attr attrs[] = {
+        ox_attr_ints("pads", 2 * (size_t)axes, pads),
+        ox_attr_ints("strides", (size_t)axes, strides),
+        ox_attr_ints("dilations", (size_t)axes, dilations),
+        ox_attr_int("group", group),
+    };
+    ox_val in[] = {ox_pad(ox_fold(c, c->m), axes, none, cut), filters};
+    ox_send(c, 0, ox_unfold(c, ox_graph_emit(c->g, "Conv", 2, in, 4, attrs), c->m));
+    send_bias(c);
+}
+
+/* y = (x - mean) * scale / sqrt(var + epsilon) + b, each per channel. */
+void flow_batch_normalization(ox_ctx *c)
+{
+    bool trained = ox_m(c, 1) != NULL || ox_m(c, 2) != NULL;
+    if (ox_node_int(c->node, "training_mode", 0) != 0 || trained) {
+        ox_rule_fail(c, "training_mode is not supported");
+    }
+    for (size_t i = 1; i < 5; i++) {
+        if (ox_varies(c, i)) {
+            ox_rule_fail(c, "it has parameters that depend on the input");
+        }
+    }
+    int axes = ox_spatial_axes(c);
+    ox_val scale = ox_x(c, 1), var = ox_x(c, 4);
+    double epsilon = ox_node_float(c->node, "epsilon", 1e-5);
+    ox_val slope = ox_div(scale, ox_sqrt(ox_shift(ox_cast(var, scale->type), epsilon)));
+    if (axes > 0) {
+        ox_dim dims[MAX_AXES + 1] = {slope->dims[0]};
+        for (int k = 1; k <= axes; k++) {
+            dims[k] = ox_dim_of(1);
+        }
+        slope = ox_reshape(slope, axes + 1, dims);
+    }
+    ox_send(c, 0, ox_mul(c->m, ox_cast(slope, c->m->type)));
+}

@@ -1,0 +1,202 @@
+/* ai.onnx.ml as standard operators: what converters of classical models write. */
+#include "rules/decompose.h"
+
+#include <string.h>
+
+static bool is(const ox_node *n, const char *name, const char *otherwise, const char *value)
+{
+    return strcmp(ox_node_string(n, name, otherwise), value) == 0;
+}
+
+/* Input i as floats, which these operators compute in. */
+static ox_val floats_of(const ox_node *n, size_t i)
+{
+    return ox_cast(ox_made_ranked(n, i), OX_FLOAT);
+}
+
+/* The attribute, a list of numbers, as a constant; NULL where there is none. */
+static ox_val numbers(const ox_node *n, const char *name, int rank, const int64_t *dims)
+{
+    const ox_attr *attr = ox_node_attr(n, name);
+    size_t count = 1;
+    if (attr == NULL || attr->kind != OX_ATTR_FLOATS || attr->count == 0) {
+        return NULL;
+    }
+    for (int d = 0; d < rank; d++) {
+        if (dims[d] < 1 || !ox_size_mul(count, (size_t)dims[d], &count)) {
+            count = 0;
+        }
+    }
+    if (count != attr->count) {
+        ox_made_fail(n, ox_arena_format(n->graph->arena, "%s has %zu numbers", name, attr->count));
+    }
+    double *out = ox_arena_alloc(n->graph->arena, count, sizeof *out);
+    for (size_t i = 0; i < count; i++) {
+        out[i] = (double)attr->floats[i];
+    }
+    return ox_floats(n->graph, OX_FLOAT, rank, dims, out);
+}
+
+static int64_t attr_count(const ox_node *n, const char *name)
+{
+    const ox_attr *attr = ox_node_attr(n, name);
+    return attr == NULL ? 0 : (int64_t)attr->count;
+}
+
+/* ---- features -------------------------------------------------------------------------------- */
+
+/* x by the maximum, the sum of absolute values or the root of the sum of squares of its row. */
+void decompose_normalizer(const ox_node *n, ox_val *outputs)
+{
+    static const double tiny = 1e-30; /* keeps the quotient finite where the norm is 0 */
+    static const int64_t last[] = {-1};
+    ox_val x = floats_of(n, 0), norm = NULL;
+    if (is(n, "norm", "MAX", "L1")) {
+        norm = ox_shift(ox_sum(ox_abs(x), -1, true), tiny);
+    } else if (is(n, "norm", "MAX", "L2")) {
+        norm = ox_sqrt(ox_shift(ox_sum(ox_square(x), -1, true), tiny));
+    } else {
+        norm = ox_reduce("ReduceMax", x, 1, last, true);
+        ox_val none = ox_cast(ox_equal(norm, ox_number(norm, 0)), norm->type);
+        norm = ox_add(norm, none);
+    }
+    outputs[0] = ox_div(x, norm);
+}
+
+/* What is missing is replaced by a constant. */
+void decompose_imputer(const ox_node *n, ox_val *outputs)
+{
+    ox_val x = ox_made_ranked(n, 0);
+    int64_t count = attr_count(n, "imputed_value_floats");
+    double missing = ox_node_float(n, "replaced_value_float", 0);
+    ox_val value = numbers(n, "imputed_value_floats", 1, &count);
+    if (value == NULL) {
+        ox_made_fail(n, "no rule for integers");
+    }
+    ox_val gone = missing != missing ? ox_unary("IsNaN", x) : ox_equal(x, ox_number(x, missing));
+    outputs[0] = ox_where(gone, ox_cast(value, x->type), x);
+}
+
+void decompose_binarizer(const ox_node *n, ox_val *outputs)
+{
+    ox_val x = ox_made_ranked(n, 0);
+    ox_val above = ox_greater(x, ox_number(x, ox_node_float(n, "threshold", 0)));
+    outputs[0] = ox_cast(above, x->type);
+}
+
+void decompose_feature_vectorizer(const ox_node *n, ox_val *outputs)
+{
+    ox_val *parts = ox_arena_alloc(n->graph->arena, n->input_count, sizeof *parts);
+    for (size_t i = 0; i < n->input_count; i++) {
+        parts[i] = floats_of(n, i);
+        if (parts[i]->rank == 1) {
+            parts[i] = ox_unsqueeze(parts[i], n->outputs[0]->rank == 2 ? -1 : 0);
+        }
+    }
+    outputs[0] = ox_concat(n->graph, n->input_count, parts, -1);
+}
+
+void decompose_array_feature_extractor(const ox_node *n, ox_val *outputs)
+{
+    ox_val x = ox_made_ranked(n, 0), index = ox_made_ranked(n, 1), y = n->outputs[0];
+    ox_dim all = ox_val_size(index);
+    outputs[0] = ox_reshape(ox_gather(x, ox_reshape(index, 1, &all), -1), y->rank, y->dims);
+}
+
+/* ---- linear models --------------------------------------------------------------------------- */
+
+/* What becomes of the scores [N, count]. A single one is not normalised, as in ONNX Runtime. */
+static ox_val transformed(const ox_node *n, ox_val scores, int64_t count)
+{
+    bool softmax = is(n, "post_transform", "NONE", "SOFTMAX");
+    if (is(n, "post_transform", "NONE", "NONE") || (softmax && count == 1)) {
+        return scores;
+    }
+    if (is(n, "post_transform", "NONE", "LOGISTIC")) {
+        return ox_unary("Sigmoid", scores);
+    }
+    if (softmax) {
+        ox_attr axis = ox_attr_int("axis", -1);
+        return ox_graph_emit(n->graph, "Softmax", 1, &scores, 1, &axis);
+    }
+    const char *name = ox_node_string(n, "post_transform", "NONE");
+    ox_made_fail(n, ox_arena_format(n->graph->arena, "no rule for post_transform %s", name));
+}
+
+/* x W^T + b of `rows` rows. */
+static ox_val linear(const ox_node *n, int64_t rows)
+{
+    ox_val x = floats_of(n, 0);
+    int64_t dims[] = {rows, ox_made_size(n, x, -1)};
+    ox_val w = numbers(n, "coefficients", 2, dims), b = numbers(n, "intercepts", 1, dims);
+    if (w == NULL) {
+        ox_made_fail(n, "it has no coefficients");
+    }
+    return ox_made_plus(ox_matmul(x, ox_swap_last(w)), b);
+}
+
+void decompose_linear_regressor(const ox_node *n, ox_val *outputs)
+{
+    int64_t targets = ox_node_int(n, "targets", 1);
+    outputs[0] = transformed(n, linear(n, targets), targets);
+}
+
+/* Output 0 is the label. One score for two classes is that of the second. */
+void decompose_linear_classifier(const ox_node *n, ox_val *outputs)
+{
+    int64_t labels = attr_count(n, "classlabels_ints") + attr_count(n, "classlabels_strings");
+    int64_t width = ox_made_size(n, ox_made_ranked(n, 0), -1);
+    int64_t rows = width > 0 ? attr_count(n, "coefficients") / width : 0;
+    if (n->output_count < 2) {
+        ox_made_fail(n, "its labels are no numbers");
+    }
+    ox_val scores = transformed(n, linear(n, rows), rows);
+    if (rows == 1 && labels == 2) {
+        ox_val both[] = {ox_shift(ox_neg(scores), 1), scores};
+        scores = ox_concat(n->graph, 2, both, -1);
+    }
+    outputs[1] = scores;
+}
+
+/* ---- support vectors ------------------------------------------------------------------------- */
+
+/* The kernel of x and every support vector, [N, vectors]. */
+static ox_val svm_kernel(const ox_node *n, ox_val x, ox_val vectors)
+{
+    const ox_attr *list = ox_node_attr(n, "kernel_params");
+    double p[3] = {0, 0, 1}; /* gamma, coef0, degree */
+    for (size_t i = 0; list != NULL && list->kind == OX_ATTR_FLOATS && i < list->count && i < 3;
+         i++) {
+        p[i] = (double)list->floats[i];
+    }
+    if (is(n, "kernel_type", "LINEAR", "RBF")) {
+        ox_val d = ox_sub(ox_unsqueeze(x, -2), vectors);
+        return ox_exp(ox_scale(ox_sum(ox_square(d), -1, false), -p[0]));
+    }
+    ox_val dot = ox_matmul(x, ox_swap_last(vectors));
+    if (is(n, "kernel_type", "LINEAR", "LINEAR")) {
+        return dot;
+    }
+    ox_val inner = ox_shift(ox_scale(dot, p[0]), p[1]);
+    if (is(n, "kernel_type", "LINEAR", "SIGMOID")) {
+        return ox_tanh(inner);
+    }
+    return ox_binary("Pow", inner, ox_number(inner, p[2]));
+}
+
+void decompose_svm_regressor(const ox_node *n, ox_val *outputs)
+{
+    ox_val x = floats_of(n, 0);
+    int64_t one = 1, count = ox_node_int(n, "n_supports", 0), width = ox_made_size(n, x, -1);
+    if (ox_node_int(n, "one_class", 0) != 0) {
+        ox_made_fail(n, "its result is a sign");
+    }
+    int64_t column[] = {count > 0 ? count : width, 1}, dims[] = {count, width};
+    ox_val weights = numbers(n, "coefficients", 2, column), rho = numbers(n, "rho", 1, &one);
+    ox_val vectors = count > 0 ? numbers(n, "support_vectors", 2, dims) : NULL;
+    if (weights == NULL || (count > 0 && vectors == NULL)) {
+        ox_made_fail(n, "it has no support vectors");
+    }
+    ox_val scores = count > 0 ? svm_kernel(n, x, vectors) : x;
+    outputs[0] = transformed(n, ox_made_plus(ox_matmul(scores, weights), rho), 1);
+}

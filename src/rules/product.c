@@ -1,0 +1,327 @@
+/* Rules of sums and products.
+ *
+ * Of a product of two operands each gets the multiplier times the mean of the other's two sides:
+ * the Shapley values of a game of two players, and the gradient where the other is constant. Means
+ * are taken as x/2 + x0/2: halves of samples and references are small or constant, so that the
+ * pairs of them are passed over once. */
+#include "rules/unary.h"
+
+#include <string.h>
+
+ox_operand ox_operand_raw(ox_ctx *c, size_t i)
+{
+    ox_operand o = {.x = ox_x_raw(c, i), .varies = ox_varies(c, i)};
+    if (o.x == NULL) {
+        ox_rule_fail(c, "an input is missing");
+    }
+    o.x0 = o.varies ? ox_x0_raw(c, i) : o.x;
+    return o;
+}
+
+ox_operand ox_operand_of(ox_ctx *c, size_t i)
+{
+    ox_operand o = ox_operand_raw(c, i);
+    return (ox_operand){ox_cast(o.x, c->m->type), ox_cast(o.x0, c->m->type), o.varies};
+}
+
+ox_val ox_mean(ox_val x, ox_val x0)
+{
+    return ox_add(ox_scale(x, 0.5), ox_scale(x0, 0.5));
+}
+
+double ox_huge(ox_type type)
+{
+    return type == OX_DOUBLE ? 1e300 : 1e37;
+}
+
+ox_val ox_finite(ox_val v)
+{
+    ox_val bounds[] = {v, ox_number(v, -ox_huge(v->type)), ox_number(v, ox_huge(v->type))};
+    return ox_graph_emit(v->graph, "Clip", 3, bounds, 0, NULL);
+}
+
+static ox_val mid_of(ox_operand o)
+{
+    return o.varies ? ox_mean(o.x, o.x0) : o.x;
+}
+
+/* ---- sums -------------------------------------------------------------------------------- */
+
+/* y = a + b + ...: m each. */
+void flow_add(ox_ctx *c)
+{
+    for (size_t i = 0; i < c->node->input_count; i++) {
+        ox_send(c, i, c->m);
+    }
+}
+
+/* y = a - b: m and -m. */
+void flow_sub(ox_ctx *c)
+{
+    ox_send(c, 0, c->m);
+    ox_send(c, 1, ox_neg(c->m));
+}
+
+void flow_neg(ox_ctx *c)
+{
+    ox_send(c, 0, ox_neg(c->m));
+}
+
+/* y = (a + b + ...) / n: m / n each. */
+void flow_mean(ox_ctx *c)
+{
+    size_t count = c->node->input_count;
+    ox_val m = count == 1 ? c->m : ox_scale(c->m, 1.0 / (double)count);
+    for (size_t i = 0; i < count; i++) {
+        ox_send(c, i, m);
+    }
+}
+
+/* ---- products ---------------------------------------------------------------------------- */
+
+/* m (b + b0) / 2 */
+static ox_val mul_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    return ox_mul(in[0], ox_mean(in[1], in[2]));
+}
+
+static ox_val times_mid(ox_val m, ox_operand o)
+{
+    return o.varies ? ox_call("MulFlow", mul_body, NULL, 3, (ox_val[]){m, o.x, o.x0})
+                    : ox_mul(m, o.x);
+}
+
+/* y = a b: m_a = m (b + b0)/2, m_b = m (a + a0)/2. */
+void flow_mul(ox_ctx *c)
+{
+    if (ox_activation(c)) {
+        return;
+    }
+    ox_operand a = ox_operand_of(c, 0), b = ox_operand_of(c, 1);
+    if (a.varies) {
+        ox_send(c, 0, times_mid(c->m, b));
+    }
+    if (b.varies) {
+        ox_send(c, 1, times_mid(c->m, a));
+    }
+}
+
+/* m (1/b + 1/b0) / 2 */
+static ox_val dividend_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val half = ox_number(in[1], 0.5);
+    return ox_mul(in[0], ox_add(ox_div(half, in[1]), ox_div(half, in[2])));
+}
+
+/* -m (a + a0)/(2 b b0), through y = a/b so that b b0 cannot overflow: -m (y/b0 + y0/b)/2. */
+static ox_val divisor_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val m = in[0], y = in[1], y0 = in[2], b = in[3], b0 = in[4];
+    ox_val half = ox_number(b, -0.5);
+    return ox_mul(m, ox_add(ox_mul(y, ox_div(half, b0)), ox_mul(y0, ox_div(half, b))));
+}
+
+/* The same where b may overflow: through a and a0, of which the infinity in y = a/b leaves nothing.
+ * Takes m, a, a0, b, b0. */
+static ox_val divisor_of_exp_body(const ox_val *in, const void *user)
+{
+    ox_val b = ox_finite(in[3]), b0 = ox_finite(in[4]);
+    return divisor_body((ox_val[]){in[0], ox_div(in[1], b), ox_div(in[2], b0), b, b0}, user);
+}
+
+/* The same for a constant a: -m a/b/b0. Takes m, a, b, b0. */
+static ox_val divide_constant_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val y = ox_div(in[1], ox_finite(in[2]));
+    return ox_mul(ox_mul(in[0], ox_neg(y)), ox_unary("Reciprocal", ox_finite(in[3])));
+}
+
+/* Whether b is e^x plus something. */
+static bool adds_exp(ox_val b)
+{
+    const ox_node *sum = ox_maker_of(b);
+    if (sum == NULL || strcmp(sum->op, "Add") != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < sum->input_count; i++) {
+        const ox_node *n = ox_maker_of(ox_node_input(sum, i));
+        if (n != NULL && strcmp(n->op, "Exp") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_integer(ox_type type)
+{
+    return type != OX_FLOAT && type != OX_DOUBLE && type != OX_FLOAT16 && type != OX_BFLOAT16;
+}
+
+/* y = a / b: the product of a and 1/b. Integers divide in steps. */
+void flow_div(ox_ctx *c)
+{
+    if (is_integer(c->node->outputs[0]->type)) {
+        flow_step(c);
+        return;
+    }
+    if (ox_activation(c)) {
+        return;
+    }
+    ox_operand a = ox_operand_of(c, 0), b = ox_operand_of(c, 1);
+    if (!b.varies) {
+        ox_send(c, 0, ox_div(c->m, b.x));
+        return;
+    }
+    if (a.varies) {
+        ox_val in[] = {c->m, b.x, b.x0};
+        ox_send(c, 0, ox_call("DividendFlow", dividend_body, NULL, 3, in));
+        bool exp = adds_exp(ox_node_input(c->node, 1));
+        ox_val y = exp ? a.x : ox_y(c, 0), y0 = exp ? a.x0 : ox_y0(c, 0);
+        ox_val divisor[] = {c->m, y, y0, b.x, b.x0};
+        ox_send(c, 1,
+                ox_call(exp ? "DivisorOfExpFlow" : "DivisorFlow",
+                        exp ? divisor_of_exp_body : divisor_body, NULL, 5, divisor));
+        return;
+    }
+    ox_val in[] = {c->m, a.x, b.x, b.x0};
+    ox_send(c, 1, ox_call("DivideConstantFlow", divide_constant_body, NULL, 4, in));
+}
+
+/* y = (x - offset) scale of ai.onnx.ml: m scale. */
+void flow_scaler(ox_ctx *c)
+{
+    const ox_attr *scale = ox_node_attr(c->node, "scale");
+    if (scale == NULL || scale->kind != OX_ATTR_FLOATS || scale->count == 0) {
+        ox_send(c, 0, c->m);
+        return;
+    }
+    double *factors = ox_arena_alloc(c->g->arena, scale->count, sizeof *factors);
+    for (size_t i = 0; i < scale->count; i++) {
+        factors[i] = (double)scale->floats[i];
+    }
+    int64_t dims[1] = {(int64_t)scale->count};
+    ox_send(c, 0, ox_mul(c->m, ox_floats(c->g, c->m->type, 1, dims, factors)));
+}
+
+/* ---- matrices ---------------------------------------------------------------------------- */
+
+/* y = A B: m_A = m mid(B)^T, m_B = mid(A)^T m. A vector is a row on the left and a column on the
+ * right; y lacks the axis that it does not have. */
+void flow_matmul(ox_ctx *c)
+{
+    ox_val left = ox_node_input(c->node, 0), right = ox_node_input(c->node, 1);
+    if (left == NULL || right == NULL || left->rank < 1 || right->rank < 1) {
+        ox_rule_fail(c, "its shape is not known");
+    }
+    bool row = left->rank == 1, column = right->rank == 1;
+    ox_val m = column ? ox_unsqueeze(c->m, -1) : c->m;
+    m = row ? ox_unsqueeze(m, -2) : m;
+    if (ox_varies(c, 0)) {
+        ox_val b = mid_of(ox_operand_of(c, 1));
+        ox_val flow = ox_matmul(m, column ? ox_unsqueeze(b, -2) : ox_swap_last(b));
+        ox_send(c, 0, row ? ox_squeeze(flow, -2) : flow);
+    }
+    if (ox_varies(c, 1)) {
+        ox_val a = mid_of(ox_operand_of(c, 0));
+        ox_val flow = ox_matmul(row ? ox_unsqueeze(a, -1) : ox_swap_last(a), m);
+        ox_send(c, 1, column ? ox_squeeze(flow, -1) : flow);
+    }
+    ox_attention_share(c);
+}
+
+static ox_val swapped(ox_val a, bool swap)
+{
+    return swap ? ox_swap_last(a) : a;
+}
+
+static ox_val scaled(ox_val a, double factor)
+{
+    return factor == 1 ? a : ox_scale(a, factor);
+}
+
+/* Y = alpha A B + beta C with A and B transposed where transA and transB say so: as MatMul, and
+ * beta m for C. */
+void flow_gemm(ox_ctx *c)
+{
+    bool trans_a = ox_node_int(c->node, "transA", 0) != 0;
+    bool trans_b = ox_node_int(c->node, "transB", 0) != 0;
+    double alpha = ox_node_float(c->node, "alpha", 1);
+    if (ox_varies(c, 0)) {
+        ox_val b = scaled(mid_of(ox_operand_of(c, 1)), alpha);
+        ox_send(c, 0,
+                trans_a ? ox_matmul(swapped(b, trans_b), ox_swap_last(c->m))
+                        : ox_matmul(c->m, swapped(b, !trans_b)));
+    }
+    if (ox_varies(c, 1)) {
+        ox_val a = scaled(mid_of(ox_operand_of(c, 0)), alpha);
+        ox_send(c, 1,
+                trans_b ? ox_matmul(ox_swap_last(c->m), swapped(a, trans_a))
+                        : ox_matmul(swapped(a, !trans_a), c->m));
+    }
+    ox_send(c, 2, scaled(c->m, ox_node_float(c->node, "beta", 1)));
+}
+
+/* ---- choice ------------------------------------------------------------------------------ */
+
+/* m ((a + a0) - (b + b0))/2 where the condition changes. Elsewhere nothing depends on it, and a or
+ * b may be the infinity of a mask. Takes m, c, c0, a, a0, b, b0. */
+static ox_val condition_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val side[4];
+    for (int i = 0; i < 4; i++) {
+        side[i] = ox_scale(ox_finite(in[3 + i]), 0.5);
+    }
+    ox_val gain = ox_add(ox_sub(side[0], side[2]), ox_sub(side[1], side[3]));
+    ox_val changed = ox_abs(ox_sub(in[1], in[2]));
+    return ox_mul(ox_mul(in[0], changed), gain);
+}
+
+static ox_operand opposite(ox_operand c)
+{
+    ox_val one = ox_number(c.x, 1);
+    return (ox_operand){ox_sub(one, c.x), c.varies ? ox_sub(one, c.x0) : NULL, c.varies};
+}
+
+/* Operand i of a choice, and in *m its multiplier: where it is beyond numbers on the side that does
+ * not choose it, it is what it is on the other side, and gets nothing. `chosen` holds both sides
+ * of a bool. */
+static ox_operand settled(ox_ctx *c, size_t i, ox_operand chosen, ox_val *m)
+{
+    ox_operand a = ox_operand_of(c, i);
+    if (!a.varies || !ox_stands_in(c, i)) {
+        return a;
+    }
+    ox_val idle = ox_binary("And", ox_is_standin(a.x), ox_unary("Not", chosen.x));
+    ox_val idle0 = ox_binary("And", ox_is_standin(a.x0), ox_unary("Not", chosen.x0));
+    *m = ox_where(ox_binary("Or", idle, idle0), ox_number(*m, 0), *m);
+    return (ox_operand){ox_where(idle, a.x0, a.x), ox_where(idle0, a.x, a.x0), true};
+}
+
+/* y = c a + (1 - c) b for a condition c of zeros and ones: products of two operands each. */
+void flow_where(ox_ctx *c)
+{
+    ox_operand condition = ox_operand_of(c, 0), chosen = ox_operand_raw(c, 0);
+    ox_operand a = {0}, b = {0};
+    ox_val m1 = ox_varies(c, 1) ? times_mid(c->m, condition) : NULL;
+    ox_val m2 = ox_varies(c, 2) ? times_mid(c->m, opposite(condition)) : NULL;
+    if (condition.varies) {
+        ox_operand rest = {ox_unary("Not", chosen.x), ox_unary("Not", chosen.x0), true};
+        a = settled(c, 1, chosen, &m1);
+        b = settled(c, 2, rest, &m2);
+    }
+    if (m1 != NULL) {
+        ox_send(c, 1, m1);
+    }
+    if (m2 != NULL) {
+        ox_send(c, 2, m2);
+    }
+    if (condition.varies) {
+        ox_val in[] = {c->m, condition.x, condition.x0, a.x, a.x0, b.x, b.x0};
+        ox_send(c, 0, ox_call("ConditionFlow", condition_body, NULL, 7, in));
+    }
+}

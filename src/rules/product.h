@@ -1,0 +1,34 @@
+/* Operators of two operands: what their rules share, and the rules that rules.h does not list. */
+#ifndef OX_RULES_PRODUCT_H
+#define OX_RULES_PRODUCT_H
+
+#include "rules/rules.h"
+
+/* An operand as the sample and as the reference have it; the same where it does not vary. */
+typedef struct ox_operand {
+    ox_val x, x0;
+    bool varies;
+} ox_operand;
+
+/* rules/product.c */
+
+/* Input i in its own type, and in the type of the multipliers. */
+ox_operand ox_operand_raw(ox_ctx *c, size_t i);
+ox_operand ox_operand_of(ox_ctx *c, size_t i);
+
+/* Stands for infinity where that would leave nothing of a difference, or 0 times infinity; and v
+ * cut to it on both sides. */
+double ox_huge(ox_type type);
+ox_val ox_finite(ox_val v);
+
+/* (x + x0) / 2 with one pass over the pairs. */
+ox_val ox_mean(ox_val x, ox_val x0);
+
+void flow_scaler(ox_ctx *c); /* ai.onnx.ml */
+
+/* rules/two_operands.c: operators whose operands are taken one after the other */
+void flow_prelu(ox_ctx *c);
+void flow_cast(ox_ctx *c);
+void flow_step(ox_ctx *c); /* comparisons, logic, Mod */
+
+#endif

@@ -1,0 +1,425 @@
+/* LSTM, GRU and RNN as the operators they are made of, unrolled over the steps of the sequence.
+ *
+ * With G gates of H units, one direction is a product for all steps at once, x W^T [T, N, G H], and
+ * then for each step t what the cell makes of its part and of the state before. States are
+ * [1, N, H], so that neither steps nor directions need more than a Concat to become outputs. */
+#include <math.h>
+#include <string.h>
+#include <strings.h>
+
+#include "rules/decompose.h"
+#include "shape/shape.h"
+
+enum { MAX_STEPS = 10000, MAX_DIRECTIONS = 2 };
+
+/* y = f(x) of a gate or a cell, with up to two parameters. */
+typedef struct activation {
+    const char *op;
+    int parameters; /* 1: alpha, 2: alpha and beta */
+    float alpha, beta;
+} activation;
+
+/* State after a step, [1, N, H]; NULL is zeros. c is the cell's of an LSTM. */
+typedef struct state {
+    ox_val h, c;
+} state;
+
+/* One direction of a node. */
+typedef struct cell {
+    const ox_node *node;
+    int64_t hidden;      /* H */
+    activation f, g, h;  /* of gates, of what is new, of an LSTM's output */
+    double clip;         /* 0: none */
+    ox_val w;            /* [C, G H] */
+    ox_val r;            /* [H, G H]; of a GRU [H, 2 H], that of the gates */
+    ox_val bias;         /* [G H] or NULL */
+    ox_val r_new;        /* of a GRU: [H, H], that of the new state */
+    ox_val bias_new;     /* of a GRU that resets after its product: the bias of that, or NULL */
+    ox_val peepholes[3]; /* of an LSTM: [H] to the input, output and forget gate, or NULL */
+} cell;
+
+/* The state after the one before and a step's part of x W^T + bias, [1, N, G H]. */
+typedef state (*cell_step)(const cell *k, ox_val x, state before);
+
+/* What the operators differ in. */
+typedef struct kind {
+    int gates, activations;
+    const char *usual[3]; /* activations */
+    bool has_cell;        /* a second state */
+    cell_step step;
+} kind;
+
+/* ---- terms that may be zero: NULL ----------------------------------------------------------- */
+
+static ox_val times(ox_val a, ox_val b)
+{
+    return a == NULL || b == NULL ? NULL : ox_mul(a, b);
+}
+
+static ox_val product(ox_val a, ox_val b)
+{
+    return a == NULL || b == NULL ? NULL : ox_matmul(a, b);
+}
+
+/* a where the condition holds, else b; a where the condition is NULL: always. */
+static ox_val choose(ox_val condition, ox_val a, ox_val b)
+{
+    if (condition == NULL || a == NULL) {
+        return a;
+    }
+    return ox_where(condition, a, b == NULL ? ox_number(a, 0) : b);
+}
+
+/* `count` equal parts along an axis. */
+static const ox_val *split(ox_arena *arena, ox_val a, int64_t axis, size_t count, int64_t each)
+{
+    ox_val *parts = ox_arena_alloc(arena, count, sizeof(ox_val));
+    if (a == NULL) {
+        return parts;
+    }
+    int64_t *sizes = ox_arena_alloc(arena, count, sizeof *sizes);
+    for (size_t i = 0; i < count; i++) {
+        sizes[i] = each;
+    }
+    ox_attr attr = ox_attr_int("axis", axis);
+    ox_val in[] = {a, ox_ints(a->graph, count, sizes)};
+    return ox_graph_emit_node(a->graph, "", "Split", 2, in, count, 1, &attr)->outputs;
+}
+
+static const ox_val *gates_of(const cell *k, ox_val a, size_t count)
+{
+    return split(k->node->graph->arena, a, -1, count, k->hidden);
+}
+
+/* a [.., n H] as its last H and what is before them. */
+static void split_last(const cell *k, ox_val a, ox_val *before, ox_val *last)
+{
+    int64_t width = a->dims[a->rank - 1].size, sizes[] = {width - k->hidden, k->hidden};
+    ox_attr axis = ox_attr_int("axis", -1);
+    ox_val in[] = {a, ox_ints(a->graph, 2, sizes)};
+    const ox_node *n = ox_graph_emit_node(a->graph, "", "Split", 2, in, 2, 1, &axis);
+    *before = n->outputs[0];
+    *last = n->outputs[1];
+}
+
+/* ---- activations ----------------------------------------------------------------------------- */
+
+/* Defaults are those of the operators of these names. Affine and ScaledTanh have none, and on that
+ * of ThresholdedRelu runtimes differ: these parameters must be given. */
+static const activation activations[] = {
+    {"Affine", 2, NAN, NAN},
+    {"Elu", 1, 1, 0},
+    {"HardSigmoid", 2, 0.2F, 0.5F},
+    {"LeakyRelu", 1, 0.01F, 0},
+    {"Relu", 0, 0, 0},
+    {"ScaledTanh", 2, NAN, NAN},
+    {"Sigmoid", 0, 0, 0},
+    {"Softplus", 0, 0, 0},
+    {"Softsign", 0, 0, 0},
+    {"Tanh", 0, 0, 0},
+    {"ThresholdedRelu", 1, NAN, 0},
+};
+
+static activation find_activation(const ox_node *n, const char *name)
+{
+    for (size_t i = 0; i < sizeof activations / sizeof activations[0]; i++) {
+        if (strcasecmp(name, activations[i].op) == 0) {
+            return activations[i];
+        }
+    }
+    ox_fail(n->graph->arena, OX_UNSUPPORTED, "%s: no rule for the activation \"%s\"",
+            ox_node_label(n), name);
+}
+
+/* The next number of a list of floats, which activations take from in their order. */
+static float next_float(const ox_attr *list, size_t *next, float otherwise)
+{
+    bool there = list != NULL && list->kind == OX_ATTR_FLOATS && *next < list->count;
+    return there ? list->floats[(*next)++] : otherwise;
+}
+
+/* Those of all directions, one after the other. */
+static const activation *read_activations(const ox_node *n, const kind *what, int directions)
+{
+    size_t count = (size_t)(what->activations * directions), alphas = 0, betas = 0;
+    const ox_attr *names = ox_node_attr(n, "activations");
+    const ox_attr *alpha = ox_node_attr(n, "activation_alpha");
+    const ox_attr *beta = ox_node_attr(n, "activation_beta");
+    if (names != NULL && (names->kind != OX_ATTR_STRINGS || names->count != count)) {
+        ox_made_fail(n, "its activations are too few or too many");
+    }
+    activation *all = ox_arena_alloc(n->graph->arena, count, sizeof *all);
+    for (size_t i = 0; i < count; i++) {
+        const char *usual = what->usual[i % (size_t)what->activations];
+        all[i] = find_activation(n, names == NULL ? usual : names->strings[i]);
+        if (all[i].parameters > 0) {
+            all[i].alpha = next_float(alpha, &alphas, all[i].alpha);
+        }
+        if (all[i].parameters > 1) {
+            all[i].beta = next_float(beta, &betas, all[i].beta);
+        }
+        if (isnan(all[i].alpha) || isnan(all[i].beta)) {
+            ox_made_fail(n, "an activation lacks its alpha or beta");
+        }
+    }
+    return all;
+}
+
+static ox_val activate(const activation *a, ox_val x)
+{
+    const ox_attr attrs[] = {ox_attr_float("alpha", a->alpha), ox_attr_float("beta", a->beta)};
+    if (strcmp(a->op, "Affine") == 0) {
+        return ox_shift(ox_scale(x, (double)a->alpha), (double)a->beta);
+    }
+    if (strcmp(a->op, "ScaledTanh") == 0) {
+        return ox_scale(ox_tanh(ox_scale(x, (double)a->beta)), (double)a->alpha);
+    }
+    return ox_graph_emit(x->graph, a->op, 1, &x, (size_t)a->parameters, attrs);
+}
+
+/* The same of an input that is clipped before. */
+static ox_val gate(const cell *k, const activation *a, ox_val x)
+{
+    if (k->clip > 0) {
+        ox_val in[] = {x, ox_number(x, -k->clip), ox_number(x, k->clip)};
+        x = ox_graph_emit(x->graph, "Clip", 3, in, 0, NULL);
+    }
+    return activate(a, x);
+}
+
+/* ---- cells ----------------------------------------------------------------------------------- */
+
+/* h' = f(x + h R) */
+static state step_rnn(const cell *k, ox_val x, state s)
+{
+    return (state){.h = gate(k, &k->f, ox_made_plus(x, product(s.h, k->r)))};
+}
+
+/* z, r = f(x + h R), n = g(x + (r h) R) or g(x + r (h R + bias)), h' = n + z (h - n) */
+static state step_gru(const cell *k, ox_val x, state s)
+{
+    ox_val gates = NULL, rest = NULL;
+    split_last(k, x, &gates, &rest);
+    gates = gate(k, &k->f, ox_made_plus(gates, product(s.h, k->r)));
+    const ox_val *both = gates_of(k, gates, 2);
+    ox_val z = both[0], r = both[1];
+    bool reset_after = ox_node_int(k->node, "linear_before_reset", 0) != 0;
+    ox_val old = reset_after ? times(r, ox_made_plus(product(s.h, k->r_new), k->bias_new))
+                             : product(times(r, s.h), k->r_new);
+    ox_val n = gate(k, &k->g, ox_made_plus(rest, old));
+    ox_val kept = s.h == NULL ? ox_neg(n) : ox_sub(s.h, n);
+    return (state){.h = ox_add(n, ox_mul(z, kept))};
+}
+
+/* The same where nothing is between the gates: one activation for all three. */
+static state step_plain_lstm(const cell *k, ox_val x, state s)
+{
+    ox_val gates = NULL, rest = NULL;
+    split_last(k, ox_made_plus(x, product(s.h, k->r)), &gates, &rest);
+    const ox_val *all = gates_of(k, gate(k, &k->f, gates), 3);
+    ox_val c = ox_made_plus(times(all[2], s.c), ox_mul(all[0], gate(k, &k->g, rest)));
+    return (state){.h = ox_mul(all[1], activate(&k->h, c)), .c = c};
+}
+
+/* i, o, f = f(x + h R + p c), c' = f c + i g(x + h R), h' = o h(c'), where o sees c' */
+static state step_lstm(const cell *k, ox_val x, state s)
+{
+    const ox_val *p = k->peepholes;
+    bool coupled = ox_node_int(k->node, "input_forget", 0) != 0;
+    if (!coupled && p[0] == NULL && p[1] == NULL && p[2] == NULL) {
+        return step_plain_lstm(k, x, s);
+    }
+    const ox_val *in = gates_of(k, ox_made_plus(x, product(s.h, k->r)), 4);
+    ox_val i = gate(k, &k->f, ox_made_plus(in[0], times(s.c, p[0])));
+    ox_val f = coupled ? ox_sub(ox_number(i, 1), i)
+                       : gate(k, &k->f, ox_made_plus(in[2], times(s.c, p[2])));
+    ox_val c = ox_made_plus(times(f, s.c), ox_mul(i, gate(k, &k->g, in[3])));
+    ox_val o = gate(k, &k->f, ox_made_plus(in[1], times(c, p[1])));
+    return (state){.h = ox_mul(o, activate(&k->h, c)), .c = c};
+}
+
+/* ---- inputs ---------------------------------------------------------------------------------- */
+
+/* Input i of rank `rank`, at least float32; NULL where it is left out. */
+static ox_val input(const ox_node *n, size_t i, int rank)
+{
+    ox_val v = ox_made_input(n, i);
+    if (v != NULL && v->rank != rank) {
+        ox_made_fail(n, "the shape of an input is not known");
+    }
+    return v;
+}
+
+/* Part d of weights [D, count, ...]. */
+static ox_val weights(const ox_node *n, size_t i, int rank, int d, int64_t count)
+{
+    ox_val v = input(n, i, rank);
+    if (v == NULL) {
+        return NULL;
+    }
+    if (!ox_dim_is_static(v->dims[0]) || d >= v->dims[0].size || !ox_dim_is(v->dims[1], count)) {
+        ox_made_fail(n, "its weights do not fit");
+    }
+    return ox_gather(v, ox_int_scalar(v->graph, d), 0);
+}
+
+/* Batch and steps change places where the layout has the batch in front. */
+static ox_val layout(const ox_node *n, ox_val v)
+{
+    bool batch_first = ox_node_int(n, "layout", 0) != 0;
+    return v == NULL || !batch_first ? v : ox_transpose(v, (const int[]){1, 0, 2});
+}
+
+/* W and R, and the biases of both as one, but for what a GRU keeps apart. */
+static void read_weights(cell *k, const kind *what, int d)
+{
+    const ox_node *n = k->node;
+    int64_t rows = what->gates * k->hidden;
+    ox_val w = weights(n, 1, 3, d, rows), r = weights(n, 2, 3, d, rows);
+    ox_val bias = weights(n, 3, 2, d, 2 * rows);
+    k->w = ox_swap_last(w);
+    k->r = ox_swap_last(r);
+    ox_val bias_r = bias == NULL ? NULL : ox_slice(bias, -1, rows, 2 * rows, 1);
+    if (what->gates == 3) {
+        k->r_new = ox_slice(k->r, -1, 2 * k->hidden, rows, 1);
+        k->r = ox_slice(k->r, -1, 0, 2 * k->hidden, 1);
+    }
+    if (bias_r != NULL && what->gates == 3 && ox_node_int(n, "linear_before_reset", 0) != 0) {
+        k->bias_new = ox_slice(bias_r, -1, 2 * k->hidden, rows, 1);
+        bias_r = ox_slice(bias_r, -1, 0, 2 * k->hidden, 1);
+        bias_r = ox_pad(bias_r, 1, (const int64_t[]){0}, &k->hidden);
+    }
+    k->bias = bias == NULL ? NULL : ox_add(ox_slice(bias, -1, 0, rows, 1), bias_r);
+    ox_val p = what->has_cell ? weights(n, 7, 2, d, 3 * k->hidden) : NULL;
+    memcpy(k->peepholes, gates_of(k, p, 3), sizeof k->peepholes);
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+/* Where sequences are longer than t, [1, N, 1]; NULL where all are. */
+static ox_val longer_than(const ox_node *n, int64_t t)
+{
+    ox_val lengths = input(n, 4, 1);
+    if (lengths == NULL) {
+        return NULL;
+    }
+    const ox_dim *known = ox_shape_elements(lengths);
+    bool all = known != NULL && ox_dim_is_static(lengths->dims[0]);
+    for (int64_t i = 0; all && i < lengths->dims[0].size; i++) {
+        all = ox_dim_is_static(known[i]) && known[i].size > t;
+    }
+    const ox_dim dims[] = {ox_dim_of(1), lengths->dims[0], ox_dim_of(1)};
+    return all ? NULL : ox_less(ox_number(lengths, (double)t), ox_reshape(lengths, 3, dims));
+}
+
+/* The state that direction d starts with; that of an empty sequence is zeros. */
+static ox_val initial(const ox_node *n, size_t i, int directions, int d)
+{
+    ox_val v = layout(n, input(n, i, 3));
+    if (v != NULL && directions > 1) {
+        v = ox_slice(v, 0, d, d + 1, 1);
+    }
+    return choose(v == NULL ? NULL : longer_than(n, 0), v, NULL);
+}
+
+/* Runs one direction over x [T, N, C]: the states h of all steps [T, 1, N, H], and the last state,
+ * which is that of each sequence's own end. */
+static ox_val unroll(const cell *k, cell_step step, bool backward, ox_val x, state *s)
+{
+    const ox_node *n = k->node;
+    int64_t steps = x->dims[0].size;
+    ox_val all = ox_made_plus(ox_matmul(x, k->w), k->bias);
+    const ox_val *parts = split(n->graph->arena, all, 0, (size_t)steps, 1);
+    ox_val *h = ox_arena_alloc(n->graph->arena, (size_t)steps, sizeof(ox_val));
+    for (int64_t i = 0; i < steps; i++) {
+        int64_t t = backward ? steps - 1 - i : i;
+        ox_val within = longer_than(n, t);
+        state next = step(k, parts[t], *s);
+        h[t] = choose(within, next.h, NULL);
+        s->h = choose(within, next.h, s->h);
+        s->c = choose(within, next.c, s->c);
+    }
+    return ox_unsqueeze(ox_concat(n->graph, (size_t)steps, h, 0), 1);
+}
+
+/* Joins the directions of output i, and puts the batch in front where the layout says so. */
+static ox_val join(const ox_node *n, size_t i, int directions, const ox_val *parts)
+{
+    static const int batch_first[] = {2, 0, 1, 3}, states[] = {1, 0, 2};
+    ox_val y = ox_concat(n->graph, (size_t)directions, parts, i == 0 ? 1 : 0);
+    if (ox_node_int(n, "layout", 0) != 0) {
+        y = ox_transpose(y, i == 0 ? batch_first : states);
+    }
+    return ox_cast(y, n->outputs[i]->type);
+}
+
+/* x [T, N, C] */
+static ox_val sequence(const ox_node *n)
+{
+    ox_val x = layout(n, input(n, 0, 3));
+    if (x == NULL || !ox_dim_is_static(x->dims[0])) {
+        ox_made_fail(n, "the length of its sequence is not known");
+    }
+    if (x->dims[0].size < 1 || x->dims[0].size > MAX_STEPS) {
+        ox_made_fail(n, "its sequence is empty or too long");
+    }
+    ox_budget_spend(n->graph->arena, OX_COST_NODES, (uint64_t)x->dims[0].size);
+    return x;
+}
+
+static int64_t hidden_size(const ox_node *n)
+{
+    ox_val r = ox_node_input(n, 2);
+    if (r == NULL || r->rank != 3 || !ox_dim_is_static(r->dims[2]) || r->dims[2].size < 1 ||
+        r->dims[2].size > INT32_MAX || ox_node_input(n, 1) == NULL) {
+        ox_made_fail(n, "the shape of its weights is not known");
+    }
+    return r->dims[2].size;
+}
+
+static void decompose(const ox_node *n, const kind *what, ox_val *outputs)
+{
+    const char *direction = ox_node_string(n, "direction", "forward");
+    int directions = strcmp(direction, "bidirectional") == 0 ? 2 : 1;
+    ox_val x = sequence(n), all[MAX_DIRECTIONS], h[MAX_DIRECTIONS], c[MAX_DIRECTIONS];
+    const activation *functions = read_activations(n, what, directions);
+    for (int d = 0; d < directions; d++) {
+        cell k = {.node = n, .hidden = hidden_size(n), .clip = ox_node_float(n, "clip", 0)};
+        const activation *own = functions + d * what->activations;
+        k.f = own[0];
+        k.g = own[what->activations > 1 ? 1 : 0];
+        k.h = own[what->activations > 2 ? 2 : 0];
+        read_weights(&k, what, d);
+        state s = {.h = initial(n, 5, directions, d)};
+        s.c = what->has_cell ? initial(n, 6, directions, d) : NULL;
+        bool backward = d == 1 || strcmp(direction, "reverse") == 0;
+        all[d] = unroll(&k, what->step, backward, x, &s);
+        h[d] = s.h;
+        c[d] = s.c;
+    }
+    outputs[0] = join(n, 0, directions, all);
+    if (n->output_count > 1) {
+        outputs[1] = join(n, 1, directions, h);
+    }
+    if (n->output_count > 2 && what->has_cell) {
+        outputs[2] = join(n, 2, directions, c);
+    }
+}
+
+void decompose_lstm(const ox_node *n, ox_val *outputs)
+{
+    static const kind lstm = {4, 3, {"Sigmoid", "Tanh", "Tanh"}, true, step_lstm};
+    decompose(n, &lstm, outputs);
+}
+
+void decompose_gru(const ox_node *n, ox_val *outputs)
+{
+    static const kind gru = {3, 2, {"Sigmoid", "Tanh", NULL}, false, step_gru};
+    decompose(n, &gru, outputs);
+}
+
+void decompose_rnn(const ox_node *n, ox_val *outputs)
+{
+    static const kind rnn = {1, 1, {"Tanh", NULL, NULL}, false, step_rnn};
+    decompose(n, &rnn, outputs);
+}

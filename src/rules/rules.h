@@ -1,0 +1,220 @@
+/* Rules: how the multiplier of an operator's output becomes multipliers of its inputs, so that
+ * sum(m_x * dx) == m_y * dy for every pair of a sample and a reference.
+ *
+ * Layout. A value of the model keeps its own shape [d0, d1, ...], batch axis included. A
+ * multiplier has up to two lead axes before it: [K, R, d0, d1, ...] for K targets and R references,
+ * where K is left out for a single target and R where references come one at a time; R may be 1
+ * where nothing depends on the references yet. A sample is [d0, d1, ...], a reference
+ * [R, d0, d1, ...] with 1 in place of N: by broadcasting from the right they meet. Slopes, made
+ * of sample and reference alone, are thus computed once per (R, N) and shared over K. Axes
+ * counted from the end mean the same for all of them, so rules count from the end. */
+#ifndef OX_RULES_H
+#define OX_RULES_H
+
+#include "graph/build.h"
+
+/* A point at which a rule gives the gradient: both sides of input 0 and output 0 are there. */
+typedef struct ox_spot {
+    ox_val x, y;
+    ox_val m; /* what went to input 0 */
+} ox_spot;
+
+/* What a rule works on; explain.c provides it. */
+typedef struct ox_ctx {
+    ox_graph *g;          /* the graph that multipliers live in */
+    const ox_node *node;  /* the node at hand, lifted; its values' shapes are the samples' */
+    ox_val m;             /* the multiplier of output 0, NULL where only others have one */
+    ox_type type;         /* of the multipliers of all outputs, and of samples and references */
+    int lead;             /* number of lead axes of every multiplier */
+    struct ox_spot *spot; /* NULL but for explain/integrate.c */
+    uint32_t frozen;      /* inputs that are the sample's on both sides, a bit each: holes */
+    ox_val *sent;         /* NULL but for explain/standin.c: takes what is sent to each input */
+    bool stands_in;       /* operands and results may be stand-ins */
+    void *walk;           /* explain.c's */
+} ox_ctx;
+
+typedef void (*ox_rule)(ox_ctx *c);
+
+/* Both sides of an elementwise operator y = f(x), and up to two parameters of f as scalars. y and
+ * y0 are NULL where the operator's entry in rules/unary.c says that the slope does not use them. */
+typedef struct ox_pair {
+    ox_val x, x0, y, y0, a, b;
+} ox_pair;
+
+/* The divided difference (f(x) - f(x0)) / (x - x0); f' in the limit. */
+typedef ox_val (*ox_slope)(const ox_pair *p);
+
+/* Writes the operator as standard ones over its inputs' values in the lifted graph, for operators
+ * that are explained by decomposition. Fills outputs[0 .. n->output_count), NULL before; one that
+ * stays NULL cannot be explained. */
+typedef void (*ox_decompose)(const ox_node *n, ox_val *outputs);
+
+typedef struct ox_row {
+    const char *op;
+    ox_state state;
+    ox_rule rule;
+    ox_slope slope;
+    ox_decompose decompose;
+    const char *formula; /* one line for docs/ops.md */
+    const char *domain;  /* NULL: the default one */
+} ox_row;
+
+/* The row of an operator; NULL where there is none. */
+const ox_row *ox_rule_find(const char *domain, const char *op);
+
+/* ---- what rules use (explain.c) ------------------------------------------------------------ */
+
+/* Input i and output i for the sample and for the reference, floating-point ones in the type of the
+ * multipliers, which is at least float32.
+ * The reference of an input that does not vary is the sample's. References of inputs with a
+ * smaller rank than output 0 get axes of length 1 after R, so that they broadcast like the sample.
+ * NULL for an input left out. */
+ox_val ox_x(ox_ctx *c, size_t i);
+ox_val ox_x0(ox_ctx *c, size_t i);
+ox_val ox_y(ox_ctx *c, size_t i);
+ox_val ox_y0(ox_ctx *c, size_t i);
+
+/* Whether ox_x(c, i) and ox_x0(c, i) may hold stand-ins, finite numbers for infinities and NaN;
+ * and where v does. explain/standin.c. */
+bool ox_stands_in(ox_ctx *c, size_t i);
+ox_val ox_is_standin(ox_val v);
+
+/* The same with integers as they are, where ox_x and ox_x0 make numbers of those that vary. */
+ox_val ox_x_raw(ox_ctx *c, size_t i);
+ox_val ox_x0_raw(ox_ctx *c, size_t i);
+
+/* Whether input i depends on the explained inputs. Only to choose between spellings: ox_send drops
+ * what goes to an input that does not vary. */
+bool ox_varies(ox_ctx *c, size_t i);
+
+/* The same in a decomposition. */
+bool ox_input_varies(const ox_node *n, size_t i);
+
+/* Whether v is explained in place of the inputs, so that no rule may pass it by. */
+bool ox_is_point(ox_val v);
+
+/* The node that makes v; of a composite one the node that stands for it. */
+const ox_node *ox_maker_of(ox_val v);
+
+/* The multiplier of output i in the type c->type, NULL where none arrived. */
+ox_val ox_m(ox_ctx *c, size_t i);
+
+/* Of a Concat: how many of its first inputs are those of a shorter one whose result, *whole, can
+ * take their part of the multiplier; 0 where there is none. explain/prefix.c. */
+size_t ox_concat_prefix(ox_ctx *c, ox_val *whole);
+
+/* Adds `m` to the multiplier of input i, in the type of that; sums over the axes along which the
+ * input was broadcast. */
+void ox_send(ox_ctx *c, size_t i, ox_val m);
+
+/* Terms [lead axes, shape of output 0] that no input gets, as their multipliers would have no bound:
+ * their sum goes to the explained inputs at the end, for each pair of sample and reference.
+ * explain/rest.c. */
+void ox_rest(ox_ctx *c, ox_val terms);
+
+/* The contents of a constant input (also computed ones, as far as integers go); gives up naming
+ * the node where it is not known. */
+const int64_t *ox_known_ints(ox_ctx *c, size_t i, size_t *count);
+const double *ox_known_doubles(ox_ctx *c, size_t i, size_t *count);
+
+/* Gives up: `node 12 "..." (Op): <message>`. */
+_Noreturn void ox_rule_fail(ox_ctx *c, const char *message);
+
+/* Gives up because completeness would be lost; where it is lost by force, counts and names it. */
+void ox_rule_hole(ox_ctx *c, const char *message);
+
+/* Static size of axis `axis` (negative) of input i or of output 0 (i = -1); gives up otherwise. */
+int64_t ox_static_dim(ox_ctx *c, int i, int axis);
+
+/* A multiplier with the same lead axes as m and `dims` after them. */
+ox_val ox_with_lead(ox_ctx *c, ox_val m, int rank, const ox_dim *dims);
+
+/* The lead axes merged with the first own axis, [K, R, N, ...] to [K*R*N, ...], for operators that
+ * want one batch axis; and back again with the lead axes of `like`. */
+ox_val ox_fold(ox_ctx *c, ox_val m);
+ox_val ox_unfold(ox_ctx *c, ox_val folded, ox_val like);
+
+/* Transposes the own axes of a multiplier, or of a sample or reference. */
+ox_val ox_transpose_own(ox_val m, int own_rank, const int *permutation);
+
+/* ---- the rules ------------------------------------------------------------------------------ */
+
+/* Carries nothing: a shape, an index, a comparison. */
+void flow_none(ox_ctx *c);
+
+/* rules/unary.c: elementwise f(x), by its slope, in one fused node. */
+void flow_unary(ox_ctx *c);
+
+/* rules/product.c */
+void flow_add(ox_ctx *c); /* Add, Sum */
+void flow_sub(ox_ctx *c);
+void flow_neg(ox_ctx *c);
+void flow_mean(ox_ctx *c);
+void flow_mul(ox_ctx *c);
+void flow_div(ox_ctx *c);
+void flow_matmul(ox_ctx *c);
+void flow_gemm(ox_ctx *c);
+void flow_where(ox_ctx *c);
+void flow_extreme(ox_ctx *c); /* Min, Max */
+void flow_pow(ox_ctx *c);
+
+/* rules/move.c */
+void flow_identity(ox_ctx *c); /* Identity, Dropout, Cast */
+void flow_reshape(ox_ctx *c);  /* Reshape, Flatten, Squeeze, Unsqueeze */
+void flow_transpose(ox_ctx *c);
+void flow_concat(ox_ctx *c);
+void flow_split(ox_ctx *c);
+void flow_slice(ox_ctx *c);
+void flow_gather(ox_ctx *c);
+void flow_pad(ox_ctx *c);
+void flow_expand(ox_ctx *c);
+void flow_tile(ox_ctx *c);
+void flow_depth_to_space(ox_ctx *c);
+void flow_space_to_depth(ox_ctx *c);
+
+/* rules/conv.c */
+void flow_conv(ox_ctx *c);
+void flow_conv_transpose(ox_ctx *c);
+
+void flow_batch_normalization(ox_ctx *c);
+
+/* rules/pool.c */
+void flow_average_pool(ox_ctx *c);
+void flow_global_average_pool(ox_ctx *c);
+void flow_max_pool(ox_ctx *c);
+void flow_global_max_pool(ox_ctx *c);
+
+/* rules/resize.c */
+void flow_resize(ox_ctx *c);
+
+/* rules/attention_flow.c: after the rule of a MatMul, where its left operand is the Softmax of a
+ * product: moves shares between the three matrices of attention. */
+void ox_attention_share(ox_ctx *c);
+
+/* rules/reduce.c */
+void flow_reduce_sum(ox_ctx *c);
+void flow_reduce_mean(ox_ctx *c);
+void flow_reduce_extreme(ox_ctx *c); /* ReduceMax, ReduceMin */
+void flow_softmax(ox_ctx *c);
+void flow_log_softmax(ox_ctx *c);
+
+/* The rule of Softmax along the last axis: its multiplier for m and logits of both sides. */
+ox_val ox_softmax_flow(ox_val m, ox_val x, ox_val x0);
+void flow_reduce_log_sum_exp(ox_ctx *c);
+
+/* lift/control.c: writes out the control flow and the sequences on which needed values depend, and
+ * infers shapes anew after them. Nothing gives up: nodes that cannot be written out say so when a
+ * multiplier reaches them. */
+void ox_control_expand(ox_graph *g);
+
+/* rules/select.c */
+void flow_clip(ox_ctx *c);
+void flow_hardmax(ox_ctx *c);
+void flow_reverse_sequence(ox_ctx *c);
+void flow_topk(ox_ctx *c);
+
+/* rules/scatter.c: those of rules/index.c, and batch axes and reductions */
+void flow_gather_nd_batched(ox_ctx *c);
+void flow_scatter_reduced(ox_ctx *c);
+
+#endif

@@ -1,0 +1,236 @@
+/* Rules of operators of two operands that are neither sums nor products. Such a y = f(a, b) is a
+ * game of two players: a's part is f(a, .) - f(a0, .), averaged over the two sides of b, and its
+ * multiplier that part over a - a0. With one operand constant this is the divided difference. */
+#include "rules/unary.h"
+
+#include <string.h>
+
+/* ---- Min and Max ------------------------------------------------------------------------- */
+
+/* Divided difference of relu. */
+static ox_val ramp(ox_val u, ox_val u0)
+{
+    return slope_relu(&(ox_pair){.x = u, .x0 = u0});
+}
+
+/* max(a, b) = b + relu(a - b) and min(a, b) = b - relu(b - a), as functions of a. */
+static ox_val extreme_slope(bool max, ox_val a, ox_val a0, ox_val b)
+{
+    return max ? ramp(ox_sub(a, b), ox_sub(a0, b)) : ramp(ox_sub(b, a), ox_sub(b, a0));
+}
+
+static ox_val bound_body(const ox_val *in, const void *user)
+{
+    const bool *max = user;
+    return ox_mul(in[0], extreme_slope(*max, in[1], in[2], in[3]));
+}
+
+static ox_val extreme_body(const ox_val *in, const void *user)
+{
+    const bool *max = user;
+    ox_val slope = extreme_slope(*max, in[1], in[2], in[3]);
+    ox_val slope0 = extreme_slope(*max, in[1], in[2], in[4]);
+    return ox_mul(in[0], ox_mean(slope, slope0));
+}
+
+/* a's multiplier, where the other operand is b. */
+static ox_val extreme_flow(bool max, ox_val m, ox_operand a, ox_operand b)
+{
+    static const bool is_max = true, is_min = false;
+    const bool *user = max ? &is_max : &is_min;
+    ox_val in[] = {m, a.x, a.x0, b.x, b.x0};
+    if (!b.varies) {
+        return ox_call(max ? "LowerBoundFlow" : "UpperBoundFlow", bound_body, user, 4, in);
+    }
+    return ox_call(max ? "MaxFlow" : "MinFlow", extreme_body, user, 5, in);
+}
+
+/* Infinite bounds are common and would leave nothing of a difference. */
+static ox_operand bounded_operand(ox_ctx *c, size_t i)
+{
+    ox_operand o = ox_operand_of(c, i);
+    ox_val x = ox_finite(o.x);
+    return (ox_operand){x, o.varies ? ox_finite(o.x0) : x, o.varies};
+}
+
+/* y = op(... op(op(x_0, x_1), x_2) ...): from the last pair to the first. */
+void flow_extreme(ox_ctx *c)
+{
+    bool max = strcmp(c->node->op, "Max") == 0;
+    size_t count = c->node->input_count;
+    ox_operand *x = ox_arena_alloc(c->g->arena, count, sizeof *x);
+    ox_operand *partial = ox_arena_alloc(c->g->arena, count, sizeof *partial);
+    for (size_t i = 0; i < count; i++) {
+        x[i] = bounded_operand(c, i);
+        partial[i] = x[i];
+        if (i > 0) {
+            const ox_operand before = partial[i - 1];
+            partial[i].x = ox_binary(c->node->op, before.x, x[i].x);
+            partial[i].varies = before.varies || x[i].varies;
+            partial[i].x0 =
+                partial[i].varies ? ox_binary(c->node->op, before.x0, x[i].x0) : partial[i].x;
+        }
+    }
+    ox_val m = c->m;
+    for (size_t i = count; i-- > 1;) {
+        if (x[i].varies) {
+            ox_send(c, i, extreme_flow(max, m, x[i], partial[i - 1]));
+        }
+        if (!partial[i - 1].varies) {
+            return;
+        }
+        m = extreme_flow(max, m, partial[i - 1], x[i]);
+    }
+    ox_send(c, 0, m);
+}
+
+/* ---- PRelu ------------------------------------------------------------------------------- */
+
+/* As LeakyRelu, with the slope in the middle. */
+static ox_val prelu_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    return ox_mul(in[0], slope_leaky_relu(&(ox_pair){.x = in[1], .x0 = in[2], .a = in[3]}));
+}
+
+/* m (min(x, 0) + min(x0, 0)) / 2 */
+static ox_val prelu_slope_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val zero = ox_number(in[1], 0);
+    return ox_mul(in[0], ox_mean(ox_min(in[1], zero), ox_min(in[2], zero)));
+}
+
+/* y = relu(x) + s min(x, 0): a product, and relu. */
+void flow_prelu(ox_ctx *c)
+{
+    ox_operand x = ox_operand_of(c, 0), s = ox_operand_of(c, 1);
+    ox_val in[] = {c->m, x.x, x.x0, s.varies ? ox_mean(s.x, s.x0) : s.x};
+    if (x.varies) {
+        ox_send(c, 0, ox_call("PReluFlow", prelu_body, NULL, 4, in));
+    }
+    if (s.varies) {
+        ox_send(c, 1, ox_call("PReluSlopeFlow", prelu_slope_body, NULL, 3, in));
+    }
+}
+
+/* ---- steps ------------------------------------------------------------------------------- */
+
+/* m dy/dx, nothing where dx is 0. Takes m, y, y0, x, x0. */
+static ox_val step_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val x = in[3], x0 = in[4];
+    ox_val still = ox_equal(x, x0), one = ox_number(x, 1);
+    ox_val dy = ox_where(still, ox_number(x, 0), ox_sub(in[1], in[2]));
+    return ox_mul(in[0], ox_div(dy, ox_where(still, one, ox_sub(x, x0))));
+}
+
+/* `high` and `low`: y with the operand as the sample and as the reference has it. */
+static ox_val step_flow(ox_ctx *c, ox_val high, ox_val low, ox_operand o)
+{
+    ox_type type = c->m->type;
+    ox_val in[] = {c->m, ox_cast(high, type), ox_cast(low, type), ox_cast(o.x, type),
+                   ox_cast(o.x0, type)};
+    return ox_call("StepFlow", step_body, NULL, 5, in);
+}
+
+/* The operator at hand at a corner, in the type of the multipliers. */
+static ox_val corner(ox_ctx *c, ox_val a, ox_val b)
+{
+    ox_val in[] = {a, b};
+    const ox_node *n = c->node;
+    ox_val y = ox_graph_emit(c->g, n->op, 2, in, n->attr_count, n->attrs);
+    return ox_cast(y, c->m->type);
+}
+
+/* y = f(x) or f(a, b) that changes in steps. */
+void flow_step(ox_ctx *c)
+{
+    ox_operand a = ox_operand_raw(c, 0);
+    if (!ox_varies(c, 1) || !a.varies) {
+        size_t i = a.varies ? 0 : 1;
+        ox_send(c, i, step_flow(c, ox_y(c, 0), ox_y0(c, 0), ox_operand_raw(c, i)));
+        return;
+    }
+    ox_operand b = ox_operand_raw(c, 1);
+    ox_val y = corner(c, a.x, b.x), y0 = corner(c, a.x0, b.x0);
+    ox_val only_a = corner(c, a.x, b.x0), only_b = corner(c, a.x0, b.x);
+    ox_send(c, 0, step_flow(c, ox_mean(y, only_a), ox_mean(only_b, y0), a));
+    ox_send(c, 1, step_flow(c, ox_mean(y, only_b), ox_mean(only_a, y0), b));
+}
+
+/* To a floating-point type the value stays, to an integer or a bool it is cut off. */
+void flow_cast(ox_ctx *c)
+{
+    if (ox_type_is_float(c->node->outputs[0]->type)) {
+        ox_send(c, 0, c->m);
+        return;
+    }
+    flow_step(c);
+}
+
+/* ---- Pow --------------------------------------------------------------------------------- */
+
+/* (high - low)/(x - x0), or the slope in the middle where x and x0 are too close for it: a
+ * thousandth (a hundred thousandth for doubles) apart the slope is off by a part in 10^7 (10^11).
+ * `size` is what the distance is measured by. */
+static ox_val ratio(ox_val high, ox_val low, ox_val x, ox_val x0, ox_val size, ox_val slope)
+{
+    ox_val dx = ox_sub(x, x0);
+    ox_val near = ox_scale(size, x->type == OX_DOUBLE ? 1e-5 : 1e-3);
+    ox_val close = ox_unary("Not", ox_greater(ox_abs(dx), near));
+    ox_val safe = ox_where(close, ox_number(x, 1), dx);
+    return ox_where(close, slope, ox_div(ox_sub(high, low), safe));
+}
+
+static ox_val power(ox_val a, ox_val b)
+{
+    return ox_binary("Pow", a, b);
+}
+
+/* ((a^b - a0^b)/(a - a0) + the same with b0) / 2 */
+static ox_val base_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val a = in[1], a0 = in[2], middle = ox_mean(a, a0);
+    ox_val size = ox_max(ox_abs(a), ox_abs(a0));
+    ox_val part[2];
+    for (int i = 0; i < 2; i++) {
+        ox_val b = in[3 + i];
+        ox_val slope = ox_mul(b, power(middle, ox_shift(b, -1)));
+        part[i] = ratio(power(a, b), power(a0, b), a, a0, size, slope);
+    }
+    return ox_mul(in[0], ox_mean(part[0], part[1]));
+}
+
+/* ((a^b - a^b0)/(b - b0) + the same with a0) / 2; 0^b and (-1)^b have no slope of their own. */
+static ox_val exponent_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val b = in[3], b0 = in[4], middle = ox_mean(b, b0);
+    ox_val part[2];
+    for (int i = 0; i < 2; i++) {
+        ox_val a = in[1 + i];
+        ox_val positive = ox_greater(a, ox_number(a, 0)), one = ox_number(a, 1);
+        ox_val safe = ox_where(positive, a, one);
+        ox_val slope = ox_mul(ox_log(safe), power(safe, middle));
+        part[i] = ratio(power(a, b), power(a, b0), b, b0, one, slope);
+    }
+    return ox_mul(in[0], ox_mean(part[0], part[1]));
+}
+
+/* y = a^b. */
+void flow_pow(ox_ctx *c)
+{
+    if (!ox_varies(c, 1)) {
+        flow_power(c);
+        return;
+    }
+    ox_operand a = ox_operand_of(c, 0), b = ox_operand_of(c, 1);
+    ox_val in[] = {c->m, a.x, a.x0, b.x, b.x0};
+    if (a.varies) {
+        ox_send(c, 0, ox_call("PowBaseFlow", base_body, NULL, 5, in));
+    }
+    ox_send(c, 1, ox_call("PowExponentFlow", exponent_body, NULL, 5, in));
+}

@@ -1,0 +1,219 @@
+/* The rule of elementwise operators y = f(x): the multiplier times the slope of f, in one node. */
+#include "rules/unary.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- the table ------------------------------------------------------------------------------ */
+
+typedef struct parameter {
+    const char *name; /* of an attribute, or NULL for an input */
+    double otherwise;
+} parameter;
+
+typedef struct entry {
+    const char *op;
+    ox_slope slope;
+    bool uses_y;
+    int count; /* of parameters */
+    parameter a, b;
+} entry;
+
+static const entry entries[] = {
+    {"Abs", slope_abs, false, 0, {0}, {0}},
+    {"Acos", slope_acos, false, 0, {0}, {0}},
+    {"Acosh", slope_acosh, false, 0, {0}, {0}},
+    {"Asin", slope_asin, false, 0, {0}, {0}},
+    {"Asinh", slope_asinh, true, 0, {0}, {0}},
+    {"Atan", slope_atan, true, 0, {0}, {0}},
+    {"Atanh", slope_atanh, false, 0, {0}, {0}},
+    {"Ceil", slope_step, true, 0, {0}, {0}},
+    {"Celu", slope_celu, false, 1, {"alpha", 1}, {0}},
+    {"Clip", slope_clip, true, 2, {NULL, -INFINITY}, {NULL, INFINITY}},
+    {"Cos", slope_cos, false, 0, {0}, {0}},
+    {"Cosh", slope_cosh, false, 0, {0}, {0}},
+    {"Elu", slope_elu, false, 1, {"alpha", 1}, {0}},
+    {"Erf", slope_erf, true, 0, {0}, {0}},
+    {"Exp", slope_exp, true, 0, {0}, {0}},
+    {"Floor", slope_step, true, 0, {0}, {0}},
+    {"Gelu", slope_gelu, true, 0, {0}, {0}},
+    {"GeluTanh", slope_gelu_tanh, true, 0, {0}, {0}},
+    {"HardSigmoid", slope_hard_sigmoid, false, 2, {"alpha", 0.2}, {"beta", 0.5}},
+    {"HardSwish", slope_hard_swish, false, 0, {0}, {0}},
+    {"LeakyRelu", slope_leaky_relu, false, 1, {"alpha", 0.01}, {0}},
+    {"Log", slope_log, false, 0, {0}, {0}},
+    {"Mish", slope_mish, true, 0, {0}, {0}},
+    {"Reciprocal", slope_reciprocal, false, 0, {0}, {0}},
+    {"Relu", slope_relu, false, 0, {0}, {0}},
+    {"Round", slope_step, true, 0, {0}, {0}},
+    {"Selu", slope_selu, false, 2, {"alpha", 1.67326319217681884}, {"gamma", 1.05070102214813232}},
+    {"Shrink", slope_shrink, false, 2, {"bias", 0}, {"lambd", 0.5}},
+    {"Sigmoid", slope_sigmoid, true, 0, {0}, {0}},
+    {"Sign", slope_step, true, 0, {0}, {0}},
+    {"Sin", slope_sin, false, 0, {0}, {0}},
+    {"Sinh", slope_sinh, false, 0, {0}, {0}},
+    {"Softplus", slope_softplus, true, 0, {0}, {0}},
+    {"Softsign", slope_softsign, false, 0, {0}, {0}},
+    {"Sqrt", slope_sqrt, true, 0, {0}, {0}},
+    {"Swish", slope_swish, true, 1, {"alpha", 1}, {0}},
+    {"Tan", slope_tan, false, 0, {0}, {0}},
+    {"Tanh", slope_tanh, true, 0, {0}, {0}},
+    {"ThresholdedRelu", slope_thresholded_relu, false, 1, {"alpha", 1}, {0}},
+};
+
+static const entry *entry_of(const char *op)
+{
+    for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {
+        if (strcmp(entries[i].op, op) == 0) {
+            return &entries[i];
+        }
+    }
+    return NULL;
+}
+
+static const entry *find(ox_ctx *c)
+{
+    const char *op = c->node->op;
+    if (strcmp(op, "Gelu") == 0 &&
+        strcmp(ox_node_string(c->node, "approximate", "none"), "tanh") == 0) {
+        op = "GeluTanh";
+    }
+    const entry *e = entry_of(op);
+    if (e == NULL) {
+        ox_rule_fail(c, "it has no slope");
+    }
+    return e;
+}
+
+/* The parameter: input i where the node has it, else an attribute; a scalar where it has a name. */
+static ox_val parameter_value(ox_ctx *c, const parameter *p, size_t i)
+{
+    if (p->name != NULL && ox_node_input(c->node, i) == NULL) {
+        return ox_number(c->m, ox_node_float(c->node, p->name, p->otherwise));
+    }
+    if (ox_varies(c, i)) {
+        ox_rule_fail(c, "its parameters depend on the explained inputs");
+    }
+    ox_val given = ox_x(c, i);
+    if (given == NULL) {
+        return ox_number(c->m, p->otherwise);
+    }
+    given = ox_cast(given, c->m->type);
+    return p->name == NULL ? given : ox_reshape(given, 0, NULL);
+}
+
+/* m * slope; takes m, x, x0[, y, y0][, a][, b]. */
+static ox_val unary_body(const ox_val *in, const void *user)
+{
+    const entry *e = user;
+    ox_pair p = {.x = in[1], .x0 = in[2]};
+    const ox_val *next = in + 3;
+    if (e->uses_y) {
+        p.y = *next++;
+        p.y0 = *next++;
+    }
+    p.a = e->count > 0 ? *next++ : NULL;
+    p.b = e->count > 1 ? *next++ : NULL;
+    return ox_mul(in[0], e->slope(&p));
+}
+
+ox_val ox_clip_flow(ox_val m, ox_val x, ox_val x0, ox_val y, ox_val y0, double least, double most)
+{
+    ox_val in[] = {m, x, x0, y, y0, ox_number(m, least), ox_number(m, most)};
+    return ox_call("ClipFlow", unary_body, entry_of("Clip"), 7, in);
+}
+
+/* (m + m2) * slope; m2 comes last. */
+static ox_val unary_sum_body(const ox_val *in, const void *user)
+{
+    const entry *e = user;
+    size_t count = (e->uses_y ? 5U : 3U) + (size_t)e->count;
+    ox_val summed[7];
+    memcpy(summed, in, count * sizeof *summed);
+    summed[0] = ox_add(in[0], in[count]);
+    return unary_body(summed, e);
+}
+
+/* The two terms of the multiplier at hand, where the walk has added up two of its shape. */
+static bool split_sum(ox_ctx *c, ox_val terms[2])
+{
+    const ox_node *n = c->m->node;
+    if (c->spot != NULL || n == NULL || n->original || strcmp(n->op, "Add") != 0) {
+        return false;
+    }
+    for (int i = 0; i < 2; i++) {
+        terms[i] = n->inputs[i];
+        if (terms[i]->rank != c->m->rank ||
+            !ox_dims_equal(c->m->rank, terms[i]->dims, c->m->dims)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The fused node of an entry. */
+static void send_slope(ox_ctx *c, const entry *e)
+{
+    ox_type type = c->m->type;
+    ox_val in[8] = {c->m, ox_cast(ox_x(c, 0), type), ox_cast(ox_x0(c, 0), type)}, terms[2];
+    size_t count = 3;
+    if (e->uses_y) {
+        in[count++] = ox_cast(ox_y(c, 0), type);
+        in[count++] = ox_cast(ox_y0(c, 0), type);
+    }
+    const parameter *parameters[] = {&e->a, &e->b};
+    for (int i = 0; i < e->count; i++) {
+        in[count++] = parameter_value(c, parameters[i], (size_t)i + 1);
+    }
+    bool sum = split_sum(c, terms);
+    if (sum) {
+        in[0] = terms[0];
+        in[count++] = terms[1];
+    }
+    const char *name = ox_arena_format(c->g->arena, sum ? "%sSumFlow" : "%sFlow", e->op);
+    ox_send(c, 0, ox_call(name, sum ? unary_sum_body : unary_body, e, count, in));
+}
+
+void flow_unary(ox_ctx *c)
+{
+    send_slope(c, find(c));
+}
+
+/* ---- powers --------------------------------------------------------------------------------- */
+
+static const struct {
+    double exponent;
+    entry entry;
+} powers[] = {
+    {-1, {"Reciprocal", slope_reciprocal, false, 0, {0}, {0}}},
+    {-0.5, {"InverseRoot", slope_inverse_root, true, 0, {0}, {0}}},
+    {0.5, {"Sqrt", slope_sqrt, true, 0, {0}, {0}}},
+    {2, {"Square", slope_square, false, 0, {0}, {0}}},
+    {3, {"Cube", slope_cube, false, 0, {0}, {0}}},
+};
+
+static const entry any_power = {"Power", slope_power, true, 1, {NULL, 0}, {0}};
+
+double ox_known_scalar(ox_val v)
+{
+    const ox_const *c = ox_contents(v);
+    size_t count = c == NULL ? 0 : ox_const_count(c);
+    const double *number = count == 1 ? ox_numbers(v, &count) : NULL;
+    return number == NULL ? (double)NAN : *number;
+}
+
+void flow_power(ox_ctx *c)
+{
+    double exponent = ox_known_scalar(ox_node_input(c->node, 1));
+    if (exponent == 1) {
+        ox_send(c, 0, c->m);
+        return;
+    }
+    for (size_t i = 0; i < sizeof powers / sizeof powers[0]; i++) {
+        if (powers[i].exponent == exponent) {
+            send_slope(c, &powers[i].entry);
+            return;
+        }
+    }
+    send_slope(c, &any_power);
+}

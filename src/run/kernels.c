@@ -1,0 +1,49 @@
+/* Registering libonnxexplainer_ops with a session: kernels for the functions of explained models.
+ * Without it ONNX Runtime inlines their bodies, so its absence is no error. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "run/run.h"
+
+static const char LIBRARY[] = "libonnxexplainer_ops.so";
+
+/* The path of the kernels beside this library, as they lie in the build tree and where they are
+ * installed. */
+static bool find_beside(char *path, size_t size)
+{
+    char folder[4096];
+    int length = ox_runtime_folder(folder, sizeof folder)
+                     ? snprintf(path, size, "%s/%s", folder, LIBRARY)
+                     : 0;
+    return length > 0 && (size_t)length < size && access(path, R_OK) == 0;
+}
+
+void ox_kernels_register(ox_session *s)
+{
+    const char *named = getenv("ONNXEXPLAINER_OPS");
+    named = named != NULL && named[0] != '\0' ? named : NULL;
+    char path[4096];
+    if (named == NULL && !find_beside(path, sizeof path)) {
+        return;
+    }
+    if (named != NULL && access(named, R_OK) != 0) {
+        ox_fail(s->arena, OX_IO, "ONNXEXPLAINER_OPS: %s: %s", named, strerror(errno));
+    }
+    OrtStatus *status =
+        s->api->RegisterCustomOpsLibrary_V2(s->options, named != NULL ? named : path);
+    if (status != NULL && strstr(s->api->GetErrorMessage(status), OX_NO_MEMORY) != NULL) {
+        ox_runtime_check(s->arena, s->api, status);
+    }
+    if (status != NULL &&
+        named == NULL) { /* made for another ONNX Runtime: as if it were missing */
+        s->api->ReleaseStatus(status);
+        return;
+    }
+    if (status != NULL) {
+        s->api->ReleaseStatus(status);
+        ox_fail(s->arena, OX_RUNTIME, "ONNXEXPLAINER_OPS: %s: not a library of kernels", named);
+    }
+}

@@ -1,0 +1,208 @@
+/* Finding and opening ONNX Runtime: search order, versions, and its errors in our form.
+ *
+ * The library is never closed. Its worker threads and thread-local objects outlive the last session
+ * by a moment and their code must stay mapped; opening it again costs a reference count. */
+#define _GNU_SOURCE /* dladdr */
+
+#include "base/check.h"
+#include "run/run.h"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The first version that runs opset 18 and inlines model-local functions. */
+enum { OLDEST_MINOR = 15 };
+
+typedef const OrtApiBase *(ORT_API_CALL *get_base)(void);
+
+/* Takes an opened library; `name` is for messages. */
+static bool take_library(void *library, const char *name, ox_runtime *runtime, ox_error *err)
+{
+    void *symbol = dlsym(library, "OrtGetApiBase");
+    if (symbol == NULL) {
+        return ox_error_set(err, OX_RUNTIME, "%s: not an onnxruntime library", name);
+    }
+    get_base function;
+    memcpy(&function, &symbol, sizeof function); /* ISO C has no cast from object to function */
+    const OrtApiBase *base = function();
+    const char *version = base->GetVersionString();
+    char *end;
+    long major = strtol(version, &end, 10);
+    long minor = *end == '.' ? strtol(end + 1, NULL, 10) : 0;
+    if (major < 1 || (major == 1 && minor < OLDEST_MINOR)) {
+        return ox_error_set(err, OX_RUNTIME,
+                            "%s: onnxruntime %s is too old, 1.%d or newer is needed", name, version,
+                            OLDEST_MINOR);
+    }
+    bool older = major == 1 && minor < ORT_API_VERSION;
+    const OrtApi *api = base->GetApi(older ? (uint32_t)minor : ORT_API_VERSION);
+    if (api == NULL) {
+        return ox_error_set(err, OX_RUNTIME, "%s: onnxruntime %s does not offer API version %d",
+                            name, version, ORT_API_VERSION);
+    }
+    *runtime = (ox_runtime){.api = api, .version = version};
+    return true;
+}
+
+/* What dlopen says of the library that it did not open. */
+static bool fail_to_open(const char *origin, ox_error *err)
+{
+    const char *why = dlerror();
+    why = why != NULL ? why : "cannot be opened";
+    bool memory = strstr(why, "annot allocate memory") != NULL || strstr(why, "out of memory");
+    return ox_error_set(err, memory ? OX_MEMORY : OX_RUNTIME, "%s: %s", origin, why);
+}
+
+/* Opens what `origin` (a variable or an option) asked for. */
+static bool open_file(const char *origin, const char *path, ox_runtime *runtime, ox_error *err)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
+        return fail_to_open(origin, err);
+    }
+    return take_library(library, path, runtime, err);
+}
+
+/* Finds libonnxruntime.so or libonnxruntime.so.VERSION in `folder` and puts its path into `path`.
+ * Of several the longest name wins, then the last in order, which is the newest version. A folder
+ * that cannot be read has none, but for want of memory, which is in `err`. */
+static bool find_in_folder(const char *folder, char *path, size_t size, ox_error *err)
+{
+    static const char prefix[] = "libonnxruntime.so";
+    errno = 0;
+    DIR *entries = opendir(folder);
+    if (entries == NULL) {
+        return errno == ENOMEM && ox_error_set(err, OX_MEMORY, "%s: out of memory", folder);
+    }
+    char best[256] = "";
+    for (struct dirent *entry; (entry = readdir(entries)) != NULL;) {
+        const char *name = entry->d_name;
+        size_t length = strlen(name), held = strlen(best);
+        bool newer = length > held || (length == held && strcmp(name, best) > 0);
+        if (strncmp(name, prefix, strlen(prefix)) == 0 && newer && length < sizeof best) {
+            memcpy(best, name, length + 1);
+        }
+    }
+    closedir(entries);
+    int length = snprintf(path, size, "%s/%s", folder, best);
+    return best[0] != '\0' && length > 0 && (size_t)length < size;
+}
+
+static bool open_root(const char *root, ox_runtime *runtime, ox_error *err)
+{
+    static const char *const folders[] = {"/lib", "/lib64", ""};
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        char folder[4096], path[4096];
+        ox_error error = {.code = OX_OK};
+        int length = snprintf(folder, sizeof folder, "%s%s", root, folders[i]);
+        if (length > 0 && (size_t)length < sizeof folder &&
+            find_in_folder(folder, path, sizeof path, &error)) {
+            return open_file("ONNXRUNTIME_ROOT", path, runtime, err);
+        }
+        if (error.code == OX_MEMORY) {
+            return ox_error_set(err, error.code, "%s", error.message);
+        }
+    }
+    return ox_error_set(err, OX_RUNTIME, "ONNXRUNTIME_ROOT: no libonnxruntime.so in %s/lib", root);
+}
+
+bool ox_runtime_folder(char *path, size_t size)
+{
+    static const char here[] = "";
+    Dl_info info;
+    if (dladdr(here, &info) == 0 || info.dli_fname == NULL) {
+        return false;
+    }
+    const char *slash = strrchr(info.dli_fname, '/');
+    int folder = slash != NULL ? (int)(slash - info.dli_fname) : 1;
+    int length = snprintf(path, size, "%.*s", folder, slash != NULL ? info.dli_fname : ".");
+    return length > 0 && (size_t)length < size;
+}
+
+/* What the loader finds, then what lies beside this library, as in the build folder. A library that
+ * cannot be used is passed over for the next, and is the error when there is no better one. */
+static bool open_default(ox_runtime *runtime, ox_error *err)
+{
+    char folder[4096], beside[4096];
+    ox_error error = {.code = OX_OK};
+    bool found = ox_runtime_folder(folder, sizeof folder) &&
+                 find_in_folder(folder, beside, sizeof beside, &error);
+    if (error.code == OX_MEMORY) {
+        return ox_error_set(err, error.code, "%s", error.message);
+    }
+    const char *const names[] = {"libonnxruntime.so.1", "libonnxruntime.so", beside};
+    ox_error_set(&error, OX_RUNTIME,
+                 "onnxruntime library not found: set ONNXRUNTIME_LIBRARY to a libonnxruntime.so, "
+                 "or ONNXRUNTIME_ROOT");
+    for (size_t i = 0; i < (found ? 3 : 2); i++) {
+        void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        ox_error why = {.code = OX_OK};
+        if (library == NULL && !fail_to_open(names[i], &why) && why.code == OX_MEMORY) {
+            return ox_error_set(err, why.code, "%s", why.message); /* it may be the one */
+        }
+        if (library != NULL && take_library(library, names[i], runtime, &error)) {
+            return true;
+        }
+    }
+    return ox_error_set(err, error.code, "%s", error.message);
+}
+
+/* A variable of the environment, NULL where it is unset or empty. */
+static const char *variable(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+bool ox_runtime_find(const char *path, ox_runtime *runtime, ox_error *err)
+{
+    const char *library = variable("ONNXRUNTIME_LIBRARY"), *root = variable("ONNXRUNTIME_ROOT");
+    if (path != NULL) {
+        return open_file("onnxruntime library", path, runtime, err);
+    }
+    if (library != NULL) {
+        return open_file("ONNXRUNTIME_LIBRARY", library, runtime, err);
+    }
+    if (root != NULL) {
+        return open_root(root, runtime, err);
+    }
+    return open_default(runtime, err);
+}
+
+void ox_runtime_check(ox_arena *a, const OrtApi *api, OrtStatus *status)
+{
+    if (status == NULL) {
+        return;
+    }
+    ox_code code = api->GetErrorCode(status) == ORT_INVALID_PROTOBUF ? OX_INVALID : OX_RUNTIME;
+    char text[sizeof((ox_error *)NULL)->message];
+    snprintf(text, sizeof text, "%s", api->GetErrorMessage(status));
+    api->ReleaseStatus(status);
+    for (size_t end = strlen(text); end > 0 && strchr(" .\r\n", text[end - 1]) != NULL; end--) {
+        text[end - 1] = '\0';
+    }
+    code = strstr(text, OX_NO_MEMORY) != NULL ? OX_MEMORY : code;
+    ox_fail(a, code, "onnxruntime: %s", text);
+}
+
+bool ox_runtime_version(const char *runtime, char *version, size_t size, ox_error *err)
+{
+    ox_runtime found;
+    if (!ox_check_given("version", version, err) ||
+        (runtime != NULL && !ox_check_path("runtime", runtime, err))) {
+        return false;
+    }
+    if (!ox_runtime_find(runtime, &found, err)) {
+        return false;
+    }
+    if (strlen(found.version) >= size) {
+        return ox_error_set(err, OX_ARGUMENT, "no room for version %s of onnxruntime",
+                            found.version);
+    }
+    memcpy(version, found.version, strlen(found.version) + 1);
+    return true;
+}

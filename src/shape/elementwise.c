@@ -1,0 +1,459 @@
+/* Shapes of elementwise operators, and of those whose output looks like an input. */
+#include "shape/shape.h"
+
+static void infer_same(ox_node *n)
+{
+    ox_shape_same(n, 0, 0);
+}
+
+static void infer_identity(ox_node *n)
+{
+    ox_shape_same(n, 0, 0);
+    ox_val v = ox_node_input(n, 0);
+    ox_shape_fill(n, 0, v == NULL ? NULL : ox_shape_elements(v));
+}
+
+/* ---- broadcasting ----------------------------------------------------------------------- */
+
+/* The shape of all inputs together; -1 where one of them has none. */
+static int broadcast_inputs(const ox_node *n, ox_dim **dims)
+{
+    int rank = 0;
+    *dims = NULL;
+    for (size_t i = 0; i < n->input_count; i++) {
+        int next = ox_shape_rank(n, i);
+        if (next < 0) {
+            return -1;
+        }
+        ox_shape_broadcast(n, &rank, dims, next, ox_shape_dims(n, i));
+    }
+    return rank;
+}
+
+/* The elements of input i spread over the first output, or NULL. */
+static const ox_dim *spread(ox_node *n, size_t i)
+{
+    ox_val v = n->inputs[i];
+    ox_val out = n->outputs[0];
+    const ox_dim *elements = ox_shape_contents(v);
+    if (elements == NULL) {
+        return NULL;
+    }
+    const int64_t *own = ox_shape_strides(n->graph->arena, v->rank, v->dims);
+    int64_t *strides = ox_arena_alloc(n->graph->arena, (size_t)out->rank + 1, sizeof *strides);
+    for (int k = 0; k < v->rank; k++) {
+        strides[out->rank - v->rank + k] = ox_dim_is(v->dims[k], 1) ? 0 : own[k];
+    }
+    ox_type type = out->type;
+    out->type = OX_INT64; /* the condition of Where and operands of comparisons are others */
+    ox_shape_view(n, 0, elements, 0, strides);
+    out->type = type;
+    const ox_dim *result = out->elements;
+    out->elements = NULL;
+    return result;
+}
+
+static bool any_elements(const ox_node *n)
+{
+    for (size_t i = 0; i < n->input_count; i++) {
+        if (n->inputs[i] != NULL && ox_shape_elements(n->inputs[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Elements of the output, calc folded over the inputs. */
+static void calculate(ox_node *n, ox_shape_calc *calc)
+{
+    size_t count = 0;
+    if (!any_elements(n) || !ox_shape_count(n->outputs[0]->rank, n->outputs[0]->dims, &count)) {
+        return;
+    }
+    const ox_dim *first = spread(n, 0);
+    if (first == NULL) {
+        return;
+    }
+    ox_dim *out = ox_arena_copy(n->graph->arena, first, count, sizeof *out);
+    for (size_t i = 1; i < n->input_count; i++) {
+        const ox_dim *next = spread(n, i);
+        if (next == NULL) {
+            return;
+        }
+        for (size_t k = 0; k < count; k++) {
+            out[k] = calc(n->graph, out[k], next[k]);
+        }
+    }
+    ox_shape_fill(n, 0, out);
+}
+
+static bool broadcast(ox_node *n, ox_type type, ox_shape_calc *calc)
+{
+    ox_dim *dims = NULL;
+    int rank = broadcast_inputs(n, &dims);
+    ox_shape_set(n, 0, type, rank, dims);
+    if (rank >= 0 && calc != NULL) {
+        calculate(n, calc);
+    }
+    return rank >= 0;
+}
+
+static ox_type first_type(const ox_node *n)
+{
+    for (size_t i = 0; i < n->input_count; i++) {
+        if (ox_shape_type(n, i) != OX_NONE) {
+            return ox_shape_type(n, i);
+        }
+    }
+    return OX_NONE;
+}
+
+static void infer_broadcast(ox_node *n)
+{
+    broadcast(n, first_type(n), NULL);
+}
+
+static void infer_add(ox_node *n)
+{
+    broadcast(n, first_type(n), ox_shape_add);
+}
+
+static void infer_sub(ox_node *n)
+{
+    broadcast(n, first_type(n), ox_shape_sub);
+}
+
+static void infer_mul(ox_node *n)
+{
+    broadcast(n, first_type(n), ox_shape_mul);
+}
+
+static void infer_div(ox_node *n)
+{
+    broadcast(n, first_type(n), ox_shape_div);
+}
+
+static void infer_min(ox_node *n)
+{
+    broadcast(n, first_type(n), ox_shape_min);
+}
+
+static void infer_max(ox_node *n)
+{
+    broadcast(n, first_type(n), ox_shape_max);
+}
+
+static ox_dim floor_mod(ox_graph *g, ox_dim a, ox_dim b)
+{
+    if (!ox_dim_is_static(b) || b.size <= 0 || a.unknown != 0) {
+        return ox_dim_unknown(g);
+    }
+    int64_t rest = a.size % b.size;
+    if (rest == 0) {
+        return ox_dim_of(0);
+    }
+    return ox_dim_is_static(a) ? ox_dim_of(rest < 0 ? rest + b.size : rest) : ox_dim_unknown(g);
+}
+
+static void infer_mod(ox_node *n)
+{
+    broadcast(n, first_type(n), ox_node_int(n, "fmod", 0) == 0 ? floor_mod : NULL);
+}
+
+static void infer_pow(ox_node *n)
+{
+    broadcast(n, ox_shape_type(n, 0), NULL);
+}
+
+/* The slope is spread over x, never the other way round. */
+static void infer_prelu(ox_node *n)
+{
+    ox_dim *dims = NULL;
+    int rank = broadcast_inputs(n, &dims);
+    if (rank > ox_shape_rank(n, 0) && ox_shape_rank(n, 0) >= 0) {
+        ox_shape_need(n, 1, 0, ox_shape_rank(n, 0));
+    }
+    ox_shape_same(n, 0, 0);
+}
+
+/* ---- comparisons and choices ------------------------------------------------------------ */
+
+static void infer_compare(ox_node *n)
+{
+    broadcast(n, OX_BOOL, NULL);
+}
+
+static void infer_and(ox_node *n)
+{
+    broadcast(n, OX_BOOL, ox_shape_and);
+}
+
+static void infer_or(ox_node *n)
+{
+    broadcast(n, OX_BOOL, ox_shape_or);
+}
+
+static void infer_equal(ox_node *n)
+{
+    broadcast(n, OX_BOOL, ox_shape_equal);
+}
+
+static void infer_less(ox_node *n)
+{
+    broadcast(n, OX_BOOL, ox_shape_less);
+}
+
+static ox_dim greater(ox_graph *g, ox_dim a, ox_dim b)
+{
+    return ox_shape_less(g, b, a);
+}
+
+static ox_dim opposite(ox_graph *g, ox_dim a)
+{
+    return ox_dim_is_static(a) ? ox_dim_of(a.size == 0) : ox_dim_unknown(g);
+}
+
+static ox_dim less_or_equal(ox_graph *g, ox_dim a, ox_dim b)
+{
+    return opposite(g, greater(g, a, b));
+}
+
+static ox_dim greater_or_equal(ox_graph *g, ox_dim a, ox_dim b)
+{
+    return opposite(g, ox_shape_less(g, a, b));
+}
+
+static void infer_greater(ox_node *n)
+{
+    broadcast(n, OX_BOOL, greater);
+}
+
+static void infer_less_or_equal(ox_node *n)
+{
+    broadcast(n, OX_BOOL, less_or_equal);
+}
+
+static void infer_greater_or_equal(ox_node *n)
+{
+    broadcast(n, OX_BOOL, greater_or_equal);
+}
+
+static void infer_test(ox_node *n)
+{
+    ox_shape_set(n, 0, OX_BOOL, ox_shape_rank(n, 0), ox_shape_dims(n, 0));
+}
+
+static void infer_where(ox_node *n)
+{
+    ox_type type = ox_shape_type(n, 1) != OX_NONE ? ox_shape_type(n, 1) : ox_shape_type(n, 2);
+    size_t count = 0;
+    if (!broadcast(n, type, NULL) || n->input_count != 3 || !any_elements(n) ||
+        !ox_shape_count(n->outputs[0]->rank, n->outputs[0]->dims, &count)) {
+        return;
+    }
+    const ox_dim *c = spread(n, 0);
+    const ox_dim *a = spread(n, 1);
+    const ox_dim *b = spread(n, 2);
+    if (c == NULL || a == NULL || b == NULL) {
+        return;
+    }
+    ox_dim *out = ox_shape_room(n, (int)count);
+    for (size_t k = 0; k < count; k++) {
+        if (ox_dim_is_static(c[k])) {
+            out[k] = c[k].size != 0 ? a[k] : b[k];
+        } else {
+            out[k] = ox_dim_equal(a[k], b[k]) ? a[k] : ox_shape_any(n);
+        }
+    }
+    ox_shape_fill(n, 0, out);
+}
+
+/* ---- one input -------------------------------------------------------------------------- */
+
+static void map_elements(ox_node *n, ox_dim (*map)(ox_graph *g, ox_dim a))
+{
+    ox_val v = ox_node_input(n, 0);
+    size_t count = 0;
+    const ox_dim *in = v == NULL ? NULL : ox_shape_elements(v);
+    if (in == NULL || !ox_shape_count(v->rank, v->dims, &count)) {
+        return;
+    }
+    ox_dim *out = ox_shape_room(n, (int)count);
+    for (size_t k = 0; k < count; k++) {
+        out[k] = map(n->graph, in[k]);
+    }
+    ox_shape_fill(n, 0, out);
+}
+
+static ox_dim negative(ox_graph *g, ox_dim a)
+{
+    return ox_shape_sub(g, ox_dim_of(0), a);
+}
+
+static ox_dim absolute(ox_graph *g, ox_dim a)
+{
+    return a.unknown != 0 ? ox_dim_unknown(g) : a.size < 0 ? negative(g, a) : a;
+}
+
+static ox_dim nonzero(ox_graph *g, ox_dim a)
+{
+    return a.unknown != 0 ? ox_dim_unknown(g) : ox_dim_of(a.size != 0);
+}
+
+static void infer_neg(ox_node *n)
+{
+    ox_shape_same(n, 0, 0);
+    map_elements(n, negative);
+}
+
+static void infer_abs(ox_node *n)
+{
+    ox_shape_same(n, 0, 0);
+    map_elements(n, absolute);
+}
+
+static void infer_not(ox_node *n)
+{
+    infer_test(n);
+    map_elements(n, opposite);
+}
+
+/* ---- types ------------------------------------------------------------------------------ */
+
+static void cast_to(ox_node *n, ox_type type)
+{
+    ox_shape_set(n, 0, type, ox_shape_rank(n, 0), ox_shape_dims(n, 0));
+    ox_val v = ox_node_input(n, 0);
+    if (type == OX_BOOL) {
+        map_elements(n, nonzero);
+    } else if (v != NULL) {
+        ox_shape_fill(n, 0, ox_shape_elements(v));
+    }
+}
+
+static void infer_cast(ox_node *n)
+{
+    cast_to(n, ox_shape_type_attr(n, "to", OX_NONE));
+}
+
+static void infer_cast_like(ox_node *n)
+{
+    cast_to(n, ox_shape_type(n, 1));
+}
+
+static void infer_bit_cast(ox_node *n)
+{
+    ox_shape_set(n, 0, ox_shape_type_attr(n, "to", OX_NONE), ox_shape_rank(n, 0),
+                 ox_shape_dims(n, 0));
+}
+
+/* Bernoulli, EyeLike, RandomNormalLike, RandomUniformLike. */
+static void infer_like(ox_node *n)
+{
+    ox_type type = ox_shape_type_attr(n, "dtype", ox_shape_type(n, 0));
+    ox_shape_set(n, 0, type, ox_shape_rank(n, 0), ox_shape_dims(n, 0));
+}
+
+static void infer_dropout(ox_node *n)
+{
+    ox_shape_same(n, 0, 0);
+    ox_shape_set(n, 1, OX_BOOL, ox_shape_rank(n, 0), ox_shape_dims(n, 0));
+}
+
+static const ox_shape_row rows[] = {
+    {"Abs", infer_abs},
+    {"Acos", infer_same},
+    {"Acosh", infer_same},
+    {"Add", infer_add},
+    {"And", infer_and},
+    {"Asin", infer_same},
+    {"Asinh", infer_same},
+    {"Atan", infer_same},
+    {"Atanh", infer_same},
+    {"Bernoulli", infer_like},
+    {"BitCast", infer_bit_cast},
+    {"BitShift", infer_broadcast},
+    {"BitwiseAnd", infer_broadcast},
+    {"BitwiseNot", infer_same},
+    {"BitwiseOr", infer_broadcast},
+    {"BitwiseXor", infer_broadcast},
+    {"Cast", infer_cast},
+    {"CastLike", infer_cast_like},
+    {"Ceil", infer_same},
+    {"Celu", infer_same},
+    {"Clip", infer_same},
+    {"Cos", infer_same},
+    {"Cosh", infer_same},
+    {"CumProd", infer_same},
+    {"CumSum", infer_same},
+    {"Div", infer_div},
+    {"Dropout", infer_dropout},
+    {"Elu", infer_same},
+    {"Equal", infer_equal},
+    {"Erf", infer_same},
+    {"Exp", infer_same},
+    {"EyeLike", infer_like},
+    {"Floor", infer_same},
+    {"Gelu", infer_same},
+    {"Greater", infer_greater},
+    {"GreaterOrEqual", infer_greater_or_equal},
+    {"GroupNormalization", infer_same},
+    {"HardSigmoid", infer_same},
+    {"HardSwish", infer_same},
+    {"Hardmax", infer_same},
+    {"Identity", infer_identity},
+    {"InstanceNormalization", infer_same},
+    {"IsInf", infer_test},
+    {"IsNaN", infer_test},
+    {"LRN", infer_same},
+    {"LeakyRelu", infer_same},
+    {"Less", infer_less},
+    {"LessOrEqual", infer_less_or_equal},
+    {"Log", infer_same},
+    {"LogSoftmax", infer_same},
+    {"LpNormalization", infer_same},
+    {"Max", infer_max},
+    {"Mean", infer_broadcast},
+    {"MeanVarianceNormalization", infer_same},
+    {"Min", infer_min},
+    {"Mish", infer_same},
+    {"Mod", infer_mod},
+    {"Mul", infer_mul},
+    {"Neg", infer_neg},
+    {"Not", infer_not},
+    {"Or", infer_or},
+    {"PRelu", infer_prelu},
+    {"Pow", infer_pow},
+    {"RMSNormalization", infer_same},
+    {"RandomNormalLike", infer_like},
+    {"RandomUniformLike", infer_like},
+    {"Reciprocal", infer_same},
+    {"RegexFullMatch", infer_test},
+    {"Relu", infer_same},
+    {"ReverseSequence", infer_same},
+    {"Round", infer_same},
+    {"Selu", infer_same},
+    {"Shrink", infer_same},
+    {"Sigmoid", infer_same},
+    {"Sign", infer_same},
+    {"Sin", infer_same},
+    {"Sinh", infer_same},
+    {"Softmax", infer_same},
+    {"Softplus", infer_same},
+    {"Softsign", infer_same},
+    {"Sqrt", infer_same},
+    {"StringConcat", infer_broadcast},
+    {"Sub", infer_sub},
+    {"Sum", infer_add},
+    {"SwiGLU", infer_same},
+    {"Swish", infer_same},
+    {"Tan", infer_same},
+    {"Tanh", infer_same},
+    {"TensorScatter", infer_same},
+    {"ThresholdedRelu", infer_same},
+    {"Trilu", infer_same},
+    {"Where", infer_where},
+    {"Xor", infer_compare},
+};
+
+const ox_shape_family ox_shape_elementwise = {"", rows, sizeof rows / sizeof rows[0]};

@@ -1,0 +1,86 @@
+/* Shapes of our own functions. */
+#include <string.h>
+
+#include "shape/shape.h"
+
+static bool starts(const char *op, const char *with)
+{
+    return strncmp(op, with, strlen(with)) == 0;
+}
+
+/* The shapes of the first `count` inputs together, less the last `drop` axes of each. */
+static bool broadcast(const ox_node *n, size_t count, int drop, int *rank, ox_dim **dims)
+{
+    *rank = 0;
+    *dims = ox_shape_room(n, 0);
+    for (size_t i = 0; i < count; i++) {
+        int own = ox_shape_rank(n, i);
+        if (own < drop) {
+            return false;
+        }
+        ox_shape_broadcast(n, rank, dims, own - drop, ox_shape_dims(n, i));
+    }
+    return true;
+}
+
+/* The mean over the first axis of x0. */
+static void infer_mean(ox_node *n)
+{
+    int rank;
+    ox_dim *dims;
+    if (!broadcast(n, 3, 0, &rank, &dims) || ox_shape_rank(n, 2) < 1) {
+        return;
+    }
+    int axis = rank - ox_shape_rank(n, 2);
+    memmove(dims + axis, dims + axis + 1, (size_t)(rank - 1 - axis) * sizeof *dims);
+    ox_shape_set(n, 0, ox_shape_type(n, 0), rank - 1, dims);
+}
+
+/* The axes of m, x and x0 before the last, and the last of x. */
+static void infer_winner(ox_node *n)
+{
+    int rank;
+    ox_dim *dims;
+    if (n->input_count < 3 || !broadcast(n, 3, 1, &rank, &dims)) {
+        return;
+    }
+    ox_dim *all = ox_shape_room(n, rank + 1);
+    memcpy(all, dims, (size_t)rank * sizeof *all);
+    all[rank] = ox_shape_dims(n, 1)[ox_shape_rank(n, 1) - 1];
+    ox_shape_set(n, 0, ox_shape_type(n, 0), rank + 1, all);
+}
+
+/* The first two axes of the parts, and the last two that the last input says. */
+static void infer_interleave(ox_node *n)
+{
+    const ox_val shape = ox_node_input(n, n->input_count - 1);
+    const ox_dim *wanted = shape == NULL ? NULL : ox_shape_elements(shape);
+    if (ox_shape_rank(n, 0) != 4 || shape == NULL || shape->rank != 1 ||
+        !ox_dim_is(shape->dims[0], 4)) {
+        return;
+    }
+    ox_dim *dims = ox_shape_copy(n, 0);
+    dims[2] = wanted == NULL ? ox_shape_any(n) : wanted[2];
+    dims[3] = wanted == NULL ? ox_shape_any(n) : wanted[3];
+    ox_shape_set(n, 0, ox_shape_type(n, 0), 4, dims);
+}
+
+void ox_shape_ours(ox_node *n)
+{
+    size_t length = strlen(n->op);
+    int rank;
+    ox_dim *dims;
+    if (n->input_count == 0 || starts(n->op, "Blocked")) {
+        return;
+    }
+    if (starts(n->op, "Interleave") || starts(n->op, "Spread")) {
+        infer_interleave(n);
+    } else if (starts(n->op, "MeanFlow")) {
+        infer_mean(n);
+    } else if (starts(n->op, "WinnerFlow")) {
+        infer_winner(n);
+    } else if (length >= 4 && strcmp(n->op + length - 4, "Flow") == 0 &&
+               broadcast(n, n->input_count, 0, &rank, &dims)) { /* element by element */
+        ox_shape_set(n, 0, ox_shape_type(n, 0), rank, dims);
+    }
+}

@@ -1,0 +1,360 @@
+/* Shape inference: looks the operator up, and what all families share: reading lists of integers,
+ * merging with what is known, broadcasting. */
+#include "shape/shape.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const ox_shape_family *const families[] = {
+    &ox_shape_attention,   &ox_shape_contrib, &ox_shape_contrib_default,
+    &ox_shape_elementwise, &ox_shape_image,   &ox_shape_index,
+    &ox_shape_linear,      &ox_shape_make,    &ox_shape_ml,
+    &ox_shape_move,        &ox_shape_norm,    &ox_shape_reduce,
+    &ox_shape_signal,      &ox_shape_window};
+
+const ox_shape_family *const *ox_shape_families(size_t *count)
+{
+    *count = sizeof families / sizeof families[0];
+    return families;
+}
+
+static int compare_row(const void *op, const void *row)
+{
+    return strcmp(op, ((const ox_shape_row *)row)->op);
+}
+
+void ox_shape_infer(ox_node *n)
+{
+    if (n->output_count == 0 || n->outputs[0] == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+        const ox_shape_family *f = families[i];
+        if (strcmp(f->domain, n->domain) == 0) {
+            const ox_shape_row *row =
+                bsearch(n->op, f->rows, f->count, sizeof *f->rows, compare_row);
+            if (row != NULL) {
+                row->infer(n);
+                return;
+            }
+        }
+    }
+    if (strcmp(n->domain, "onnxexplainer") == 0) {
+        ox_shape_ours(n);
+    }
+}
+
+/* ---- reading ---------------------------------------------------------------------------- */
+
+ox_type ox_shape_type(const ox_node *n, size_t i)
+{
+    ox_val v = ox_node_input(n, i);
+    return v == NULL ? OX_NONE : v->type;
+}
+
+int ox_shape_rank(const ox_node *n, size_t i)
+{
+    ox_val v = ox_node_input(n, i);
+    return v == NULL ? -1 : v->rank;
+}
+
+const ox_dim *ox_shape_dims(const ox_node *n, size_t i)
+{
+    ox_val v = ox_node_input(n, i);
+    return v == NULL || v->rank < 0 ? NULL : v->dims;
+}
+
+int ox_shape_need(const ox_node *n, size_t i, int least, int most)
+{
+    int rank = ox_shape_rank(n, i);
+    if (rank >= 0 && (rank < least || rank > most)) {
+        ox_fail(n->graph->arena, OX_INVALID, "%s: input %zu has shape %s", ox_node_label(n), i,
+                ox_shape_text(n->graph->arena, rank, ox_shape_dims(n, i)));
+    }
+    return rank;
+}
+
+int ox_shape_axis(const ox_node *n, int64_t axis, int rank)
+{
+    if (axis < -(int64_t)rank || axis >= rank) {
+        ox_fail(n->graph->arena, OX_INVALID, "%s: axis %lld with rank %d", ox_node_label(n),
+                (long long)axis, rank);
+    }
+    return (int)(axis < 0 ? axis + rank : axis);
+}
+
+static ox_shape_list list_made(const ox_dim *items, size_t count)
+{
+    ox_shape_list list = {.given = true, .fixed = true, .items = items, .count = count};
+    for (size_t i = 0; i < count; i++) {
+        list.fixed = list.fixed && ox_dim_is_static(items[i]);
+    }
+    return list;
+}
+
+ox_shape_list ox_shape_input_list(const ox_node *n, size_t input)
+{
+    ox_val v = ox_node_input(n, input);
+    if (v == NULL) {
+        return (ox_shape_list){.given = false};
+    }
+    if (v->rank > 1) {
+        ox_shape_need(n, input, 0, 1);
+    }
+    const ox_dim *items = ox_shape_contents(v);
+    if (items == NULL) {
+        return (ox_shape_list){.given = true};
+    }
+    return list_made(items, v->rank == 0 ? 1 : (size_t)v->dims[0].size);
+}
+
+ox_shape_list ox_shape_list_of(const ox_node *n, size_t input, const char *attr)
+{
+    ox_shape_list list = ox_shape_input_list(n, input);
+    size_t count = 0;
+    const int64_t *ints = list.given ? NULL : ox_node_ints(n, attr, &count);
+    if (ints == NULL) {
+        return list;
+    }
+    ox_dim *items = ox_arena_alloc(n->graph->arena, count, sizeof *items);
+    for (size_t i = 0; i < count; i++) {
+        items[i] = ox_dim_of(ints[i]);
+    }
+    return list_made(items, count);
+}
+
+bool *ox_shape_axes(const ox_node *n, const ox_shape_list *axes, int rank)
+{
+    bool *marked = ox_arena_alloc(n->graph->arena, (size_t)rank + 1, sizeof *marked);
+    for (size_t i = 0; i < axes->count; i++) {
+        int axis = ox_shape_axis(n, axes->items[i].size, rank);
+        if (marked[axis]) {
+            ox_fail(n->graph->arena, OX_INVALID, "%s: axis %d is given twice", ox_node_label(n),
+                    axis);
+        }
+        marked[axis] = true;
+    }
+    return marked;
+}
+
+const double *ox_shape_doubles(const ox_node *n, size_t input, size_t *count)
+{
+    ox_val v = ox_node_input(n, input);
+    const ox_const *c = v == NULL ? NULL : ox_contents(v);
+    return c != NULL && ox_const_count(c) <= OX_SHAPE_ELEMENTS ? ox_numbers(v, count) : NULL;
+}
+
+ox_type ox_shape_type_attr(const ox_node *n, const char *name, ox_type otherwise)
+{
+    int64_t type = ox_node_int(n, name, otherwise);
+    if (type < 0 || type > 255) {
+        ox_fail(n->graph->arena, OX_INVALID, "%s: %s is %lld, not an element type",
+                ox_node_label(n), name, (long long)type);
+    }
+    return (ox_type)type;
+}
+
+bool ox_shape_number(const ox_node *n, size_t input, int64_t *out)
+{
+    ox_val v = ox_node_input(n, input);
+    const ox_dim *items = v == NULL ? NULL : ox_shape_elements(v);
+    size_t count = 0;
+    if (items == NULL || !ox_shape_count(v->rank, v->dims, &count) || count != 1 ||
+        !ox_dim_is_static(items[0])) {
+        return false;
+    }
+    *out = items[0].size;
+    return true;
+}
+
+/* ---- writing ---------------------------------------------------------------------------- */
+
+ox_dim *ox_shape_room(const ox_node *n, int rank)
+{
+    return ox_arena_alloc(n->graph->arena, rank > 0 ? (size_t)rank : 1, sizeof(ox_dim));
+}
+
+ox_dim *ox_shape_copy(const ox_node *n, size_t i)
+{
+    int rank = ox_shape_rank(n, i);
+    ox_dim *dims = ox_shape_room(n, rank);
+    if (rank > 0) {
+        memcpy(dims, ox_shape_dims(n, i), (size_t)rank * sizeof *dims);
+    }
+    return dims;
+}
+
+ox_dim ox_shape_any(const ox_node *n)
+{
+    return ox_dim_unknown(n->graph);
+}
+
+/* Whether the dimensions that both know are the same. One that differs means that the others are
+ * of another time, too. */
+static bool fits(int rank, const ox_dim *known, const ox_dim *found)
+{
+    for (int k = 0; k < rank; k++) {
+        if (known[k].unknown == 0 && found[k].unknown == 0 && !ox_dim_equal(known[k], found[k])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void ox_shape_set(ox_node *n, size_t i, ox_type type, int rank, const ox_dim *dims)
+{
+    if (i >= n->output_count || n->outputs[i] == NULL) {
+        return;
+    }
+    ox_val v = n->outputs[i];
+    v->elements = NULL;
+    v->type = type != OX_NONE ? type : v->type;
+    if (rank < 0) {
+        return;
+    }
+    bool keep = v->rank == rank && fits(rank, v->dims, dims);
+    ox_dim *merged = ox_shape_room(n, rank);
+    for (int k = 0; k < rank; k++) {
+        merged[k] = dims[k].unknown != 0 && keep && v->dims[k].unknown == 0 ? v->dims[k] : dims[k];
+        if (merged[k].unknown == 0 && merged[k].size < 0) {
+            ox_fail(n->graph->arena, OX_INVALID, "%s: output %zu would have shape %s",
+                    ox_node_label(n), i, ox_shape_text(n->graph->arena, rank, dims));
+        }
+    }
+    v->rank = rank;
+    v->dims = merged;
+}
+
+void ox_shape_fill(ox_node *n, size_t i, const ox_dim *elements)
+{
+    if (elements == NULL || i >= n->output_count || n->outputs[i] == NULL) {
+        return;
+    }
+    ox_val v = n->outputs[i];
+    size_t count = 0;
+    bool integer = v->type == OX_INT64 || v->type == OX_INT32 || v->type == OX_BOOL;
+    if (!integer || !ox_shape_count(v->rank, v->dims, &count)) {
+        return;
+    }
+    ox_dim *kept = ox_arena_copy(n->graph->arena, elements, count, sizeof *kept);
+    for (size_t k = 0; k < count && v->type == OX_INT32; k++) {
+        if (kept[k].size > INT32_MAX || kept[k].size < INT32_MIN) {
+            kept[k] = ox_shape_any(n);
+        }
+    }
+    v->elements = kept;
+}
+
+void ox_shape_same(ox_node *n, size_t i, size_t input)
+{
+    ox_shape_set(n, i, ox_shape_type(n, input), ox_shape_rank(n, input), ox_shape_dims(n, input));
+}
+
+/* ---- dimensions ------------------------------------------------------------------------- */
+
+static _Noreturn void fail_shapes(const ox_node *n, int rank, const ox_dim *dims, int other_rank,
+                                  const ox_dim *other)
+{
+    ox_arena *a = n->graph->arena;
+    ox_fail(a, OX_INVALID, "%s: shapes %s and %s do not fit", ox_node_label(n),
+            ox_shape_text(a, rank, dims), ox_shape_text(a, other_rank, other));
+}
+
+/* A symbol is taken for more than 1: a model whose N is free cannot mean anything else. */
+static bool broadcast_dim(const ox_node *n, ox_dim a, ox_dim b, ox_dim *out)
+{
+    if (ox_dim_equal(a, b) || ox_dim_is(b, 1)) {
+        *out = a;
+    } else if (ox_dim_is(a, 1)) {
+        *out = b;
+    } else if (a.unknown != 0) {
+        *out = b.unknown != 0 ? ox_shape_any(n) : b;
+    } else if (b.unknown != 0) {
+        *out = a;
+    } else if (ox_dim_is_static(a) && ox_dim_is_static(b)) {
+        return false;
+    } else {
+        *out = ox_shape_any(n);
+    }
+    return true;
+}
+
+void ox_shape_broadcast(const ox_node *n, int *out_rank, ox_dim **out, int rank, const ox_dim *dims)
+{
+    int wide = rank > *out_rank ? rank : *out_rank;
+    ox_dim *joined = ox_shape_room(n, wide);
+    for (int k = 0; k < wide; k++) {
+        int i = k - (wide - *out_rank);
+        int j = k - (wide - rank);
+        ox_dim a = i < 0 ? ox_dim_of(1) : (*out)[i];
+        ox_dim b = j < 0 ? ox_dim_of(1) : dims[j];
+        if (!broadcast_dim(n, a, b, &joined[k])) {
+            fail_shapes(n, *out_rank, *out, rank, dims);
+        }
+    }
+    *out_rank = wide;
+    *out = joined;
+}
+
+ox_dim ox_shape_agree(const ox_node *n, ox_dim a, ox_dim b)
+{
+    if (ox_dim_is_static(a) && ox_dim_is_static(b) && a.size != b.size) {
+        ox_fail(n->graph->arena, OX_INVALID, "%s: dimensions %lld and %lld do not fit",
+                ox_node_label(n), (long long)a.size, (long long)b.size);
+    }
+    if (ox_dim_is_static(b)) {
+        return b;
+    }
+    return a.unknown != 0 ? b : a;
+}
+
+int64_t ox_shape_plus(const ox_node *n, int64_t a, int64_t b)
+{
+    int64_t sum = 0;
+    if (!ox_int_add(a, b, &sum)) {
+        ox_fail(n->graph->arena, OX_INVALID, "%s: a size is too large", ox_node_label(n));
+    }
+    return sum;
+}
+
+int64_t ox_shape_times(const ox_node *n, int64_t a, int64_t b)
+{
+    int64_t product = 0;
+    if (!ox_int_mul(a, b, &product)) {
+        ox_fail(n->graph->arena, OX_INVALID, "%s: a size is too large", ox_node_label(n));
+    }
+    return product;
+}
+
+ox_dim ox_shape_dim_times(const ox_node *n, ox_dim a, ox_dim b)
+{
+    ox_shape_times(n, a.size, b.size);
+    return ox_shape_mul(n->graph, a, b);
+}
+
+static const char *dim_text(ox_arena *a, ox_dim d)
+{
+    if (d.unknown != 0) {
+        return "?";
+    }
+    if (ox_dim_is_static(d)) {
+        return ox_arena_format(a, "%lld", (long long)d.size);
+    }
+    const char *text = d.size == 1 ? "" : ox_arena_format(a, "%lld", (long long)d.size);
+    for (int i = 0; i < d.batch; i++) {
+        text = ox_arena_format(a, "%sN", text);
+    }
+    for (int i = 0; i < d.refs; i++) {
+        text = ox_arena_format(a, "%sR", text);
+    }
+    return text;
+}
+
+const char *ox_shape_text(ox_arena *a, int rank, const ox_dim *dims)
+{
+    const char *text = "[";
+    for (int k = 0; k < rank && k < 16; k++) {
+        text = ox_arena_format(a, "%s%s%s", text, k == 0 ? "" : ",", dim_text(a, dims[k]));
+    }
+    return ox_arena_format(a, rank > 16 ? "%s,...]" : "%s]", text);
+}
