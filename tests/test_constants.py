@@ -15,10 +15,26 @@ SPELLINGS = {  # declaration of initializers, nodes that make c, of the numbers 
                    "u = Unsqueeze(k, zero) c = Squeeze(u, zero)"),
 }
 SCALAR = SPELLINGS | {"value_float": ("", "c = Constant<value_float = {list}>()")}
-LIST = SPELLINGS | {"value_floats": ("", "c = Constant<value_floats = [{list}]>()")}
+LIST = SPELLINGS | {"sparse_value": "sparse", "value_floats": ("", "c = Constant<value_floats = [{list}]>()")}
+
+
+def with_sparse(parsed):
+    """The model with its initializer c as a Constant of a sparse tensor."""
+    dense = onnx.numpy_helper.to_array(parsed.graph.initializer[0])
+    places = np.flatnonzero(dense)
+    sparse = onnx.helper.make_sparse_tensor(
+        onnx.numpy_helper.from_array(dense.ravel()[places], "c_values"),
+        onnx.numpy_helper.from_array(places.astype(np.int64), "c_indices"), dense.shape)
+    node = onnx.helper.make_node("Constant", [], ["c"], sparse_value=sparse)
+    del parsed.graph.initializer[:]
+    parsed.graph.node.insert(0, node)
+    onnx.checker.check_model(parsed)
+    return parsed
 
 
 def model(spelling, numbers, shape, signature, body):
+    if spelling == "sparse":
+        return with_sparse(model(SPELLINGS["initializer"], numbers, shape, signature, body))
     words = {"list": ", ".join(map(str, numbers)), "shape": shape, "flat": shape,
              "whole": ", ".join(str(int(n)) for n in numbers)}
     declared, made = (part.format(**words) for part in spelling)

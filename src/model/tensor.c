@@ -399,9 +399,22 @@ static void settle_graph(place at, Onnx__GraphProto *g)
     }
 }
 
+/* A Constant of a sparse tensor becomes one of a dense one, as sparse initializers do. */
+static void settle_sparse(place *at, Onnx__AttributeProto *p)
+{
+    static char value[] = "value";
+    if (p->sparse_tensor != NULL && strcmp(ox_proto_text(at->node->op_type), "Constant") == 0) {
+        p->t = make_dense(at, p->sparse_tensor);
+        p->sparse_tensor = NULL;
+        p->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR;
+        p->name = value;
+    }
+}
+
 static void settle_attribute(place at, Onnx__AttributeProto *p)
 {
     at.attribute = ox_proto_text(p->name);
+    settle_sparse(&at, p);
     if (p->t != NULL) {
         settle_tensor(&at, p->t);
     }
