@@ -41,7 +41,6 @@ NETS = {
     "Power": "s = Abs(c) t = Add(s, one) b = Pow(t, power)",
     "Reciprocal": "s = Abs(c) t = Add(s, one) b = Reciprocal(t)", "Relu": "b = Relu(c)",
     "Round": "s = Mul(c, tiny) b = Round(s)",
-    "Rounded": "q = QuantizeLinear(c, two, int) b = DequantizeLinear(q, two, int)",
     "Selu": "b = Selu(c)", "Shrink": "b = Shrink(c)", "Sigmoid": "b = Sigmoid(c)",
     "Sign": "b = Sign(c)", "Sin": "b = Sin(c)", "Sinh": "s = Mul(c, tiny) b = Sinh(s)",
     "Softplus": "b = Softplus(c)", "Softsign": "b = Softsign(c)",

@@ -38,6 +38,7 @@ typedef enum kind {
     CHOOSES,  /* Where */
     MOVES,
     PICKS, /* maxima and their places */
+    ROUNDS, /* to integers: the cut to their range is a rule that sees stand-ins */
     ROWS   /* softmax */
 } kind;
 
@@ -73,6 +74,7 @@ static kind kind_of(const ox_node *n)
         {flow_reduce_log_sum_exp, PICKS},
         {flow_reshape, MOVES},
         {flow_reverse_sequence, MOVES},
+        {flow_rounded, ROUNDS},
         {flow_scaler, STRAIGHT},
         {flow_scatter_reduced, MOVES},
         {flow_slice, MOVES},
@@ -121,6 +123,7 @@ static unsigned absorbed(const ox_node *n)
     case CHOOSES: return ALL;
     case BENDS:
     case PICKS:
+    case ROUNDS:
     case ROWS: return MASK | DOMAIN;
     default: return 0;
     }
@@ -242,6 +245,7 @@ static unsigned of_varying(ox_explain_state *s, const ox_node *n, int depth)
         beyond = of_inputs(s, n, 1, 3, true, depth) | of_inputs(s, n, 1, 3, false, depth);
         return beyond | ((beyond & FIXED) != 0 && input_varies(s, n, 0) ? MASK : 0);
     case PICKS: return of_inputs(s, n, 0, 1, true, depth);
+    case ROUNDS: return 0;
     case ROWS:
         beyond = of_inputs(s, n, 0, 1, true, depth);
         return beyond == 0 ? 0 : is(n, "Softmax") ? ROW : ROW | (beyond & (MASK | FIXED));

@@ -97,7 +97,6 @@ static const row flows[] = {
     {"Reciprocal", layout_flow, false},
     {"Relu", layout_flow, true},
     {"Round", layout_flow, true},
-    {"Rounded", layout_flow, true},
     {"Selu", layout_flow, true},
     {"Shrink", layout_flow, true},
     {"Sigmoid", layout_flow, true},
