@@ -132,7 +132,7 @@ static void test_names(const ox_model *model)
 
 static void test_features(const ox_model *model)
 {
-    char texts[16][4];
+    char texts[16][16];
     const char *names[16];
     for (int i = 0; i < 16; i++) {
         snprintf(texts[i], sizeof texts[i], "f%d", i);
