@@ -67,6 +67,32 @@ void flow_transpose(ox_ctx *c)
 
 /* ---- parts --------------------------------------------------------------------------------- */
 
+/* Where the parts of a Concat start, the end of the last one behind them. A part of free length is
+ * one whose end, and those behind it, are counted from the end: as negative numbers. */
+static const int64_t *starts_of_parts(ox_ctx *c, int axis)
+{
+    const ox_node *n = c->node;
+    int64_t *starts = ox_arena_alloc(c->g->arena, n->input_count + 1, sizeof *starts);
+    size_t after = n->input_count; /* parts before are counted from the start */
+    for (size_t i = 0; i < n->input_count; i++) {
+        const ox_val v = n->inputs[i];
+        bool sized = v->rank + axis >= 0 && ox_dim_is_static(v->dims[v->rank + axis]);
+        after = !sized && after > i ? i : after;
+    }
+    for (size_t i = 0; i < after; i++) {
+        if (!ox_int_add(starts[i], ox_static_dim(c, (int)i, axis), &starts[i + 1])) {
+            ox_rule_fail(c, "its shape is too large");
+        }
+    }
+    for (size_t i = n->input_count; i-- > after + 1;) {
+        if (!ox_int_add(starts[i + 1], -ox_static_dim(c, (int)i, axis), &starts[i])) {
+            ox_rule_fail(c, "its shape is too large");
+        }
+    }
+    starts[n->input_count] = after < n->input_count ? INT64_MAX : starts[n->input_count];
+    return starts;
+}
+
 /* Each input gets its part of m; a shorter Concat of the first of them one part for all these. */
 void flow_concat(ox_ctx *c)
 {
@@ -82,16 +108,12 @@ void flow_concat(ox_ctx *c)
     }
     ox_ctx of_n = *c;
     of_n.node = &n;
-    int64_t start = 0, end = 0;
+    const int64_t *starts = starts_of_parts(&of_n, axis);
     for (size_t i = 0; i < n.input_count; i++) {
-        if (!ox_int_add(start, ox_static_dim(&of_n, (int)i, axis), &end)) {
-            ox_rule_fail(c, "its shape is too large");
-        }
         if (ox_varies(&of_n, i)) {
             bool only = n.input_count == 1;
-            ox_send(&of_n, i, only ? c->m : ox_slice(c->m, axis, start, end, 1));
+            ox_send(&of_n, i, only ? c->m : ox_slice(c->m, axis, starts[i], starts[i + 1], 1));
         }
-        start = end;
     }
 }
 
