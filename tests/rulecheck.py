@@ -90,6 +90,26 @@ def sum_of(outputs, inputs):
     return total
 
 
+def check_reference(rule, explain, run, x, one, prediction, base):
+    """Completeness for pairs of the samples with one reference; what was computed."""
+    outputs = explained(rule, explain, run, x, one)
+    np.testing.assert_array_equal(outputs["out"], prediction)
+    phis = [outputs[f"{name}_shap"] for name in rule.inputs]
+    assert all(np.isfinite(phi).all() for phi in phis)
+    gap = prediction - base - sum_of(outputs, rule.inputs)
+    # The layer's terms may cancel: what counts is their size.
+    size = np.abs(rule.head).max() * max(np.abs(v).max() for v in (prediction, base))
+    assert np.abs(gap).max() <= rule.tolerance(prediction, base, size, *phis)
+    return outputs
+
+
+def check_one(rule, explain, run, row=0):
+    """The same for one of the rule's references, alone: for the many options of an operator."""
+    one = {name: value[row:row + 1] for name, value in rule.r.items()}
+    prediction, base = run(rule.model, rule.x)["out"], run(rule.model, one)["out"][0]
+    return check_reference(rule, explain, run, rule.x, one, prediction, base)
+
+
 def check_pairs(rule, explain, run, x=None, r=None):
     """Completeness for each pair of sample and reference, and that all references at once give
     the mean. Returns the SHAP values for each reference."""
@@ -99,15 +119,7 @@ def check_pairs(rule, explain, run, x=None, r=None):
     singles = []
     for i in range(rows):
         one = {name: value[i:i + 1] for name, value in r.items()}
-        outputs = explained(rule, explain, run, x, one)
-        singles.append(outputs)
-        np.testing.assert_array_equal(outputs["out"], prediction)
-        phis = [outputs[f"{name}_shap"] for name in rule.inputs]
-        assert all(np.isfinite(phi).all() for phi in phis)
-        gap = prediction - base[i] - sum_of(outputs, rule.inputs)
-        # The layer's terms may cancel: what counts is their size.
-        size = np.abs(rule.head).max() * max(np.abs(v).max() for v in (prediction, base))
-        assert np.abs(gap).max() <= rule.tolerance(prediction, base, size, *phis)
+        singles.append(check_reference(rule, explain, run, x, one, prediction, base[i]))
     together = explained(rule, explain, run, x, r)
     for name in rule.inputs:
         mean = np.mean([s[f"{name}_shap"] for s in singles], axis=0, dtype=np.float64)
