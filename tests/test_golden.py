@@ -58,6 +58,7 @@ MODELS = {
     "gather": one(node("Gather", "x i", "y", axis=1), X, i=ints(2, 0, 2)),
     "gemm": one(node("Gemm", "x w b", "y", alpha=0.5), X, w=floats(4, 3), b=floats(3)),
     "global_average_pool": one(node("GlobalAveragePool", "x", "y"), IMAGE),
+    "inverse": one(node("Inverse", "x", "y"), (3, 3), domain="com.microsoft"),
     "layer_normalization": one(node("LayerNormalization", "x s", "y"), X, s=floats(4)),
     "leaky_relu": one(node("LeakyRelu", "x", "y", alpha=0.1), X),
     "log": one(node("Log", "x", "y"), X),

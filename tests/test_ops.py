@@ -12,6 +12,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort
 from conftest import ROOT
 
 STATES = {"differentiated", "decomposed", "carries nothing", "refused"}
+MICROSOFT = "com.microsoft"
 DEPRECATED = {"Scatter", "Upsample"}  # lift rewrites them
 
 
@@ -31,6 +32,19 @@ def test_complete(rows):
     have = {(row["domain"], row["op"]) for row in rows}
     current = {key for key, schema in standard().items() if not schema.deprecated}
     assert sorted(current - have) == []
+
+
+def test_contributed(rows):
+    """Every operator of com.microsoft that ONNX Runtime has here, and nothing is said to lack a
+    kernel for the CPU that has one."""
+    have = {row["op"]: row for row in rows if row["domain"] == MICROSOFT}
+    schemas = {schema.name for schema in ort.get_all_operator_schema()
+               if schema.domain == MICROSOFT}
+    kernels = {kernel.op_name for kernel in ort.get_all_opkernel_def()
+               if kernel.domain == MICROSOFT and kernel.provider == "CPUExecutionProvider"}
+    assert len(schemas) > 100 and sorted(schemas - have.keys()) == []
+    lacking = {op for op, row in have.items() if "no kernel for the CPU" in row["formula"]}
+    assert lacking & kernels == set()
 
 
 def test_known(rows):

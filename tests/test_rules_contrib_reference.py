@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
-from rulecheck import Rule, check, check_additive, floats, node
+from rulecheck import Rule, check, check_additive, check_one, check_pairs, floats, node
 
 MS = [("com.microsoft", 1)]
 
@@ -47,9 +47,79 @@ class NhwcConv(OpRun):
         return (y if bias is None else y + bias,)
 
 
+def group_normalized(x, gamma, beta, groups, activation, channels_last, epsilon):
+    """As its definition in ONNX Runtime says, group by group."""
+    y = np.moveaxis(x, -1, 1) if channels_last else x
+    parts = np.split(y, groups, axis=1)
+    axes = tuple(range(1, x.ndim))
+    y = np.concatenate([(p - p.mean(axes, keepdims=True)) /
+                        np.sqrt(p.var(axes, keepdims=True) + epsilon) for p in parts], axis=1)
+    y = np.moveaxis(y, 1, -1) * gamma + beta
+    y = y / (1 + np.exp(-y)) if activation else y
+    return (y if channels_last else np.moveaxis(y, -1, 1)).astype(x.dtype)
+
+
+class GroupNorm(OpRun):
+    op_domain = "com.microsoft"
+
+    def _run(self, x, gamma, beta, activation=0, channels_last=1, epsilon=1e-5, groups=1):
+        channels_last = 1 if channels_last is None else channels_last
+        return (group_normalized(x, gamma, beta, groups, activation, channels_last, epsilon),)
+
+
+class SkipGroupNorm(OpRun):
+    op_domain = "com.microsoft"
+
+    def _run(self, x, gamma, beta, skip, bias=None, activation=0, channels_last=1, epsilon=1e-5,
+             groups=1):
+        channels_last = 1 if channels_last is None else channels_last
+        if skip.ndim == 2:
+            skip = skip[:, None, None, :] if channels_last else skip[:, :, None, None]
+        bias = 0 if bias is None else bias if channels_last else bias[:, None, None]
+        x = x + skip + bias
+        return group_normalized(x, gamma, beta, groups, activation, channels_last, epsilon), x
+
+
+def attended(q, k, v, hidden=0):
+    scores = q @ np.swapaxes(k, -1, -2) / np.sqrt(q.shape[-1]) + hidden
+    shares = np.exp(scores - scores.max(-1, keepdims=True))
+    y = shares / shares.sum(-1, keepdims=True) @ v
+    return np.swapaxes(y, 1, 2).reshape(len(q), q.shape[2], -1).astype(q.dtype)
+
+
+class MultiHeadAttention(OpRun):
+    """Of packed inputs."""
+    op_domain = "com.microsoft"
+
+    def _run(self, q, k=None, v=None, bias=None, num_heads=1):
+        q, *rest = np.moveaxis(q, 3, 0) if q.ndim == 5 else (q, *np.moveaxis(k, 3, 0))
+        parts = [p.reshape(len(p), p.shape[1], -1) for p in (q, *rest)]
+        bias = [0, 0, 0] if bias is None else np.split(bias, 3)
+        split = [(p + b).reshape(len(p), p.shape[1], num_heads, -1) for p, b in zip(parts, bias)]
+        return (attended(*(np.swapaxes(p, 1, 2) for p in split)),)
+
+
+class GroupQueryAttention(OpRun):
+    """Of packed heads that are normalised, without a past."""
+    op_domain = "com.microsoft"
+
+    def _run(self, *inputs, num_heads=1, kv_num_heads=1, qk_norm_epsilon=1e-6):
+        x, scale_q, scale_k = inputs[0], inputs[14], inputs[15]
+        x = np.swapaxes(x.reshape(len(x), x.shape[1], num_heads + 2 * kv_num_heads, -1), 1, 2)
+        q, k, v = np.split(x, [num_heads, num_heads + kv_num_heads], axis=1)
+        q, k = (p / np.sqrt((p ** 2).mean(-1, keepdims=True) + qk_norm_epsilon) * s
+                for p, s in ((q, scale_q), (k, scale_k)))
+        k, v = (p.repeat(num_heads // kv_num_heads, axis=1) for p in (k, v))
+        after = np.triu(np.full((x.shape[2], x.shape[2]), -np.inf), 1)
+        return (attended(q, k, v, after),)
+
+
+KNOWN = [BiasAdd, NhwcConv, GroupNorm, SkipGroupNorm, MultiHeadAttention, GroupQueryAttention]
+
+
 def run(model, inputs):
     """Outputs by name, as the fixture of this name gives."""
-    evaluator = ReferenceEvaluator(model, new_ops=[BiasAdd, NhwcConv])
+    evaluator = ReferenceEvaluator(model, new_ops=KNOWN)
     return dict(zip(evaluator.output_names, evaluator.run(None, inputs)))
 
 
@@ -76,6 +146,48 @@ def test_nhwc_conv_between_nonlinear_operators(explain):
     constants = {"w": floats(3, 3, 3, 2), "b": floats(3)}
     rule = Rule(nodes, {"x": (4, 4, 2)}, constants, domains=MS, forward=run)
     check(rule, explain, run)
+
+
+@pytest.mark.parametrize("last, activation", [(1, 0), (1, 1), (0, 1)])
+def test_group_norm(explain, last, activation):
+    nodes = [contrib("GroupNorm", "x g b", "y", groups=2, activation=activation,
+                     channels_last=last)]
+    shape = (3, 2, 4) if last else (4, 3, 2)
+    rule = Rule(nodes, {"x": shape}, {"g": floats(4), "b": floats(4, seed=1)}, domains=MS,
+                forward=run)
+    check_one(rule, explain, run)
+
+
+@pytest.mark.parametrize("last, skip, inputs", [
+    (1, (3, 2, 4), "x g b s"), (1, (4,), "x g b s c"), (1, (1, 1, 4), "x g b s"),
+    (0, (4, 3, 2), "x g b s c")])
+def test_skip_group_norm(explain, last, skip, inputs):
+    nodes = [contrib("SkipGroupNorm", inputs, "n t", groups=2, activation=1, channels_last=last),
+             node("Add", "n t", "y")]
+    shape = (3, 2, 4) if last else (4, 3, 2)
+    constants = {"g": floats(4), "b": floats(4, seed=1), "c": floats(4, seed=2)}
+    rule = Rule(nodes, {"x": shape, "s": skip}, constants, domains=MS, forward=run)
+    check_pairs(rule, explain, run)
+
+
+@pytest.mark.parametrize("inputs, shapes", [
+    ("x", {"x": (3, 2, 3, 4)}), ("x - - b", {"x": (3, 2, 3, 4)}),
+    ("x k", {"x": (3, 8), "k": (4, 2, 2, 4)}), ("x k - b", {"x": (3, 8), "k": (4, 2, 2, 4)})])
+def test_packed_attention(explain, inputs, shapes):
+    nodes = [contrib("MultiHeadAttention", inputs, "y", num_heads=2)]
+    rule = Rule(nodes, shapes, {"b": floats(24)}, domains=MS, low=-1, high=1, forward=run)
+    check_one(rule, explain, run)
+
+
+def test_normalized_heads(explain):
+    """Of queries and keys, before they meet."""
+    nodes = [node("Shape", "x", "n", start=0, end=1), node("Expand", "last n", "lens"),
+             contrib("GroupQueryAttention", "x - - - - lens total - - - - - - - q k", "y",
+                     num_heads=4, kv_num_heads=2)]
+    constants = {"last": np.array([2], np.int32), "total": np.array(3, np.int32),
+                 "q": floats(8, seed=1), "k": floats(8, seed=2)}
+    rule = Rule(nodes, {"x": (3, 64)}, constants, domains=MS, low=-1, high=1, forward=run)
+    check_one(rule, explain, run)
 
 
 # ---- embeddings --------------------------------------------------------------------------------

@@ -14,8 +14,7 @@ static ox_val gelu(ox_val x)
     return ox_mul(x, ox_scale(ox_shift(part, 1), 0.5));
 }
 
-/* x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
-static ox_val fast_gelu(ox_val x)
+ox_val ox_made_fast_gelu(ox_val x)
 {
     const double root = 0.79788456080286536; /* sqrt(2 / pi) */
     ox_val cube = ox_binary("Pow", x, ox_number(x, 3));
@@ -30,7 +29,7 @@ void decompose_bias_gelu(const ox_node *n, ox_val *outputs)
 
 void decompose_fast_gelu(const ox_node *n, ox_val *outputs)
 {
-    outputs[0] = fast_gelu(ox_made_plus(ox_made_ranked(n, 0), ox_made_input(n, 1)));
+    outputs[0] = ox_made_fast_gelu(ox_made_plus(ox_made_ranked(n, 0), ox_made_input(n, 1)));
 }
 
 void decompose_quick_gelu(const ox_node *n, ox_val *outputs)
@@ -105,7 +104,7 @@ void decompose_fused_matmul(const ox_node *n, ox_val *outputs)
     }
     a = ox_node_int(n, "transA", 0) != 0 && a->rank > 1 ? ox_swap_last(a) : a;
     b = ox_node_int(n, "transB", 0) != 0 && b->rank > 1 ? ox_swap_last(b) : b;
-    outputs[0] = ox_scale(ox_matmul(a, b), ox_node_float(n, "alpha", 1));
+    outputs[0] = activated(n, ox_scale(ox_matmul(a, b), ox_node_float(n, "alpha", 1)));
 }
 
 void decompose_fused_gemm(const ox_node *n, ox_val *outputs)
@@ -127,7 +126,8 @@ void decompose_fused_conv(const ox_node *n, ox_val *outputs)
     outputs[0] = activated(n, ox_made_plus(y, ox_made_input(n, 3)));
 }
 
-/* x and y are [N, H, W, C], filters [M, H, W, C / group]. */
+/* x and y are [N, H, W, C], filters [M, H, W, C / group]; those of NhwcFusedConv are
+ * [M, C / group, H, W]. What is added before the activation is like y. */
 void decompose_nhwc_conv(const ox_node *n, ox_val *outputs)
 {
     static const int first[] = {0, 3, 1, 2}, last[] = {0, 2, 3, 1};
@@ -138,58 +138,11 @@ void decompose_nhwc_conv(const ox_node *n, ox_val *outputs)
     if (x->rank != 4 || w->rank != 4) {
         ox_made_fail(n, "no rule for its number of axes");
     }
-    ox_val in[] = {ox_transpose(x, first), ox_transpose(w, first), ox_made_input(n, 2)};
+    bool fused = strcmp(n->op, "NhwcFusedConv") == 0;
+    ox_val in[] = {ox_transpose(x, first), fused ? w : ox_transpose(w, first), ox_made_input(n, 2)};
     ox_val y = ox_graph_emit(n->graph, "Conv", in[2] == NULL ? 2 : 3, in, count, attrs);
-    outputs[0] = activated(n, ox_transpose(y, last));
-}
-
-/* ---- weights of a few bits ------------------------------------------------------------------- */
-
-/* bytes [.., L] as numbers [.., L * 2] of four bits each, the lower ones first; eight stay. */
-static ox_val unpacked(ox_val bytes, ox_type type, int64_t bits)
-{
-    ox_val whole = ox_cast(bytes, type);
-    if (bits == 8) {
-        return whole;
-    }
-    ox_val high = ox_unary("Floor", ox_scale(whole, 1.0 / 16));
-    ox_val parts[] = {ox_unsqueeze(ox_sub(whole, ox_scale(high, 16)), -1), ox_unsqueeze(high, -1)};
-    ox_dim dims[32];
-    memcpy(dims, whole->dims, (size_t)whole->rank * sizeof *dims);
-    dims[whole->rank - 1] = ox_dim_mul(whole->graph, dims[whole->rank - 1], ox_dim_of(2));
-    return ox_reshape(ox_concat(whole->graph, 2, parts, -1), whole->rank, dims);
-}
-
-/* y = x W^T: W [N, K] in blocks along K, each with a scale and a zero point. */
-void decompose_matmul_nbits(const ox_node *n, ox_val *outputs)
-{
-    ox_val x = ox_made_ranked(n, 0), w = ox_made_ranked(n, 1), zero = ox_made_input(n, 3);
-    int64_t rows = ox_node_int(n, "N", 0), width = ox_node_int(n, "K", 0);
-    int64_t bits = ox_node_int(n, "bits", 4), block = ox_node_int(n, "block_size", 32);
-    if ((bits != 4 && bits != 8) || rows < 1 || width < 1 || block < 1 || w->rank != 3 ||
-        ox_node_input(n, 4) != NULL) {
-        ox_made_fail(n, "no rule for its kind of weights");
-    }
-    int64_t blocks = ox_made_size(n, w, 1), all = 0;
-    if (!ox_int_mul(blocks, block, &all) || all < width) {
-        ox_made_fail(n, "its shapes do not fit");
-    }
-    const ox_dim each[] = {ox_dim_of(rows), ox_dim_of(blocks), ox_dim_of(1)};
-    const ox_dim flat[] = {ox_dim_of(rows), ox_dim_of(all)};
-    ox_val numbers = unpacked(w, x->type, bits);
-    if (zero == NULL) {
-        numbers = ox_shift(numbers, bits == 4 ? -8 : -128);
-    } else if (zero->type != OX_UINT8) {
-        numbers = ox_sub(numbers, ox_reshape(ox_cast(zero, x->type), 3, each));
-    } else {
-        int64_t bytes = bits == 4 ? (blocks + 1) / 2 : blocks;
-        const ox_dim packed[] = {ox_dim_of(rows), ox_dim_of(bytes)};
-        ox_val points = unpacked(ox_reshape(zero, 2, packed), x->type, bits);
-        numbers = ox_sub(numbers, ox_reshape(ox_slice(points, -1, 0, blocks, 1), 3, each));
-    }
-    ox_val scale = ox_reshape(ox_cast(ox_made_ranked(n, 2), x->type), 3, each);
-    ox_val weights = ox_slice(ox_reshape(ox_mul(numbers, scale), 2, flat), -1, 0, width, 1);
-    outputs[0] = ox_made_plus(ox_matmul(x, ox_swap_last(weights)), ox_made_input(n, 5));
+    ox_val added = fused ? ox_made_input(n, 3) : NULL;
+    outputs[0] = activated(n, ox_made_plus(ox_transpose(y, last), added));
 }
 
 /* ---- normalisations -------------------------------------------------------------------------- */
@@ -254,5 +207,83 @@ void decompose_embed_layer_normalization(const ox_node *n, ox_val *outputs)
     outputs[0] = normalized(sum, 1, true, epsilon, ox_made_input(n, 5), ox_made_input(n, 6));
     if (n->output_count > 2) {
         outputs[2] = sum;
+    }
+}
+
+/* The numbers that integers v stand for; their scale and zero point are inputs. */
+static ox_val real(const ox_node *n, ox_val v, size_t scale, size_t zero)
+{
+    ox_val s = ox_made_ranked(n, scale), z = ox_made_ranked(n, zero);
+    return ox_mul(ox_sub(ox_cast(v, s->type), ox_cast(z, s->type)), s);
+}
+
+/* The same with tables of integers: their scales are inputs 8 to 12, zero points 13 to 17. */
+void decompose_qembed_layer_normalization(const ox_node *n, ox_val *outputs)
+{
+    ox_val tokens = ox_made_ranked(n, 0), segments = ox_node_input(n, 1);
+    ox_val sum = real(n, ox_gather(ox_made_ranked(n, 2), tokens, 0), 8, 13);
+    int64_t steps = ox_made_size(n, tokens, 1);
+    sum = ox_add(sum, real(n, ox_slice(ox_made_ranked(n, 3), 0, 0, steps, 1), 9, 14));
+    if (segments != NULL) {
+        sum = ox_add(sum, real(n, ox_gather(ox_made_ranked(n, 4), segments, 0), 10, 15));
+    }
+    ox_val gamma = real(n, ox_made_ranked(n, 5), 11, 16);
+    ox_val beta = real(n, ox_made_ranked(n, 6), 12, 17);
+    outputs[0] = normalized(sum, 1, true, ox_node_float(n, "epsilon", 1e-12), gamma, beta);
+}
+
+/* ---- groups of channels ---------------------------------------------------------------------- */
+
+/* x [N, C, ..] or, with the channels last, [N, .., C]: each sample's groups of channels minus their
+ * mean, over their deviation; times gamma plus beta, activated. */
+static ox_val group_normalized(const ox_node *n, ox_val x)
+{
+    bool last = ox_node_int(n, "channels_last", 1) != 0;
+    bool silu = ox_node_int(n, "activation", 0) != 0;
+    int64_t groups = ox_node_int(n, "groups", 0), channels = ox_made_size(n, x, last ? -1 : 1);
+    if (groups < 1 || channels % groups != 0 || x->rank < 3 || x->rank > OX_RANK_LIMIT) {
+        ox_made_fail(n, "its groups do not fit");
+    }
+    ox_dim dims[OX_MAX_RANK];
+    int64_t axes[OX_MAX_RANK];
+    size_t count = 0;
+    int at = last ? x->rank - 1 : 1, rank = x->rank + 1;
+    memcpy(dims, x->dims, (size_t)x->rank * sizeof *dims);
+    memmove(dims + at + 2, dims + at + 1, (size_t)(x->rank - at - 1) * sizeof *dims);
+    dims[at] = ox_dim_of(groups);
+    dims[at + 1] = ox_dim_of(channels / groups);
+    for (int d = 1; d < rank; d++) {
+        if (d != at) {
+            axes[count++] = d - rank;
+        }
+    }
+    ox_val each = ox_reshape(x, rank, dims), d = ox_sub(each, mean(each, count, axes));
+    double epsilon = ox_node_float(n, "epsilon", 1e-5);
+    ox_val size = ox_sqrt(ox_shift(mean(ox_square(d), count, axes), epsilon));
+    ox_val y = ox_reshape(ox_div(d, size), x->rank, x->dims);
+    int after = last ? 0 : x->rank - 2;
+    y = ox_mul(y, ox_made_column(ox_made_ranked(n, 1), after));
+    y = ox_add(y, ox_made_column(ox_made_ranked(n, 2), after));
+    return silu ? ox_mul(y, ox_unary("Sigmoid", y)) : y;
+}
+
+void decompose_group_norm(const ox_node *n, ox_val *outputs)
+{
+    outputs[0] = ox_made_result(n, 0, group_normalized(n, ox_made_of_rank(n, 0, 3, 5)));
+}
+
+/* x, gamma, beta, skip, bias. Output 1 is the sum. */
+void decompose_skip_group_norm(const ox_node *n, ox_val *outputs)
+{
+    ox_val x = ox_made_of_rank(n, 0, 4, 4), skip = ox_made_ranked(n, 3), bias = ox_made_input(n, 4);
+    bool last = ox_node_int(n, "channels_last", 1) != 0;
+    if (skip->rank == 2) {
+        skip = ox_unsqueeze(ox_unsqueeze(skip, last ? 1 : -1), last ? 1 : -1);
+    }
+    bias = bias == NULL ? NULL : ox_made_column(bias, last ? 0 : 2);
+    ox_val sum = ox_made_plus(ox_add(x, skip), bias);
+    outputs[0] = ox_made_result(n, 0, group_normalized(n, sum));
+    if (ox_made_has_output(n, 1)) {
+        outputs[1] = ox_made_result(n, 1, sum);
     }
 }

@@ -36,8 +36,17 @@ ox_val ox_made_column(ox_val v, int after);
 /* 0, 1, ..., count - 1 in the type of `like`, as [count, 1, ...] with `ones` axes of length 1. */
 ox_val ox_made_range(ox_val like, int64_t count, int ones);
 
+/* 0, 1, .. along an axis of v, which may be free: int64. */
+ox_val ox_made_counted(ox_val v, int axis);
+
 /* The sum of a and b, each of which may be NULL. */
 ox_val ox_made_plus(ox_val a, ox_val b);
+
+/* x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2. rules/contrib.c */
+ox_val ox_made_fast_gelu(ox_val x);
+
+/* Stands for output i of n, which is `exact` but for rounding and saturation. rules/quantize.c */
+ox_val ox_made_rounded(const ox_node *n, size_t i, ox_val exact);
 
 /* ---- the decompositions ---------------------------------------------------------------------- */
 
@@ -121,10 +130,13 @@ void decompose_conv_integer(const ox_node *n, ox_val *outputs);
 void decompose_matmul_integer(const ox_node *n, ox_val *outputs);
 void decompose_qlinear_binary(const ox_node *n, ox_val *outputs);
 void decompose_qlinear_unary(const ox_node *n, ox_val *outputs);
+void decompose_qlinear_where(const ox_node *n, ox_val *outputs);
+void decompose_nhwc_max_pool(const ox_node *n, ox_val *outputs);
 void decompose_qlinear_concat(const ox_node *n, ox_val *outputs);
 void decompose_qgemm(const ox_node *n, ox_val *outputs);
 void decompose_matmul_integer_to_float(const ox_node *n, ox_val *outputs);
 void decompose_dynamic_quantize_matmul(const ox_node *n, ox_val *outputs);
+void decompose_dynamic_quantize_lstm(const ox_node *n, ox_val *outputs);
 
 /* rules/contrib.c, rules/contrib_attention.c: com.microsoft */
 void decompose_fused_matmul(const ox_node *n, ox_val *outputs);
@@ -138,9 +150,45 @@ void decompose_bias_add(const ox_node *n, ox_val *outputs);
 void decompose_skip_layer_normalization(const ox_node *n, ox_val *outputs);
 void decompose_simplified_layer_normalization(const ox_node *n, ox_val *outputs);
 void decompose_embed_layer_normalization(const ox_node *n, ox_val *outputs);
-void decompose_matmul_nbits(const ox_node *n, ox_val *outputs);
+void decompose_qembed_layer_normalization(const ox_node *n, ox_val *outputs);
+void decompose_group_norm(const ox_node *n, ox_val *outputs);
+void decompose_skip_group_norm(const ox_node *n, ox_val *outputs);
 void decompose_contrib_attention(const ox_node *n, ox_val *outputs);
+void decompose_qattention(const ox_node *n, ox_val *outputs);
 void decompose_multi_head_attention(const ox_node *n, ox_val *outputs);
+
+/* rules/contrib_weights.c */
+void decompose_matmul_nbits(const ox_node *n, ox_val *outputs);
+void decompose_matmul_bnb4(const ox_node *n, ox_val *outputs);
+
+/* rules/contrib_fused.c */
+void flow_inverse(ox_ctx *c);
+void decompose_standard(const ox_node *n, ox_val *outputs);
+void decompose_expand_dims(const ox_node *n, ox_val *outputs);
+void decompose_bias_dropout(const ox_node *n, ox_val *outputs);
+void decompose_contrib_causal_conv(const ox_node *n, ox_val *outputs);
+void decompose_contrib_linear_attention(const ox_node *n, ox_val *outputs);
+void decompose_scaled_silu(const ox_node *n, ox_val *outputs);
+void decompose_bias_split_gelu(const ox_node *n, ox_val *outputs);
+void decompose_contrib_swiglu(const ox_node *n, ox_val *outputs);
+void decompose_gemm_fast_gelu(const ox_node *n, ox_val *outputs);
+void decompose_bias_softmax(const ox_node *n, ox_val *outputs);
+void decompose_gated_add(const ox_node *n, ox_val *outputs);
+void decompose_gated_rms_norm(const ox_node *n, ox_val *outputs);
+void decompose_branchwise_rms_norm(const ox_node *n, ox_val *outputs);
+void decompose_linear_attention_gate(const ox_node *n, ox_val *outputs);
+void decompose_gemma_rotary_embedding(const ox_node *n, ox_val *outputs);
+void decompose_cdist(const ox_node *n, ox_val *outputs);
+void decompose_matmul_integer16(const ox_node *n, ox_val *outputs);
+void decompose_unfold_tensor(const ox_node *n, ox_val *outputs);
+
+/* rules/contrib_moe.c */
+void decompose_moe(const ox_node *n, ox_val *outputs);
+void decompose_qmoe(const ox_node *n, ox_val *outputs);
+
+/* rules/contrib_gqa.c */
+void decompose_group_query_attention(const ox_node *n, ox_val *outputs);
+void decompose_contrib_rotary_embedding(const ox_node *n, ox_val *outputs);
 
 /* rules/ml.c: ai.onnx.ml */
 void decompose_normalizer(const ox_node *n, ox_val *outputs);

@@ -146,7 +146,7 @@ static int64_t axis_of(ox_ctx *c)
 {
     ox_val x = ox_node_input(c->node, 0);
     int rank = x == NULL ? -1 : x->rank;
-    int64_t axis = ox_node_int(c->node, "axis", 0);
+    int64_t axis = ox_node_int(c->node, "axis", ox_node_int(c->node, "gather_axis", 0));
     if (rank > OX_MAX_RANK - 4 || axis < -(int64_t)rank || axis >= rank) {
         ox_rule_fail(c, "its shape cannot be used");
     }
@@ -249,6 +249,14 @@ static void flow_token(ox_ctx *c)
     ox_val same = ox_equal(d, zero);
     ox_val share = ox_where(same, zero, ox_unary("Reciprocal", ox_where(same, ox_number(d, 1), d)));
     ox_send(c, 1, ox_mul(sum, share));
+}
+
+void flow_gather_block_quantized(ox_ctx *c)
+{
+    if (ox_varies(c, 0) || ox_varies(c, 2) || ox_varies(c, 3)) {
+        ox_rule_fail(c, "its table depends on the input");
+    }
+    flow_token(c);
 }
 
 /* What was picked goes back, and is added up where it was picked twice. */

@@ -18,6 +18,7 @@ ox_val ox_pad_axis(ox_val m, int64_t axis, int64_t before, int64_t after);
 void ox_need_fixed(ox_ctx *c, size_t i);
 
 void flow_gather_elements(ox_ctx *c);
+void flow_gather_block_quantized(ox_ctx *c);
 void flow_gather_nd(ox_ctx *c);
 void flow_scatter_elements(ox_ctx *c);
 void flow_scatter_nd(ox_ctx *c);

@@ -64,9 +64,8 @@ void decompose_dequantize(const ox_node *n, ox_val *outputs)
 
 /* ---- numbers as integers --------------------------------------------------------------------- */
 
-/* Stands for output i of n, which is `exact` but for rounding and saturation. A node that is never
- * computed: its input 1 is the output that it stands for. */
-static ox_val rounded(const ox_node *n, size_t i, ox_val exact)
+/* A node that is never computed: its input 1 is the output that it stands for. */
+ox_val ox_made_rounded(const ox_node *n, size_t i, ox_val exact)
 {
     ox_val y = n->outputs[i];
     ox_val in[] = {exact, y};
@@ -85,7 +84,7 @@ static ox_val quantized(const ox_node *n, ox_val x, size_t scale, size_t zero, i
     ox_val s = ox_cast(ox_made_ranked(n, scale), x->type);
     ox_val z = real(ox_node_input(n, zero), x->type);
     ox_val exact = ox_div(x, spread(n, s, x, axis, block));
-    return rounded(n, 0, z == NULL ? exact : ox_add(exact, spread(n, z, x, axis, block)));
+    return ox_made_rounded(n, 0, z == NULL ? exact : ox_add(exact, spread(n, z, x, axis, block)));
 }
 
 /* Cuts u to the numbers that a type has; where they are not known, by rounding alone. */
@@ -149,7 +148,7 @@ void decompose_resize(const ox_node *n, ox_val *outputs)
     ox_val y = ox_graph_emit(n->graph, "Resize", n->input_count, in, n->attr_count, n->attrs);
     y->rank = n->outputs[0]->rank;
     y->dims = n->outputs[0]->dims;
-    outputs[0] = rounded(n, 0, y);
+    outputs[0] = ox_made_rounded(n, 0, y);
 }
 
 /* scale = (max(x, 0) - min(x, 0))/255, zero = round(-min/scale), y = round(x/scale) + zero. The
@@ -162,22 +161,35 @@ void decompose_dynamic_quantize(const ox_node *n, ox_val *outputs)
     ox_val low = ox_min(ox_graph_emit(x->graph, "ReduceMin", 1, &x, 1, &keep), nothing);
     ox_val range = ox_shift(ox_sub(top, low), 1e-30); /* of zeros alone it is 0 */
     ox_val scale = ox_scale(range, 1.0 / 255), zero = ox_div(ox_neg(low), scale);
-    outputs[0] = rounded(n, 0, ox_add(ox_div(x, scale), zero));
+    outputs[0] = ox_made_rounded(n, 0, ox_add(ox_div(x, scale), zero));
     if (n->output_count > 1) {
         outputs[1] = scale;
     }
     if (n->output_count > 2) {
-        outputs[2] = rounded(n, 2, zero);
+        outputs[2] = ox_made_rounded(n, 2, zero);
     }
 }
 
 /* ---- products -------------------------------------------------------------------------------- */
 
-/* Conv with the attributes of n. */
+/* Conv with the attributes of n; the channels of x and of the result may be last. */
 static ox_val convolved(const ox_node *n, ox_val x, ox_val w, ox_val bias)
 {
-    return ox_graph_emit(x->graph, "Conv", bias == NULL ? 2 : 3, (ox_val[]){x, w, bias},
-                         n->attr_count, n->attrs);
+    static const int front[] = {0, 3, 1, 2}, back[] = {0, 2, 3, 1};
+    bool last = ox_node_int(n, "channels_last", 0) != 0;
+    ox_attr *attrs = ox_arena_alloc(n->graph->arena, n->attr_count + 1, sizeof *attrs);
+    size_t count = 0;
+    for (size_t i = 0; i < n->attr_count; i++) {
+        if (strcmp(n->attrs[i].name, "channels_last") != 0) {
+            attrs[count++] = n->attrs[i];
+        }
+    }
+    if (last && x->rank != 4) {
+        ox_made_fail(n, "no rule for its number of axes");
+    }
+    ox_val in[] = {last ? ox_transpose(x, front) : x, w, bias};
+    ox_val y = ox_graph_emit(x->graph, "Conv", bias == NULL ? 2 : 3, in, count, attrs);
+    return last ? ox_transpose(y, back) : y;
 }
 
 /* x, its scale and zero, w, scale, zero, scale and zero of y, bias in units of both scales. */
@@ -253,6 +265,22 @@ void decompose_qlinear_unary(const ox_node *n, ox_val *outputs)
     outputs[0] = quantized(n, y, 3, 4, 0, 0);
 }
 
+/* Condition, x, scale, zero, y, scale, zero, scale and zero of z. */
+void decompose_qlinear_where(const ox_node *n, ox_val *outputs)
+{
+    ox_val x = dequantized(n, 1, 2, 3, 0, 0), y = dequantized(n, 4, 5, 6, 0, 0);
+    outputs[0] = quantized(n, ox_where(ox_made_ranked(n, 0), x, y), 7, 8, 0, 0);
+}
+
+/* MaxPool of integers, channels last. */
+void decompose_nhwc_max_pool(const ox_node *n, ox_val *outputs)
+{
+    static const int front[] = {0, 3, 1, 2}, back[] = {0, 2, 3, 1};
+    ox_val x = ox_transpose(real(ox_made_of_rank(n, 0, 4, 4), OX_FLOAT), front);
+    ox_val y = ox_graph_emit(n->graph, "MaxPool", 1, &x, n->attr_count, n->attrs);
+    outputs[0] = ox_made_rounded(n, 0, ox_transpose(y, back));
+}
+
 /* Scale and zero of y, then x, scale, zero for each part. */
 void decompose_qlinear_concat(const ox_node *n, ox_val *outputs)
 {
@@ -301,4 +329,34 @@ void decompose_dynamic_quantize_matmul(const ox_node *n, ox_val *outputs)
     ox_val right = dequantized(n, 1, 2, 3, b->rank - 1, 0);
     ox_val y = ox_mul(ox_matmul(left, right), scale);
     outputs[0] = ox_made_plus(y, ox_made_input(n, 4));
+}
+
+/* Weights [D, C, 4 H], their scale and zero [D] or [D, 4 H], as LSTM wants them: [D, 4 H, C]. */
+static ox_val gate_weights(const ox_node *n, size_t i, size_t scale, size_t zero)
+{
+    ox_val w = ox_made_of_rank(n, i, 3, 3), s = ox_made_of_rank(n, scale, 1, 2);
+    ox_val z = ox_node_input(n, zero);
+    w = real(w, s->type);
+    if (z != NULL) {
+        z = real(z, s->type);
+        w = ox_sub(w, z->rank == 2 ? ox_unsqueeze(z, 1) : ox_made_column(z, 2));
+    }
+    return ox_swap_last(ox_mul(w, s->rank == 2 ? ox_unsqueeze(s, 1) : ox_made_column(s, 2)));
+}
+
+/* LSTM, of which inputs and states are rounded to eight bits before each product. */
+void decompose_dynamic_quantize_lstm(const ox_node *n, ox_val *outputs)
+{
+    ox_val in[8];
+    for (size_t i = 0; i < 8; i++) {
+        in[i] = ox_node_input(n, i);
+    }
+    in[1] = gate_weights(n, 1, 8, 9);
+    in[2] = gate_weights(n, 2, 10, 11);
+    size_t count = n->output_count;
+    ox_node *exact =
+        ox_graph_emit_node(n->graph, "", "LSTM", 8, in, count, n->attr_count, n->attrs);
+    for (size_t i = 0; i < count; i++) {
+        outputs[i] = ox_made_has_output(n, i) ? ox_made_rounded(n, i, exact->outputs[i]) : NULL;
+    }
 }

@@ -5,24 +5,9 @@
 
 /* ---- as standard operators ------------------------------------------------------------------- */
 
-/* As the standard operator of the same inputs. */
-static void infer_as(ox_node *n, const char *op)
-{
-    size_t count = 0;
-    const ox_shape_family *const *families = ox_shape_families(&count);
-    for (size_t i = 0; i < count; i++) {
-        for (size_t k = 0; families[i]->domain[0] == '\0' && k < families[i]->count; k++) {
-            if (strcmp(families[i]->rows[k].op, op) == 0) {
-                families[i]->rows[k].infer(n);
-                return;
-            }
-        }
-    }
-}
-
 static void infer_conv(ox_node *n)
 {
-    infer_as(n, "Conv");
+    ox_shape_infer_as(n, "Conv");
 }
 
 /* As Conv, of which the channels are the last axis of x, the weights and y. */
@@ -54,27 +39,27 @@ static void infer_nhwc_conv(ox_node *n)
 
 static void infer_gemm(ox_node *n)
 {
-    infer_as(n, "Gemm");
+    ox_shape_infer_as(n, "Gemm");
 }
 
 static void infer_quantize(ox_node *n)
 {
-    infer_as(n, "QuantizeLinear");
+    ox_shape_infer_as(n, "QuantizeLinear");
 }
 
 static void infer_dequantize(ox_node *n)
 {
-    infer_as(n, "DequantizeLinear");
+    ox_shape_infer_as(n, "DequantizeLinear");
 }
 
 static void infer_average_pool(ox_node *n)
 {
-    infer_as(n, "AveragePool");
+    ox_shape_infer_as(n, "AveragePool");
 }
 
 static void infer_global_average_pool(ox_node *n)
 {
-    infer_as(n, "GlobalAveragePool");
+    ox_shape_infer_as(n, "GlobalAveragePool");
 }
 
 static void infer_same(ox_node *n)
@@ -144,6 +129,31 @@ static void infer_matmul_nbits(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 0), dims == NULL ? -1 : rank, dims);
 }
 
+/* As Gather, of a table whose bytes hold several numbers each. */
+static void infer_gather_block_quantized(ox_node *n)
+{
+    int rank = ox_shape_need(n, 0, 1, INT32_MAX), picks = ox_shape_rank(n, 1);
+    int64_t bits = ox_node_int(n, "bits", 4);
+    if (rank < 0 || picks < 0 || picks > INT32_MAX - rank) {
+        ox_shape_set(n, 0, ox_shape_type(n, 2), -1, NULL);
+        return;
+    }
+    int axis = ox_shape_axis(n, ox_node_int(n, "gather_axis", 0), rank), out = 0;
+    ox_dim *dims = ox_shape_room(n, rank + picks), *in = ox_shape_copy(n, 0);
+    if (ox_shape_type(n, 0) == OX_UINT8 && bits > 0 && bits < 8) {
+        in[rank - 1] = ox_shape_dim_times(n, in[rank - 1], ox_dim_of(8 / bits));
+    }
+    for (int k = 0; k < rank; k++) {
+        for (int i = 0; k == axis && i < picks; i++) {
+            dims[out++] = ox_shape_dims(n, 1)[i];
+        }
+        if (k != axis) {
+            dims[out++] = in[k];
+        }
+    }
+    ox_shape_set(n, 0, ox_shape_type(n, 2), out, dims);
+}
+
 static void infer_qgemm(ox_node *n)
 {
     int a = ox_shape_need(n, 0, 2, 2), b = ox_shape_need(n, 3, 2, 2);
@@ -200,6 +210,26 @@ static void infer_skip(ox_node *n)
     ox_shape_same(n, 3, 0);
 }
 
+static void infer_skip_group(ox_node *n)
+{
+    ox_shape_same(n, 0, 0);
+    ox_shape_same(n, 1, 0);
+}
+
+static void infer_lstm(ox_node *n)
+{
+    ox_node plain = *n;
+    int rank = ox_shape_need(n, 2, 3, 3);
+    ox_value weights = {.graph = n->graph, .type = OX_FLOAT, .rank = rank};
+    if (rank == 3) { /* [D, H, 4 H] as [D, 4 H, H] */
+        const ox_dim *d = ox_shape_dims(n, 2);
+        weights.dims = memcpy(ox_shape_room(n, 3), (ox_dim[]){d[0], d[2], d[1]}, 3 * sizeof *d);
+        plain.inputs = ox_arena_copy(n->graph->arena, n->inputs, n->input_count, sizeof(ox_val));
+        plain.inputs[2] = &weights;
+    }
+    ox_shape_infer_as(&plain, "LSTM");
+}
+
 static void infer_embed(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 2, 2), words = ox_shape_need(n, 2, 2, 2);
@@ -217,41 +247,127 @@ static void infer_embed(ox_node *n)
 
 /* ---- attention ------------------------------------------------------------------------------- */
 
-static void infer_attention(ox_node *n)
+/* Keys and values with those of the past: the length of input `past` along `axis` and that of the
+ * new ones. */
+static ox_dim with_past(const ox_node *n, size_t past, int axis, ox_dim length)
+{
+    if (ox_node_input(n, past) == NULL) {
+        return length;
+    }
+    int rank = ox_shape_need(n, past, axis + 2, axis + 2);
+    return rank < 0 ? ox_shape_any(n)
+                    : ox_shape_add(n->graph, ox_shape_dims(n, past)[axis], length);
+}
+
+/* Of Attention and QAttention; output 1 holds keys and values [2, B, H, T, D]. */
+static void infer_self_attention(ox_node *n, ox_type type, size_t past)
 {
     int rank = ox_shape_need(n, 0, 3, 3), weights = ox_shape_need(n, 1, 2, 2);
     size_t count = 0;
     const int64_t *sizes = ox_node_ints(n, "qkv_hidden_sizes", &count);
+    int64_t heads = ox_node_int(n, "num_heads", 0);
     if (rank < 0) {
-        ox_shape_set(n, 0, ox_shape_type(n, 0), -1, NULL);
+        ox_shape_set(n, 0, type, -1, NULL);
         return;
     }
     ox_dim *dims = ox_shape_copy(n, 0);
-    ox_dim third = ox_shape_any(n);
+    ox_dim third = ox_shape_any(n), width = ox_shape_any(n);
     if (sizes != NULL && count == 3) {
         third = ox_dim_of(sizes[2]);
     } else if (weights == 2) {
         ox_dim_div(ox_shape_dims(n, 1)[1], ox_dim_of(3), &third);
     }
+    if (heads > 0) {
+        ox_dim_div(third, ox_dim_of(heads), &width);
+    }
+    ox_dim length = with_past(n, past, 3, dims[1]);
+    ox_dim kept[5] = {ox_dim_of(2), dims[0], ox_dim_of(heads), length, width};
     dims[2] = third;
-    ox_shape_set(n, 0, ox_shape_type(n, 0), 3, dims);
+    ox_shape_set(n, 0, type, 3, dims);
+    ox_shape_set(n, 1, type, heads > 0 ? 5 : -1, kept);
 }
 
-/* query [B, S, H] and value [B, L, V], or [B, heads, L, V / heads]: [B, S, V]. */
+static void infer_attention(ox_node *n)
+{
+    infer_self_attention(n, ox_shape_type(n, 0), 4);
+}
+
+static void infer_qattention(ox_node *n)
+{
+    infer_self_attention(n, ox_shape_type(n, 3), 8);
+}
+
+/* Of key or value i: [B, L, H * D], [B, H, L, D], or packed [B, L, H, count, D]: B, H, L, D. */
+static void heads_of(const ox_node *n, size_t i, int64_t heads, ox_dim *out)
+{
+    int rank = ox_shape_rank(n, i);
+    const ox_dim *d = ox_shape_dims(n, i);
+    for (int k = 0; k < 4; k++) {
+        out[k] = ox_shape_any(n);
+    }
+    if (rank == 3) {
+        memcpy(out, (ox_dim[]){d[0], ox_dim_of(heads), d[1], out[3]}, 4 * sizeof *out);
+        ox_dim_div(d[2], ox_dim_of(heads), &out[3]);
+    } else if (rank == 4) {
+        memcpy(out, d, 4 * sizeof *out);
+    } else if (rank == 5) {
+        memcpy(out, (ox_dim[]){d[0], d[2], d[1], d[4]}, 4 * sizeof *out);
+    }
+}
+
+/* Keys and values are those of input 2, or stand with those before. */
 static void infer_multi_head_attention(ox_node *n)
 {
-    int rank = ox_shape_rank(n, 0), value = ox_shape_rank(n, 2);
-    if (rank != 3) {
-        ox_shape_set(n, 0, ox_shape_type(n, 0), -1, NULL);
+    int rank = ox_shape_rank(n, 0);
+    int64_t heads = ox_node_int(n, "num_heads", 0);
+    ox_type type = ox_shape_type(n, 0);
+    if ((rank != 3 && rank != 5) || heads < 1) {
+        ox_shape_set(n, 0, type, -1, NULL);
         return;
     }
-    ox_dim *dims = ox_shape_copy(n, 0);
-    if (value == 3) {
-        dims[2] = ox_shape_dims(n, 2)[2];
-    } else if (value == 4) {
-        dims[2] = ox_shape_dim_times(n, ox_shape_dims(n, 2)[1], ox_shape_dims(n, 2)[3]);
+    for (size_t i = 1; i < 3; i++) {
+        size_t from = ox_node_input(n, i) != NULL ? i : ox_node_input(n, 1) != NULL ? 1 : 0;
+        ox_dim own[4];
+        heads_of(n, from, heads, own);
+        ox_dim out[3] = {ox_shape_dims(n, 0)[0], ox_shape_dims(n, 0)[1],
+                         ox_shape_dim_times(n, own[1], own[3])};
+        ox_shape_set(n, 0, type, 3, out);
+        own[2] = with_past(n, 5 + i, 2, own[2]);
+        ox_shape_set(n, i, type, 4, own);
     }
-    ox_shape_set(n, 0, ox_shape_type(n, 0), 3, dims);
+}
+
+/* query [B, S, H * D], or heads of queries, keys and values side by side; keys that are kept
+ * [B, Hk, T, D]. */
+static void infer_group_query_attention(ox_node *n)
+{
+    int rank = ox_shape_need(n, 0, 3, 3), past = ox_shape_need(n, 3, 4, 4);
+    int64_t heads = ox_node_int(n, "num_heads", 0), own = ox_node_int(n, "kv_num_heads", 0);
+    ox_dim width = ox_shape_any(n), dims[3] = {width, width, width};
+    int64_t all = ox_shape_plus(n, heads, ox_shape_times(n, own, 2));
+    if (ox_node_input(n, 1) != NULL) {
+        all = heads;
+    }
+    if (rank == 3) {
+        memcpy(dims, ox_shape_dims(n, 0), sizeof dims);
+        if (all > 0 && heads > 0 && ox_dim_div(dims[2], ox_dim_of(all), &width)) {
+            dims[2] = ox_shape_dim_times(n, width, ox_dim_of(heads));
+        }
+    }
+    ox_shape_set(n, 0, ox_shape_type(n, 0), rank < 0 ? -1 : 3, dims);
+    bool cached = ox_node_input(n, 3) != NULL;
+    for (size_t i = 1; i < 3; i++) {
+        ox_dim kept[4] = {dims[0], ox_dim_of(own), cached ? ox_shape_any(n) : dims[1], width};
+        int64_t total = 0;
+        if (past == 4) {
+            kept[3] = ox_shape_dims(n, 3)[3];
+        }
+        if (past == 4 && ox_shape_number(n, 6, &total)) {
+            kept[2] = ox_shape_max(n->graph, ox_shape_dims(n, 3)[2], ox_dim_of(total));
+        }
+        ox_type type = cached ? ox_shape_type(n, 3) : ox_shape_type(n, 0);
+        ox_shape_set(n, i, type, rank < 0 || own < 1 ? -1 : 4, kept);
+    }
 }
 
 static const ox_shape_row rows[] = {
@@ -259,17 +375,25 @@ static const ox_shape_row rows[] = {
     {"BiasAdd", infer_same},
     {"BiasGelu", infer_same},
     {"DequantizeLinear", infer_dequantize},
+    {"DynamicQuantizeLSTM", infer_lstm},
     {"DynamicQuantizeMatMul", infer_matmul_to_float},
     {"EmbedLayerNormalization", infer_embed},
     {"FastGelu", infer_same},
     {"FusedConv", infer_conv},
     {"FusedGemm", infer_gemm},
     {"FusedMatMul", infer_fused_matmul},
+    {"FusedMatMulActivation", infer_fused_matmul},
+    {"GatherBlockQuantized", infer_gather_block_quantized},
     {"Gelu", infer_same},
+    {"GroupNorm", infer_same},
+    {"GroupQueryAttention", infer_group_query_attention},
+    {"MatMulBnb4", infer_matmul_nbits},
     {"MatMulIntegerToFloat", infer_matmul_to_float},
     {"MatMulNBits", infer_matmul_nbits},
+    {"MoE", infer_same},
     {"MultiHeadAttention", infer_multi_head_attention},
     {"NhwcConv", infer_nhwc_conv},
+    {"QAttention", infer_qattention},
     {"QGemm", infer_qgemm},
     {"QLinearAdd", infer_qlinear_binary},
     {"QLinearAveragePool", infer_average_pool},
@@ -279,10 +403,14 @@ static const ox_shape_row rows[] = {
     {"QLinearMul", infer_qlinear_binary},
     {"QLinearSigmoid", infer_same},
     {"QLinearSoftmax", infer_same},
+    {"QMoE", infer_same},
     {"QuantizeLinear", infer_quantize},
     {"QuickGelu", infer_same},
+    {"RotaryEmbedding", infer_same},
+    {"SkipGroupNorm", infer_skip_group},
     {"SkipLayerNormalization", infer_skip},
     {"SkipSimplifiedLayerNormalization", infer_skip},
+    {"TransposeMatMul", infer_fused_matmul},
 };
 
 const ox_shape_family ox_shape_contrib = {"com.microsoft", rows, sizeof rows / sizeof rows[0]};

@@ -7,7 +7,8 @@
 
 static const ox_shape_family *const families[] = {
     &ox_shape_attention,   &ox_shape_contrib, &ox_shape_contrib_default,
-    &ox_shape_elementwise, &ox_shape_image,   &ox_shape_index,
+    &ox_shape_elementwise, &ox_shape_fused,   &ox_shape_image,
+    &ox_shape_index,
     &ox_shape_linear,      &ox_shape_make,    &ox_shape_ml,
     &ox_shape_move,        &ox_shape_norm,    &ox_shape_reduce,
     &ox_shape_signal,      &ox_shape_window};
@@ -42,6 +43,14 @@ void ox_shape_infer(ox_node *n)
     if (strcmp(n->domain, "onnxexplainer") == 0) {
         ox_shape_ours(n);
     }
+}
+
+void ox_shape_infer_as(ox_node *n, const char *op)
+{
+    ox_node plain = *n;
+    plain.op = op;
+    plain.domain = "";
+    ox_shape_infer(&plain);
 }
 
 /* ---- reading ---------------------------------------------------------------------------- */

@@ -22,11 +22,14 @@ typedef struct ox_shape_family {
 } ox_shape_family;
 
 extern const ox_shape_family ox_shape_attention, ox_shape_contrib, ox_shape_contrib_default,
-    ox_shape_elementwise, ox_shape_image, ox_shape_index, ox_shape_linear, ox_shape_make,
+    ox_shape_elementwise, ox_shape_fused, ox_shape_image, ox_shape_index, ox_shape_linear, ox_shape_make,
     ox_shape_ml, ox_shape_move, ox_shape_norm, ox_shape_reduce, ox_shape_signal, ox_shape_window;
 
 /* All of them; *count gets their number. */
 const ox_shape_family *const *ox_shape_families(size_t *count);
+
+/* Infers n as the standard operator `op` of the same inputs and attributes. */
+void ox_shape_infer_as(ox_node *n, const char *op);
 
 /* ---- reading (shape.c) ----------------------------------------------------------------- */
 
