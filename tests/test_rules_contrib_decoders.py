@@ -322,3 +322,22 @@ def test_step_of_a_decoder(explain, run, steps, past, mask):
     np.testing.assert_array_equal(out["logits"], y)
     dy = y - y0
     np.testing.assert_allclose(out["ids_shap"].sum(axis=1), dy[:, at, 3] - dy[:, at, 8], atol=2e-5)
+
+
+@pytest.mark.parametrize("ends", [5, 3])
+def test_mask_that_is_explained(explain, run, ends):
+    """It has references of its own, which may end before the sample's."""
+    rng = np.random.default_rng(8)
+    ids, refs = rng.integers(1, WORDS, (2, 5)), rng.integers(1, WORDS, (1, 5))
+    empty = np.zeros((2, OWN, 0, WIDTH), np.float32)
+    mask, short = np.ones((2, 5), np.int64), np.array([[1] * ends + [0] * (5 - ends)])
+    held = {"pk": empty, "pv": empty}
+    model = decoder()
+    out = run(explain(model, {"ids": refs, "mask": short}, "--target=4:17", "--hold=pk",
+                      "--hold=pv"), {"ids": ids, "mask": mask, **held})
+    y = run(model, {"ids": ids, "mask": mask, **held})["logits"]
+    y0 = run(model, {"ids": refs.repeat(2, axis=0), "mask": short.repeat(2, axis=0),
+                     **held})["logits"]
+    total = out["ids_shap"].sum(axis=1) + out["mask_shap"].sum(axis=1)
+    np.testing.assert_allclose(total, (y - y0)[:, 4, 17], atol=5e-5)
+    assert ends < 5 or (out["mask_shap"] == 0).all()

@@ -114,12 +114,12 @@ static ox_val angles(const ox_node *n, size_t i, ox_val positions)
 }
 
 /* Positions [B, S] of the new keys. Where they are given, the first one counts of a prompt, from
- * which the others follow. Padding beyond the end of a sequence stands at 1. */
+ * which the others follow. */
 static ox_val turned_at(const ox_node *n, ox_val x, const places *p)
 {
     ox_val ids = ox_node_input(n, IDS), length = ox_dims(n->graph, 1, &x->dims[2]);
     if (ids == NULL) {
-        return ox_where(ox_less(p->queries, p->total), p->queries, ox_number(p->queries, 1));
+        return p->queries;
     }
     if (ids->rank != 2) {
         ox_made_fail(n, "its positions do not fit");
@@ -144,16 +144,17 @@ static ox_val turned(const ox_node *n, ox_val x, const places *p)
 
 /* ---- scores ---------------------------------------------------------------------------------- */
 
-/* [B, S, K]: hides keys after the query, outside its window, and padding. */
+/* [B, S or 1, K]: hides keys after the query, outside its window, and padding. */
 static ox_val hidden_keys(const ox_node *n, const places *p, ox_val like)
 {
     ox_val queries = ox_unsqueeze(p->queries, -1), keys = ox_unsqueeze(p->keys, 1);
     int64_t window = ox_node_int(n, "local_window_size", -1);
+    ox_val seen = ox_less(keys, ox_unsqueeze(p->total, 1));
+    ox_val hidden = ox_heads_hide(ox_unary("Not", seen), like);
     if (ox_node_int(n, "causal", 1) == 0) {
-        ox_val end = ox_add(ox_unsqueeze(p->total, 1), ox_scale(queries, 0));
-        return ox_heads_hide(ox_unary("Not", ox_less(keys, end)), like);
+        return hidden;
     }
-    ox_val hidden = ox_heads_hide(ox_greater(keys, queries), like);
+    hidden = ox_add(hidden, ox_heads_hide(ox_greater(keys, queries), like));
     if (window > 0) {
         ox_val first = ox_shift(queries, (double)(1 - window));
         hidden = ox_add(hidden, ox_heads_hide(ox_less(keys, first), like));
@@ -239,7 +240,8 @@ static ox_val kept(const ox_node *n, const places *p, ox_val past, ox_val all)
     ox_val at = ox_min(ox_where(ox_less(rows, p->before), rows, fresh), last);
     at = ox_unsqueeze(ox_unsqueeze(at, 1), -1);
     const ox_dim wide[] = {all->dims[0], all->dims[1], at->dims[2], all->dims[3]};
-    ox_val used = ox_cast(ox_less(rows, p->total), all->type);
+    ox_val beyond = ox_shift(ox_slice(p->queries, -1, -1, INT64_MAX, 1), 1);
+    ox_val used = ox_cast(ox_less(rows, beyond), all->type);
     used = ox_unsqueeze(ox_unsqueeze(used, 1), -1);
     return ox_mul(ox_gather_elements(all, ox_expand(at, 4, wide), 2), used);
 }

@@ -40,11 +40,37 @@ void flow_identity(ox_ctx *c)
     }
 }
 
+static bool has_unknown(ox_val v)
+{
+    bool unknown = false;
+    for (int d = 0; d < v->rank; d++) {
+        unknown = unknown || v->dims[d].unknown != 0;
+    }
+    return unknown;
+}
+
+/* The axes that an Unsqueeze has put in taken out again, which needs no dimensions. */
+static ox_val without_added(ox_ctx *c)
+{
+    size_t count = 0;
+    const int64_t *axes = ox_known_ints(c, 1, &count);
+    int rank = c->node->outputs[0]->rank;
+    int64_t *from_last = ox_arena_alloc(c->g->arena, count + 1, sizeof *from_last);
+    for (size_t i = 0; i < count; i++) {
+        from_last[i] = from_end(c, axes[i], rank);
+    }
+    return ox_binary("Squeeze", c->m, ox_ints(c->g, count, from_last));
+}
+
 void flow_reshape(ox_ctx *c)
 {
     ox_need_fixed(c, 1);
     own_rank(c);
     const ox_val x = c->node->inputs[0];
+    if (strcmp(c->node->op, "Unsqueeze") == 0 && has_unknown(x)) {
+        ox_send(c, 0, without_added(c));
+        return;
+    }
     ox_send(c, 0, ox_with_lead(c, c->m, x->rank, x->dims));
 }
 
