@@ -1,4 +1,5 @@
 /* onnxexplainer explain: makes a model that predicts and explains. */
+#include "fix.h"
 #include "options.h"
 #include "output.h"
 #include "references.h"
@@ -21,6 +22,7 @@ typedef struct arguments {
     const char *integrate;
     ox_texts integrate_ops;
     ox_texts hold;
+    ox_texts fix;
     ox_texts at;
     ox_options options; /* what goes to the library */
     bool quiet;
@@ -105,14 +107,10 @@ static int check(arguments *a)
     a->options.hold_count = a->hold.count;
     a->options.at = a->at.items;
     a->options.at_count = a->at.count;
-    char version[64]; /* without ONNX Runtime the library does what needs no running */
     ox_error err;
-    bool runtime = ox_runtime_version(NULL, version, sizeof version, &err);
-    if (!runtime && err.code == OX_MEMORY) { /* it may be there */
+    if (!ox_cli_find_runtime(&a->options, &err)) {
         return ox_cli_fail(&err);
     }
-    bool asked = a->options.cache == OX_CACHE_FILE || a->options.cache_dtype == OX_FLOAT16;
-    a->options.evaluate = runtime || asked ? ox_evaluate_runtime : NULL;
     a->options.note = a->quiet ? NULL : ox_cli_note;
     a->options.warn = ox_cli_warn;
     return -1;
@@ -131,6 +129,8 @@ static int parse(arguments *a, int argc, char **argv)
         {"output-name", 0, OX_OPTION_TEXT, &o->output_name, "NAME",
          "the tensor to explain (default: the first floating-point output)"},
         {"hold", 0, OX_OPTION_LIST, &a->hold, "NAME", "an input that is not explained"},
+        {"fix", 0, OX_OPTION_LIST, &a->fix, "NAME=VALUE",
+         "make an input a constant: a number, several (1,2,3), or a .npy"},
         {"at", 0, OX_OPTION_LIST, &a->at, "TENSOR", "explain this tensor in place of the inputs"},
         {"prefix", 0, OX_OPTION_TEXT, &o->prefix, "TEXT", "put before the names of new outputs"},
         {"gap", 0, OX_OPTION_FLAG, &o->gap, NULL, "add the output completeness_gap"},
@@ -223,17 +223,32 @@ static ox_model *explain(const arguments *a, const ox_model *model, const ox_arr
     return explained;
 }
 
-static bool explain_to(const arguments *a, const char *path, ox_error *err)
+/* Reads what the options name, and explains. */
+static ox_model *explain_model(arguments *a, const ox_model *model, ox_error *err)
 {
-    ox_arrays references = {NULL, 0};
+    ox_arrays references = {NULL, 0}, fixed = {NULL, 0};
     ox_model *explained = NULL;
-    ox_model *model = ox_cli_read_model(a->model, a->options.limit, err);
+    ox_tensor *fix = NULL;
     bool given = a->options.reference_source == OX_REFERENCES_GIVEN;
-    if (model && ox_sheet_keeps(model, path, err) &&
-        (!given || ox_references_load(model, &a->options, &a->references, &references, err))) {
+    bool good = ox_fix_load(model, &a->fix, &fixed, err) &&
+                (fix = ox_references_tensors(&fixed, err)) != NULL;
+    a->options.fix = fix;
+    a->options.fix_count = fixed.count;
+    if (good && (!given ||
+                 ox_references_load(model, &a->options, &a->references, &references, err))) {
         explained = explain(a, model, &references, err);
     }
+    free(fix);
+    ox_arrays_free(&fixed);
     ox_arrays_free(&references);
+    return explained;
+}
+
+static bool explain_to(arguments *a, const char *path, ox_error *err)
+{
+    ox_model *model = ox_cli_read_model(a->model, a->options.limit, err);
+    bool free_to_write = model && ox_sheet_keeps(model, path, err);
+    ox_model *explained = free_to_write ? explain_model(a, model, err) : NULL;
     ox_free(model);
     bool good = explained && ox_sheet_model(explained, path, err);
     ox_free(explained);

@@ -1,4 +1,5 @@
 /* onnxexplainer show: what a model takes and gives, and how each of its operators is treated. */
+#include "fix.h"
 #include "options.h"
 #include "references.h"
 
@@ -12,6 +13,7 @@ typedef struct arguments {
     const char *model;
     ox_texts references;
     ox_texts hold;
+    ox_texts fix;
     ox_options options;
     bool nodes;
 } arguments;
@@ -149,7 +151,8 @@ static int refuse(const arguments *a, const ox_report *report)
     size_t count = 0;
     for (size_t i = 0; i < report->node_count; i++) {
         const ox_node_report *node = &report->nodes[i];
-        if (node->state != OX_NO_RULE || ++count > NODES_NAMED) {
+        bool passes = node->state != OX_NO_RULE && node->state != OX_CARRIES_NOTHING;
+        if (passes || ++count > NODES_NAMED) {
             continue;
         }
         char op[128];
@@ -174,15 +177,26 @@ static ox_report *inspect(const arguments *a, const ox_model *model, ox_error *e
     options.hold = a->hold.items;
     options.hold_count = a->hold.count;
     options.note = ox_cli_note;
-    if (!ox_references_load(model, &options, &a->references, &references, err)) {
+    if (!ox_cli_find_runtime(&options, err)) {
         return NULL;
     }
-    ox_tensor *tensors = ox_references_tensors(&references, err);
-    options.references = references.count ? tensors : NULL;
-    options.reference_count = references.count;
-    ox_report *report = tensors ? ox_inspect(model, &options, err) : NULL;
+    ox_arrays fixed = {NULL, 0};
+    ox_tensor *fix = NULL, *tensors = NULL;
+    ox_report *report = NULL;
+    bool good = ox_fix_load(model, &a->fix, &fixed, err) &&
+                (fix = ox_references_tensors(&fixed, err)) != NULL;
+    options.fix = fix;
+    options.fix_count = fixed.count;
+    if (good && ox_references_load(model, &options, &a->references, &references, err)) {
+        tensors = ox_references_tensors(&references, err);
+        options.references = references.count ? tensors : NULL;
+        options.reference_count = references.count;
+        report = tensors ? ox_inspect(model, &options, err) : NULL;
+    }
     free(tensors);
+    free(fix);
     ox_arrays_free(&references);
+    ox_arrays_free(&fixed);
     return report;
 }
 
@@ -195,6 +209,7 @@ static int parse(arguments *a, int argc, char **argv)
         {"target", 0, OX_OPTION_TEXT, &o->target, "TARGET", "as for explain"},
         {"output-name", 0, OX_OPTION_TEXT, &o->output_name, "NAME", "the tensor to explain"},
         {"hold", 0, OX_OPTION_LIST, &a->hold, "NAME", "an input that is not explained"},
+        {"fix", 0, OX_OPTION_LIST, &a->fix, "NAME=VALUE", "as for explain"},
         {"no-batch", 0, OX_OPTION_FLAG, &o->no_batch, NULL, "the model has no batch axis"},
         {"limit", 0, OX_OPTION_BYTES, &o->limit, "BYTES", "as for explain"},
         {"nodes", 0, OX_OPTION_FLAG, &a->nodes, NULL, "a line for every node"},
@@ -235,6 +250,9 @@ int ox_cmd_show(int argc, char **argv)
     if (report && code == OX_EXIT_OK) {
         if (a.nodes) {
             print_nodes(report);
+        }
+        if (report->tensor_count) {
+            print_values("tensors", report->tensors, report->tensor_count);
         }
         if (report->cache_bytes) {
             printf("cache: %llu bytes per reference\n", (unsigned long long)report->cache_bytes);

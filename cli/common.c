@@ -233,3 +233,15 @@ ox_model *ox_cli_read_model(const char *path, uint64_t limit, ox_error *err)
     free(bytes);
     return model;
 }
+
+bool ox_cli_find_runtime(ox_options *options, ox_error *err)
+{
+    char version[64];
+    bool runtime = ox_runtime_version(NULL, version, sizeof version, err);
+    if (!runtime && err->code == OX_MEMORY) {
+        return false;
+    }
+    bool asked = options->cache == OX_CACHE_FILE || options->cache_dtype == OX_FLOAT16;
+    options->evaluate = runtime || asked ? ox_evaluate_runtime : NULL;
+    return true;
+}

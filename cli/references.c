@@ -6,10 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_held(const ox_options *options, const char *name)
+static bool is_set(const ox_options *options, const char *name)
 {
     for (size_t i = 0; i < options->hold_count; i++) {
         if (!strcmp(options->hold[i], name)) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < options->fix_count; i++) {
+        if (!strcmp(options->fix[i].name, name)) {
             return true;
         }
     }
@@ -53,7 +58,7 @@ static bool mark_ignored(const ox_model *model, const ox_options *options, const
     size_t count, free_inputs = 0;
     const ox_value_info *inputs = ox_inputs(model, &count);
     for (size_t i = 0; i < count; i++) {
-        ignored[i] = is_held(options, inputs[i].name);
+        ignored[i] = is_set(options, inputs[i].name);
         free_inputs += !ignored[i];
     }
     bool unclear = false;

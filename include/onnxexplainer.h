@@ -276,6 +276,10 @@ typedef struct ox_options {
                    * `evaluate` shows it; NULL: nobody */
     void *warn_user;
     bool strict; /* these are errors */
+
+    /* Inputs that are settings, by name: constants from now on, and no inputs of the result. */
+    const ox_tensor *fix;
+    size_t fix_count;
 } ox_options;
 
 #define OX_OPTIONS_INIT                                                                            \
@@ -315,9 +319,14 @@ typedef struct ox_report {
     const char *reason;   /* why it is not explainable, one line; NULL when it is */
     uint64_t cache_bytes; /* activations kept per reference; 0 where shapes are not known */
     void *memory;         /* the library's */
+
+    /* Of a model without a floating-point output: its tensors, one of which output_name may say. */
+    const ox_value_info *tensors;
+    size_t tensor_count;
 } ox_report;
 
-/* Says which rule each node of `model` gets. options.references may be missing: free dimensions
+/* Says which rule each node of `model` gets, and whether ox_explain would take it under these
+ * options: it does the same up to where references are run. options.references may be missing: free dimensions
  * are then unknown and cache_bytes may be 0. NULL for options: the defaults. Release with
  * ox_report_free, which allows NULL. */
 OX_API ox_report *ox_inspect(const ox_model *model, const ox_options *options, ox_error *err);

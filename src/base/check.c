@@ -287,6 +287,7 @@ bool ox_check_options(const ox_options *given, ox_options *own, ox_error *err)
            check_text("target", own->target, err) &&
            check_text("output_name", own->output_name, err) &&
            check_distinct("hold", own->hold, own->hold_count, err) &&
+           ox_check_tensors("fixed input", own->fix, own->fix_count, false, err) &&
            check_distinct("at", own->at, own->at_count, err) && check_cache(own, err) &&
            check_integrate(own, err) && check_written(own, err);
 }

@@ -44,6 +44,7 @@ void ox_warn(const ox_explain_state *s, const char *format, ...)
 static bool prepare(ox_explain_state *s, bool force_fixed)
 {
     s->g = s->model->graph;
+    ox_fix_inputs(s);
     ox_target_find_output(s);
     ox_bind(s, force_fixed);
     const char *output = s->output->name;
@@ -250,7 +251,7 @@ static void set_check(ox_explain_state *s)
 }
 
 /* Columns of tables are found by these names. */
-static void check_distinct(ox_explain_state *s)
+static void check_distinct(const ox_explain_state *s)
 {
     const ox_options *o = s->options;
     ox_table table = {.arena = s->arena};
@@ -269,7 +270,7 @@ static void check_distinct(ox_explain_state *s)
 
 /* A name for every value of a sample, or for every one along the last axis of an input. Where sizes
  * are not known, and with options.at, all counts will do. */
-static void check_features(ox_explain_state *s)
+static void check_features(const ox_explain_state *s)
 {
     size_t names = s->options->feature_count, total = 0, axis = 0;
     if (names == 0 || s->points != s->inputs) {
@@ -299,6 +300,12 @@ static void check_features(ox_explain_state *s)
         ox_fail(s->arena, OX_ARGUMENT, "%zu feature names, but a sample has %zu values%s", names,
                 total, along);
     }
+}
+
+void ox_explain_check_given(const ox_explain_state *s)
+{
+    check_features(s);
+    check_distinct(s);
 }
 
 static void set_metadata(ox_explain_state *s)
@@ -340,6 +347,13 @@ static void set_metadata(ox_explain_state *s)
         const char *colon = ops[0] == '\0' ? "" : ":";
         const char *how = ox_arena_format(a, "%d%s%s", o->integrate, colon, ops);
         ox_model_set_property(m, "onnxexplainer.integrate", how);
+    }
+    if (o->fix_count > 0) {
+        const char **fixed = ox_arena_alloc(a, o->fix_count, sizeof *fixed);
+        for (size_t i = 0; i < o->fix_count; i++) {
+            fixed[i] = o->fix[i].name;
+        }
+        ox_model_set_property(m, "onnxexplainer.fixed", join(a, o->fix_count, fixed, ','));
     }
     if (s->holes > 0) {
         ox_model_set_property(m, "onnxexplainer.holes", ox_arena_format(a, "%zu", s->holes));
@@ -385,6 +399,7 @@ static ox_type output_type(const ox_explain_state *s)
 
 bool ox_explain_begin(ox_explain_state *s, bool force_fixed)
 {
+    s->batch_fixed = force_fixed;
     if (!prepare(s, force_fixed)) {
         return false;
     }
@@ -415,29 +430,11 @@ void ox_explain_build(ox_explain_state *s)
     ox_graph_prune(s->g);
 }
 
-typedef struct job {
-    ox_explain_state state;
-    const ox_model *source;
-    bool force_fixed;
-    bool again;
-} job;
-
-static void explain(void *user)
+/* All of it, on a model that has been begun with. */
+static void explain(ox_explain_state *s, void *user)
 {
-    job *j = user;
-    ox_explain_state *s = &j->state;
-    s->arena = s->model->arena;
-    ox_model_copy(s->model, (ox_model *)(uintptr_t)j->source);
-    ox_budget_limit(s->arena, s->options->limit);
-    if (s->options->reference_source == OX_REFERENCES_GIVEN && s->options->reference_count == 0) {
-        ox_fail(s->arena, OX_ARGUMENT, "no references");
-    }
-    j->again = !ox_explain_begin(s, j->force_fixed);
-    if (j->again) {
-        return;
-    }
-    check_features(s);
-    check_distinct(s);
+    (void)user;
+    ox_explain_check_given(s);
     ox_explain_check_rules(s);
     ox_explain_build(s);
     if (s->cache == OX_CACHE_FILE) {
@@ -456,24 +453,20 @@ static void explain(void *user)
 
 ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error *err)
 {
-    job j = {.source = model};
+    ox_explain_state s = {.model = NULL};
     ox_options own;
     if (!ox_check_given("model", model, err) || !ox_check_options(options, &own, err)) {
         return NULL;
     }
-    do {
-        ox_free(j.state.model);
-        memset(&j.state, 0, sizeof j.state);
-        j.state.options = &own;
-        j.state.model = ox_model_new(err);
-        if (j.state.model == NULL || !ox_arena_try(j.state.model->arena, explain, &j, err)) {
-            ox_free(j.state.model);
-            return NULL;
-        }
-        j.force_fixed = j.force_fixed || j.again;
-    } while (j.again);
-    if (j.force_fixed) {
+    if (own.reference_source == OX_REFERENCES_GIVEN && own.reference_count == 0) {
+        ox_error_set(err, OX_ARGUMENT, "no references");
+        return NULL;
+    }
+    if (!ox_explain_attempt(&s, model, &own, explain, NULL, err)) {
+        return NULL;
+    }
+    if (s.batch_fixed) {
         ox_note_to(&own, "the batch does not stay free through the model, so it is fixed to 1");
     }
-    return j.state.model;
+    return s.model;
 }

@@ -1,6 +1,8 @@
 /* Explaining: forward on the sample, the reference branch, one backward walk, the mean over the
  * references. The parts of it, in the order in which explain.c calls them:
  *
+ *     explain/attempt.c    the way into a model, shared with ox_inspect
+ *     explain/fix.c        inputs that are settings
  *     explain/bind.c       which inputs are explained, batch axes, references
  *     explain/references.c       the references in the graph
  *     explain/plan.c       what is kept of the references, how many a step, in which graphs
@@ -98,6 +100,7 @@ typedef struct ox_explain_state {
     ox_explained *points; /* that get SHAP values: the inputs, or the tensors of options.at */
     size_t point_count;
     bool batch_free;      /* N is symbolic */
+    bool batch_fixed;     /* to 1, because it does not stay free */
     int64_t batch;        /* N where it is fixed, 1 without a batch axis */
     bool one_at_a_time;   /* references enter one by one, repeated to the sample's batch */
     bool fold_shapes;     /* the output needs shapes of inputs that have no references */
@@ -144,11 +147,29 @@ typedef struct ox_explain_state {
  * with force_fixed. */
 bool ox_explain_begin(ox_explain_state *s, bool force_fixed);
 
+/* Gives up where the options do not fit the model that has been begun with. */
+void ox_explain_check_given(const ox_explain_state *s);
+
 /* Gives up where a node that multipliers reach has no rule. */
 void ox_explain_check_rules(ox_explain_state *s);
 
 /* Builds the explained graph; values kept of the references have no contents yet. */
 void ox_explain_build(ox_explain_state *s);
+
+/* ---- explain/attempt.c ---------------------------------------------------------------------- */
+
+typedef void (*ox_explain_work)(ox_explain_state *s, void *user);
+
+/* Copies the model, begins with the batch that it declares, or with one of 1 where that does not
+ * stay free, and calls work. What s->blank says is kept. False, s->model NULL and err on failure;
+ * else s->model is the caller's. */
+bool ox_explain_attempt(ox_explain_state *s, const ox_model *source, const ox_options *options,
+                        ox_explain_work work, void *user, ox_error *err);
+
+/* ---- explain/fix.c -------------------------------------------------------------------------- */
+
+/* Makes constants of the inputs that options.fix names. */
+void ox_fix_inputs(ox_explain_state *s);
 
 /* ---- explain/bind.c ---------------------------------------------------------------------- */
 

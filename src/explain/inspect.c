@@ -1,17 +1,18 @@
 /* ox_inspect: which rule each node gets, or why there is none, without writing anything. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "explain/explain.h"
 
 typedef struct inspection {
-    ox_explain_state state;
     ox_options options;
     const ox_model *source;
-    const ox_arena *before; /* of a trial: what has been made of the model when it begins */
-    ox_report *report;
-    bool force_fixed;
-    bool again;
+    ox_report *report; /* in the arena of its model, which stays */
+    bool sized;        /* the shapes of the references are known */
+    bool blank;        /* they are no more than that */
+    ox_cache cache;    /* that was chosen */
+    ox_explain_state listed;
 } inspection;
 
 static bool in_order(const ox_node *n)
@@ -20,9 +21,8 @@ static bool in_order(const ox_node *n)
     return side != NULL && side->order_seen;
 }
 
-static void report_nodes(inspection *j)
+static void report_nodes(ox_explain_state *s, ox_report *report)
 {
-    ox_explain_state *s = &j->state;
     ox_node_report *rows = ox_arena_alloc(s->arena, s->g->node_count, sizeof *rows);
     size_t count = 0;
     for (size_t i = 0; i < s->g->node_count; i++) {
@@ -41,14 +41,15 @@ static void report_nodes(inspection *j)
         if (in_order(n)) {
             r->state = row == NULL ? OX_NO_RULE : row->state;
             r->detail = row == NULL ? "no rule for this operator" : row->formula;
+            const char *why = ox_walk_missing(s, n);
             if (ox_side_of(s, n->outputs[0])->refused != NULL) {
                 r->state = OX_NO_RULE;
-                r->detail = ox_walk_missing(s, n);
             }
+            r->detail = row != NULL && why != NULL ? why : r->detail;
         }
     }
-    j->report->nodes = rows;
-    j->report->node_count = count;
+    report->nodes = rows;
+    report->node_count = count;
 }
 
 static bool never_called(void *user, const ox_model *model, const ox_tensor *inputs,
@@ -56,22 +57,6 @@ static bool never_called(void *user, const ox_model *model, const ox_tensor *inp
 {
     (void)user, (void)model, (void)inputs, (void)input_count, (void)outputs, (void)output_count;
     return ox_error_set(err, OX_RUNTIME, "inspection runs nothing");
-}
-
-static void inspect(void *user)
-{
-    inspection *j = user;
-    ox_explain_state *s = &j->state;
-    s->arena = s->model->arena;
-    ox_model_copy(s->model, (ox_model *)(uintptr_t)j->source);
-    ox_budget_limit(s->arena, s->options->limit);
-    j->again = !ox_explain_begin(s, j->force_fixed);
-    if (j->again && !j->force_fixed) {
-        return;
-    }
-    j->report = ox_arena_alloc(s->arena, 1, sizeof *j->report);
-    j->report->memory = s->model;
-    report_nodes(j);
 }
 
 /* One reference for every explained input, of which there is only the shape; false where that is
@@ -102,96 +87,185 @@ static bool blank_references(ox_explain_state *s, ox_options *o)
     return true;
 }
 
-/* Builds the explained graph with everything kept, to see that it can be built and how much is
- * kept of one reference. */
-static void measure(void *user)
+static void add_bytes(const ox_explain_state *s, ox_report *report)
 {
-    inspection *j = user;
-    ox_explain_state *s = &j->state;
-    s->arena = s->model->arena;
-    ox_budget_continue(s->arena, j->before);
-    ox_model_copy(s->model, (ox_model *)(uintptr_t)j->source);
-    ox_explain_begin(s, j->force_fixed);
-    ox_explain_check_rules(s);
-    ox_explain_build(s);
     for (size_t i = 0; i < s->cached_count; i++) {
         const ox_value *kept = s->cached[i].kept;
         if (kept->needed && s->padded > 0) {
-            j->report->cache_bytes += kept->constant->size / (uint64_t)s->padded;
+            report->cache_bytes += kept->constant->size / (uint64_t)s->padded;
         }
     }
 }
 
-static void try_to_build(inspection *j)
+/* ---- the way in, three times ------------------------------------------------------------ */
+
+typedef struct own_report {
+    ox_report public; /* first */
+    char reason[sizeof((ox_error *)NULL)->message];
+} own_report;
+
+static ox_report *new_report(ox_explain_state *s)
 {
-    ox_arena *a = j->state.arena;
-    ox_error err = {0};
-    inspection trial = {.source = j->source, .before = a, .report = j->report};
-    trial.force_fixed = j->force_fixed;
-    trial.options = j->options;
-    trial.options.note = NULL;
-    trial.state.blank = j->options.reference_count == 0;
-    if (trial.state.blank && !blank_references(&j->state, &trial.options)) {
-        return;
-    }
-    if (j->options.hold_count == 0 && !j->state.sample_shapes) {
-        trial.options.cache = OX_CACHE_FILE;
-        trial.options.evaluate = never_called;
-    }
-    trial.state.options = &trial.options;
-    trial.state.model = ox_model_new(&err);
-    bool built =
-        trial.state.model != NULL && ox_arena_try(trial.state.model->arena, measure, &trial, &err);
-    ox_free(trial.state.model);
-    if (!built && err.code == OX_MEMORY) { /* says nothing of the model */
-        ox_fail(a, err.code, "%s", err.message);
-    }
-    if (!built) {
-        j->report->reason = ox_arena_string(a, err.message);
-    }
+    own_report *own = ox_arena_alloc(s->arena, 1, sizeof *own);
+    own->public.memory = s->model;
+    return &own->public;
 }
 
-static void finish(void *user)
+/* First: what each node gets. */
+static void look(ox_explain_state *s, void *user)
 {
     inspection *j = user;
-    ox_explain_state *s = &j->state;
-    for (size_t i = 0; i < s->order_count && !j->options.force; i++) {
+    j->report = new_report(s);
+    report_nodes(s, j->report);
+    for (size_t i = 0; i < s->order_count && !s->options->force; i++) {
         const char *why = ox_walk_missing(s, s->order[i]);
-        if (why != NULL) {
+        if (why != NULL && j->report->reason == NULL) {
             j->report->reason =
                 ox_arena_format(s->arena, "%s: %s", ox_node_label(s->order[i]), why);
-            return;
         }
     }
-    try_to_build(j);
-    j->report->explainable = j->report->reason == NULL;
+    j->sized = j->options.reference_count > 0 || blank_references(s, &j->options);
+}
+
+/* Then as ox_explain does, up to where references are run. */
+static void build(ox_explain_state *s, void *user)
+{
+    inspection *j = user;
+    ox_explain_check_given(s);
+    ox_explain_check_rules(s);
+    ox_explain_build(s);
+    j->cache = s->cache;
+    if (s->cache == OX_CACHE_FILE) {
+        add_bytes(s, j->report);
+    }
+}
+
+/* And with everything kept, to see how much that is. */
+static void measure(ox_explain_state *s, void *user)
+{
+    const inspection *j = user;
+    ox_explain_check_rules(s);
+    ox_explain_build(s);
+    add_bytes(s, j->report);
+}
+
+/* ---- without an output ------------------------------------------------------------------ */
+
+static void report_tensors(const ox_explain_state *s, ox_report *report)
+{
+    const ox_graph *g = s->g;
+    ox_val *tensors = ox_arena_alloc(s->arena, g->value_count, sizeof *tensors);
+    for (size_t i = 0; i < g->node_count; i++) {
+        for (size_t k = 0; g->nodes[i]->original && k < g->nodes[i]->output_count; k++) {
+            ox_val v = g->nodes[i]->outputs[k];
+            if (ox_type_is_float(v->type) && v->name[0] != '\0') {
+                tensors[report->tensor_count++] = v;
+            }
+        }
+    }
+    report->tensors = ox_model_infos(s->model, report->tensor_count, tensors);
+}
+
+static void list_all(void *user)
+{
+    inspection *j = user;
+    ox_explain_state *s = &j->listed;
+    s->arena = s->model->arena;
+    ox_model_copy(s->model, (ox_model *)(uintptr_t)j->source);
+    ox_budget_limit(s->arena, s->options->limit);
+    ox_lift(s->model);
+    s->g = s->model->graph;
+    j->report = new_report(s);
+    report_nodes(s, j->report);
+    report_tensors(s, j->report);
+}
+
+/* Where no output can be explained: the nodes, and the tensors that can be in its place. */
+static bool list(inspection *j, ox_error *err)
+{
+    j->listed.options = &j->options;
+    j->listed.model = ox_model_new(err);
+    if (j->listed.model == NULL || !ox_arena_try(j->listed.model->arena, list_all, j, err)) {
+        ox_free(j->listed.model);
+        return false;
+    }
+    return true;
+}
+
+/* Does `work` on a model that is dropped then. The options are those of the caller, but that
+ * nobody is told, and that references may be shapes alone. */
+static bool try_work(inspection *j, bool keep, ox_explain_work work, ox_error *err)
+{
+    ox_options o = j->options;
+    ox_explain_state s = {.blank = j->blank};
+    o.note = NULL;
+    if (keep) {
+        o.cache = OX_CACHE_FILE;
+        o.evaluate = never_called;
+    }
+    bool good = ox_explain_attempt(&s, j->source, &o, work, j, err);
+    ox_free(s.model);
+    return good;
+}
+
+static void give_reason(ox_report *report, const ox_error *why)
+{
+    own_report *own = (own_report *)report;
+    snprintf(own->reason, sizeof own->reason, "%s", why->message);
+    report->reason = own->reason;
+}
+
+/* The rest of the report; false only without memory, which says nothing of the model. */
+static bool finish(inspection *j, ox_error *err)
+{
+    ox_report *report = j->report;
+    ox_error why = {.code = OX_OK};
+    bool built = report->reason == NULL && j->sized && try_work(j, false, build, &why);
+    if (!built && why.code == OX_OK) {
+        report->explainable = report->reason == NULL;
+        return true;
+    }
+    if (!built && why.code != OX_MEMORY) {
+        give_reason(report, &why);
+        return true;
+    }
+    report->explainable = built;
+    bool measured = built && (j->cache == OX_CACHE_FILE || try_work(j, true, measure, &why));
+    return measured || why.code != OX_MEMORY || ox_error_set(err, why.code, "%s", why.message);
+}
+
+/* Nothing to explain was found: there is no state but that. */
+static bool lacks_output(const ox_explain_state *s, const ox_error *err)
+{
+    return s->output == NULL && s->options->output_name == NULL && err->code == OX_UNSUPPORTED;
 }
 
 ox_report *ox_inspect(const ox_model *model, const ox_options *options, ox_error *err)
 {
     inspection j = {.source = model};
+    ox_explain_state s = {.model = NULL};
+    ox_error why = {.code = OX_OK};
     if (!ox_check_given("model", model, err) || !ox_check_options(options, &j.options, err)) {
         return NULL;
     }
-    if (j.options.reference_count == 0) {
+    j.blank = j.options.reference_count == 0;
+    if (j.blank) {
         j.options.reference_source = OX_REFERENCES_INPUT;
     }
-    do {
-        ox_free(j.state.model);
-        memset(&j.state, 0, sizeof j.state);
-        j.force_fixed = j.again;
-        j.state.options = &j.options;
-        j.state.model = ox_model_new(err);
-        if (j.state.model == NULL || !ox_arena_try(j.state.model->arena, inspect, &j, err)) {
-            ox_free(j.state.model);
-            return NULL;
+    if (ox_explain_attempt(&s, model, &j.options, look, &j, &why)) {
+        if (finish(&j, err)) {
+            return j.report;
         }
-    } while (j.again && !j.force_fixed);
-    if (!ox_arena_try(j.state.model->arena, finish, &j, err)) {
-        ox_free(j.state.model);
+        ox_free(s.model);
         return NULL;
     }
-    return j.report;
+    ox_error reason = why;
+    if (lacks_output(&s, &why) && list(&j, &why)) {
+        give_reason(j.report, &reason);
+        return j.report;
+    }
+    ox_error_set(err, why.code, "%s", why.message);
+    return NULL;
 }
 
 void ox_report_free(ox_report *report)

@@ -28,6 +28,21 @@ static ox_val before_maps(ox_val output)
     return map && n->input_count > 0 && n->inputs[0] != NULL ? n->inputs[0] : output;
 }
 
+/* The first floating-point tensor on the way back from an output: the scores before an ArgMax. */
+static ox_val before_choice(const ox_graph *g)
+{
+    for (size_t i = 0; i < g->output_count; i++) {
+        ox_val v = g->outputs[i];
+        for (size_t steps = 0; v != NULL && v->node != NULL && steps < g->node_count; steps++) {
+            if (ox_type_is_float(v->type)) {
+                return v;
+            }
+            v = ox_node_input(v->node, 0);
+        }
+    }
+    return NULL;
+}
+
 void ox_target_find_output(ox_explain_state *s)
 {
     const char *name = s->options->output_name;
@@ -48,7 +63,10 @@ void ox_target_find_output(ox_explain_state *s)
         }
     }
     if (s->output == NULL) {
-        ox_fail(s->arena, OX_UNSUPPORTED, "the model has no floating-point output");
+        ox_val before = before_choice(g);
+        ox_fail(s->arena, OX_UNSUPPORTED, "the model has no floating-point output%s%s%s",
+                before == NULL ? "" : "; output-name=", before == NULL ? "" : before->name,
+                before == NULL ? "" : " explains what it is chosen by");
     }
 }
 

@@ -320,7 +320,7 @@ const char *ox_model_symbol(const ox_model *m, ox_val v, int axis, const Onnx__V
 
 /* ---- the public view -------------------------------------------------------------------- */
 
-static ox_value_info *publish(const ox_model *m, size_t count, const ox_val *values)
+ox_value_info *ox_model_infos(const ox_model *m, size_t count, const ox_val *values)
 {
     ox_arena *a = m->arena;
     ox_value_info *infos = ox_arena_alloc(a, count, sizeof *infos);
@@ -355,8 +355,8 @@ static void find_symbols(ox_model *m)
 void ox_model_publish(ox_model *m)
 {
     find_symbols(m);
-    m->inputs = publish(m, m->graph->input_count, m->graph->inputs);
-    m->outputs = publish(m, m->graph->output_count, m->graph->outputs);
+    m->inputs = ox_model_infos(m, m->graph->input_count, m->graph->inputs);
+    m->outputs = ox_model_infos(m, m->graph->output_count, m->graph->outputs);
     m->input_index = (ox_table){.arena = m->arena};
     for (size_t i = 0; i < m->graph->input_count; i++) {
         ox_index_add(&m->input_index, m->inputs[i].name, i);

@@ -42,6 +42,9 @@ struct ox_model {
 /* Builds inputs and outputs of the public view from the graph. */
 void ox_model_publish(ox_model *m);
 
+/* The public view of some values of its graph. */
+ox_value_info *ox_model_infos(const ox_model *m, size_t count, const ox_val *values);
+
 /* A new model that shares the weights of `source` and keeps it alive; its graph is a copy whose
  * nodes and values may be changed. Called inside ox_arena_try of the new model's arena. */
 void ox_model_copy(ox_model *to, ox_model *source);
