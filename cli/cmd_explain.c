@@ -128,7 +128,7 @@ static int parse(arguments *a, int argc, char **argv)
          "top (default), INDEX, i:j:k, a-b, input, all, top:K, 3,7,11"},
         {"output-name", 0, OX_OPTION_TEXT, &o->output_name, "NAME",
          "the tensor to explain (default: the first floating-point output)"},
-        {"hold", 0, OX_OPTION_LIST, &a->hold, "NAME", "an input that is not explained"},
+        {"hold", 0, OX_OPTION_LIST, &a->hold, "NAME", "an input or tensor that keeps the sample's value"},
         {"fix", 0, OX_OPTION_LIST, &a->fix, "NAME=VALUE",
          "make an input a constant: a number, several (1,2,3), or a .npy"},
         {"at", 0, OX_OPTION_LIST, &a->at, "TENSOR", "explain this tensor in place of the inputs"},

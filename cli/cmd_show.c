@@ -208,7 +208,7 @@ static int parse(arguments *a, int argc, char **argv)
          "as for explain; they fix free dimensions"},
         {"target", 0, OX_OPTION_TEXT, &o->target, "TARGET", "as for explain"},
         {"output-name", 0, OX_OPTION_TEXT, &o->output_name, "NAME", "the tensor to explain"},
-        {"hold", 0, OX_OPTION_LIST, &a->hold, "NAME", "an input that is not explained"},
+        {"hold", 0, OX_OPTION_LIST, &a->hold, "NAME", "an input or tensor that keeps the sample's value"},
         {"fix", 0, OX_OPTION_LIST, &a->fix, "NAME=VALUE", "as for explain"},
         {"no-batch", 0, OX_OPTION_FLAG, &o->no_batch, NULL, "the model has no batch axis"},
         {"limit", 0, OX_OPTION_BYTES, &o->limit, "BYTES", "as for explain"},

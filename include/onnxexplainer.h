@@ -242,7 +242,7 @@ typedef struct ox_options {
     const char *target;      /* the grammar of docs/design.md; NULL: "top" */
     const char *output_name; /* the tensor to explain; NULL: first floating-point output */
     const char *prefix;      /* put before the names of our outputs and inputs; NULL: none */
-    const char *const *hold; /* inputs that keep the sample's value on both sides */
+    const char *const *hold; /* inputs and tensors that keep the sample's value on both sides */
     size_t hold_count;
     const char *const *at; /* tensors to explain in place of the inputs: `<tensor>_shap` */
     size_t at_count;

@@ -278,7 +278,7 @@ static unsigned beyond_of(ox_explain_state *s, ox_val v, int depth)
         side->beyond = 0;
     } else if (contents != NULL) {
         side->beyond = of_constant(contents);
-    } else if (v->node == NULL) {
+    } else if (v->node == NULL || side->held) {
         side->beyond = side->varies ? INPUT : FIXED;
     } else if (depth > MAX_DEPTH) {
         side->beyond = FIXED;

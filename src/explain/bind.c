@@ -10,16 +10,6 @@ static bool is_number(ox_type type)
     return type != OX_NONE && type != OX_STRING;
 }
 
-static bool is_held(const ox_options *o, const char *name)
-{
-    for (size_t i = 0; i < o->hold_count; i++) {
-        if (strcmp(o->hold[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static const ox_value_info *input_info(const ox_model *m, const char *name)
 {
     size_t i = ox_index_find(&m->input_index, name);
@@ -35,16 +25,18 @@ static void mark_needed(void *user, ox_val v)
     v->needed = true;
 }
 
-void ox_bind_mark_reached(ox_graph *g, ox_val output)
+void ox_bind_mark_reached(ox_explain_state *s, bool past_held)
 {
+    ox_graph *g = s->g;
     for (size_t i = 0; i < g->value_count; i++) {
-        g->values[i]->needed = g->values[i] == output;
+        g->values[i]->needed = g->values[i] == s->output;
     }
     for (size_t i = g->node_count; i-- > 0;) {
         const ox_node *n = g->nodes[i];
         bool needed = false;
         for (size_t k = 0; k < n->output_count; k++) {
-            needed = needed || n->outputs[k]->needed;
+            bool ends = !past_held && ox_hold_is(s, n->outputs[k]);
+            needed = needed || (n->outputs[k]->needed && !ends);
         }
         for (size_t k = 0; needed && !ox_walk_only_shape(n) && k < n->input_count; k++) {
             if (n->inputs[k] != NULL) {
@@ -57,31 +49,25 @@ void ox_bind_mark_reached(ox_graph *g, ox_val output)
     }
 }
 
-static void check_hold(ox_explain_state *s)
-{
-    for (size_t i = 0; i < s->options->hold_count; i++) {
-        if (input_info(s->model, s->options->hold[i]) == NULL) {
-            ox_fail(s->arena, OX_ARGUMENT, "the model has no input \"%s\" to hold",
-                    s->options->hold[i]);
-        }
-    }
-}
-
 static void find_explained(ox_explain_state *s)
 {
     ox_graph *g = s->g;
-    ox_bind_mark_reached(g, s->output);
+    ox_bind_mark_reached(s, false);
     s->inputs = ox_arena_alloc(s->arena, g->input_count, sizeof *s->inputs);
     s->input_count = 0;
     s->one_at_a_time = false;
+    for (size_t i = 0; i < s->held_count; i++) {
+        s->one_at_a_time = s->one_at_a_time || s->held[i]->needed;
+    }
     for (size_t i = 0; i < g->input_count; i++) {
         ox_val v = g->inputs[i];
         if (!v->needed) {
             continue;
         }
-        if (is_held(s->options, v->name)) {
-            s->one_at_a_time = true;
-        } else if (is_number(v->type)) {
+        if (ox_hold_names(s->options, v->name)) {
+            continue;
+        }
+        if (is_number(v->type)) {
             s->inputs[s->input_count++] = (ox_explained){.x = v, .batch_axis = -1};
         } else {
             ox_fail(s->arena, OX_UNSUPPORTED,
@@ -332,7 +318,7 @@ static void set_dims(ox_explain_state *s)
 
 void ox_bind(ox_explain_state *s, bool force_fixed)
 {
-    check_hold(s);
+    ox_hold_find(s);
     find_explained(s);
     find_batch(s, force_fixed);
     match_references(s);

@@ -30,10 +30,10 @@ typedef struct target {
 
 static ox_val copy_value(const target *t, ox_val v);
 
-/* Nodes that were written out are copied as their parts. */
-static ox_val made_as(ox_val v)
+/* Nodes that were written out are copied as their parts; held values are there already. */
+static ox_val made_as(ox_explain_state *s, ox_val v)
 {
-    while (v->node != NULL && v->node->parts != NULL) {
+    while (v->node != NULL && v->node->parts != NULL && !ox_side_of(s, v)->held) {
         v = v->node->parts[v->output];
     }
     return v;
@@ -41,7 +41,7 @@ static ox_val made_as(ox_val v)
 
 static ox_val *slot(const target *t, ox_val v)
 {
-    ox_side *side = ox_side_of(t->s, made_as(v));
+    ox_side *side = ox_side_of(t->s, made_as(t->s, v));
     if (t->twin) {
         return &side->twin;
     }
@@ -140,7 +140,7 @@ static ox_val as_predicted(const target *t, ox_val v)
  * there yet are constants, to be copied. */
 static bool ready(const target *t, ox_val v)
 {
-    v = made_as(v);
+    v = made_as(t->s, v);
     if (*slot(t, v) != NULL) {
         return true;
     }
@@ -181,7 +181,7 @@ static ox_val copy_value(const target *t, ox_val v)
 {
     ox_val *stack = NULL;
     size_t count = 0, top = 0;
-    v = made_as(v);
+    v = made_as(t->s, v);
     if (ready(t, v)) {
         return *slot(t, v);
     }
@@ -196,7 +196,7 @@ static ox_val copy_value(const target *t, ox_val v)
                 if (top == count) {
                     stack = ox_arena_grow(t->s->arena, stack, count++, sizeof *stack);
                 }
-                stack[top++] = made_as(in);
+                stack[top++] = made_as(t->s, in);
             }
         }
         if (top > before) {
@@ -221,7 +221,7 @@ ox_val ox_sample(ox_explain_state *s, ox_val v)
     if (s->flow == v->graph) {
         return at;
     }
-    v = made_as(v);
+    v = made_as(s, v);
     side = ox_side_of(s, v);
     if (side->sample == NULL && side->depends) {
         side->sample = ox_scan_state(s, apart ? at : v);

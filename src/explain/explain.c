@@ -51,7 +51,10 @@ static bool prepare(ox_explain_state *s, bool force_fixed)
     ox_lift(s->model);
     s->g = s->model->graph;
     s->output = ox_graph_find(s->g, output);
-    ox_bind_mark_reached(s->g, s->output);
+    ox_hold_find(s);
+    ox_bind_mark_reached(s, true);
+    s->draws = ox_hold_any_draw(s->g);
+    s->one_at_a_time = s->one_at_a_time || s->draws;
     ox_control_expand(s->g);
     for (size_t i = 0; i < s->g->node_count; i++) { /* names of our nodes are new to them, too */
         ox_graph_take_name(s->g, s->g->nodes[i]->name);

@@ -3,6 +3,7 @@
  *
  *     explain/attempt.c    the way into a model, shared with ox_inspect
  *     explain/fix.c        inputs that are settings
+ *     explain/hold.c       what keeps the sample's value
  *     explain/bind.c       which inputs are explained, batch axes, references
  *     explain/references.c       the references in the graph
  *     explain/plan.c       what is kept of the references, how many a step, in which graphs
@@ -45,6 +46,7 @@ typedef enum ox_sign {
 typedef struct ox_side {
     bool depends; /* on an input, if only through its shape */
     bool varies;  /* may differ between sample and reference */
+    bool held;    /* the sample's on both sides, whatever it is computed from */
     bool counts;  /* does not vary, but depends on the number of samples */
     bool fusible; /* may be part of what ONNX Runtime computes in integers: not to be read */
     bool order_seen;
@@ -97,6 +99,9 @@ typedef struct ox_explain_state {
 
     ox_explained *inputs; /* that differ between sample and reference */
     size_t input_count;
+    ox_val *held; /* inputs and tensors of options.hold */
+    size_t held_count;
+    bool draws;           /* the output needs random numbers */
     ox_explained *points; /* that get SHAP values: the inputs, or the tensors of options.at */
     size_t point_count;
     bool batch_free;      /* N is symbolic */
@@ -171,14 +176,31 @@ bool ox_explain_attempt(ox_explain_state *s, const ox_model *source, const ox_op
 /* Makes constants of the inputs that options.fix names. */
 void ox_fix_inputs(ox_explain_state *s);
 
+/* ---- explain/hold.c ------------------------------------------------------------------------- */
+
+/* Whether the node's results are random, whatever goes in. */
+bool ox_hold_draws(const ox_node *n);
+
+/* Whether options.hold names an input or tensor. */
+bool ox_hold_names(const ox_options *o, const char *name);
+
+/* Finds s->held by name in the graph as it is now; gives up where there is none of a name. */
+void ox_hold_find(ox_explain_state *s);
+
+/* Whether v is one of them, or drawn. */
+bool ox_hold_is(const ox_explain_state *s, ox_val v);
+
+/* Whether random numbers are needed, as ox_bind_mark_reached has marked. */
+bool ox_hold_any_draw(const ox_graph *g);
+
 /* ---- explain/bind.c ---------------------------------------------------------------------- */
 
 /* Finds the explained inputs and the batch, checks the references against them, and sets the
  * dimensions of the inputs of s->model's graph. With force_fixed the batch is taken as 1. */
 void ox_bind(ox_explain_state *s, bool force_fixed);
 
-/* Marks as needed what `output` is computed from. */
-void ox_bind_mark_reached(ox_graph *g, ox_val output);
+/* Marks as needed what the output is computed from; with `past_held` also what held values are. */
+void ox_bind_mark_reached(ox_explain_state *s, bool past_held);
 
 /* After lifting: false when the model declares a free batch that its nodes do not keep. */
 bool ox_bind_check(ox_explain_state *s);

@@ -173,6 +173,7 @@ static void list_all(void *user)
     s->arena = s->model->arena;
     ox_model_copy(s->model, (ox_model *)(uintptr_t)j->source);
     ox_budget_limit(s->arena, s->options->limit);
+    ox_fix_inputs(s);
     ox_lift(s->model);
     s->g = s->model->graph;
     j->report = new_report(s);

@@ -139,6 +139,10 @@ const char *ox_walk_missing(ox_explain_state *s, const ox_node *n)
                                (long long)ox_model_opset(s->model, n->domain),
                                row == NULL ? "" : ": ", row == NULL ? "" : row->formula);
     }
+    if (ox_hold_draws(n)) {
+        return "what it draws inside of a body is not what is drawn once more to explain it; "
+               "hold=TENSOR holds what the body gives";
+    }
     if (row->state == OX_CARRIES_NOTHING) {
         return "its result varies, but no multiplier passes: completeness would be lost";
     }

@@ -80,13 +80,14 @@ static void choose_cache(ox_explain_state *s)
 {
     const ox_options *o = s->options;
     bool file = o->evaluate != NULL && !(s->batch_free && s->one_at_a_time);
-    bool held = o->hold_count > 0 || s->sample_shapes;
+    bool held = s->held_count > 0 || s->draws || s->sample_shapes;
     s->cache = o->cache;
     if (o->reference_source != OX_REFERENCES_GIVEN || held) {
         if (o->cache == OX_CACHE_LOAD || o->cache == OX_CACHE_FILE) {
             ox_fail(s->arena, OX_ARGUMENT,
                     "nothing of the references can be kept with %s: use cache none",
-                    o->hold_count > 0                             ? "held inputs"
+                    s->held_count > 0                          ? "held values"
+                    : s->draws                                 ? "random numbers"
                     : s->sample_shapes                         ? "an input used for its shape"
                     : o->reference_source == OX_REFERENCES_INPUT ? "references as input"
                                                                  : "filled references");

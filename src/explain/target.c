@@ -63,6 +63,7 @@ void ox_target_find_output(ox_explain_state *s)
         }
     }
     if (s->output == NULL) {
+        ox_lift(s->model); /* which finds types */
         ox_val before = before_choice(g);
         ox_fail(s->arena, OX_UNSUPPORTED, "the model has no floating-point output%s%s%s",
                 before == NULL ? "" : "; output-name=", before == NULL ? "" : before->name,

@@ -6,11 +6,14 @@
 
 /* ---- what is known of values -------------------------------------------------------------- */
 
-/* Shape, Size and EyeLike say the same for sample and reference, whatever the data. */
+/* Shape, Size and EyeLike say the same for sample and reference, whatever the data; and no data go
+ * into random numbers. */
 bool ox_walk_only_shape(const ox_node *n)
 {
-    return n->domain[0] == '\0' && (strcmp(n->op, "Shape") == 0 || strcmp(n->op, "Size") == 0 ||
-                                    strcmp(n->op, "EyeLike") == 0);
+    bool shape = n->domain[0] == '\0' && (strcmp(n->op, "Shape") == 0 ||
+                                          strcmp(n->op, "Size") == 0 ||
+                                          strcmp(n->op, "EyeLike") == 0);
+    return shape || ox_hold_draws(n);
 }
 
 typedef struct inheritance {
@@ -38,6 +41,10 @@ ox_side *ox_side_of(ox_explain_state *s, ox_val v)
         return side;
     }
     inheritance h = {s, side};
+    if (ox_hold_is(s, v)) {
+        side->depends = side->held = true;
+        return side;
+    }
     if (v->node->parts != NULL) {
         inherit(&h, v->node->parts[v->output]);
         side->fusible = ox_is_fusible(s, v);
@@ -50,6 +57,9 @@ ox_side *ox_side_of(ox_explain_state *s, ox_val v)
     }
     ox_model_visit_captured(v->node, inherit, &h);
     side->varies = side->varies && !ox_walk_only_shape(v->node);
+    if (ox_hold_draws(v->node)) { /* in a body that was written out: not what the body drew */
+        side->depends = side->varies = true;
+    }
     side->fusible = ox_is_fusible(s, v);
     return side;
 }
