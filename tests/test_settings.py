@@ -158,8 +158,6 @@ def behind(f, name):
         for i, output in enumerate(n.output):
             if output == name:
                 n.output[i] = name + "_before"
-    kind = graph.node[0]  # any; the type is what the session says of the inner tensor
-    del kind
     probe = onnx.ModelProto.FromString(f.SerializeToString())
     probe.graph.output.append(helper.make_empty_tensor_value_info(name))
     arg = session(probe).get_outputs()[-1]

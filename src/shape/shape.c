@@ -36,6 +36,7 @@ void ox_shape_infer(ox_node *n)
                 bsearch(n->op, f->rows, f->count, sizeof *f->rows, compare_row);
             if (row != NULL) {
                 row->infer(n);
+                ox_shape_evaluate(n);
                 return;
             }
         }

@@ -84,6 +84,9 @@ ox_dim ox_shape_any(const ox_node *n);
 /* Sets output i, if the node has it. OX_NONE and rank -1 say nothing. Forgets its elements. */
 void ox_shape_set(ox_node *n, size_t i, ox_type type, int rank, const ox_dim *dims);
 
+/* Sets what a node's result holds where its operands are small constants of any type. */
+void ox_shape_evaluate(ox_node *n);
+
 /* Sets the elements of output i, if they are few, integers, and their number is known. */
 void ox_shape_fill(ox_node *n, size_t i, const ox_dim *elements);
 
