@@ -305,9 +305,11 @@ static void set_dims(ox_explain_state *s)
             continue;
         }
         ox_dim *dims = ox_arena_alloc(s->arena, (size_t)info->rank, sizeof *dims);
+        int axis = s->options->no_batch ? -1 : batch_axis_of(info, symbol);
         for (int d = 0; d < info->rank; d++) {
-            bool batch = symbol != NULL ? strcmp(info->symbols[d], symbol) == 0
-                                        : d == 0 && !s->options->no_batch;
+            bool bound = symbol != NULL && strcmp(info->symbols[d], symbol) != 0 &&
+                         ox_index_find(&tables.symbols, info->symbols[d]) != SIZE_MAX;
+            bool batch = d == axis && !bound;
             dims[d] = info->dims[d] >= 0 ? ox_dim_of(info->dims[d])
                       : batch            ? batch_dim(s)
                               : bound_dim(s, &tables, info->symbols[d], ox_dim_unknown(s->g));

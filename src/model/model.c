@@ -309,7 +309,7 @@ const char *ox_model_symbol(const ox_model *m, ox_val v, int axis, const Onnx__V
         return "";
     }
     const char *symbol = described(info, v, axis);
-    if (symbol[0] == '\0' && is_batch(d)) {
+    if (is_batch(d)) { /* one name, where the model that was read gave it several */
         return m->batch_symbol;
     }
     if (symbol[0] == '\0' && d.unknown == 0 && d.size == 1 && d.batch == 0 && d.refs == 1) {

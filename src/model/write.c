@@ -117,10 +117,10 @@ static bool still_holds(const writer *w, const Onnx__ValueInfoProto *info, ox_va
         bool fixed = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
                      d->dim_value >= 0;
         const char *symbol = ox_model_symbol(w->m, v, i, info);
+        bool named = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
         same = fixed ? ox_dim_is(v->dims[i], d->dim_value)
                      : !ox_dim_is_static(v->dims[i]) &&
-                           (symbol[0] == '\0' ||
-                            d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM);
+                           strcmp(symbol, named ? ox_proto_text(d->dim_param) : "") == 0;
     }
     return same;
 }
