@@ -44,6 +44,8 @@ static void report_nodes(ox_explain_state *s, ox_report *report)
             const char *why = ox_walk_missing(s, n);
             if (ox_side_of(s, n->outputs[0])->refused != NULL) {
                 r->state = OX_NO_RULE;
+            } else if (r->state == OX_CARRIES_NOTHING && why == NULL) {
+                r->state = OX_DECOMPOSED; /* in this case */
             }
             r->detail = row != NULL && why != NULL ? why : r->detail;
         }

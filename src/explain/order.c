@@ -143,7 +143,7 @@ const char *ox_walk_missing(ox_explain_state *s, const ox_node *n)
         return "what it draws inside of a body is not what is drawn once more to explain it; "
                "hold=TENSOR holds what the body gives";
     }
-    if (row->state == OX_CARRIES_NOTHING) {
+    if (row->state == OX_CARRIES_NOTHING && !ox_side_of(s, n->outputs[0])->decomposed) {
         return "its result varies, but no multiplier passes: completeness would be lost";
     }
     const char *refused = ox_side_of(s, n->outputs[0])->refused;

@@ -95,6 +95,12 @@ void decompose_rotary_embedding(const ox_node *n, ox_val *outputs);
 void decompose_compress(const ox_node *n, ox_val *outputs);
 void decompose_one_hot(const ox_node *n, ox_val *outputs);
 
+/* rules/pick.c: indices that vary */
+void decompose_gather(const ox_node *n, ox_val *outputs);
+void decompose_gather_elements(const ox_node *n, ox_val *outputs);
+void decompose_gather_nd(const ox_node *n, ox_val *outputs);
+void decompose_arg_max(const ox_node *n, ox_val *outputs);
+
 /* rules/decoder.c: decoders with a state */
 void decompose_causal_conv(const ox_node *n, ox_val *outputs);
 void decompose_linear_attention(const ox_node *n, ox_val *outputs);

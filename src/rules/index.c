@@ -299,8 +299,23 @@ static ox_val index_like(ox_ctx *c, ox_val like)
     return ox_expand(index, c->lead + index->rank, dims);
 }
 
+/* From a constant, as flow_token: m dy/d, 0 where both sides pick the same place. */
+static void flow_element(ox_ctx *c)
+{
+    ox_type type = c->m->type;
+    ox_val dy = ox_sub(ox_cast(ox_y(c, 0), type), ox_cast(ox_y0(c, 0), type));
+    ox_val d = ox_sub(ox_cast(ox_x(c, 1), type), ox_cast(ox_x0(c, 1), type));
+    ox_val zero = ox_number(d, 0), same = ox_equal(d, zero);
+    ox_val slope = ox_where(same, zero, ox_div(dy, ox_where(same, ox_number(d, 1), d)));
+    ox_send(c, 1, ox_mul(c->m, slope));
+}
+
 void flow_gather_elements(ox_ctx *c)
 {
+    if (ox_varies(c, 1) && !ox_varies(c, 0)) {
+        flow_element(c);
+        return;
+    }
     ox_need_fixed(c, 1);
     ox_val zeros = zeros_like_x(c);
     ox_send(c, 0, ox_scatter_add(zeros, index_like(c, c->m), c->m, axis_of(c)));

@@ -21,6 +21,7 @@ static const ox_row rows[] = {
 #define EITHER(op, decompose, rule, formula)                                                       \
     {op, OX_DIFFERENTIATED, rule, NULL, decompose, formula, NULL},
 #define NOTHING(op, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, NULL, why, NULL},
+#define NOTHING_BUT(op, decompose, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, decompose, why, NULL},
 #define NOTHING_IN(domain, op, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, NULL, why, domain},
 #define REFUSED(op, why) {op, OX_NO_RULE, flow_none, NULL, NULL, why, NULL},
 #define REFUSED_IN(domain, op, why) {op, OX_NO_RULE, flow_none, NULL, NULL, why, domain},
@@ -32,6 +33,7 @@ static const ox_row rows[] = {
 #undef MADE_OF_IN
 #undef EITHER
 #undef NOTHING
+#undef NOTHING_BUT
 #undef NOTHING_IN
 #undef REFUSED
 #undef REFUSED_IN
@@ -46,6 +48,7 @@ static const ox_rule_info infos[] = {
 #define MADE_OF_IN(domain, op, decompose, formula) {domain, op, OX_DECOMPOSED, formula},
 #define EITHER(op, decompose, rule, formula) {"", op, OX_DIFFERENTIATED, formula},
 #define NOTHING(op, why) {"", op, OX_CARRIES_NOTHING, why},
+#define NOTHING_BUT(op, decompose, why) {"", op, OX_CARRIES_NOTHING, why},
 #define NOTHING_IN(domain, op, why) {domain, op, OX_CARRIES_NOTHING, why},
 #define REFUSED(op, why) {"", op, OX_NO_RULE, why},
 #define REFUSED_IN(domain, op, why) {domain, op, OX_NO_RULE, why},

@@ -7,6 +7,7 @@
  *     MADE_OF(op, decompose, formula)    explained as the operators it is made of
  *     EITHER(op, decompose, rule, ...)   decomposed in some cases, else explained by its rule
  *     NOTHING(op, why)                   carries nothing
+ *     NOTHING_BUT(op, decompose, why)    the same, but decomposed in some cases
  *     REFUSED(op, why)                   cannot be explained
  *     ..._IN(domain, op, ...)            the same in another domain
  *
@@ -20,8 +21,8 @@ REFUSED_IN("ai.onnx.preview.training", "Adam", "a step of training")
 RULE("Add", flow_add, "m for both")
 MADE_OF("AffineGrid", decompose_affine_grid, "a product of matrices with the positions")
 RULE("And", flow_step, "m dy/d, 0 where d = 0")
-NOTHING("ArgMax", "an index")
-NOTHING("ArgMin", "an index")
+NOTHING_BUT("ArgMax", decompose_arg_max, "an index; of whole numbers a step: Hardmax and the sum of places")
+NOTHING_BUT("ArgMin", decompose_arg_max, "an index; of whole numbers a step: Hardmax and the sum of places")
 MADE_OF_IN("ai.onnx.ml", "ArrayFeatureExtractor", decompose_array_feature_extractor, "Gather")
 UNARY("Asin", "m 2 atan(z)/d, z = d/(sqrt(1 - x^2) + sqrt(1 - x0^2))")
 UNARY("Asinh", "m (dy d + c (f' + f0')/2)/(d^2 + c), c = 16 epsilon")
@@ -125,10 +126,10 @@ REFUSED_IN("com.microsoft", "GatedDeltaNet", "not yet: LinearAttention is explai
 REFUSED_IN("com.microsoft", "GatedDeltaNetStateReplay", "ONNX Runtime has no kernel for the CPU")
 MADE_OF_IN("com.microsoft", "GatedRMSNorm", decompose_gated_rms_norm, "square, mean, root and quotient; Sigmoid and products")
 REFUSED_IN("com.microsoft", "GatedRelativePositionBias", "ONNX Runtime has no kernel for the CPU")
-RULE("Gather", flow_gather, "adjoint: m added up at the indices, which are fixed")
+EITHER("Gather", decompose_gather, flow_gather, "adjoint: m added up at the indices; these vary: sum(m dy)/d from a constant, a step and a product else")
 IN_DOMAIN("com.microsoft", "GatherBlockQuantized", flow_gather_block_quantized, "token: sum(m dy) over what it picks, per unit of index")
-RULE("GatherElements", flow_gather_elements, "adjoint: m added up at the indices, which are fixed")
-RULE("GatherND", flow_gather_nd_batched, "adjoint: m added up at the indices, which are fixed")
+EITHER("GatherElements", decompose_gather_elements, flow_gather_elements, "adjoint: m added up at the indices; these vary: m dy/d from a constant, a step and a product else")
+EITHER("GatherND", decompose_gather_nd, flow_gather_nd_batched, "adjoint: m added up at the indices; these vary: a step and a product")
 MADE_OF_IN("com.microsoft", "GatherND", decompose_standard, "GatherND")
 REFUSED_IN("com.microsoft", "GatherPacked", "its weights are packed in formats of their own")
 UNARY("Gelu", "m (dy d + c (f' + f0')/2)/(d^2 + c), c = 16 epsilon")

@@ -1,0 +1,164 @@
+/* Picking by an index that varies, from data that vary: two players. The index becomes a weight of
+ * 1 at the position that it names and 0 at others, and what is picked the product of both, so that
+ * the rules of a step and of a product make the split: each player gets the mean of its effects
+ * with the other one on either side. Indices that ArgMax makes of whole numbers are such steps. */
+#include <string.h>
+
+#include "rules/decompose.h"
+
+/* Ints are exact in doubles. */
+static ox_val as_reals(ox_val x)
+{
+    return ox_type_is_float(x->type) ? x : ox_cast(x, OX_DOUBLE);
+}
+
+/* [index, size]: 1 at the position, which may be counted from the end. */
+static ox_val weights(ox_val index, int64_t size, ox_type type)
+{
+    ox_val at = ox_unsqueeze(ox_cast(index, OX_INT64), -1);
+    ox_val front = ox_made_range(at, size, 0), behind = ox_shift(front, -(double)size);
+    return ox_add(ox_cast(ox_equal(at, front), type), ox_cast(ox_equal(at, behind), type));
+}
+
+static void product(ox_dim *dims, const ox_node *n, ox_val v, int first, int end)
+{
+    int64_t count = 1;
+    for (int d = first; d < end; d++) {
+        if (!ox_int_mul(count, ox_made_size(n, v, d), &count)) {
+            ox_made_fail(n, "its size is too large");
+        }
+    }
+    *dims = ox_dim_of(count);
+}
+
+/* v with `axis` moved to place `to`. */
+static ox_val move_axis(ox_val v, int axis, int to)
+{
+    int order[OX_MAX_RANK], at = 0;
+    for (int d = 0; d < v->rank; d++) {
+        if (at == to) {
+            order[at++] = axis;
+        }
+        if (d != axis) {
+            order[at++] = d;
+        }
+    }
+    if (at == to) {
+        order[at] = axis;
+    }
+    return ox_transpose(v, order);
+}
+
+/* weights [index, L] times x [L, others] is [index, others], whose first axes then go to where the
+ * axis was. */
+void decompose_gather(const ox_node *n, ox_val *outputs)
+{
+    if (!ox_input_varies(n, 1) || !ox_input_varies(n, 0)) {
+        return; /* its rule */
+    }
+    ox_val x = as_reals(ox_made_ranked(n, 0)), index = ox_made_ranked(n, 1), y = n->outputs[0];
+    int axis = ox_made_axis(n, "axis", 0, x->rank);
+    ox_val moved = move_axis(x, axis, 0);
+    ox_dim flat[2] = {moved->dims[0]}, dims[OX_MAX_RANK];
+    product(&flat[1], n, moved, 1, moved->rank);
+    ox_val w = weights(index, ox_made_size(n, x, axis), x->type);
+    ox_val picked = ox_matmul(w, ox_reshape(moved, 2, flat));
+    memcpy(dims, index->dims, (size_t)index->rank * sizeof *dims);
+    memcpy(dims + index->rank, moved->dims + 1, (size_t)(moved->rank - 1) * sizeof *dims);
+    picked = ox_reshape(picked, index->rank + moved->rank - 1, dims);
+    int order[OX_MAX_RANK];
+    for (int d = 0; d < picked->rank; d++) {
+        order[d] = d < axis                 ? index->rank + d
+                   : d < axis + index->rank ? d - axis
+                                            : d;
+    }
+    outputs[0] = ox_made_result(n, 0, ox_reshape(ox_transpose(picked, order), y->rank, y->dims));
+}
+
+/* Along the axis, which is put last: weights [.., J, L] times x [.., L, 1]. */
+void decompose_gather_elements(const ox_node *n, ox_val *outputs)
+{
+    if (!ox_input_varies(n, 1) || !ox_input_varies(n, 0)) {
+        return;
+    }
+    ox_val x = as_reals(ox_made_ranked(n, 0)), index = ox_made_of_rank(n, 1, x->rank, x->rank);
+    int axis = ox_made_axis(n, "axis", 0, x->rank), last = x->rank - 1;
+    for (int d = 0; d < x->rank; d++) {
+        if (d != axis && !ox_dim_equal(x->dims[d], index->dims[d])) {
+            ox_made_fail(n, "its index is smaller than the data, and both depend on the explained "
+                            "inputs");
+        }
+    }
+    ox_val w = weights(move_axis(index, axis, last), ox_made_size(n, x, axis), x->type);
+    ox_val picked = ox_matmul(w, ox_unsqueeze(move_axis(x, axis, last), -1));
+    outputs[0] = ox_made_result(n, 0, move_axis(ox_squeeze(picked, -1), last, axis));
+}
+
+/* Tuples of `count` along the last axis of the index, each element an axis of its own behind the
+ * batch axes: the weights of all, [batch, index, L1 L2 ..]. */
+static ox_val tuple_weights(const ox_node *n, ox_val x, ox_val index, int batch, int count)
+{
+    ox_val all = NULL;
+    int rank = index->rank; /* of the weights: index axes but the last, and positions */
+    ox_dim dims[OX_MAX_RANK];
+    memcpy(dims, index->dims, (size_t)rank * sizeof *dims);
+    for (int k = 0; k < count; k++) {
+        ox_val one = ox_squeeze(ox_slice(index, -1, k, k + 1, 1), -1);
+        ox_val w = weights(one, ox_made_size(n, x, batch + k), x->type);
+        product(&dims[rank - 1], n, x, batch, batch + k + 1);
+        all = all == NULL ? w
+                          : ox_reshape(ox_mul(ox_unsqueeze(all, -1), ox_unsqueeze(w, -2)), rank,
+                                       dims);
+    }
+    return all;
+}
+
+/* weights [batch, Q, P] times x [batch, P, S]. */
+void decompose_gather_nd(const ox_node *n, ox_val *outputs)
+{
+    if (!ox_input_varies(n, 1)) {
+        return;
+    }
+    ox_val x = as_reals(ox_made_of_rank(n, 0, 1, OX_MAX_RANK - 4));
+    ox_val index = ox_made_of_rank(n, 1, 1, OX_MAX_RANK - 4), y = n->outputs[0];
+    int64_t batch = ox_node_int(n, "batch_dims", 0), count = ox_made_size(n, index, index->rank - 1);
+    if (batch < 0 || batch >= index->rank || count < 1 || count > x->rank - batch || y->rank < 0) {
+        ox_made_fail(n, "its shapes do not fit");
+    }
+    int b = (int)batch, rank = b + 2;
+    ox_val w = tuple_weights(n, x, index, b, (int)count);
+    ox_dim dims[OX_MAX_RANK];
+    memcpy(dims, x->dims, (size_t)b * sizeof *dims);
+    product(&dims[b], n, x, b, b + (int)count);
+    product(&dims[b + 1], n, x, b + (int)count, x->rank);
+    x = ox_reshape(x, rank, dims);
+    if (index->rank != b + 2) { /* whatever the index has between becomes one axis */
+        ox_dim between = ox_dim_of(1);
+        for (int d = b; d < index->rank - 1; d++) {
+            between = ox_dim_mul(x->graph, between, index->dims[d]);
+        }
+        dims[b + 1] = dims[b];
+        dims[b] = between;
+        w = ox_reshape(w, rank, dims);
+    }
+    outputs[0] = ox_made_result(n, 0, ox_reshape(ox_matmul(w, x), y->rank, y->dims));
+}
+
+/* sum(p Hardmax(x)_p): the first of the largest, exact up to 2^24, beyond which ids do not go. Of
+ * floats its multipliers would have no bound: these stay without one. */
+void decompose_arg_max(const ox_node *n, ox_val *outputs)
+{
+    ox_val given = ox_made_ranked(n, 0);
+    if (ox_type_is_float(given->type) || ox_node_int(n, "select_last_index", 0) != 0) {
+        return;
+    }
+    int axis = ox_made_axis(n, "axis", 0, given->rank);
+    int64_t from_end = axis - given->rank;
+    ox_val x = ox_cast(given, OX_FLOAT);
+    x = strcmp(n->op, "ArgMin") == 0 ? ox_neg(x) : x;
+    ox_attr attr = ox_attr_int("axis", from_end);
+    ox_val hit = ox_graph_emit(x->graph, "Hardmax", 1, &x, 1, &attr);
+    ox_val places = ox_made_range(hit, ox_made_size(n, given, axis), (int)-from_end - 1);
+    bool keep = ox_node_int(n, "keepdims", 1) != 0;
+    outputs[0] = ox_made_result(n, 0, ox_sum(ox_mul(hit, places), from_end, keep));
+}
