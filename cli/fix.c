@@ -142,8 +142,7 @@ static bool read_text(ox_array *array, const ox_value_info *info, const char *te
     }
     return read_numbers(array, text, count, whole) ||
            ox_cli_error(err, OX_ARGUMENT, "%s: not %s, as input \"%s\" takes %s", array->file,
-                        whole ? "whole numbers" : "numbers", info->name,
-                        ox_type_name(info->type));
+                        whole ? "whole numbers" : "numbers", info->name, ox_type_name(info->type));
 }
 
 static bool read_value(ox_array *array, const ox_value_info *info, const char *spec,

@@ -68,9 +68,7 @@ void decompose_gather(const ox_node *n, ox_val *outputs)
     picked = ox_reshape(picked, index->rank + moved->rank - 1, dims);
     int order[OX_MAX_RANK];
     for (int d = 0; d < picked->rank; d++) {
-        order[d] = d < axis                 ? index->rank + d
-                   : d < axis + index->rank ? d - axis
-                                            : d;
+        order[d] = d < axis ? index->rank + d : d < axis + index->rank ? d - axis : d;
     }
     outputs[0] = ox_made_result(n, 0, ox_reshape(ox_transpose(picked, order), y->rank, y->dims));
 }
@@ -106,9 +104,9 @@ static ox_val tuple_weights(const ox_node *n, ox_val x, ox_val index, int batch,
         ox_val one = ox_squeeze(ox_slice(index, -1, k, k + 1, 1), -1);
         ox_val w = weights(one, ox_made_size(n, x, batch + k), x->type);
         product(&dims[rank - 1], n, x, batch, batch + k + 1);
-        all = all == NULL ? w
-                          : ox_reshape(ox_mul(ox_unsqueeze(all, -1), ox_unsqueeze(w, -2)), rank,
-                                       dims);
+        all = all == NULL
+                  ? w
+                  : ox_reshape(ox_mul(ox_unsqueeze(all, -1), ox_unsqueeze(w, -2)), rank, dims);
     }
     return all;
 }
@@ -121,7 +119,8 @@ void decompose_gather_nd(const ox_node *n, ox_val *outputs)
     }
     ox_val x = as_reals(ox_made_of_rank(n, 0, 1, OX_MAX_RANK - 4));
     ox_val index = ox_made_of_rank(n, 1, 1, OX_MAX_RANK - 4), y = n->outputs[0];
-    int64_t batch = ox_node_int(n, "batch_dims", 0), count = ox_made_size(n, index, index->rank - 1);
+    int64_t batch = ox_node_int(n, "batch_dims", 0),
+            count = ox_made_size(n, index, index->rank - 1);
     if (batch < 0 || batch >= index->rank || count < 1 || count > x->rank - batch || y->rank < 0) {
         ox_made_fail(n, "its shapes do not fit");
     }

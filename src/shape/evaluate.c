@@ -311,11 +311,10 @@ static void set_wholes(ox_node *n, size_t count, const number *numbers)
 
 static bool is_open(ox_val v, size_t count)
 {
-    bool holds = is_real(v->type) || v->type == OX_BOOL || v->type == OX_INT64 ||
-                 v->type == OX_INT32;
+    bool holds =
+        is_real(v->type) || v->type == OX_BOOL || v->type == OX_INT64 || v->type == OX_INT32;
     bool known = is_real(v->type) ? v->contents != NULL
-                                  : v->elements != NULL &&
-                                        ox_dims_static((int)count, v->elements);
+                                  : v->elements != NULL && ox_dims_static((int)count, v->elements);
     return holds && !known && v->constant == NULL;
 }
 
