@@ -340,6 +340,18 @@ def test_options(options, explain, run):
     assert np.abs(out["completeness_gap"]).max() < 1e-5
 
 
+@pytest.mark.parametrize("head", ["Softmax", "LogSoftmax", "MaxPool", "GlobalMaxPool"])
+@pytest.mark.parametrize("value", [-np.inf, -1e4])
+def test_integrated(value, head, explain, run):
+    """A mask is a step that no point of the quadrature meets."""
+    model = masked_model("where", head, value)
+    x, references = padded(4, 5), padded(5, 6)
+    phi = run(explain(model, references, "--integrate=4"), x)["x_shap"]
+    check_sum(phi, run(model, x)["y"], run(model, references)["y"].mean(dtype=np.float64))
+    ruled = run(explain(model, references), x)["x_shap"]
+    assert np.abs(phi).sum() < 4 * np.abs(ruled).sum()
+
+
 def test_missing_references(explain, run):
     """Missing values on both sides, in the mean over references."""
     nodes = [node("IsNaN", "x", "n"), node("Where", "n fill x", "k"), node("MatMul", "k w", "h"),

@@ -3,7 +3,7 @@
  *
  * Where both sides are equal every rule is the gradient, so that the Jacobian at a point is the
  * operator's rule with the point as both sides. What the quadrature leaves of m_y dy - sum(m dx) is
- * spread over the inputs. */
+ * spread over the inputs; where they cannot take it, the rule stays. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -174,6 +174,34 @@ static ox_val finite(ox_val x)
     return ox_max(x, ox_number(x, -10 * OX_STANDIN_LEAST));
 }
 
+/* What the operator's own rule sends. */
+static ox_val by_rule(ox_explain_state *s, ox_ctx *c)
+{
+    const ox_node *n = c->node;
+    ox_rule rule = ox_rule_find(n->domain, n->op)->rule;
+    c->sent = ox_arena_alloc(s->arena, n->input_count, sizeof(ox_val));
+    if (ox_standin_wants(s, n)) {
+        ox_standin_visit(s, c, rule);
+    } else {
+        rule(c);
+    }
+    ox_val m = c->sent[0];
+    c->sent = NULL;
+    return m;
+}
+
+/* m, or `rule` where sum(m dx) misses m_y dy by more than rounding: no point has met a step between
+ * them, such as that of a mask, and what it amounts to had nowhere to go. */
+static ox_val unless_lost(ox_ctx *c, const integrable *how, ox_val m, ox_val dx, ox_val rule)
+{
+    double epsilon = m->type == OX_DOUBLE ? DBL_EPSILON : (double)FLT_EPSILON;
+    ox_val gained = ox_mul(c->m, ox_sub(ox_y(c, 0), ox_y0(c, 0))), given = ox_mul(m, dx);
+    ox_val left = ox_sub(sum_over(c, how, gained), sum_over(c, how, given));
+    ox_val size = ox_add(sum_over(c, how, ox_abs(gained)), sum_over(c, how, ox_abs(given)));
+    ox_val held = ox_binary("LessOrEqual", ox_abs(left), ox_scale(size, 128 * epsilon));
+    return ox_where(held, m, rule); /* of NaN, too */
+}
+
 void ox_integrate(ox_explain_state *s, ox_ctx *c)
 {
     const integrable *how = find(c->node->op);
@@ -192,5 +220,7 @@ void ox_integrate(ox_explain_state *s, ox_ctx *c)
         ox_val term = ox_scale(here.m, weight);
         m = m == NULL ? term : ox_add(m, term);
     }
-    ox_send(c, 0, completed(c, how, m, dx));
+    m = completed(c, how, m, dx);
+    bool has_rule = how->gradient == NULL;
+    ox_send(c, 0, has_rule ? unless_lost(c, how, m, dx, by_rule(s, c)) : m);
 }

@@ -187,10 +187,10 @@ void ox_standin_visit(ox_explain_state *s, ox_ctx *c, ox_rule rule)
         rule(c);
         return;
     }
-    c->sent = ox_arena_alloc(s->arena, n->input_count, sizeof(ox_val));
+    ox_val *taken = c->sent, *sent = ox_arena_alloc(s->arena, n->input_count, sizeof(ox_val));
+    c->sent = sent;
     rule(c);
-    const ox_val *sent = c->sent;
-    c->sent = NULL;
+    c->sent = taken;
     change is = change_of(s, c);
     ox_val share = ox_div(is.gain, is.total);
     for (size_t i = 0; i < n->input_count; i++) {

@@ -28,7 +28,7 @@ typedef struct ox_ctx {
     int lead;             /* number of lead axes of every multiplier */
     struct ox_spot *spot; /* NULL but for explain/integrate.c */
     uint32_t frozen;      /* inputs that are the sample's on both sides, a bit each: holes */
-    ox_val *sent;         /* NULL but for explain/standin.c: takes what is sent to each input */
+    ox_val *sent;         /* takes what is sent to each input, where not NULL */
     bool stands_in;       /* operands and results may be stand-ins */
     void *walk;           /* explain.c's */
 } ox_ctx;
