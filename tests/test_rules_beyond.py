@@ -349,7 +349,8 @@ def test_integrated(value, head, explain, run):
     phi = run(explain(model, references, "--integrate=4"), x)["x_shap"]
     check_sum(phi, run(model, x)["y"], run(model, references)["y"].mean(dtype=np.float64))
     ruled = run(explain(model, references), x)["x_shap"]
-    assert np.abs(phi).sum() < 4 * np.abs(ruled).sum()
+    most = 4 if "Pool" in head else 1.5  # the integrals of poolings exaggerate
+    assert np.abs(phi).sum() < most * np.abs(ruled).sum()
 
 
 def test_missing_references(explain, run):

@@ -129,8 +129,8 @@ static ox_val forward(ox_ctx *c, ox_val x)
     return ox_reshape(y, x->rank, dims);
 }
 
-/* The sum over the axes of the extent, kept. */
-static ox_val sum_over(ox_ctx *c, const integrable *how, ox_val v)
+/* `op`, a reduction, over the axes of the extent, kept. */
+static ox_val over(ox_ctx *c, const integrable *how, const char *op, ox_val v)
 {
     int own = c->node->inputs[0]->rank;
     int64_t axis = how->extent == SPATIAL ? 2 : ox_node_int(c->node, "axis", -1);
@@ -140,7 +140,12 @@ static ox_val sum_over(ox_ctx *c, const integrable *how, ox_val v)
     for (int64_t d = axis; d < (how->extent == ONE_AXIS ? axis + 1 : 0); d++) {
         axes[count++] = d;
     }
-    return ox_reduce("ReduceSum", v, count, axes, true);
+    return ox_reduce(op, v, count, axes, true);
+}
+
+static ox_val sum_over(ox_ctx *c, const integrable *how, ox_val v)
+{
+    return over(c, how, "ReduceSum", v);
 }
 
 /* 1 in place of 0. */
@@ -191,7 +196,8 @@ static ox_val by_rule(ox_explain_state *s, ox_ctx *c)
 }
 
 /* m, or `rule` where sum(m dx) misses m_y dy by more than rounding: no point has met a step between
- * them, such as that of a mask, and what it amounts to had nowhere to go. */
+ * them, such as that of a mask, and what it amounts to had nowhere to go; or where a logit moves so
+ * far that others got it. */
 static ox_val unless_lost(ox_ctx *c, const integrable *how, ox_val m, ox_val dx, ox_val rule)
 {
     double epsilon = m->type == OX_DOUBLE ? DBL_EPSILON : (double)FLT_EPSILON;
@@ -199,6 +205,10 @@ static ox_val unless_lost(ox_ctx *c, const integrable *how, ox_val m, ox_val dx,
     ox_val left = ox_sub(sum_over(c, how, gained), sum_over(c, how, given));
     ox_val size = ox_add(sum_over(c, how, ox_abs(gained)), sum_over(c, how, ox_abs(given)));
     ox_val held = ox_binary("LessOrEqual", ox_abs(left), ox_scale(size, 128 * epsilon));
+    if (how->extent == ONE_AXIS) {
+        ox_val far = over(c, how, "ReduceMax", ox_abs(dx));
+        held = ox_binary("And", held, ox_binary("Less", far, ox_number(far, 100)));
+    }
     return ox_where(held, m, rule); /* of NaN, too */
 }
 
