@@ -25,6 +25,7 @@ typedef struct arguments {
     ox_texts fix;
     ox_texts at;
     ox_options options; /* what goes to the library */
+    bool split; /* weights in a second file */
     bool quiet;
 } arguments;
 
@@ -146,6 +147,8 @@ static int parse(arguments *a, int argc, char **argv)
          "what may be made of the model (default: 1G)"},
         {"integrate", 0, OX_OPTION_TEXT, &a->integrate, "K[:OP,...]",
          "integrate softmaxes, poolings, normalisations: K points"},
+        {"external-data", 0, OX_OPTION_FLAG, &a->split, NULL,
+         "weights in a second file, FILE.HASH.data"},
         {"no-functions", 0, OX_OPTION_FLAG, &o->no_functions, NULL,
          "for runtimes without model-local functions"},
         {"no-batch", 0, OX_OPTION_FLAG, &o->no_batch, NULL,
@@ -162,8 +165,8 @@ static int parse(arguments *a, int argc, char **argv)
         .name = "explain",
         .usage = "MODEL --references R.npy [-o OUT.onnx] [OPTION]...",
         .summary = "Makes a model that gives, in one call, the prediction and the SHAP values of "
-                   "each input\nagainst the references. Large weights go to a file of their own, "
-                   "OUT.onnx.HASH.data.",
+                   "each input\nagainst the references. It is one file up to 2 GB; beyond, "
+                   "weights go to\na second one, OUT.onnx.HASH.data.",
         .operand = "MODEL",
         .options = options,
         .option_count = sizeof options / sizeof *options,
@@ -250,7 +253,7 @@ static bool explain_to(arguments *a, const char *path, ox_error *err)
     bool free_to_write = model && ox_sheet_keeps(model, path, err);
     ox_model *explained = free_to_write ? explain_model(a, model, err) : NULL;
     ox_free(model);
-    bool good = explained && ox_sheet_model(explained, path, err);
+    bool good = explained && ox_sheet_model(explained, path, a->split, err);
     ox_free(explained);
     return good;
 }

@@ -13,6 +13,7 @@ typedef struct arguments {
     int64_t threads;
     uint64_t limit;
     const char *runtime;
+    bool split; /* weights in a second file */
     bool quiet;
 } arguments;
 
@@ -20,6 +21,8 @@ static int parse(arguments *a, int argc, char **argv)
 {
     const ox_option options[] = {
         {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE", "write the tuned model to FILE"},
+        {"external-data", 0, OX_OPTION_FLAG, &a->split, NULL,
+         "weights in a second file, FILE.HASH.data"},
         {"limit", 0, OX_OPTION_BYTES, &a->limit, "BYTES",
          "what may be made of the model (default: 1G)"},
         {"threads", 0, OX_OPTION_COUNT, &a->threads, "T", "threads (default: one per core)"},
@@ -70,7 +73,7 @@ int ox_cmd_tune(int argc, char **argv)
         return ox_cli_fail(&err);
     }
     ox_model *tuned = keeps ? ox_tune(model, &options, &err) : NULL;
-    bool good = tuned && ox_sheet_model(tuned, a.output, &err);
+    bool good = tuned && ox_sheet_model(tuned, a.output, a.split, &err);
     ox_free(tuned);
     ox_free(model);
     if (good && !a.quiet && !ox_sheet_is_direct(a.output)) {

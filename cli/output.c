@@ -120,11 +120,12 @@ bool ox_sheet_end(ox_sheet *sheet, bool good, ox_error *err)
     return good;
 }
 
-bool ox_sheet_model(const ox_model *model, const char *path, ox_error *err)
+bool ox_sheet_model(const ox_model *model, const char *path, bool split, ox_error *err)
 {
     ox_held held;
     hold_signals(&held, ox_sheet_is_direct(path));
-    bool good = ox_write(model, prepare(path), err);
+    const char *at = prepare(path);
+    bool good = split ? ox_write_split(model, at, err) : ox_write(model, at, err);
     let_signals(&held);
     return good;
 }

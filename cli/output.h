@@ -32,8 +32,8 @@ bool ox_sheet_begin(ox_sheet *sheet, const char *path, ox_error *err);
  * false and fills err where writing failed; returns false and leaves err where not `good`. */
 bool ox_sheet_end(ox_sheet *sheet, bool good, ox_error *err);
 
-/* Writes a model; "-" is standard output. */
-bool ox_sheet_model(const ox_model *model, const char *path, ox_error *err);
+/* Writes a model, with weights in a file of their own if `split`; "-" is standard output. */
+bool ox_sheet_model(const ox_model *model, const char *path, bool split, ox_error *err);
 
 /* Whether a path is standard output or written directly as ox_output_is_direct says. */
 bool ox_sheet_is_direct(const char *path);

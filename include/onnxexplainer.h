@@ -140,12 +140,14 @@ OX_API ox_model *ox_read_limited(const char *path, uint64_t limit, ox_error *err
 OX_API ox_model *ox_parse_limited(const void *data, size_t size, const char *folder, uint64_t limit,
                                   ox_error *err);
 
-/* Writes `model` to `path`, whole or not at all, as ox_output_open does. Weights go to a second
- * file where the first would exceed the 2 GB of protobuf, where they are used in two places and
- * large, and where large activations of references are kept. It is called `path`.HASH.data after
- * its contents, so that a model never meets data of another: the one before keeps its own until
- * the new one has replaced it, then its file is removed, unless `model` itself uses it. */
+/* Writes `model` to `path`, whole or not at all, as ox_output_open does. It is one file up to the
+ * 2 GB of protobuf; beyond, weights go to a second one. That is called `path`.HASH.data after its
+ * contents, so that a model never meets data of another: the one before keeps its own until the new
+ * one has replaced it, then its file is removed, unless `model` itself uses it. */
 OX_API bool ox_write(const ox_model *model, const char *path, ox_error *err);
+
+/* The same with weights in the second file in any case, which ONNX Runtime maps. */
+OX_API bool ox_write_split(const ox_model *model, const char *path, ox_error *err);
 
 /* Whether `path` is a file that weights of the model are read from. */
 OX_API bool ox_uses(const ox_model *model, const char *path);

@@ -84,7 +84,6 @@ static void make_model(void *user)
     ox_model *m = user;
     ox_model_set_opset(m, "", 18);
     m->graph = ox_graph_new(m->arena, NULL, "main");
-    m->kept_bytes = (size_t)1 << 30; /* has its data outside */
     int64_t shape[1] = {WEIGHTS};
     ox_const w = {.type = OX_UINT8, .rank = 1, .dims = shape, .data = weights, .size = WEIGHTS};
     ox_const tag = {.type = OX_UINT8, .rank = 0, .data = weights, .size = 1};
@@ -98,7 +97,7 @@ static bool write_value(unsigned char value, ox_error *err)
     memset(weights, value, sizeof weights);
     ox_model *m = ox_model_new(err);
     assert(m != NULL && ox_arena_try(m->arena, make_model, m, err));
-    bool good = ox_write(m, path, err);
+    bool good = ox_write_split(m, path, err);
     ox_free(m);
     return good;
 }

@@ -31,6 +31,9 @@ def network(value=1.0, width=3):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
+SPLIT = ["explain", "external.onnx", "-r", "fill:0", "--external-data"]
+
+
 @pytest.fixture
 def folder(tmp_path):
     """With m.onnx, external.onnx and its data, explained.onnx, x in all formats, results.npz."""
@@ -84,7 +87,8 @@ def test_killed_at_any_time(cli, folder, ox):
     (folder / "out").mkdir()
 
     def command(value):
-        return [cli, "explain", f"{value}.onnx", "-r", "fill:0", "-qo", "out/o.onnx"]
+        return [cli, "explain", f"{value}.onnx", "-r", "fill:0", "--external-data", "-qo",
+                "out/o.onnx"]
 
     start = time.monotonic()
     ox(*command(1)[1:])
@@ -132,18 +136,18 @@ def test_leftovers(folder, ox, suffix):
 def test_data_of_models(folder, ox):
     """A new model takes the data of the one before with it, and no other's."""
     out = folder / "o.onnx"
-    ox("explain", "external.onnx", "-r", "fill:0", "-o", out)
+    ox(*SPLIT, "-o", out)
     before = data_file(out)
     other = folder / "o.onnx.onnx.0123456789abcdef.data"
     other.write_bytes(b"other")
     onnx.save_model(network(3, 1000), folder / "third.onnx", save_as_external_data=True,
                     location="third.bin", size_threshold=1024)
-    ox("explain", "third.onnx", "-r", "fill:0", "-o", out)
+    ox("explain", "third.onnx", "-r", "fill:0", "--external-data", "-o", out)
     assert not before.exists() and other.exists() and values_of(out) == {3}
     ox("explain", "m.onnx", "-r", "fill:0", "-o", out)
     assert data_file(out) is None and other.exists()
     # A renamed model goes on using its data.
-    ox("explain", "external.onnx", "-r", "fill:0", "-o", out)
+    ox(*SPLIT, "-o", out)
     out.rename(folder / "renamed.onnx")
     ox("explain", "renamed.onnx", "--output-name", "y", "-r", "fill:0", "--prefix", "p", "-o", out)
     assert values_of(folder / "renamed.onnx") == {2}
@@ -153,7 +157,7 @@ def test_data_of_models(folder, ox):
 
 
 @pytest.mark.parametrize("out, command", [
-    ("o.onnx", ["explain", "external.onnx", "-r", "fill:0"]),
+    ("o.onnx", SPLIT),
     *((f"o.{suffix}", ["run", "m.onnx", "-i", "x.npy"]) for suffix in ("npz", "csv", "json"))])
 def test_permissions(folder, ox, out, command):
     old = os.umask(0o027)
@@ -207,7 +211,7 @@ def test_links(folder, ox):
                      ("lost.npz", "none/at/all.npz")):
         (folder / name).symlink_to(to)
     for _ in range(2):
-        ox("explain", "external.onnx", "-r", "fill:0", "-o", "l.onnx")
+        ox(*SPLIT, "-o", "l.onnx")
         ox("run", "m.onnx", "-i", "x.npy", "-o", "l.npz")
     assert (folder / "l.onnx").is_symlink() and (folder / "a/link.onnx").is_symlink()
     assert data_file(folder / "real.onnx") and values_of(folder / "real.onnx") == {2}
@@ -220,7 +224,7 @@ def test_links(folder, ox):
 def test_long_names(folder, ox):
     """Names as long as they may be; their data and what lies beside them has shorter ones."""
     (folder / "b").mkdir()
-    for suffix, command in ((".onnx", ["explain", "external.onnx", "-r", "fill:0"]),
+    for suffix, command in ((".onnx", SPLIT),
                             (".npz", ["run", "m.onnx", "-i", "x.npy"]),
                             (".csv", ["run", "m.onnx", "-i", "x.npy"])):
         name = "é" * 123 + "a" * (9 - len(suffix)) + suffix
@@ -314,7 +318,7 @@ def test_full_disk(folder, cli):
     before = names(folder)
     for out, command in (("o.npz", "run m.onnx -i big.npy"), ("o.csv", "run m.onnx -i big.npy"),
                          ("o.json", "run m.onnx -i big.npy"),
-                         ("o.onnx", "explain external.onnx -r big.npy")):
+                         ("o.onnx", "explain external.onnx -r big.npy --external-data")):
         (folder / out).write_bytes(b"before")
         done = subprocess.run(["bash", "-c", f'ulimit -f 4; exec "$0" {command} -qo {out}', cli],
                               cwd=folder, capture_output=True, text=True)

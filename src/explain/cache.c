@@ -289,7 +289,4 @@ void ox_keep_run(ox_explain_state *s)
     while (run_all(s, part)) {
     }
     check_output(s);
-    for (size_t i = 0; i < kept; i++) {
-        s->model->kept_bytes += contents(&s->cached[i])->size;
-    }
 }

@@ -1,5 +1,5 @@
 /* Model files: read from files and streams, and written whole or not at all, with the weights in a
- * second file where one cannot or should not hold them. */
+ * second file where one cannot hold them, or on request. */
 #define _XOPEN_SOURCE 700 /* realpath */
 #include "base/check.h"
 #include "model/proto.h"
@@ -16,12 +16,6 @@
 
 /* Tensors smaller than this stay in the model; larger than that start on a page. */
 enum { EXTERNAL_BYTES = 1024, PAGE_BYTES = 64 * 1024, PAGE = 4096, LINE = 64 };
-
-/* Weights used in the main graph and in a body are worth a second file from here on. */
-enum { DUPLICATE_BYTES = 1 << 20 };
-
-/* Kept activations of references are from here on: mapped, they are in memory once. */
-enum { KEPT_BYTES = 16 << 20 };
 
 /* ---- reading ---------------------------------------------------------------------------- */
 
@@ -130,7 +124,7 @@ ox_model *ox_read_limited(const char *path, uint64_t limit, ox_error *err)
 typedef struct blob {
     const void *data;
     size_t size, offset;
-    const ox_graph *graph; /* that has it first */
+    bool placed;
 } blob;
 
 typedef struct job {
@@ -140,18 +134,9 @@ typedef struct job {
     ox_file file;
     blob *blobs;
     size_t blob_count;
+    bool split; /* although one file holds it */
     bool external;
 } job;
-
-static bool has_external_source(const ox_model *m)
-{
-    for (; m != NULL; m = m->source) {
-        if (m->mapping_count > 0) {
-            return true;
-        }
-    }
-    return false;
-}
 
 static blob *find_blob(const ox_table *table, uint64_t hash, const ProtobufCBinaryData *raw)
 {
@@ -164,27 +149,23 @@ static blob *find_blob(const ox_table *table, uint64_t hash, const ProtobufCBina
     return NULL;
 }
 
-/* The blob of every tensor that can be moved, NULL for the small; and how many bytes there are
- * in a body as well as outside of it. */
-static blob **collect(job *j, size_t *duplicates)
+/* The blob of every tensor that can be moved, NULL for the small. */
+static blob **collect(job *j)
 {
     ox_table table = {.arena = j->a};
     blob **of = ox_arena_alloc(j->a, j->file.tensor_count, sizeof *of);
-    *duplicates = 0;
     for (size_t i = 0; i < j->file.tensor_count; i++) {
-        const ox_placed *p = &j->file.tensors[i];
-        const ProtobufCBinaryData *raw = &p->tensor->raw_data;
-        if (!p->tensor->has_raw_data || raw->len < EXTERNAL_BYTES) {
+        const Onnx__TensorProto *t = j->file.tensors[i].tensor;
+        const ProtobufCBinaryData *raw = &t->raw_data;
+        if (!t->has_raw_data || raw->len < EXTERNAL_BYTES) {
             continue;
         }
         uint64_t hash = ox_hash(OX_HASH_START, &raw->data, sizeof raw->data);
         of[i] = find_blob(&table, hash, raw);
         if (of[i] == NULL) {
             of[i] = ox_arena_alloc(j->a, 1, sizeof **of);
-            *of[i] = (blob){.data = raw->data, .size = raw->len, .graph = p->graph};
+            *of[i] = (blob){.data = raw->data, .size = raw->len};
             ox_table_add(&table, hash, of[i]);
-        } else if (of[i]->graph != p->graph) {
-            *duplicates += raw->len;
         }
     }
     return of;
@@ -212,20 +193,20 @@ static void move_out(job *j, Onnx__TensorProto *t, const blob *b)
 }
 
 /* Gives every blob its place, in the order of first use. */
-static void lay_out(job *j, blob **of)
+static void lay_out(job *j)
 {
+    blob **of = collect(j);
     size_t end = 0;
     for (size_t i = 0; i < j->file.tensor_count; i++) {
         blob *b = of[i];
         if (b == NULL) {
             continue;
         }
-        bool is_new = b->graph != NULL;
-        if (is_new) {
+        if (!b->placed) {
             size_t align = b->size >= PAGE_BYTES ? PAGE : LINE;
             b->offset = (end + align - 1) / align * align;
             end = b->offset + b->size;
-            b->graph = NULL;
+            b->placed = true;
             j->blobs = ox_arena_grow(j->a, j->blobs, j->blob_count, sizeof *j->blobs);
             j->blobs[j->blob_count++] = *b;
         }
@@ -237,16 +218,14 @@ static void prepare(void *user)
 {
     job *j = user;
     ox_model_build(j->a, j->m, &j->file);
-    size_t duplicates = 0;
-    blob **of = collect(j, &duplicates);
+    ox_model_share(j->a, &j->file);
     const ProtobufCMessage *message = &j->file.proto->base;
     bool too_large = protobuf_c_message_get_packed_size(message) > INT32_MAX;
     if (j->name == NULL && too_large) {
         ox_fail(j->a, OX_UNSUPPORTED, "the model exceeds 2 GB and needs a second file");
     }
-    bool better_outside = duplicates > DUPLICATE_BYTES || j->m->kept_bytes > KEPT_BYTES;
-    if (j->name != NULL && (too_large || better_outside || has_external_source(j->m))) {
-        lay_out(j, of);
+    if (j->name != NULL && (too_large || j->split)) {
+        lay_out(j);
         if (protobuf_c_message_get_packed_size(message) > INT32_MAX) {
             ox_fail(j->a, OX_UNSUPPORTED, "the model exceeds 2 GB without its weights");
         }
@@ -375,13 +354,14 @@ static bool write_model(job *j, ox_output *out, ox_error *err)
            ox_error_set(err, OX_MEMORY, "out of memory");
 }
 
-static bool write_file(const ox_model *model, const char *path, bool temporary, ox_error *err)
+static bool write_file(const ox_model *model, const char *path, bool split, bool temporary,
+                       ox_error *err)
 {
     if (ox_uses(model, path)) {
         return ox_error_set(err, OX_ARGUMENT, "%s: holds weights of the model that is written",
                             path);
     }
-    job j = {.m = model, .a = ox_arena_new()};
+    job j = {.m = model, .a = ox_arena_new(), .split = split};
     if (j.a == NULL) {
         return ox_error_set(err, OX_MEMORY, "out of memory");
     }
@@ -397,15 +377,23 @@ static bool write_file(const ox_model *model, const char *path, bool temporary, 
     return good;
 }
 
+static bool write_given(const ox_model *model, const char *path, bool split, ox_error *err)
+{
+    return ox_check_given("model", model, err) && ox_check_given("path", path, err) &&
+           write_file(model, path, split, false, err);
+}
+
 bool ox_write(const ox_model *model, const char *path, ox_error *err)
 {
-    if (!ox_check_given("model", model, err) || !ox_check_given("path", path, err)) {
-        return false;
-    }
-    return write_file(model, path, false, err);
+    return write_given(model, path, false, err);
+}
+
+bool ox_write_split(const ox_model *model, const char *path, ox_error *err)
+{
+    return write_given(model, path, true, err);
 }
 
 bool ox_write_temporary(const ox_model *model, const char *path, ox_error *err)
 {
-    return write_file(model, path, true, err);
+    return write_file(model, path, false, true, err);
 }

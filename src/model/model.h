@@ -24,7 +24,6 @@ struct ox_model {
     ox_model *source;  /* whose weights are shared, or NULL */
     const void *proto; /* ModelProto that was read: doc_string, producer, unknown fields */
     ox_graph *graph;
-    size_t kept_bytes; /* of references' activations among the constants */
     int64_t ir_version;
     size_t opset_count, property_count, local_count, mapping_count;
     ox_import *opsets;

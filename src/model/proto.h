@@ -89,10 +89,13 @@ Onnx__AttributeProto *ox_proto_write_attr(ox_arena *a, const ox_attr *attr);
 Onnx__NodeProto **ox_proto_write_nodes(ox_arena *a, const ox_model *m, const ox_graph *g,
                                        size_t *count);
 
-/* A tensor whose contents may be moved to the file of external data. */
+/* A tensor whose contents may be moved to the file of external data. Those of a body are its
+ * initializers, one after the other. */
 typedef struct ox_placed {
     Onnx__TensorProto *tensor;
-    const ox_graph *graph;
+    Onnx__GraphProto *graph; /* that has it */
+    const char *name;        /* of its value */
+    size_t at;               /* the node of the main graph, counted from 1; 0: none */
 } ox_placed;
 
 typedef struct ox_file {
@@ -103,6 +106,11 @@ typedef struct ox_file {
 
 /* The model as protobuf structures in `a`, which share the weights. */
 void ox_model_build(ox_arena *a, const ox_model *m, ox_file *out);
+
+/* ---- model/share.c ---------------------------------------------------------------------- */
+
+/* Lets bodies read large weights of the main graph in place of their own copies. */
+void ox_model_share(ox_arena *a, ox_file *file);
 
 /* ---- model/pack.c ----------------------------------------------------------------------- */
 

@@ -11,6 +11,8 @@ typedef struct writer {
     ox_arena *a;
     const ox_model *m;
     ox_file *out;
+    Onnx__GraphProto *main;
+    size_t at; /* the node of the main graph that is written, counted from 1 */
 } writer;
 
 /* ---- tensors and attributes ------------------------------------------------------------- */
@@ -87,11 +89,11 @@ Onnx__AttributeProto *ox_proto_write_attr(ox_arena *a, const ox_attr *attr)
     return p;
 }
 
-static void place(writer *w, Onnx__TensorProto *t, const ox_graph *g)
+static void place(writer *w, Onnx__TensorProto *t, Onnx__GraphProto *graph, const char *name)
 {
     ox_file *out = w->out;
     out->tensors = ox_arena_grow(w->a, out->tensors, out->tensor_count, sizeof *out->tensors);
-    out->tensors[out->tensor_count++] = (ox_placed){t, g};
+    out->tensors[out->tensor_count++] = (ox_placed){t, graph, name, w->at};
 }
 
 /* ---- values ----------------------------------------------------------------------------- */
@@ -219,7 +221,7 @@ static Onnx__NodeProto *write_node(writer *w, const ox_graph *g, const ox_node *
         }
         if (attr->t != NULL && strcmp(n->op, "Constant") == 0 && n->domain[0] == '\0' &&
             g == w->m->graph) {
-            place(w, attr->t, g);
+            place(w, attr->t, w->main, n->outputs[0]->name);
         }
         p->attribute[i] = attr;
     }
@@ -230,6 +232,7 @@ static Onnx__NodeProto **write_nodes(writer *w, const ox_graph *g)
 {
     Onnx__NodeProto **nodes = ox_arena_alloc(w->a, g->node_count, sizeof(Onnx__NodeProto *));
     for (size_t i = 0; i < g->node_count; i++) {
+        w->at = g == w->m->graph ? i + 1 : w->at;
         nodes[i] = write_node(w, g, g->nodes[i]);
     }
     return nodes;
@@ -255,7 +258,7 @@ static void fill_graph(writer *w, const ox_graph *g, Onnx__GraphProto *p)
         const ox_value *v = g->values[i];
         if (is_initializer(v)) {
             Onnx__TensorProto *t = write_tensor(w->a, v->constant, v->name);
-            place(w, t, g);
+            place(w, t, p, v->name);
             p->initializer[p->n_initializer++] = t;
         }
     }
@@ -294,6 +297,7 @@ static Onnx__GraphProto *write_main(writer *w, const Onnx__GraphProto *from)
     const ox_graph *g = w->m->graph;
     Onnx__GraphProto *p = from != NULL ? ox_proto_copy(w->a, from)
                                        : ox_proto_new(w->a, &onnx__graph_proto__descriptor);
+    w->main = p;
     fill_graph(w, g, p);
     size_t count = p->n_value_info;
     p->value_info = ox_arena_alloc(w->a, count, sizeof *p->value_info);
@@ -454,7 +458,7 @@ static void write_functions(writer *w, Onnx__ModelProto *p)
 
 void ox_model_build(ox_arena *a, const ox_model *m, ox_file *out)
 {
-    writer w = {a, m, out};
+    writer w = {.a = a, .m = m, .out = out};
     const Onnx__ModelProto *from = m->proto;
     Onnx__ModelProto *p =
         from != NULL ? ox_proto_copy(a, from) : ox_proto_new(a, &onnx__model_proto__descriptor);

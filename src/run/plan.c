@@ -138,7 +138,6 @@ static void take_results(void *user)
         ox_budget_bring(g->arena, size); /* computed of the model as it is */
         c.data = ox_arena_copy(g->arena, r->data, size, 1);
         f->wanted[i]->mark = ox_graph_constant(g, NULL, &c);
-        f->model->kept_bytes += size;
         ox_tensor_free(&f->results[i]);
     }
     for (size_t i = 0; i < g->node_count; i++) {
