@@ -82,7 +82,7 @@ def check_standard(path, original):
     made = onnx.load(path)
     onnx.shape_inference.infer_shapes(made, check_type=True, strict_mode=True, data_prop=True)
     old, new = original.graph, made.graph
-    assert made.ir_version == max(original.ir_version, 8)
+    assert made.ir_version == (8 if made.functions else 4)
     assert made.opset_import[0].version == max(original.opset_import[0].version, 18)
     names = [node.name for node in old.node]
     assert [n.name for n in new.node if not n.name.startswith("onnxexplainer/")] == names

@@ -7,8 +7,6 @@
 #include "explain/explain.h"
 #include "base/table.h"
 
-enum { MIN_IR_VERSION = 8 };
-
 void ox_note_to(const ox_options *options, const char *format, ...)
 {
     char message[512];
@@ -445,9 +443,6 @@ static void explain(ox_explain_state *s, void *user)
     }
     ox_graph_settle(s->g);
     set_metadata(s);
-    if (s->model->ir_version < MIN_IR_VERSION) {
-        s->model->ir_version = MIN_IR_VERSION;
-    }
     if (s->g->function_count > 0) {
         ox_model_set_opset(s->model, "onnxexplainer", 1);
     }
@@ -466,6 +461,10 @@ ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error 
         return NULL;
     }
     if (!ox_explain_attempt(&s, model, &own, explain, NULL, err)) {
+        return NULL;
+    }
+    if (!ox_model_lower_ir(s.model, err)) {
+        ox_free(s.model);
         return NULL;
     }
     if (s.batch_fixed) {

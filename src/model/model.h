@@ -48,6 +48,10 @@ ox_value_info *ox_model_infos(const ox_model *m, size_t count, const ox_val *val
  * nodes and values may be changed. Called inside ox_arena_try of the new model's arena. */
 void ox_model_copy(ox_model *to, ox_model *source);
 
+/* Lowers the IR version to what the model has of it: never above its own, but to 8 where it has
+ * functions. False and err without memory. */
+bool ox_model_lower_ir(ox_model *m, ox_error *err);
+
 /* An empty model with an arena of its own, NULL without memory. */
 ox_model *ox_model_new(ox_error *err);
 

@@ -49,8 +49,8 @@ static const ox_placed **find_shared(ox_arena *a, const ox_file *file, size_t *b
             if (!body && other == NULL) {
                 ox_table_add(&outside, hash, p);
             }
-            if (body && other != NULL && other->at < p->at &&
-                same_dims(other->tensor, p->tensor) && strcmp(other->name, p->name) != 0) {
+            if (body && other != NULL && other->at < p->at && same_dims(other->tensor, p->tensor) &&
+                strcmp(other->name, p->name) != 0) {
                 of[i] = other;
                 *bytes += raw->len;
             }
