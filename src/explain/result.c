@@ -9,9 +9,14 @@ static ox_val mean_body(const ox_val *in, const void *user)
 {
     (void)user;
     int64_t one = 1;
+    ox_val terms = ox_mul(in[0], ox_sub(in[1], in[2]));
+    if (terms->rank >= 0) { /* not in a function */
+        int64_t axis = -(int64_t)in[2]->rank;
+        return ox_reduce("ReduceMean", terms, 1, &axis, false);
+    }
     ox_val rank = ox_unary("Size", ox_unary("Shape", in[2]));
     ox_val axes = ox_neg(ox_binary("Reshape", rank, ox_ints(in[0]->graph, 1, &one)));
-    ox_val mean[] = {ox_mul(in[0], ox_sub(in[1], in[2])), axes};
+    ox_val mean[] = {terms, axes};
     ox_attr keepdims = ox_attr_int("keepdims", 0);
     return ox_graph_emit(in[0]->graph, "ReduceMean", 2, mean, 1, &keepdims);
 }

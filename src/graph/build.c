@@ -297,7 +297,7 @@ ox_val ox_where(ox_val condition, ox_val a, ox_val b)
 
 ox_val ox_matmul(ox_val a, ox_val b)
 {
-    return ox_binary("MatMul", a, b);
+    return ox_binary("MatMul", ox_own_factor(a), ox_own_factor(b));
 }
 
 /* ---- reductions -------------------------------------------------------------------------- */
@@ -307,7 +307,9 @@ ox_val ox_reduce(const char *op, ox_val a, size_t axis_count, const int64_t *axe
     if (axis_count == 0) {
         return a;
     }
-    ox_val in[] = {a, ox_ints(a->graph, axis_count, axes)};
+    int64_t *own = ox_arena_copy(a->graph->arena, axes, axis_count, sizeof *own);
+    ox_front_axes(a, axis_count, own);
+    ox_val in[] = {a, ox_ints(a->graph, axis_count, own)};
     ox_attr keepdims = ox_attr_int("keepdims", keep);
     return ox_graph_emit(a->graph, op, 2, in, 1, &keepdims);
 }

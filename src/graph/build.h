@@ -51,6 +51,11 @@ ox_val ox_less(ox_val a, ox_val b);
 ox_val ox_where(ox_val condition, ox_val a, ox_val b);
 ox_val ox_cast(ox_val a, ox_type type); /* a itself where it has the type */
 
+/* ---- portable.c: what is done for other runtimes, where the graph has no functions ---------- */
+
+void ox_front_axes(ox_val v, size_t count, int64_t *axes); /* counts axes of v from the front */
+ox_val ox_own_factor(ox_val v); /* a square matrix of weights, apart from all its other uses */
+
 /* ---- products ---------------------------------------------------------------------------- */
 
 ox_val ox_matmul(ox_val a, ox_val b);

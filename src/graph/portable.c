@@ -1,0 +1,41 @@
+/* Spellings that other runtimes than ONNX Runtime need, for graphs without functions. */
+#include <string.h>
+
+#include "graph/build.h"
+
+static bool is_portable(ox_val v)
+{
+    return ox_graph_outermost(v->graph)->no_functions;
+}
+
+/* OpenVINO (2026.4) moves a Reshape behind a ReduceMean, where an axis that is counted from the
+ * end is another one, or none. */
+void ox_front_axes(ox_val v, size_t count, int64_t *axes)
+{
+    for (size_t i = 0; is_portable(v) && v->rank >= 0 && i < count; i++) {
+        axes[i] += axes[i] < 0 ? v->rank : 0;
+    }
+}
+
+/* Whether v is a matrix of weights, as it is or moved by nodes of ours. */
+static bool is_weight(ox_val v)
+{
+    while (v->constant == NULL) {
+        const ox_node *n = v->node;
+        if (n == NULL || n->original ||
+            !(ox_only_moves(n->op) || strcmp(n->op, "Split") == 0 || strcmp(n->op, "Gather") == 0)) {
+            return false;
+        }
+        v = n->inputs[0];
+    }
+    return v->type == OX_FLOAT || v->type == OX_DOUBLE;
+}
+
+/* OpenVINO (2026.4) computes x W for x W^T where a model has both and W is square: it looks up
+ * weights that it has laid out by where they lie and by their shape. So they are moved: by a
+ * maximum, as a sum of one term or a product with 1 leaves them where they are. */
+ox_val ox_own_factor(ox_val v)
+{
+    bool square = v->rank >= 2 && ox_dim_equal(v->dims[v->rank - 1], v->dims[v->rank - 2]);
+    return is_portable(v) && square && is_weight(v) ? ox_max(v, v) : v;
+}
