@@ -297,7 +297,7 @@ ox_val ox_where(ox_val condition, ox_val a, ox_val b)
 
 ox_val ox_matmul(ox_val a, ox_val b)
 {
-    return ox_binary("MatMul", ox_own_factor(a), ox_own_factor(b));
+    return ox_binary("MatMul", a, b);
 }
 
 /* ---- reductions -------------------------------------------------------------------------- */

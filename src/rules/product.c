@@ -222,12 +222,14 @@ void flow_matmul(ox_ctx *c)
     m = row ? ox_unsqueeze(m, -2) : m;
     if (ox_varies(c, 0)) {
         ox_val b = mid_of(ox_operand_of(c, 1));
-        ox_val flow = ox_matmul(m, column ? ox_unsqueeze(b, -2) : ox_swap_last(b));
+        ox_val back = column ? ox_unsqueeze(b, -2) : ox_swap_last(b);
+        ox_val flow = ox_matmul(m, ox_own_factor(back));
         ox_send(c, 0, row ? ox_squeeze(flow, -2) : flow);
     }
     if (ox_varies(c, 1)) {
         ox_val a = mid_of(ox_operand_of(c, 0));
-        ox_val flow = ox_matmul(row ? ox_unsqueeze(a, -1) : ox_swap_last(a), m);
+        ox_val back = row ? ox_unsqueeze(a, -1) : ox_swap_last(a);
+        ox_val flow = ox_matmul(ox_own_factor(back), m);
         ox_send(c, 1, column ? ox_squeeze(flow, -1) : flow);
     }
     ox_attention_share(c);
@@ -235,7 +237,7 @@ void flow_matmul(ox_ctx *c)
 
 static ox_val swapped(ox_val a, bool swap)
 {
-    return swap ? ox_swap_last(a) : a;
+    return ox_own_factor(swap ? ox_swap_last(a) : a);
 }
 
 static ox_val scaled(ox_val a, double factor)
