@@ -1,6 +1,7 @@
 /* The rule of elementwise operators y = f(x): the multiplier times the slope of f, in one node. */
 #include "rules/unary.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -29,7 +30,7 @@ static const entry entries[] = {
     {"Atanh", slope_atanh, false, 0, {0}, {0}},
     {"Ceil", slope_step, true, 0, {0}, {0}},
     {"Celu", slope_celu, false, 1, {"alpha", 1}, {0}},
-    {"Clip", slope_clip, true, 2, {NULL, -INFINITY}, {NULL, INFINITY}},
+    {"Clip", slope_clip, true, 2, {NULL, -DBL_MAX}, {NULL, DBL_MAX}},
     {"Cos", slope_cos, false, 0, {0}, {0}},
     {"Cosh", slope_cosh, false, 0, {0}, {0}},
     {"Elu", slope_elu, false, 1, {"alpha", 1}, {0}},
@@ -85,6 +86,13 @@ static const entry *find(ox_ctx *c)
     return e;
 }
 
+/* A finite number, as runtimes that compile models trip over infinities. */
+static ox_val bounded(ox_val like, double number)
+{
+    double most = like->type == OX_DOUBLE ? DBL_MAX : (double)FLT_MAX;
+    return ox_number(like, fmax(-most, fmin(number, most)));
+}
+
 /* The parameter: input i where the node has it, else an attribute; a scalar where it has a name. */
 static ox_val parameter_value(ox_ctx *c, const parameter *p, size_t i)
 {
@@ -96,7 +104,7 @@ static ox_val parameter_value(ox_ctx *c, const parameter *p, size_t i)
     }
     ox_val given = ox_x(c, i);
     if (given == NULL) {
-        return ox_number(c->m, p->otherwise);
+        return bounded(c->m, p->otherwise);
     }
     given = ox_cast(given, c->m->type);
     return p->name == NULL ? given : ox_reshape(given, 0, NULL);
