@@ -54,7 +54,10 @@ ox_val ox_cast(ox_val a, ox_type type); /* a itself where it has the type */
 /* ---- portable.c: what is done for other runtimes, where the graph has no functions ---------- */
 
 void ox_front_axes(ox_val v, size_t count, int64_t *axes); /* counts axes of v from the front */
-ox_val ox_own_factor(ox_val v); /* a square matrix of weights, apart from all its other uses */
+
+/* A square matrix of weights, or filters from as many channels to as many, apart from other uses. */
+ox_val ox_own_factor(ox_val v);
+ox_val ox_own_filters(ox_val v);
 
 /* ---- products ---------------------------------------------------------------------------- */
 

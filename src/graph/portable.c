@@ -1,4 +1,5 @@
-/* Spellings that other runtimes than ONNX Runtime need, for graphs without functions. */
+/* Spellings that other runtimes than ONNX Runtime need, for graphs without functions
+ * (docs/runtimes.md). */
 #include <string.h>
 
 #include "graph/build.h"
@@ -23,7 +24,8 @@ static bool is_weight(ox_val v)
     while (v->constant == NULL) {
         const ox_node *n = v->node;
         if (n == NULL || n->original ||
-            !(ox_only_moves(n->op) || strcmp(n->op, "Split") == 0 || strcmp(n->op, "Gather") == 0)) {
+            !(ox_only_moves(n->op) || strcmp(n->op, "Split") == 0 ||
+              strcmp(n->op, "Gather") == 0)) {
             return false;
         }
         v = n->inputs[0];
@@ -34,8 +36,18 @@ static bool is_weight(ox_val v)
 /* OpenVINO (2026.4) computes x W for x W^T where a model has both and W is square: it looks up
  * weights that it has laid out by where they lie and by their shape. So they are moved: by a
  * maximum, as a sum of one term or a product with 1 leaves them where they are. */
+static ox_val own(ox_val v, int row, int column)
+{
+    bool square = ox_dim_equal(v->dims[row], v->dims[column]);
+    return is_portable(v) && square && is_weight(v) ? ox_max(v, v) : v;
+}
+
 ox_val ox_own_factor(ox_val v)
 {
-    bool square = v->rank >= 2 && ox_dim_equal(v->dims[v->rank - 1], v->dims[v->rank - 2]);
-    return is_portable(v) && square && is_weight(v) ? ox_max(v, v) : v;
+    return v->rank >= 2 ? own(v, v->rank - 2, v->rank - 1) : v;
+}
+
+ox_val ox_own_filters(ox_val v)
+{
+    return v->rank >= 2 ? own(v, 0, 1) : v;
 }

@@ -101,7 +101,7 @@ static ox_val filters_of(ox_ctx *c, int64_t group)
     if (group < 1 || filters->dims[0].size % group != 0) {
         ox_rule_fail(c, "group does not divide the channels");
     }
-    return filters;
+    return ox_own_filters(filters);
 }
 
 /* A bias that varies: the sum over all positions. It has no batch axis, so there must be none. */

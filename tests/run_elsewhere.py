@@ -1,0 +1,34 @@
+"""Runs a model with another runtime: python run_elsewhere.py RUNTIME MODEL IN.npz OUT.npz, with the
+packages of build/runtimes in PYTHONPATH. A process of its own, as runtimes share a thread pool or
+a C++ library with nobody."""
+
+import sys
+
+import numpy as np
+import onnx
+
+
+def openvino(path, feed):
+    import openvino
+
+    core = openvino.Core()
+    model = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return {name: value for port, value in model(feed).items() for name in port.get_names()}
+
+
+def tract(path, feed):
+    import tract
+
+    graph = onnx.load(path).graph
+    model = tract.onnx().load(path)
+    names = [i.name for i in graph.input]
+    for i, name in enumerate(names):
+        kind = {"float32": "f32", "int64": "i64"}[feed[name].dtype.name]
+        model.set_input_fact(i, ",".join(map(str, feed[name].shape)) + "," + kind)
+    results = model.into_model().into_runnable().run([feed[name] for name in names])
+    return {o.name: r.to_numpy() for o, r in zip(graph.output, results)}
+
+
+if __name__ == "__main__":
+    runtime, path, given, out = sys.argv[1:]
+    np.savez(out, **{"openvino": openvino, "tract": tract}[runtime](path, dict(np.load(given))))

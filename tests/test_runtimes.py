@@ -1,0 +1,62 @@
+"""Explained models without functions in runtimes that are not ONNX Runtime: the same values."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import test_portable
+
+PACKAGES = pathlib.Path(__file__).parent.parent / "build" / "runtimes"
+RNG = np.random.default_rng(4)
+IMAGES, BLANKS = (RNG.normal(size=(rows, 1, 8, 8)).astype(np.float32) for rows in (2, 3))
+
+
+def weights(name, *shape):
+    return numpy_helper.from_array((RNG.normal(size=shape) / 3).astype(np.float32), name)
+
+
+def images():
+    """A U-Net in small: strides, a pool, a way back up, a skip."""
+    nodes = [("Conv", "x f1", "a", {"pads": [1] * 4}), ("Relu", "a", "b", {}),
+             ("MaxPool", "b", "c", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+             ("Conv", "c f2", "d", {"pads": [1] * 4, "strides": [2, 2]}), ("Sigmoid", "d", "e", {}),
+             ("ConvTranspose", "e f3", "f", {"strides": [4, 4]}), ("Concat", "b f", "g", {"axis": 1}),
+             ("Conv", "g f4", "y", {})]
+    graph = helper.make_graph(
+        [helper.make_node(op, i.split(), o.split(), **a) for op, i, o, a in nodes], "images",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1, 8, 8])],
+        [weights("f1", 4, 1, 3, 3), weights("f2", 4, 4, 3, 3), weights("f3", 4, 4, 4, 4),
+         weights("f4", 1, 8, 1, 1)])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+MODELS = {"images": (images, BLANKS, IMAGES),
+          **{name: (made, test_portable.R, test_portable.X)
+             for name, made in test_portable.MODELS.items()}}
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "tract"])
+@pytest.mark.parametrize("name", MODELS)
+def test_elsewhere(explain, run, tmp_path, name, runtime):
+    assert (PACKAGES / runtime).is_dir(), "tools/setup installs the runtimes into build/runtimes"
+    made, references, x = MODELS[name]
+    path = explain(made(), references, "--no-functions", "--target=3", "--gap")
+    np.savez(tmp_path / "x.npz", x=x)
+    script = pathlib.Path(__file__).parent / "run_elsewhere.py"
+    subprocess.run([sys.executable, script, runtime, path, tmp_path / "x.npz",
+                    tmp_path / "found.npz"], check=True,
+                   env={**os.environ, "PYTHONPATH": str(PACKAGES)})
+    found = np.load(tmp_path / "found.npz")
+    for key, value in run(path, x).items():
+        if key != "completeness_gap":
+            scale = np.abs(value).max()
+            np.testing.assert_allclose(found[key], value, rtol=0, atol=1e-5 * scale + 1e-7)
+    gap = np.abs(found["completeness_gap"]).max()
+    assert gap <= 1e-5 * (np.abs(found["x_shap"]).sum(axis=tuple(range(1, x.ndim))).max() + 1)
