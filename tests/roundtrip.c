@@ -1,5 +1,6 @@
 /* Reads models and writes them back: roundtrip IN OUT. With one argument the model is only read.
- * With -s the model is sent through ox_serialize; with -p it is read through ox_parse. */
+ * With -s the model is sent through ox_serialize, with -2 it is written with weights in a second
+ * file; with -p it is read through ox_parse. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,20 +76,24 @@ static int truncate_everywhere(const char *path, size_t step)
 int main(int argc, char **argv)
 {
     bool through_sink = argc > 1 && strcmp(argv[1], "-s") == 0;
+    bool split = argc > 1 && strcmp(argv[1], "-2") == 0;
     bool from_memory = argc > 1 && strcmp(argv[1], "-p") == 0;
     if (argc == 4 && strcmp(argv[1], "-t") == 0) {
         return truncate_everywhere(argv[2], (size_t)strtoul(argv[3], NULL, 10));
     }
-    int at = through_sink || from_memory ? 2 : 1;
+    int at = through_sink || split || from_memory ? 2 : 1;
     if (argc <= at || argc > at + 2) {
-        fprintf(stderr, "usage: roundtrip [-s|-p] IN [OUT] | roundtrip -t IN STEP\n");
+        fprintf(stderr, "usage: roundtrip [-s|-2|-p] IN [OUT] | roundtrip -t IN STEP\n");
         return 2;
     }
     ox_error err = {.code = OX_OK};
     ox_model *m = from_memory ? parse(argv[at], &err) : ox_read(argv[at], &err);
     bool good = m != NULL;
     if (good && argc == at + 2) {
-        good = through_sink ? serialize(m, argv[at + 1], &err) : ox_write(m, argv[at + 1], &err);
+        const char *out = argv[at + 1];
+        good = through_sink ? serialize(m, out, &err)
+               : split      ? ox_write_split(m, out, &err)
+                            : ox_write(m, out, &err);
     }
     ox_free(m);
     if (!good) {
