@@ -13,9 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Tuning costs about as much time as it saves over so many samples. */
-enum { TUNE_FROM = 16 };
-
 typedef struct arguments {
     const char *model;
     ox_texts inputs;
@@ -184,7 +181,7 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
                 load_inputs(a, model, signature, &inputs, err);
     bool from_memory = ox_cli_is_stream(a->model); /* which is read only once */
     bool many = good && inputs.count > 0 && inputs.items[0].rank > 0 &&
-                inputs.items[0].dims[0] >= TUNE_FROM;
+                inputs.items[0].dims[0] >= OX_TUNE_FROM;
     options.no_tune = a->no_tune || !(many || a->tune);
     if (good && from_memory) {
         session = ox_session_open_model(model, &options, err);

@@ -29,6 +29,23 @@ static void print_help(const ox_command *command)
     printf("  -h, %-26s %s\n", "--help", "print this and exit");
 }
 
+/* The same for programs that make bindings, manuals and completions: name, letter, kind, argument
+ * and help, separated by tabs, a line each. */
+static void print_table(const ox_command *command)
+{
+    static const char *const kinds[] = {[OX_OPTION_FLAG] = "flag",
+                                        [OX_OPTION_TEXT] = "text",
+                                        [OX_OPTION_COUNT] = "count",
+                                        [OX_OPTION_BYTES] = "bytes",
+                                        [OX_OPTION_LIST] = "list"};
+    for (size_t i = 0; i < command->option_count; i++) {
+        const ox_option *o = &command->options[i];
+        const char letter[] = {o->letter, 0};
+        printf("%s\t%s\t%s\t%s\t%s\n", o->name, letter, kinds[o->kind],
+               o->argument ? o->argument : "", o->help);
+    }
+}
+
 /* Decimal digits with an optional suffix of binary thousands. */
 static bool parse_number(const char *text, bool suffix, uint64_t limit, uint64_t *number)
 {
@@ -95,7 +112,11 @@ static int parse_long(parser *p, const char *argument)
     const char *equals = strchr(argument, '=');
     size_t length = equals ? (size_t)(equals - argument) : strlen(argument);
     if (length == 4 && !strncmp(argument, "help", 4)) {
-        print_help(p->command);
+        if (equals && !strcmp(equals + 1, "table")) {
+            print_table(p->command);
+        } else {
+            print_help(p->command);
+        }
         return OX_EXIT_OK;
     }
     for (size_t i = 0; i < p->command->option_count; i++) {

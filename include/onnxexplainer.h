@@ -408,6 +408,9 @@ OX_API bool ox_evaluate_runtime(void *user, const ox_model *model, const ox_tens
 OX_API ox_model *ox_tune(const ox_model *explained, const ox_session_options *options,
                          ox_error *err);
 
+/* Tuning costs about as much time as it saves over so many samples. */
+#define OX_TUNE_FROM 16
+
 /* ---- checking -------------------------------------------------------------------------- */
 
 /* What ox_check found, in samples. */

@@ -1,0 +1,1 @@
+"$OX" explain --help=table | head -n 3

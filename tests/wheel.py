@@ -1,0 +1,68 @@
+"""The wheel as `pip install .` makes it, installed into a virtual environment with nothing beside
+it but what it requires: these packages are links to those of the tests, so that no index is asked.
+"""
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from conftest import ROOT
+
+
+def call(*command, **options):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def required(names):
+    """The distributions of these names and of all that they require."""
+    found, waiting = {}, list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = importlib.metadata.distribution(name)
+            waiting += [re.match(r"[\w.-]+", line).group() for line in found[name].requires or ()
+                        if ";" not in line]
+    return found.values()
+
+
+def link(distributions, folder):
+    """Links the files of the distributions into a folder of packages."""
+    for distribution in distributions:
+        for top in {file.parts[0] for file in distribution.files if file.parts[0] != ".."}:
+            if top != "__pycache__" and not (folder / top).exists():
+                (folder / top).symlink_to(distribution.locate_file(top))
+
+
+class Installed:
+    """A virtual environment that has the wheel."""
+
+    def __init__(self, folder):
+        self.env = {k: v for k, v in os.environ.items()
+                    if not k.startswith(("ONNXRUNTIME_", "PYTHON"))}
+        self.folder = folder / "venv"
+        pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+        call(*pip, "wheel", "--no-build-isolation", "--no-deps", "--no-index", "-w", folder, ROOT,
+             env=self.env)
+        self.wheel, = folder.glob("onnxexplainer-*.whl")
+        call(sys.executable, "-m", "venv", "--without-pip", self.folder)
+        self.python = self.folder / "bin/python"
+        self.packages, = self.folder.glob("lib/python*/site-packages")
+        link(required(["numpy", "onnxruntime"]), self.packages)
+        call(*pip, "--python", self.python, "install", "--no-index", self.wheel, env=self.env)
+
+    def run(self, code, *arguments, path=()):
+        """Runs a program, which may also import from the folders of `path`; what it prints."""
+        env = self.env | ({"PYTHONPATH": os.pathsep.join(map(str, path))} if path else {})
+        return call(self.python, "-c", textwrap.dedent(code), *arguments, cwd=self.folder, env=env)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    return Installed(tmp_path_factory.mktemp("wheel"))
