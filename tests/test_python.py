@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -216,3 +217,175 @@ def test_remarks(run):
     refused(ox.Error, "finite", ox.explain, DIGITS / "digits.onnx", wrong, cache="file",
             strict=True)
     """)
+
+
+# ---- sessions --------------------------------------------------------------------------
+
+
+def test_session(run, tmp_path):
+    """The results of onnxruntime's own Python, from a path, bytes and a model of `onnx`."""
+    model = str(DIGITS / "digits.onnx")
+    expected = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    np.save(tmp_path / "logits.npy", expected.run(None, {"image": np.load(DIGITS / "input.npy")})[0])
+    run("""
+    model, logits = DIGITS / "digits.onnx", np.load(sys.argv[1])
+    class Proto:
+        def SerializeToString(self):
+            return model.read_bytes()
+    for source in (model, str(model), model.read_bytes(), Proto()):
+        session = ox.Session(source)
+        for given in (samples, {"image": samples}, samples.astype(np.float64)):
+            found = session.run(given)
+            assert list(found) == ["logits"] and found["logits"].dtype == np.float32
+            assert np.allclose(found["logits"], logits, rtol=1e-5, atol=1e-5)
+    assert not session.explained
+    assert session.inputs == [ox.ValueInfo("image", "float32", ("N", 1, 28, 28), 1)]
+    explained = ox.Session(ox.explain(model, references), providers=["CPUExecutionProvider"])
+    assert explained.explained
+    assert [info.name for info in explained.outputs] == ["logits", "image_shap", "shap_target",
+                                                         "base_value"]
+    part = explained.run(samples, ["base_value", "image_shap"])
+    assert list(part) == ["base_value", "image_shap"] and part["base_value"].shape == (10,)
+    """, tmp_path / "logits.npy")
+
+
+def test_session_kernels_and_plans(run):
+    """They change results by rounding alone."""
+    run("""
+    explained = ox.explain(DIGITS / "digits.onnx", references)
+    plain = ox.Session(explained, kernels=False, tune=False, threads=1).run(samples)
+    for options in ({"tune": False}, {"tune": True, "threads": 2}):
+        found = ox.Session(explained, **options).run(samples)
+        assert np.array_equal(found["shap_target"], plain["shap_target"])
+        distance = np.linalg.norm(found["image_shap"] - plain["image_shap"])
+        assert distance <= 1e-5 * np.linalg.norm(plain["image_shap"])
+    """)
+
+
+def test_session_memory(run):
+    """Inputs are read where they lie, results live as long as any view on them, and no longer."""
+    run("""
+    from onnxexplainer import _arrays
+    session = ox.Session(DIGITS / "digits.onnx")
+    given = session._tensors(samples)
+    assert given.items[0].data == samples.ctypes.data
+    freed = []
+    original = _arrays._Memory.__del__
+    _arrays._Memory.__del__ = lambda self: (freed.append(1), original(self))
+    found = session.run(samples)["logits"]
+    del session
+    view, expected = found[2:4].T, found[2:4].T.copy()
+    del found
+    assert not freed and np.array_equal(view, expected)
+    del view
+    assert freed == [1]
+    """)
+
+
+def test_session_threads(run):
+    """Threads share a session, and the lock of the interpreter is released meanwhile: the thread
+    that counts goes on while the other is in one long call."""
+    run("""
+    import threading, time
+    session = ox.Session(DIGITS / "digits.onnx", threads=1)
+    alone = [session.run(samples + i)["logits"] for i in range(8)]
+    found = [None] * 8
+    def work(i):
+        for _ in range(20):
+            found[i] = session.run(samples + i)["logits"]
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert all(np.array_equal(a, b) for a, b in zip(alone, found))
+    many, steps, done = np.concatenate([samples] * 400), 0, threading.Event()
+    thread = threading.Thread(target=lambda: (session.run(many), done.set()))
+    sys.setswitchinterval(100) # the lock is not taken from who holds it
+    thread.start()
+    while not done.is_set():
+        steps += 1
+        time.sleep(0)
+    thread.join()
+    assert steps > 1
+    """)
+
+
+def test_session_types(run, tmp_path):
+    """Every type that arrays have, scalars, empty ones, and bfloat16 as float32."""
+    kinds = {name: getattr(TensorProto, name) for name in (
+        "FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16", "BOOL", "INT8", "INT16", "INT32", "INT64",
+        "UINT8", "UINT16", "UINT32", "UINT64")}
+    graph = helper.make_graph(
+        [helper.make_node("Identity", [name], [name + "_out"]) for name in kinds], "g",
+        [helper.make_tensor_value_info(name, kind, None) for name, kind in kinds.items()],
+        [helper.make_tensor_value_info(name + "_out", kind, None) for name, kind in kinds.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8),
+              tmp_path / "types.onnx")
+    run("""
+    session = ox.Session(sys.argv[1])
+    assert session.inputs[0].shape is None
+    for shape in ((2, 3), (), (0, 4)):
+        given = {info.name: np.ones(shape, "float32" if info.dtype == "bfloat16" else info.dtype)
+                 for info in session.inputs}
+        for name, array in session.run(given).items():
+            expected = given[name.removesuffix("_out")]
+            assert array.shape == shape and array.dtype == expected.dtype, name
+            assert np.array_equal(array, expected)
+    refused(ox.ArgumentError, 'input "INT8": values of int64 do not fit int8', session.run,
+            given | {"INT8": np.array([300])})
+    refused(ox.ArgumentError, 'input "INT8": missing', session.run,
+            {k: v for k, v in given.items() if k != "INT8"})
+    refused(ox.ArgumentError, "give a dict", session.run, samples)
+    class Half: # as tensors of other frameworks are
+        dtype = "bfloat16"
+        def detach(self): return self
+        def cpu(self): return self
+        def numpy(self): return np.array([1.5], np.float32)
+    rounded = session.run(given | {"BFLOAT16": Half()})["BFLOAT16_out"]
+    assert np.array_equal(rounded, [1.5])
+    """, tmp_path / "types.onnx")
+
+
+def test_session_refuses(run):
+    run("""
+    model = DIGITS / "digits.onnx"
+    refused(ox.UnsupportedError, "CUDAExecutionProvider", ox.Session, model,
+            providers=["CUDAExecutionProvider"])
+    refused(ox.ArgumentError, "threads", ox.Session, model, threads=-1)
+    refused(ox.FileError, "no such file", ox.Session, "nix.onnx")
+    session = ox.Session(model)
+    refused(ox.ArgumentError, 'output "nix"', session.run, samples, ["nix"])
+    refused(ox.ArgumentError, 'input "nix"', session.run, {"nix": samples})
+    refused(ox.ArgumentError, "expected shape [N, 1, 28, 28]", session.run, samples[:, :, :3])
+    refused(ox.ArgumentError, "only numbers", session.run, np.array(["a"]))
+    """)
+
+
+def test_session_warns(run):
+    """Of what does not add up, and is not finite; not where only a part is asked for."""
+    run("""
+    import warnings
+    session = ox.Session(ox.explain(DIGITS / "digits.onnx", references))
+    wrong = samples.copy()
+    wrong[2] = 3e38
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        session.run(samples)
+        session.run(wrong, ["image_shap"])
+        session.run(wrong, check=False)
+        assert not seen, seen
+        found = session.run(wrong)
+    assert seen and seen[0].category is ox.ExplainWarning and "sample 2" in str(seen[0].message)
+    assert seen[0].filename == "<string>", seen[0]
+    """)
+
+
+def test_runtime_missing(installed):
+    """A clear error, and no import of onnxruntime where there is one."""
+    installed.run(PRELUDE + textwrap.dedent("""
+    ox.Session(DIGITS / "digits.onnx")
+    assert not [name for name in sys.modules if name.startswith("onnxruntime")]
+    from onnxexplainer import _library
+    _library.runtime_path.cache_clear()
+    _library.importlib.util.find_spec = lambda name: None
+    refused(ox.OnnxRuntimeError, "install onnxruntime", ox.Session, DIGITS / "digits.onnx")
+    """))

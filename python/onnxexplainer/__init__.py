@@ -1,6 +1,7 @@
 """Predictions and Shapley values of ONNX models in one call: a binding of libonnxexplainer.
 
     explained = onnxexplainer.explain("model.onnx", references)
+    outputs = onnxexplainer.Session(explained).run(samples)
 """
 
 from ._abi import VERSION as __version__
@@ -8,7 +9,9 @@ from ._errors import (AdditivityError, ArgumentError, Error, ExplainWarning, Fil
                       InvalidModelError, LimitError, OnnxRuntimeError, OutOfMemoryError,
                       UnsupportedError)
 from ._explain import explain
+from ._model import ValueInfo
+from ._session import Session
 
 __all__ = ["AdditivityError", "ArgumentError", "Error", "ExplainWarning", "FileError",
-           "InvalidModelError", "LimitError", "OnnxRuntimeError", "OutOfMemoryError",
-           "UnsupportedError", "__version__", "explain"]
+           "InvalidModelError", "LimitError", "OnnxRuntimeError", "OutOfMemoryError", "Session",
+           "UnsupportedError", "ValueInfo", "__version__", "explain"]

@@ -39,22 +39,26 @@ def as_array(value: Any) -> Array:
     return array
 
 
+def _narrow(array: Array) -> Array:
+    """The bits of float32 rounded to bfloat16, ties to even."""
+    bits = np.asarray(array, order="C").view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.asarray(np.where(np.isnan(array), 0x7FC0, rounded), dtype=np.uint16)
+
+
 def convert(value: Any, name: str, kind: int) -> Array:
     """The array in the type that input `name` takes, in C order; the array itself where it is so.
     Whole numbers become floats, and others where all fit."""
     array = as_array(value)
     if kind == ox_type.BFLOAT16:
-        bits = array.astype(np.float32).view(np.uint32)
-        rounded = bits + 0x7FFF + ((bits >> 16) & 1)
-        return np.ascontiguousarray((rounded >> 16).astype(np.uint16))
+        return _narrow(array.astype(np.float32))
     dtype = DTYPES.get(ox_type(kind))
     if dtype is None:
         raise UnsupportedError(f"input \"{name}\" takes {type_name(kind)}, which no array can hold")
     if array.dtype == dtype:
-        # A scalar stays one, which ascontiguousarray would give an axis.
-        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+        return np.asarray(array, order="C")
     if dtype.kind == "f":
-        return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
+        return np.asarray(array, dtype=dtype, order="C")
     with np.errstate(invalid="ignore"):
         converted = array.astype(dtype, order="C")
     if not np.array_equal(converted, array):
@@ -97,15 +101,15 @@ class _Memory:
 def take(tensor: ox_tensor) -> Array:
     """The array of a tensor that the library made, which it takes over. bfloat16 is widened."""
     own = ox_tensor.from_buffer_copy(tensor)
+    wide = own.type == ox_type.BFLOAT16
     shape = tuple(own.dims[axis] for axis in range(own.rank))
-    dtype = np.dtype(np.uint16) if own.type == ox_type.BFLOAT16 else DTYPES[ox_type(own.type)]
-    if not math.prod(shape):
+    dtype = np.dtype(np.uint16) if wide else DTYPES[ox_type(own.type)]
+    if math.prod(shape):
+        array = np.asarray(_Memory(own, dtype, shape))
+    else:
         library.ox_tensor_free(ctypes.byref(own))
-        return np.empty(shape, np.float32 if own.type == ox_type.BFLOAT16 else dtype)
-    array = np.asarray(_Memory(own, dtype, shape))
-    if own.type == ox_type.BFLOAT16:
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array
+        array = np.empty(shape, dtype)
+    return np.asarray(array.astype(np.uint32) << 16).view(np.float32) if wide else array
 
 
 def names(value: Any) -> list[str] | None:
