@@ -2,16 +2,21 @@
 
     explained = onnxexplainer.explain("model.onnx", references)
     outputs = onnxexplainer.Session(explained).run(samples)
+
+    values = onnxexplainer.DeepExplainer(model, data).shap_values(samples)
 """
 
 from ._abi import VERSION as __version__
+from ._deep import DeepExplainer
 from ._errors import (AdditivityError, ArgumentError, Error, ExplainWarning, FileError,
                       InvalidModelError, LimitError, OnnxRuntimeError, OutOfMemoryError,
                       UnsupportedError)
 from ._explain import explain
+from ._explanation import Explanation
 from ._model import ValueInfo
 from ._session import Session
 
-__all__ = ["AdditivityError", "ArgumentError", "Error", "ExplainWarning", "FileError",
-           "InvalidModelError", "LimitError", "OnnxRuntimeError", "OutOfMemoryError", "Session",
-           "UnsupportedError", "ValueInfo", "__version__", "explain"]
+__all__ = ["AdditivityError", "ArgumentError", "DeepExplainer", "Error", "ExplainWarning",
+           "Explanation", "FileError", "InvalidModelError", "LimitError", "OnnxRuntimeError",
+           "OutOfMemoryError", "Session", "UnsupportedError", "ValueInfo", "__version__",
+           "explain"]

@@ -76,7 +76,7 @@ class Remarks:
 
 
 @contextmanager
-def told(quiet: bool = False, stacklevel: int = 4) -> Iterator[Remarks]:
+def told(quiet: bool = False) -> Iterator[Remarks]:
     """Remarks of the calls inside: notes go to the logger "onnxexplainer", warnings are warned."""
     remarks = Remarks()
     try:
@@ -85,4 +85,4 @@ def told(quiet: bool = False, stacklevel: int = 4) -> Iterator[Remarks]:
         for line in [] if quiet else remarks.notes:
             logger.info("%s", line)
     for line in remarks.warnings:
-        warnings.warn(line, ExplainWarning, stacklevel=stacklevel)
+        warnings.warn(line, ExplainWarning, stacklevel=4)

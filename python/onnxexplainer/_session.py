@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from . import _abi
-from ._arrays import Array, Tensors, convert, is_mapping, take
-from ._errors import ArgumentError, UnsupportedError
-from ._library import call, library, runtime_bytes, told
+from ._arrays import TYPES, Array, Tensors, convert, is_mapping, take
+from ._errors import ArgumentError, ExplainWarning, UnsupportedError
+from ._library import Remarks, call, library, runtime_bytes, told
 from ._model import Model, Source, ValueInfo, content, text_path
 
 PROVIDERS = ("CPUExecutionProvider", "CPU", "cpu")
@@ -92,12 +95,6 @@ class Session:
 
         Raises ArgumentError for inputs that do not fit, OnnxRuntimeError where it refuses.
         """
-        values, wanted, _ = self._run(inputs, outputs, check and outputs is None)
-        return dict(zip(wanted, values))
-
-    def _run(self, inputs: Any, outputs: Iterable[str] | None,
-             check: bool) -> tuple[list[Array], list[str], _abi.ox_findings]:
-        """Also what the check found."""
         given = self._tensors(inputs)
         if isinstance(outputs, str):
             outputs = [outputs]
@@ -105,12 +102,18 @@ class Session:
         names = (ctypes.c_char_p * max(len(wanted), 1))(*(name.encode() for name in wanted))
         results = (_abi.ox_tensor * max(len(wanted), 1))()
         call("ox_session_run", self._pointer, given.items, given.count, names, results, len(wanted))
-        found = _abi.ox_findings()
-        try:
-            if check and self.explained:
-                with told(stacklevel=5) as remarks:
-                    call("ox_session_check", self._pointer, results, len(wanted),
-                         ctypes.byref(found), remarks.warn, None)
-        finally: # warnings may be errors
-            arrays = [take(results[i]) for i in range(len(wanted))]
-        return arrays, wanted, found
+        found = {name: take(result) for name, result in zip(wanted, results)}
+        if check and outputs is None and self.explained:
+            for line in self._findings(found)[0]:
+                warnings.warn(line, ExplainWarning, stacklevel=2)
+        return found
+
+    def _findings(self, outputs: Mapping[str, Array]) -> tuple[list[str], _abi.ox_findings]:
+        """What is wrong with all outputs of an explained model, of one run or of several put
+        together along the batch."""
+        found, remarks = _abi.ox_findings(), Remarks()
+        tensors = Tensors([(name, np.asarray(array, order="C"), TYPES[array.dtype])
+                           for name, array in outputs.items()])
+        call("ox_session_check", self._pointer, tensors.items, tensors.count, ctypes.byref(found),
+             remarks.warn, None)
+        return remarks.warnings, found
