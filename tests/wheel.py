@@ -2,6 +2,7 @@
 it but what it requires: these packages are links to those of the tests, so that no index is asked.
 """
 
+import fcntl
 import importlib.metadata
 import os
 import re
@@ -12,6 +13,23 @@ import textwrap
 import pytest
 
 from conftest import ROOT
+
+DIGITS = ROOT / "examples" / "digits"
+PRELUDE = f"""
+import pathlib, sys
+import numpy as np
+import onnxexplainer as ox
+DIGITS = pathlib.Path({str(DIGITS)!r})
+references, samples = np.load(DIGITS / "references.npy"), np.load(DIGITS / "input.npy")
+
+def refused(kind, text, function, *arguments, **options):
+    try:
+        function(*arguments, **options)
+    except kind as error:
+        assert text in str(error), error
+    else:
+        raise AssertionError("not refused: " + text)
+"""
 
 
 def call(*command, **options):
@@ -48,8 +66,11 @@ class Installed:
                     if not k.startswith(("ONNXRUNTIME_", "PYTHON"))}
         self.folder = folder / "venv"
         pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
-        call(*pip, "wheel", "--no-build-isolation", "--no-deps", "--no-index", "-w", folder, ROOT,
-             env=self.env)
+        (ROOT / "build").mkdir(exist_ok=True)
+        with open(ROOT / "build/wheel.lock", "w") as lock: # the build folder stays: one at a time
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            call(*pip, "wheel", "--no-build-isolation", "--no-deps", "--no-index", "-w", folder,
+                 ROOT, env=self.env)
         self.wheel, = folder.glob("onnxexplainer-*.whl")
         call(sys.executable, "-m", "venv", "--without-pip", self.folder)
         self.python = self.folder / "bin/python"
@@ -66,3 +87,11 @@ class Installed:
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory):
     return Installed(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture
+def run(installed):
+    """Runs a program after PRELUDE; what it prints."""
+    def run(code, *arguments, path=()):
+        return installed.run(PRELUDE + textwrap.dedent(code), *arguments, path=path)
+    return run
