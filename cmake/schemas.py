@@ -15,7 +15,8 @@ RUNTIME = ("", "com.microsoft", "com.microsoft.nchwc")  # what is taken from ONN
 ANY = 0xFFFF  # as many as one likes
 BITS = 64  # of the masks
 OURS = {"MeanFlow": 3, "Rounded": 2, "WinnerFlow": 5}  # inputs of our functions that are no flows
-OPEN = {("LayerNormalization", "")}  # take any attribute, which the packages do not tell
+# They take any attribute, which the packages do not tell.
+OPEN = {("LayerNormalization", ""), ("BitmaskDropout", "com.microsoft")}
 
 
 def schemas():

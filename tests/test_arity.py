@@ -60,14 +60,15 @@ def any_number(schema):
 def that_fit(schema, rng):
     """The same with numbers that the schema allows, and any values in these places."""
     inputs = rng.randint(schema.min_input, max(min(schema.max_input, 9), schema.min_input))
-    outputs = rng.randint(max(schema.min_output, 1), min(schema.max_output, 3))
+    least = max(schema.min_output, 1)
+    outputs = rng.randint(least, max(least, min(schema.max_output, 3)))
     values = [*CONSTANTS, "x", "x", "x"]
     return [rng.choice(values) for _ in range(inputs)], outputs, rng.random() < 0.3
 
 
 def model_of(schema, inputs, outputs, fixed, shape, path):
     """A model of this node, whose last output is explained: as it is, multiplied, or as a choice."""
-    results = ["o1", "o2", "t"][-outputs:]
+    results = [*(f"o{i}" for i in range(1, outputs)), "t"]
     node = helper.make_node(schema.name, inputs, results, domain=schema.domain, **required(schema))
     after = {"itself": [helper.make_node("Identity", ["t"], ["y"])],
              "product": [helper.make_node("Mul", ["t", "f"], ["p"]),

@@ -196,8 +196,8 @@ static ox_val by_rule(ox_explain_state *s, ox_ctx *c)
 }
 
 /* m, or `rule` where sum(m dx) misses m_y dy by more than rounding: no point has met a step between
- * them, such as that of a mask, and what it amounts to had nowhere to go; or where a logit moves so
- * far that others got it. */
+ * them, such as that of a mask, and what it amounts to had nowhere to go; or where one logit moves so
+ * much farther than another that the others got it. */
 static ox_val unless_lost(ox_ctx *c, const integrable *how, ox_val m, ox_val dx, ox_val rule)
 {
     double epsilon = m->type == OX_DOUBLE ? DBL_EPSILON : (double)FLT_EPSILON;
@@ -206,7 +206,7 @@ static ox_val unless_lost(ox_ctx *c, const integrable *how, ox_val m, ox_val dx,
     ox_val size = ox_add(sum_over(c, how, ox_abs(gained)), sum_over(c, how, ox_abs(given)));
     ox_val held = ox_binary("LessOrEqual", ox_abs(left), ox_scale(size, 128 * epsilon));
     if (how->extent == ONE_AXIS) {
-        ox_val far = over(c, how, "ReduceMax", ox_abs(dx));
+        ox_val far = ox_sub(over(c, how, "ReduceMax", dx), over(c, how, "ReduceMin", dx));
         held = ox_binary("And", held, ox_binary("Less", far, ox_number(far, 100)));
     }
     return ox_where(held, m, rule); /* of NaN, too */
