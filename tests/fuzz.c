@@ -150,7 +150,7 @@ static void fill_one_node(void *user)
     if (other) {
         ox_model_set_opset(m, one->info->domain, 1);
     }
-    m->graph = ox_graph_new(m->arena, NULL, "one");
+    m->graph = ox_graph_new(m->arena, ox_shape_infer, "one");
     ox_val in[MAX_NODE_INPUTS] = {ox_graph_input(m->graph, "x", OX_FLOAT, one->rank, dims)};
     for (size_t i = 1; i < one->count; i++) {
         in[i] = one->left_out ? NULL : in[0];

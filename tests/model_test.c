@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "model/model.h"
+#include "shape/shape.h"
 
 static unsigned char bytes[1 << 23];
 static size_t byte_count;
@@ -63,8 +64,8 @@ static void make_function_model(void *user)
     ox_model_set_opset(m, "onnxexplainer", 1);
     ox_model_set_property(m, "key", "old");
     ox_model_set_property(m, "key", "new");
-    m->graph = ox_graph_new(a, NULL, "main");
-    ox_graph *body = ox_graph_new(a, m->graph, "body");
+    m->graph = ox_graph_new(a, ox_shape_infer, "main");
+    ox_graph *body = ox_graph_inside(m->graph, "body");
     ox_val in = ox_graph_input(body, "in", OX_FLOAT, -1, NULL);
     ox_attr slope = {.name = "alpha", .kind = OX_ATTR_FLOAT, .ref = "slope"};
     ox_val out = ox_graph_value(body, "out", OX_FLOAT, -1, NULL);
@@ -150,12 +151,12 @@ static void make_scan_model(void *user)
     ox_model *m = user;
     ox_arena *a = m->arena;
     ox_model_set_opset(m, "", 18);
-    m->graph = ox_graph_new(a, NULL, "main");
+    m->graph = ox_graph_new(a, ox_shape_infer, "main");
     int64_t shape[2] = {3, WEIGHTS / 3};
     ox_const w = {.type = OX_FLOAT, .rank = 2, .dims = shape, .data = weights};
     w.size = sizeof weights;
 
-    ox_graph *body = ox_graph_new(a, m->graph, "step");
+    ox_graph *body = ox_graph_inside(m->graph, "step");
     ox_dim row[1] = {{.size = 3}}, wide[1] = {{.size = WEIGHTS / 3}};
     ox_val in[2] = {ox_graph_input(body, "row", OX_FLOAT, 1, row),
                     ox_graph_constant(body, "w_body", &w)};
@@ -282,7 +283,7 @@ static void make_huge(void *user)
 {
     ox_model *m = user;
     ox_model_set_opset(m, "", 18);
-    m->graph = ox_graph_new(m->arena, NULL, "main");
+    m->graph = ox_graph_new(m->arena, ox_shape_infer, "main");
     int64_t shape[1] = {sizeof bytes / 2};
     ox_const c = {.type = OX_UINT8, .rank = 1, .dims = shape, .data = bytes};
     c.size = sizeof bytes / 2;
@@ -326,7 +327,7 @@ static void make_unknown(void *user)
 {
     ox_model *m = user;
     ox_model_set_opset(m, "", 18);
-    m->graph = ox_graph_new(m->arena, NULL, "main");
+    m->graph = ox_graph_new(m->arena, ox_shape_infer, "main");
     int64_t shape[1] = {4};
     ox_const c = {.type = OX_FLOAT, .rank = 1, .dims = shape, .size = 16};
     ox_graph_output(m->graph, ox_graph_constant(m->graph, "cache", &c), "cache");

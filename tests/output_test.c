@@ -15,6 +15,7 @@
 
 #include "model/model.h"
 #include "base/scratch.h"
+#include "shape/shape.h"
 
 /* ---- system calls ---------------------------------------------------------------------- */
 
@@ -83,7 +84,7 @@ static void make_model(void *user)
 {
     ox_model *m = user;
     ox_model_set_opset(m, "", 18);
-    m->graph = ox_graph_new(m->arena, NULL, "main");
+    m->graph = ox_graph_new(m->arena, ox_shape_infer, "main");
     int64_t shape[1] = {WEIGHTS};
     ox_const w = {.type = OX_UINT8, .rank = 1, .dims = shape, .data = weights, .size = WEIGHTS};
     ox_const tag = {.type = OX_UINT8, .rank = 0, .data = weights, .size = 1};

@@ -447,7 +447,7 @@ typedef struct job {
 static void run(void *user)
 {
     const job *j = user;
-    j->test->body(ox_graph_new(j->arena, NULL, "test"));
+    j->test->body(ox_graph_new(j->arena, ox_shape_infer, "test"));
 }
 
 int main(void)

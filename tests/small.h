@@ -8,6 +8,7 @@
 
 #include "graph/build.h"
 #include "model/model.h"
+#include "shape/shape.h"
 
 typedef struct small_bytes {
     unsigned char *data;
@@ -32,7 +33,7 @@ static inline ox_val small_weights(ox_graph *g, const char *name, int rank, cons
 static inline void small_fill(void *user)
 {
     ox_model *m = user;
-    ox_graph *g = ox_graph_new(m->arena, NULL, "small");
+    ox_graph *g = ox_graph_new(m->arena, ox_shape_infer, "small");
     bool fixed = m->ir_version == 7; /* what the caller asked for */
     ox_dim dims[4] = {{.size = 1, .batch = !fixed}, {.size = 1}, {.size = 4}, {.size = 4}};
     ox_attr window[] = {ox_attr_ints("kernel_shape", 2, (int64_t[]){2, 2})};

@@ -17,6 +17,10 @@
 
 typedef struct ox_arena ox_arena;
 
+/* No value that is added has more than OX_RANK_LIMIT axes, so that arrays of OX_MAX_RANK have room
+ * for lead axes and for axes split in two. */
+enum { OX_RANK_LIMIT = 28, OX_MAX_RANK = 32 };
+
 /* An empty arena, NULL without memory. */
 ox_arena *ox_arena_new(void);
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "graph/graph.h"
+#include "base/arena.h"
 
 bool ox_check_given(const char *what, const void *argument, ox_error *err)
 {

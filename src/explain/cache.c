@@ -145,7 +145,7 @@ static void keep_wide(ox_explain_state *s, ox_cached *cached)
  * are the kept values, one slice a reference. */
 static ox_model *model_of_references(ox_explain_state *s, int64_t first, int64_t count)
 {
-    ox_graph *top = ox_graph_new(s->arena, NULL, "references");
+    ox_graph *top = ox_graph_new(s->arena, ox_shape_infer, "references");
     ox_val *in = ox_arena_alloc(s->arena, s->input_count, sizeof *in);
     for (size_t i = 0; i < s->input_count; i++) {
         const ox_explained *e = &s->inputs[i];

@@ -211,12 +211,12 @@ static void make_graphs(ox_explain_state *s)
 {
     s->flow = s->g;
     if (s->chunk > 0 || s->target_chunk > 0) {
-        s->flow = ox_graph_new(s->arena, s->g, "onnxexplainer/step");
+        s->flow = ox_graph_inside(s->g, "onnxexplainer/step");
         if (s->g->batch_size != NULL) {
             s->flow->batch_size = ox_scan_state(s, s->g->batch_size);
         }
     }
-    s->refs = s->cache == OX_CACHE_FILE ? ox_graph_new(s->arena, s->g, "onnxexplainer/kept")
+    s->refs = s->cache == OX_CACHE_FILE ? ox_graph_inside(s->g, "onnxexplainer/kept")
               : s->cache == OX_CACHE_LOAD || s->chunk == 0 ? s->g
                                                            : s->flow;
 }

@@ -12,7 +12,7 @@ static void declare(ox_graph *top, const char *name, ox_body body, const void *u
         }
     }
     ox_arena *a = top->arena;
-    ox_graph *g = ox_graph_new(a, NULL, name);
+    ox_graph *g = ox_graph_new(a, top->infer, name);
     ox_val *formal = ox_arena_alloc(a, count, sizeof *formal);
     for (size_t i = 0; i < count; i++) {
         formal[i] = ox_graph_input(g, ox_arena_format(a, "in%zu", i), inputs[i]->type, -1, NULL);

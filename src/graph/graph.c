@@ -25,15 +25,22 @@ ox_graph *ox_graph_outermost(ox_graph *g)
 
 /* ---- graphs and names ------------------------------------------------------------------- */
 
-ox_graph *ox_graph_new(ox_arena *arena, ox_graph *outer, const char *name)
+ox_graph *ox_graph_new(ox_arena *arena, ox_infer infer, const char *name)
 {
     ox_graph *g = ox_arena_alloc(arena, 1, sizeof *g);
     g->arena = arena;
-    g->outer = outer;
+    g->infer = infer;
     g->name = ox_arena_string(arena, name);
     g->scope = "onnxexplainer";
     g->names.arena = arena;
     g->shared.arena = g->unknown.arena = arena;
+    return g;
+}
+
+ox_graph *ox_graph_inside(ox_graph *outer, const char *name)
+{
+    ox_graph *g = ox_graph_new(outer->arena, outer->infer, name);
+    g->outer = outer;
     return g;
 }
 
@@ -217,7 +224,7 @@ static ox_val renamed(ox_graph *g, ox_val v, const char *name)
         .output_count = 1,
         .outputs = &out,
     };
-    ox_shape_infer(ox_graph_append(g, &like));
+    g->infer(ox_graph_append(g, &like));
     return out;
 }
 
@@ -449,7 +456,7 @@ ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, siz
     }
     like.name = like.outputs[0]->name;
     n = ox_graph_append(g, &like);
-    ox_shape_infer(n);
+    g->infer(n);
     for (size_t i = 0; i < output_count; i++) {
         if (n->outputs[i]->rank > OX_RANK_LIMIT) {
             ox_fail(g->arena, OX_UNSUPPORTED, "%s has too many axes", ox_node_label(n));

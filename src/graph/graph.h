@@ -2,7 +2,7 @@
  *
  * One graph holds a model from reading to writing. It starts with the model's own nodes; lifting
  * respells them, explaining appends nodes. Values carry their graph, type, shape and, for small
- * integer tensors, their contents; ox_graph_emit infers these (shape.c), returns an existing node
+ * integer tensors, their contents; ox_graph_emit infers these, returns an existing node
  * where an equal one is there, and folds integer arithmetic, so that `Shape` chains turn into
  * constants. Float constants stay nodes. All of it lives in the arena; failures leave by ox_fail.
  */
@@ -20,10 +20,6 @@ typedef struct ox_dim {
     uint8_t refs;
     uint32_t unknown;
 } ox_dim;
-
-/* No value that is added has more than OX_RANK_LIMIT axes, so that arrays of OX_MAX_RANK have room
- * for lead axes and for axes split in two. */
-enum { OX_RANK_LIMIT = 28, OX_MAX_RANK = 32 };
 
 typedef struct ox_graph ox_graph;
 typedef struct ox_node ox_node;
@@ -111,6 +107,9 @@ typedef struct ox_function {
     ox_graph *body;
 } ox_function;
 
+/* Sets what is to be known of the outputs of a node that is added: ox_shape_infer. */
+typedef void (*ox_infer)(ox_node *n);
+
 typedef struct ox_import {
     const char *domain;
     int64_t version;
@@ -118,6 +117,7 @@ typedef struct ox_import {
 
 struct ox_graph {
     ox_arena *arena;
+    ox_infer infer;
     ox_graph *outer; /* of a Scan or function body: the graph it is made for; else NULL */
     const char *name;
     size_t node_count, value_count, input_count, output_count, function_count;
@@ -140,7 +140,10 @@ struct ox_graph {
 
 /* ---- making ---------------------------------------------------------------------------- */
 
-ox_graph *ox_graph_new(ox_arena *arena, ox_graph *outer, const char *name);
+/* An outermost graph, or a function's body, whose nodes are inferred by `infer`; and one inside of
+ * another. */
+ox_graph *ox_graph_new(ox_arena *arena, ox_infer infer, const char *name);
+ox_graph *ox_graph_inside(ox_graph *outer, const char *name);
 
 /* A new value of the graph that nothing produces yet: for inputs and for reading. `name` NULL
  * makes one up; a name in use gives up. */
@@ -270,12 +273,5 @@ ox_graph *ox_graph_outermost(ox_graph *g);
 
 /* Product of all dimensions of v. v's rank must be known. */
 ox_dim ox_val_size(ox_val v);
-
-/* ---- shape.c --------------------------------------------------------------------------- */
-
-/* Sets type, rank, dims and elements of the node's outputs, as far as they follow from the
- * inputs; what is already known of an output stays where inference knows less. Gives up where
- * the inputs contradict the operator. */
-void ox_shape_infer(ox_node *n);
 
 #endif

@@ -5,11 +5,12 @@
 
 #include <string.h>
 
+#include "lift/lift.h"
 #include "shape/shape.h"
 
 _Noreturn void ox_control_fail(const ox_control *c, const char *message)
 {
-    ox_made_fail(c->node, message);
+    ox_fail(c->node->graph->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(c->node), message);
 }
 
 void ox_control_spend(const ox_control *c, size_t count)

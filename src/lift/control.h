@@ -1,11 +1,11 @@
 /* Control flow and sequences, written out before the walk: a node gets `parts`, values of the graph
  * that are what its outputs are, computed by nodes beside it. The node itself stays, and is what
  * predicts; the parts are what is explained. */
-#ifndef OX_RULES_CONTROL_H
-#define OX_RULES_CONTROL_H
+#ifndef OX_LIFT_CONTROL_H
+#define OX_LIFT_CONTROL_H
 
+#include "graph/build.h"
 #include "model/model.h"
-#include "rules/decompose.h"
 
 /* What all nodes that are written out share. */
 typedef struct ox_control_budget {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lift/respell.h"
+#include "shape/shape.h"
 
 enum { OLDEST_OPSET = 7, NEWEST_OPSET = 28, MAX_CALL_DEPTH = 100 };
 

@@ -18,4 +18,13 @@ int64_t ox_lift_opset(const ox_model *m);
 /* The opset that our own nodes are written in, at least. */
 enum { OX_WORKING_OPSET = 18 };
 
+/* lift/control.c: writes out the control flow and the sequences on which needed values depend, and
+ * infers shapes anew after them. Nothing gives up: nodes that cannot be written out say so when a
+ * multiplier reaches them. */
+void ox_control_expand(ox_graph *g);
+
+/* Fills outputs[0 .. n->output_count) with what a node that was written out is made of, NULL for those
+ * that nobody needs; gives up where it was not. */
+void decompose_control(const ox_node *n, ox_val *outputs);
+
 #endif

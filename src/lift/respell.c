@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "graph/build.h"
+#include "shape/shape.h"
 
 /* ---- editing a node --------------------------------------------------------------------- */
 

@@ -1,5 +1,4 @@
 /* Looking into bodies of If, Loop and Scan, which are kept as they were read. */
-#include "lift/respell.h"
 #include "model/proto.h"
 
 static void visit_attribute(const Onnx__AttributeProto *a, ox_body_visit visit, void *user);

@@ -3,7 +3,6 @@
  * is there as stand-ins of the same name. */
 #include <string.h>
 
-#include "lift/respell.h"
 #include "model/proto.h"
 #include "model/scope.h"
 
@@ -83,7 +82,7 @@ static const Onnx__GraphProto *lift_graph(const body_lift *l, const ox_scope *ar
                                           const Onnx__GraphProto *from)
 {
     ox_arena *a = l->outer->arena;
-    ox_graph *g = ox_graph_new(a, l->outer, ox_proto_text(from->name));
+    ox_graph *g = ox_graph_inside(l->outer, ox_proto_text(from->name));
     ox_scope s = {.outer = around, .names.arena = a};
     for (size_t i = 0; i < from->n_initializer; i++) {
         const ox_const *c = ox_proto_const(a, from->initializer[i]);

@@ -1,5 +1,6 @@
 /* The model object: making, copying and freeing it, and what the public header tells about it. */
 #include "model/proto.h"
+#include "shape/shape.h"
 
 #include <assert.h>
 #include <string.h>
@@ -131,7 +132,7 @@ static void copy_node(ox_graph *g, const ox_node *from)
  * name. */
 static ox_graph *copy_graph(ox_arena *a, const ox_graph *from)
 {
-    ox_graph *g = ox_graph_new(a, NULL, from->name);
+    ox_graph *g = ox_graph_new(a, ox_shape_infer, from->name);
     g->unknowns = from->unknowns;
     g->functions = ox_arena_copy(a, from->functions, from->function_count, sizeof *from->functions);
     g->function_count = from->function_count;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "model/scope.h"
+#include "shape/shape.h"
 
 enum { OLDEST_IR = 3, NEWEST_IR = 14, MAX_NESTING = 100, MAX_RANK = 64, MAX_MERGED = 4 };
 
@@ -357,7 +358,7 @@ static void read_outputs(ox_graph *g, const Onnx__GraphProto *p)
 
 static void read_graph(ox_model *m, const Onnx__GraphProto *p)
 {
-    ox_graph *g = m->graph = ox_graph_new(m->arena, NULL, ox_proto_text(p->name));
+    ox_graph *g = m->graph = ox_graph_new(m->arena, ox_shape_infer, ox_proto_text(p->name));
     read_initializers(g, p);
     read_inputs(g, p);
     for (size_t i = 0; i < p->n_node; i++) {

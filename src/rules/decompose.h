@@ -69,9 +69,6 @@ void decompose_lstm(const ox_node *n, ox_val *outputs);
 void decompose_gru(const ox_node *n, ox_val *outputs);
 void decompose_rnn(const ox_node *n, ox_val *outputs);
 
-/* lift/control.c */
-void decompose_control(const ox_node *n, ox_val *outputs);
-
 /* rules/einsum.c */
 void decompose_einsum(const ox_node *n, ox_val *outputs);
 

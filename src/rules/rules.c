@@ -1,6 +1,7 @@
 /* The table of operators, and finding a row in it. */
 #include <string.h>
 
+#include "lift/lift.h"
 #include "rules/decompose.h"
 #include "rules/move.h"
 #include "rules/product.h"

@@ -202,11 +202,6 @@ void flow_log_softmax(ox_ctx *c);
 ox_val ox_softmax_flow(ox_val m, ox_val x, ox_val x0);
 void flow_reduce_log_sum_exp(ox_ctx *c);
 
-/* lift/control.c: writes out the control flow and the sequences on which needed values depend, and
- * infers shapes anew after them. Nothing gives up: nodes that cannot be written out say so when a
- * multiplier reaches them. */
-void ox_control_expand(ox_graph *g);
-
 /* rules/select.c */
 void flow_clip(ox_ctx *c);
 void flow_hardmax(ox_ctx *c);

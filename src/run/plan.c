@@ -6,6 +6,8 @@
 #include "base/check.h"
 #include "model/model.h"
 #include "run/plan.h"
+#include "shape/shape.h"
+#include "tune/tune.h"
 
 enum { PROBE_CHANNELS = 64, PROBE_PLACES = 2, PROBE_SIZE = PROBE_CHANNELS * PROBE_PLACES };
 
@@ -13,7 +15,7 @@ enum { PROBE_CHANNELS = 64, PROBE_PLACES = 2, PROBE_SIZE = PROBE_CHANNELS * PROB
 static void build_probe(void *user)
 {
     ox_model *m = user;
-    ox_graph *g = m->graph = ox_graph_new(m->arena, NULL, "probe");
+    ox_graph *g = m->graph = ox_graph_new(m->arena, ox_shape_infer, "probe");
     const ox_dim dims[] = {ox_dim_of(1), ox_dim_of(PROBE_CHANNELS), ox_dim_of(1),
                            ox_dim_of(PROBE_PLACES)};
     ox_val x = ox_graph_input(g, "x", OX_FLOAT, 4, dims);

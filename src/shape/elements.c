@@ -79,6 +79,26 @@ int64_t *ox_shape_strides(ox_arena *a, int rank, const ox_dim *dims)
     return strides;
 }
 
+void ox_shape_fill(ox_node *n, size_t i, const ox_dim *elements)
+{
+    if (elements == NULL || i >= n->output_count || n->outputs[i] == NULL) {
+        return;
+    }
+    ox_val v = n->outputs[i];
+    size_t count = 0;
+    bool integer = v->type == OX_INT64 || v->type == OX_INT32 || v->type == OX_BOOL;
+    if (!integer || !ox_shape_count(v->rank, v->dims, &count)) {
+        return;
+    }
+    ox_dim *kept = ox_arena_copy(n->graph->arena, elements, count, sizeof *kept);
+    for (size_t k = 0; k < count && v->type == OX_INT32; k++) {
+        if (kept[k].size > INT32_MAX || kept[k].size < INT32_MIN) {
+            kept[k] = ox_dim_unknown(n->graph);
+        }
+    }
+    v->elements = kept;
+}
+
 void ox_shape_view(ox_node *n, size_t i, const ox_dim *elements, int64_t offset,
                    const int64_t *strides)
 {

@@ -1,57 +1,15 @@
-/* Shape inference: looks the operator up, and what all families share: reading lists of integers,
- * merging with what is known, broadcasting. */
+/* What all families of shape inference share: reading lists of integers, merging with what is known,
+ * broadcasting. */
 #include "shape/shape.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-static const ox_shape_family *const families[] = {
-    &ox_shape_attention,   &ox_shape_contrib, &ox_shape_contrib_default,
-    &ox_shape_elementwise, &ox_shape_fused,   &ox_shape_image,
-    &ox_shape_index,
-    &ox_shape_linear,      &ox_shape_make,    &ox_shape_ml,
-    &ox_shape_move,        &ox_shape_norm,    &ox_shape_reduce,
-    &ox_shape_signal,      &ox_shape_window};
-
-const ox_shape_family *const *ox_shape_families(size_t *count)
-{
-    *count = sizeof families / sizeof families[0];
-    return families;
-}
-
-static int compare_row(const void *op, const void *row)
-{
-    return strcmp(op, ((const ox_shape_row *)row)->op);
-}
-
-void ox_shape_infer(ox_node *n)
-{
-    if (n->output_count == 0 || n->outputs[0] == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
-        const ox_shape_family *f = families[i];
-        if (strcmp(f->domain, n->domain) == 0) {
-            const ox_shape_row *row =
-                bsearch(n->op, f->rows, f->count, sizeof *f->rows, compare_row);
-            if (row != NULL) {
-                row->infer(n);
-                ox_shape_evaluate(n);
-                return;
-            }
-        }
-    }
-    if (strcmp(n->domain, "onnxexplainer") == 0) {
-        ox_shape_ours(n);
-    }
-}
 
 void ox_shape_infer_as(ox_node *n, const char *op)
 {
     ox_node plain = *n;
     plain.op = op;
     plain.domain = "";
-    ox_shape_infer(&plain);
+    n->graph->infer(&plain);
 }
 
 /* ---- reading ---------------------------------------------------------------------------- */
@@ -233,26 +191,6 @@ void ox_shape_set(ox_node *n, size_t i, ox_type type, int rank, const ox_dim *di
     }
     v->rank = rank;
     v->dims = merged;
-}
-
-void ox_shape_fill(ox_node *n, size_t i, const ox_dim *elements)
-{
-    if (elements == NULL || i >= n->output_count || n->outputs[i] == NULL) {
-        return;
-    }
-    ox_val v = n->outputs[i];
-    size_t count = 0;
-    bool integer = v->type == OX_INT64 || v->type == OX_INT32 || v->type == OX_BOOL;
-    if (!integer || !ox_shape_count(v->rank, v->dims, &count)) {
-        return;
-    }
-    ox_dim *kept = ox_arena_copy(n->graph->arena, elements, count, sizeof *kept);
-    for (size_t k = 0; k < count && v->type == OX_INT32; k++) {
-        if (kept[k].size > INT32_MAX || kept[k].size < INT32_MIN) {
-            kept[k] = ox_shape_any(n);
-        }
-    }
-    v->elements = kept;
 }
 
 void ox_shape_same(ox_node *n, size_t i, size_t input)

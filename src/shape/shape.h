@@ -1,7 +1,7 @@
 /* What shape inference shares: how the families of operators read inputs and set outputs.
  *
- * Each family (shape_*.c) has a table of its operators; shape.c looks them up, merges what they
- * find with what is known of the outputs already, and knows how to broadcast. Contents of small
+ * Each family (a file) has a table of its operators, in which table.c looks them up; shape.c merges
+ * what they find with what is known of the outputs already, and knows how to broadcast. Contents of small
  * integer tensors are followed as well (shape/elements.c). Wrong models leave by ox_fail, what is
  * not known stays unknown. */
 #ifndef OX_SHAPE_H
@@ -24,6 +24,11 @@ typedef struct ox_shape_family {
 extern const ox_shape_family ox_shape_attention, ox_shape_contrib, ox_shape_contrib_default,
     ox_shape_elementwise, ox_shape_fused, ox_shape_image, ox_shape_index, ox_shape_linear, ox_shape_make,
     ox_shape_ml, ox_shape_move, ox_shape_norm, ox_shape_reduce, ox_shape_signal, ox_shape_window;
+
+/* Sets type, rank, dims and elements of the node's outputs, as far as they follow from the
+ * inputs; what is already known of an output stays where inference knows less. Gives up where
+ * the inputs contradict the operator. shape/table.c. */
+void ox_shape_infer(ox_node *n);
 
 /* All of them; *count gets their number. */
 const ox_shape_family *const *ox_shape_families(size_t *count);
@@ -87,9 +92,6 @@ void ox_shape_set(ox_node *n, size_t i, ox_type type, int rank, const ox_dim *di
 /* Sets what a node's result holds where its operands are small constants of any type. */
 void ox_shape_evaluate(ox_node *n);
 
-/* Sets the elements of output i, if they are few, integers, and their number is known. */
-void ox_shape_fill(ox_node *n, size_t i, const ox_dim *elements);
-
 /* Sets the output i to type and shape of an input. */
 void ox_shape_same(ox_node *n, size_t i, size_t input);
 
@@ -127,6 +129,9 @@ bool ox_shape_count(int rank, const ox_dim *dims, size_t *count);
 
 /* Row-major strides of static dimensions, in elements. */
 int64_t *ox_shape_strides(ox_arena *a, int rank, const ox_dim *dims);
+
+/* Sets the elements of output i, if they are few, integers, and their number is known. */
+void ox_shape_fill(ox_node *n, size_t i, const ox_dim *elements);
 
 /* Fills output i with elements[offset + sum of strides * coordinates]. */
 void ox_shape_view(ox_node *n, size_t i, const ox_dim *elements, int64_t offset,

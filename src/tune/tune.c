@@ -3,7 +3,7 @@
 
 #include "lift/lift.h"
 #include "rules/rules.h"
-#include "run/plan.h"
+#include "shape/shape.h"
 #include "tune/tune.h"
 
 /* ---- making ready ----------------------------------------------------------------------- */

@@ -49,6 +49,9 @@ ox_layout ox_tune_find(const ox_node *n);
 /* Whether the node gives finite numbers of whatever padded channels hold. */
 bool ox_tune_finite(const ox_node *n);
 
+/* `explained` in the blocked layout, `block` channels a block. */
+ox_model *ox_tune_layout(const ox_model *explained, int64_t block, bool kernels, ox_error *err);
+
 /* ---- values (tune/layout.c) ------------------------------------------------------------- */
 
 ox_form *ox_form_of(ox_val v);
