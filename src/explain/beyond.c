@@ -156,17 +156,11 @@ static unsigned of_inputs(ox_explain_state *s, const ox_node *n, size_t first, s
     unsigned beyond = 0;
     for (size_t i = first; i < end && i < n->input_count; i++) {
         ox_val v = n->inputs[i];
-        if (v != NULL && ox_side_of(s, v)->varies == vary) {
+        if (v != NULL && ox_side_of(v)->varies == vary) {
             beyond |= beyond_of(s, v, depth + 1);
         }
     }
     return beyond;
-}
-
-static bool input_varies(ox_explain_state *s, const ox_node *n, size_t i)
-{
-    ox_val v = ox_node_input(n, i);
-    return v != NULL && ox_side_of(s, v)->varies;
 }
 
 static ox_sign input_sign(ox_explain_state *s, const ox_node *n, size_t i)
@@ -203,7 +197,7 @@ static unsigned of_operator(ox_explain_state *s, const ox_node *n)
         return power_is_finite(s, n) ? 0 : DOMAIN;
     }
     if (is(n, "Div") || is(n, "Mod")) {
-        return input_varies(s, n, 1) && input_sign(s, n, 1) != OX_SIGN_POSITIVE ? DOMAIN : 0;
+        return ox_input_varies(n, 1) && input_sign(s, n, 1) != OX_SIGN_POSITIVE ? DOMAIN : 0;
     }
     for (size_t i = 0; i < sizeof partial / sizeof *partial; i++) {
         if (is(n, partial[i])) {
@@ -228,7 +222,7 @@ static unsigned moved(ox_explain_state *s, const ox_node *n, int depth)
     bool scatters = strncmp(n->op, "Scatter", strlen("Scatter")) == 0;
     unsigned beyond = of_inputs(s, n, 0, SIZE_MAX, true, depth);
     unsigned fixed = of_inputs(s, n, 0, gathers ? 1 : SIZE_MAX, false, depth);
-    bool by_data = (gathers || scatters) && input_varies(s, n, 1);
+    bool by_data = (gathers || scatters) && ox_input_varies(n, 1);
     return beyond | (fixed == 0 ? 0 : by_data ? MASK : FIXED);
 }
 
@@ -243,7 +237,7 @@ static unsigned of_varying(ox_explain_state *s, const ox_node *n, int depth)
     case MOVES: return moved(s, n, depth);
     case CHOOSES:
         beyond = of_inputs(s, n, 1, 3, true, depth) | of_inputs(s, n, 1, 3, false, depth);
-        return beyond | ((beyond & FIXED) != 0 && input_varies(s, n, 0) ? MASK : 0);
+        return beyond | ((beyond & FIXED) != 0 && ox_input_varies(n, 0) ? MASK : 0);
     case PICKS: return of_inputs(s, n, 0, 1, true, depth);
     case ROUNDS: return 0;
     case ROWS:
@@ -267,7 +261,7 @@ static unsigned of_fixed(ox_explain_state *s, const ox_node *n, int depth)
 
 static unsigned beyond_of(ox_explain_state *s, ox_val v, int depth)
 {
-    ox_side *side = ox_side_of(s, v);
+    ox_side *side = ox_side_of(v);
     if (side->beyond_known) {
         return side->beyond;
     }
@@ -305,23 +299,23 @@ static unsigned carried(const ox_node *n, unsigned wanted)
     }
 }
 
-static void want(ox_explain_state *s, const ox_node *n)
+static void want(const ox_node *n)
 {
     unsigned wanted = 0;
     for (size_t i = 0; i < n->output_count; i++) {
-        ox_side *side = ox_side_of(s, n->outputs[i]);
+        ox_side *side = ox_side_of(n->outputs[i]);
         wanted |= side->wanted;
         if (side->alias != NULL) {
-            ox_side_of(s, side->alias)->wanted |= side->wanted;
+            ox_side_of(side->alias)->wanted |= side->wanted;
         }
     }
-    if (ox_side_of(s, n->outputs[0])->decomposed) {
+    if (ox_side_of(n->outputs[0])->decomposed) {
         return;
     }
     wanted = absorbed(n) | carried(n, wanted);
     for (size_t i = 0; wanted != 0 && i < n->input_count; i++) {
         if (n->inputs[i] != NULL) {
-            ox_side_of(s, n->inputs[i])->wanted |= wanted;
+            ox_side_of(n->inputs[i])->wanted |= wanted;
         }
     }
 }
@@ -336,13 +330,13 @@ void ox_beyond_find(ox_explain_state *s)
         }
     }
     for (size_t i = 0; i < s->order_count; i++) {
-        want(s, s->order[i]);
+        want(s->order[i]);
     }
 }
 
 bool ox_beyond(ox_explain_state *s, ox_val v)
 {
-    const ox_side *side = ox_side_of(s, v);
+    const ox_side *side = ox_side_of(v);
     return side->varies && (beyond_of(s, v, 0) & side->wanted & ALL) != 0;
 }
 

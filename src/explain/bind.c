@@ -38,7 +38,7 @@ void ox_bind_mark_reached(ox_explain_state *s, bool past_held)
             bool ends = !past_held && ox_hold_is(s, n->outputs[k]);
             needed = needed || (n->outputs[k]->needed && !ends);
         }
-        for (size_t k = 0; needed && !ox_walk_only_shape(n) && k < n->input_count; k++) {
+        for (size_t k = 0; needed && !ox_only_shape(n) && k < n->input_count; k++) {
             if (n->inputs[k] != NULL) {
                 n->inputs[k]->needed = true;
             }

@@ -31,9 +31,9 @@ typedef struct target {
 static ox_val copy_value(const target *t, ox_val v);
 
 /* Nodes that were written out are copied as their parts; held values are there already. */
-static ox_val made_as(ox_explain_state *s, ox_val v)
+static ox_val made_as(ox_val v)
 {
-    while (v->node != NULL && v->node->parts != NULL && !ox_side_of(s, v)->held) {
+    while (v->node != NULL && v->node->parts != NULL && !ox_side_of(v)->held) {
         v = v->node->parts[v->output];
     }
     return v;
@@ -41,7 +41,7 @@ static ox_val made_as(ox_explain_state *s, ox_val v)
 
 static ox_val *slot(const target *t, ox_val v)
 {
-    ox_side *side = ox_side_of(t->s, made_as(t->s, v));
+    ox_side *side = ox_side_of(made_as(v));
     if (t->twin) {
         return &side->twin;
     }
@@ -97,7 +97,7 @@ static void copy_node(const target *t, const ox_node *n)
         inputs[0] = ox_apart(inputs[0]);
     }
     if (t->apart && strcmp(n->op, "QuantizeLinear") == 0 &&
-        !ox_side_of(t->s, n->inputs[0])->fusible) {
+        !ox_side_of(n->inputs[0])->fusible) {
         for (int i = 0; i <= t->twin; i++) { /* the twin has two, to be none of the others */
             inputs[0] = ox_graph_emit(t->graph, "Sum", 1, &inputs[0], 0, NULL);
         }
@@ -126,7 +126,7 @@ static void copy_node(const target *t, const ox_node *n)
 /* A value for the sample in the flow graph, as the forward pass has it. */
 static ox_val sample_as_predicted(ox_explain_state *s, ox_val v)
 {
-    bool apart = ox_side_of(s, v)->fusible && ox_side_of(s, v)->depends;
+    bool apart = ox_side_of(v)->fusible && ox_side_of(v)->depends;
     return s->flow == v->graph ? v : apart ? ox_scan_state(s, v) : ox_sample(s, v);
 }
 
@@ -140,11 +140,11 @@ static ox_val as_predicted(const target *t, ox_val v)
  * there yet are constants, to be copied. */
 static bool ready(const target *t, ox_val v)
 {
-    v = made_as(t->s, v);
+    v = made_as(v);
     if (*slot(t, v) != NULL) {
         return true;
     }
-    const ox_side *side = ox_side_of(t->s, v);
+    const ox_side *side = ox_side_of(v);
     if (t->apart && !side->fusible) {
         *slot(t, v) = as_predicted(t, v);
         return true;
@@ -163,7 +163,7 @@ static bool ready(const target *t, ox_val v)
         *slot(t, v) = ox_graph_constant(t->graph, NULL, v->constant);
         return true;
     }
-    if (t->s->fold_shapes && v->node != NULL && !ox_side_of(t->s, v)->varies &&
+    if (t->s->fold_shapes && v->node != NULL && !ox_side_of(v)->varies &&
         (*slot(t, v) = ox_graph_known(t->graph, v)) != NULL) {
         return true;
     }
@@ -181,7 +181,7 @@ static ox_val copy_value(const target *t, ox_val v)
 {
     ox_val *stack = NULL;
     size_t count = 0, top = 0;
-    v = made_as(t->s, v);
+    v = made_as(v);
     if (ready(t, v)) {
         return *slot(t, v);
     }
@@ -196,7 +196,7 @@ static ox_val copy_value(const target *t, ox_val v)
                 if (top == count) {
                     stack = ox_arena_grow(t->s->arena, stack, count++, sizeof *stack);
                 }
-                stack[top++] = made_as(t->s, in);
+                stack[top++] = made_as(in);
             }
         }
         if (top > before) {
@@ -215,14 +215,14 @@ static ox_val copy_value(const target *t, ox_val v)
 
 ox_val ox_sample(ox_explain_state *s, ox_val v)
 {
-    ox_side *side = ox_side_of(s, v);
+    ox_side *side = ox_side_of(v);
     bool apart = side->fusible && (side->depends || s->flow == v->graph);
     ox_val at = apart ? copy_value(&(target){s, s->g, false, true, false}, v) : v;
     if (s->flow == v->graph) {
         return at;
     }
-    v = made_as(s, v);
-    side = ox_side_of(s, v);
+    v = made_as(v);
+    side = ox_side_of(v);
     if (side->sample == NULL && side->depends) {
         side->sample = ox_scan_state(s, apart ? at : v);
     }
@@ -234,7 +234,7 @@ ox_val ox_sample(ox_explain_state *s, ox_val v)
 ox_val ox_predicted(ox_explain_state *s)
 {
     ox_val y = s->output;
-    bool read = !ox_side_of(s, y)->depends || ox_apart(y) == y || ox_only_moves(y->node->op);
+    bool read = !ox_side_of(y)->depends || ox_apart(y) == y || ox_only_moves(y->node->op);
     return read ? y : ox_apart(copy_value(&(target){s, s->g, false, true, true}, y));
 }
 
@@ -334,7 +334,7 @@ static ox_val reference_of(ox_explain_state *s, ox_val v, bool apart)
 
 ox_val ox_reference(ox_explain_state *s, ox_val v)
 {
-    ox_side *side = ox_side_of(s, v);
+    ox_side *side = ox_side_of(v);
     if (!side->varies) {
         return ox_sample(s, v);
     }
@@ -346,7 +346,7 @@ ox_val ox_reference(ox_explain_state *s, ox_val v)
 
 ox_val ox_reference_output(ox_explain_state *s)
 {
-    const ox_side *side = ox_side_of(s, s->output);
+    const ox_side *side = ox_side_of(s->output);
     return side->fusible && side->varies ? reference_of(s, s->output, false)
                                          : ox_reference(s, s->output);
 }

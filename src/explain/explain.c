@@ -50,6 +50,11 @@ static bool prepare(ox_explain_state *s, bool force_fixed)
     s->g = s->model->graph;
     s->output = ox_graph_find(s->g, output);
     ox_hold_find(s);
+    for (size_t i = 0; i < s->held_count; i++) {
+        if (s->held[i]->node != NULL) { /* inputs are what they are */
+            ox_side_hold(s->held[i]);
+        }
+    }
     ox_bind_mark_reached(s, true);
     s->draws = ox_hold_any_draw(s->g);
     s->one_at_a_time = s->one_at_a_time || s->draws;
@@ -111,7 +116,7 @@ static void find_points(ox_explain_state *s)
     s->point_count = o->at_count;
     for (size_t i = 0; i < o->at_count; i++) {
         ox_val v = ox_graph_find(s->g, o->at[i]);
-        if (v == NULL || !ox_side_of(s, v)->varies || v->rank < 0) {
+        if (v == NULL || !ox_side_of(v)->varies || v->rank < 0) {
             ox_fail(s->arena, OX_ARGUMENT,
                     v == NULL ? "the model has no tensor \"%s\" to explain at"
                               : "tensor \"%s\" does not depend on the inputs, or its shape is not "
@@ -124,7 +129,7 @@ static void find_points(ox_explain_state *s)
                                        : d == 0 && ox_dim_is(v->dims[0], s->batch);
             s->points[i].batch_axis = batch ? d : s->points[i].batch_axis;
         }
-        ox_side_of(s, v)->is_point = true;
+        ox_side_of(v)->is_point = true;
     }
 }
 
@@ -132,7 +137,7 @@ static void find_points(ox_explain_state *s)
 static void check_points(ox_explain_state *s)
 {
     for (size_t i = 0; s->points != s->inputs && i < s->input_count; i++) {
-        const ox_side *side = ox_side_of(s, s->inputs[i].x);
+        const ox_side *side = ox_side_of(s->inputs[i].x);
         if (side->m != NULL && !side->is_point && !s->options->force) {
             ox_fail(s->arena, OX_ARGUMENT,
                     "input \"%s\" reaches the output without passing through the tensors to "
@@ -141,7 +146,7 @@ static void check_points(ox_explain_state *s)
         }
     }
     for (size_t i = 0; i < s->point_count; i++) {
-        if (ox_side_of(s, s->points[i].x)->m == NULL && s->points != s->inputs) {
+        if (ox_side_of(s->points[i].x)->m == NULL && s->points != s->inputs) {
             ox_fail(s->arena, OX_ARGUMENT, "tensor \"%s\" does not reach the output",
                     s->points[i].x->name);
         }
@@ -151,14 +156,14 @@ static void check_points(ox_explain_state *s)
 static void mark_inputs(ox_explain_state *s)
 {
     for (size_t i = 0; i < s->g->input_count; i++) {
-        ox_side_of(s, s->g->inputs[i])->depends = true;
+        ox_side_of(s->g->inputs[i])->depends = true;
     }
     for (size_t i = 0; i < s->input_count; i++) {
-        ox_side_of(s, s->inputs[i].x)->varies = true;
+        ox_side_of(s->inputs[i].x)->varies = true;
     }
     for (size_t i = 0; i < s->g->node_count; i++) { /* in topological order */
         for (size_t k = 0; k < s->g->nodes[i]->output_count; k++) {
-            ox_side_of(s, s->g->nodes[i]->outputs[k]);
+            ox_side_of(s->g->nodes[i]->outputs[k]);
         }
     }
     for (size_t i = 0; i < s->g->value_count; i++) {
@@ -377,7 +382,7 @@ void ox_explain_check_rules(ox_explain_state *s)
     for (size_t i = 0; i < s->order_count; i++) {
         const ox_node *n = s->order[i];
         const char *why = ox_walk_missing(s, n);
-        bool refused = ox_side_of(s, n->outputs[0])->refused != NULL;
+        bool refused = ox_side_of(n->outputs[0])->refused != NULL;
         if (why != NULL && (refused || !s->options->force)) {
             ox_fail(s->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(n), why);
         }
@@ -395,7 +400,7 @@ static ox_type output_type(const ox_explain_state *s)
     for (size_t i = 0; !ox_type_is_float(s->output->type) && i < s->input_count; i++) {
         wide = wide || s->inputs[i].x->type == OX_DOUBLE;
     }
-    return wide ? OX_DOUBLE : ox_walk_type(s->output->type);
+    return wide ? OX_DOUBLE : ox_side_type(s->output->type);
 }
 
 bool ox_explain_begin(ox_explain_state *s, bool force_fixed)

@@ -12,10 +12,9 @@
  *     explain/sign.c       which values are above 0
  *     explain/beyond.c     which values may be infinite or NaN
  *     explain/shapes.c     shapes that are computed with
- *     explain/walk.c       the walk, and what rules see of it
+ *     explain/walk.c       the walk
  *     explain/standin.c    numbers in place of what is infinite or NaN
  *     explain/fusible.c    values that ONNX Runtime fuses, which nothing of ours may read
- *     explain/prefix.c     Concat nodes that begin with another
  *     explain/branch.c  the reference branch, and its values as the walk sees them
  *     explain/cache.c       its values that are computed once and kept
  *     explain/steps.c       the walk inside a Scan over the references
@@ -32,39 +31,8 @@
 
 #include "lift/lift.h"
 #include "rules/rules.h"
+#include "rules/side.h"
 #include "shape/shape.h"
-
-/* Known of all elements of a value, in rising order. */
-typedef enum ox_sign {
-    OX_SIGN_UNKNOWN, /* not asked yet */
-    OX_SIGN_ANY,
-    OX_SIGN_NOT_NEGATIVE,
-    OX_SIGN_POSITIVE
-} ox_sign;
-
-/* What is known of a value of the lifted graph; its `mark`. */
-typedef struct ox_side {
-    bool depends; /* on an input, if only through its shape */
-    bool varies;  /* may differ between sample and reference */
-    bool held;    /* the sample's on both sides, whatever it is computed from */
-    bool counts;  /* does not vary, but depends on the number of samples */
-    bool fusible; /* may be part of what ONNX Runtime computes in integers: not to be read */
-    bool order_seen;
-    bool is_point;       /* explained in place of the inputs: multipliers stop here */
-    bool decomposed;     /* of output 0: its node is, and its outputs have their aliases */
-    const char *refused; /* of output 0: why its node cannot be decomposed */
-    ox_val raw;          /* in the reference graph, with the references' batch */
-    ox_val raw_apart;    /* the same where it is fusible, beside the nodes that are fused */
-    ox_val apart;        /* the sample's, in the model's graph, beside them */
-    ox_val twin;         /* the same, to be fused on its own */
-    ox_val view;         /* the reference in the flow graph, [R, own shape] */
-    ox_val sample;       /* in the flow graph */
-    ox_val alias;        /* the value in its place in its node's decomposition */
-    ox_val m;            /* sum of the multipliers that arrived */
-    ox_sign sign;
-    bool beyond_known;
-    unsigned beyond, wanted; /* explain/beyond.c's */
-} ox_side;
 
 /* An input that is explained, or a tensor in place of the inputs; the latter has no references of
  * its own. */
@@ -90,7 +58,7 @@ typedef struct ox_cached {
     ox_val kept;     /* the constant */
 } ox_cached;
 
-typedef struct ox_explain_state {
+struct ox_explain_state {
     ox_model *model; /* the result in the making */
     const ox_options *options;
     ox_arena *arena;
@@ -130,7 +98,6 @@ typedef struct ox_explain_state {
 
     ox_node **order; /* nodes that multipliers reach, consumers first */
     size_t order_count;
-    size_t order_at;   /* the walk is at this one */
     bool blank;        /* the references have no contents: nothing is run */
     ox_val rest;       /* terms that no rule passed on, summed, [lead, N], or NULL */
     ox_val rest_whole; /* the same of values in which samples cannot be told apart, [lead] */
@@ -144,7 +111,7 @@ typedef struct ox_explain_state {
     size_t cached_count;
     ox_val weight; /* in `flow`: weights of the chunk's references, or NULL: all 1 */
     ox_val base;   /* mean f(r) of the targets [K, N] */
-} ox_explain_state;
+};
 
 /* ---- explain.c ------------------------------------------------------------------------------ */
 
@@ -177,9 +144,6 @@ bool ox_explain_attempt(ox_explain_state *s, const ox_model *source, const ox_op
 void ox_fix_inputs(ox_explain_state *s);
 
 /* ---- explain/hold.c ------------------------------------------------------------------------- */
-
-/* Whether the node's results are random, whatever goes in. */
-bool ox_hold_draws(const ox_node *n);
 
 /* Whether options.hold names an input or tensor. */
 bool ox_hold_names(const ox_options *o, const char *name);
@@ -260,6 +224,9 @@ void ox_result_outputs(ox_explain_state *s);
 /* What the prediction differs from the output that the walk starts with, for the seed. */
 void ox_rest_output(ox_explain_state *s, ox_val seed);
 
+/* Takes terms [lead axes, shape of v] that no rule passed on. */
+void ox_rest_add(ox_explain_state *s, int lead, ox_val v, ox_val terms);
+
 /* Adds to terms[i], m (x - x0) of point i, in the flow graph, its part of what no rule passed on;
  * dx[i] is x - x0. */
 void ox_rest_spread(ox_explain_state *s, ox_val *terms, const ox_val *dx);
@@ -294,9 +261,6 @@ bool ox_beyond_is_rows(const ox_node *n);
 
 /* ---- explain/standin.c --------------------------------------------------------------------- */
 
-/* Stand-ins are this or above, numbers that are seen as they are below. */
-#define OX_STANDIN_LEAST 1e15
-
 /* `seen`, a sample or reference of v, with stand-ins where v is beyond numbers; `always` also where
  * that has no effect. */
 ox_val ox_standin(ox_explain_state *s, ox_val v, ox_val seen, bool always);
@@ -314,14 +278,6 @@ void ox_shapes_check(ox_explain_state *s);
 
 /* ---- explain/walk.c ------------------------------------------------------------------------ */
 
-ox_side *ox_side_of(ox_explain_state *s, ox_val v);
-
-/* The type of the multiplier of a floating-point value: its own, at least float32. That of other
- * values has the type in which it arrives, which may change up to when its node is visited. */
-ox_type ox_walk_type(ox_type own);
-
-/* Whether the node's result depends on the shape of its input alone. */
-bool ox_walk_only_shape(const ox_node *n);
 void ox_walk(ox_explain_state *s, ox_val seed);
 
 /* ---- explain/integrate.c -------------------------------------------------------------------- */
@@ -335,9 +291,8 @@ void ox_integrate(ox_explain_state *s, ox_ctx *c);
 
 /* ---- explain/fusible.c ---------------------------------------------------------------------- */
 
-/* Finds the fusible values of the model; ox_is_fusible tells it of one that was added later. */
+/* Finds the fusible values of the model. */
 void ox_mark_fusible(ox_explain_state *s);
-bool ox_is_fusible(ox_explain_state *s, ox_val v);
 
 /* ---- explain/branch.c -------------------------------------------------------------------- */
 

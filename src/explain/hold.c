@@ -5,18 +5,6 @@
 
 #include "explain/explain.h"
 
-bool ox_hold_draws(const ox_node *n)
-{
-    static const char *const ops[] = {"RandomNormal", "RandomNormalLike", "RandomUniform",
-                                      "RandomUniformLike"};
-    for (size_t i = 0; n->domain[0] == '\0' && i < sizeof ops / sizeof *ops; i++) {
-        if (strcmp(n->op, ops[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool ox_hold_names(const ox_options *o, const char *name)
 {
     for (size_t i = 0; i < o->hold_count; i++) {
@@ -49,14 +37,14 @@ bool ox_hold_is(const ox_explain_state *s, ox_val v)
             return true;
         }
     }
-    return v->node != NULL && v->node->original && ox_hold_draws(v->node);
+    return v->node != NULL && v->node->original && ox_draws(v->node);
 }
 
 bool ox_hold_any_draw(const ox_graph *g)
 {
     for (size_t i = 0; i < g->node_count; i++) {
         const ox_node *n = g->nodes[i];
-        if (n->original && ox_hold_draws(n) && n->output_count > 0 && n->outputs[0]->needed) {
+        if (n->original && ox_draws(n) && n->output_count > 0 && n->outputs[0]->needed) {
             return true;
         }
     }

@@ -17,7 +17,7 @@ typedef struct inspection {
 
 static bool in_order(const ox_node *n)
 {
-    const ox_side *side = n->output_count > 0 ? n->outputs[0]->mark : NULL;
+    const ox_side *side = n->output_count > 0 ? n->outputs[0]->side : NULL;
     return side != NULL && side->order_seen;
 }
 
@@ -42,7 +42,7 @@ static void report_nodes(ox_explain_state *s, ox_report *report)
             r->state = row == NULL ? OX_NO_RULE : row->state;
             r->detail = row == NULL ? "no rule for this operator" : row->formula;
             const char *why = ox_walk_missing(s, n);
-            if (ox_side_of(s, n->outputs[0])->refused != NULL) {
+            if (ox_side_of(n->outputs[0])->refused != NULL) {
                 r->state = OX_NO_RULE;
             } else if (r->state == OX_CARRIES_NOTHING && why == NULL) {
                 r->state = OX_DECOMPOSED; /* in this case */

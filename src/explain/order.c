@@ -15,11 +15,11 @@ typedef struct stack {
 
 static void push(ox_explain_state *s, stack *st, ox_val v)
 {
-    ox_side *side = ox_side_of(s, v);
+    ox_side *side = ox_side_of(v);
     if (v->node == NULL || !side->varies || side->is_point) {
         return;
     }
-    ox_side *first = ox_side_of(s, v->node->outputs[0]);
+    ox_side *first = ox_side_of(v->node->outputs[0]);
     if (first->order_seen) {
         return;
     }
@@ -37,17 +37,17 @@ static void push(ox_explain_state *s, stack *st, ox_val v)
 }
 
 /* Whether both branches of an If are weighed against each other by samples and references. */
-static bool is_choice(ox_explain_state *s, const ox_node *n)
+static bool is_choice(const ox_node *n)
 {
     ox_val condition = ox_node_input(n, 0);
     return !n->original && strcmp(n->op, "Where") == 0 && condition != NULL &&
-           condition->rank == 0 && ox_side_of(s, condition)->varies;
+           condition->rank == 0 && ox_side_of(condition)->varies;
 }
 
 /* The choice must be one of each sample on its own. */
 static void check_choice(ox_explain_state *s, const ox_node *n)
 {
-    if (is_choice(s, n) && (s->batch_free || s->batch > 1)) {
+    if (is_choice(n) && (s->batch_free || s->batch > 1)) {
         ox_fail(s->arena, OX_UNSUPPORTED,
                 "%s: an If's condition depends on the explained inputs of all samples at once; "
                 "explained without a batch (--no-batch), it is one sample's",
@@ -75,10 +75,10 @@ static void write_out(void *user)
  * done. Nothing for other nodes, and where the decomposition leaves it to the rule. */
 static void decompose(ox_explain_state *s, ox_node *n)
 {
-    ox_side *first = ox_side_of(s, n->outputs[0]);
+    ox_side *first = ox_side_of(n->outputs[0]);
     const ox_row *row = ox_rule_find(n->domain, n->op);
     bool composite = row != NULL && row->decompose != NULL && !ox_integrate_wants(s, n);
-    if (!composite && !is_choice(s, n)) {
+    if (!composite && !is_choice(n)) {
         return;
     }
     decomposition d = {s, n, composite ? row->decompose : NULL,
@@ -93,7 +93,7 @@ static void decompose(ox_explain_state *s, ox_node *n)
     }
     first->refused = done ? NULL : ox_arena_string(s->arena, err.message);
     for (size_t i = 0; done && composite && i < n->output_count; i++) {
-        ox_side_of(s, n->outputs[i])->alias = d.outputs[i];
+        ox_side_of(n->outputs[i])->alias = d.outputs[i];
         first->decomposed = first->decomposed || d.outputs[i] != NULL;
     }
 }
@@ -109,10 +109,10 @@ void ox_walk_order(ox_explain_state *s)
         if (top->next == 0) {
             decompose(s, n);
         }
-        bool composite = ox_side_of(s, n->outputs[0])->decomposed;
+        bool composite = ox_side_of(n->outputs[0])->decomposed;
         if (top->next < (composite ? n->output_count : n->input_count)) {
             ox_val in =
-                composite ? ox_side_of(s, n->outputs[top->next])->alias : n->inputs[top->next];
+                composite ? ox_side_of(n->outputs[top->next])->alias : n->inputs[top->next];
             top->next++;
             if (in != NULL) {
                 push(s, &st, in);
@@ -139,14 +139,14 @@ const char *ox_walk_missing(ox_explain_state *s, const ox_node *n)
                                (long long)ox_model_opset(s->model, n->domain),
                                row == NULL ? "" : ": ", row == NULL ? "" : row->formula);
     }
-    if (ox_hold_draws(n)) {
+    if (ox_draws(n)) {
         return "what it draws inside of a body is not what is drawn once more to explain it; "
                "hold=TENSOR holds what the body gives";
     }
-    if (row->state == OX_CARRIES_NOTHING && !ox_side_of(s, n->outputs[0])->decomposed) {
+    if (row->state == OX_CARRIES_NOTHING && !ox_side_of(n->outputs[0])->decomposed) {
         return "its result varies, but no multiplier passes: completeness would be lost";
     }
-    const char *refused = ox_side_of(s, n->outputs[0])->refused;
+    const char *refused = ox_side_of(n->outputs[0])->refused;
     if (refused != NULL) { /* with the label of the node, or of one inside it */
         const char *label = ox_arena_format(s->arena, "%s: ", ox_node_label(n));
         size_t length = strlen(label);

@@ -20,7 +20,7 @@ static bool batchable(ox_explain_state *s)
                 elsewhere = elsewhere || (d > 0 && v->dims[d].batch > 0);
                 factor = factor || (v->dims[d].batch > 0 && v->dims[d].size != 1);
             }
-            if (v->rank >= 0 && axes != 1 && ox_side_of(s, v)->varies) {
+            if (v->rank >= 0 && axes != 1 && ox_side_of(v)->varies) {
                 return false;
             }
         }

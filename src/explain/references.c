@@ -158,7 +158,7 @@ static void bind_filled(ox_explain_state *s)
     for (size_t i = 0; i < s->input_count; i++) {
         ox_explained *e = &s->inputs[i];
         e->references = filled(s, e);
-        ox_side_of(s, e->x)->raw = e->references;
+        ox_side_of(e->x)->raw = e->references;
     }
 }
 
@@ -174,7 +174,7 @@ void ox_feed_references(ox_explain_state *s)
         bool given = s->options->reference_source == OX_REFERENCES_GIVEN;
         e->references = given ? constant_references(s, e) : input_references(s, e);
         e->slices = ox_feed_slices(e, e->references);
-        ox_side *side = ox_side_of(s, e->x);
+        ox_side *side = ox_side_of(e->x);
         if (s->refs == s->g) {
             side->raw = given && hide ? hidden_from_folding(s, e->references) : e->references;
         } else if (s->refs == s->flow) {

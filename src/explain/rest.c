@@ -43,16 +43,17 @@ static ox_val sum_own(ox_val terms, int own, int axis)
 }
 
 /* [lead, N c, ..] as [lead, N, c, ..]. */
-static ox_val split_factor(ox_ctx *c, ox_val terms, ox_val v)
+static ox_val split_factor(int lead, ox_val terms, ox_val v)
 {
-    ox_dim dims[OX_MAX_RANK + 1];
+    ox_dim dims[OX_MAX_RANK], *own = dims + lead;
     if (v->dims[0].batch == 0 || v->dims[0].size == 1) {
         return terms;
     }
-    dims[0] = (ox_dim){.size = 1, .batch = 1};
-    dims[1] = ox_dim_of(v->dims[0].size);
-    memcpy(dims + 2, v->dims + 1, (size_t)(v->rank - 1) * sizeof *dims);
-    return ox_with_lead(c, terms, v->rank + 1, dims);
+    memcpy(dims, terms->dims, (size_t)lead * sizeof *dims);
+    own[0] = (ox_dim){.size = 1, .batch = 1};
+    own[1] = ox_dim_of(v->dims[0].size);
+    memcpy(own + 2, v->dims + 1, (size_t)(v->rank - 1) * sizeof *dims);
+    return ox_reshape(terms, lead + v->rank + 1, dims);
 }
 
 static void add_to(ox_val *sum, ox_val term)
@@ -60,33 +61,26 @@ static void add_to(ox_val *sum, ox_val term)
     *sum = *sum == NULL ? term : ox_add(*sum, term);
 }
 
-static void leave(ox_ctx *c, ox_val v, ox_val terms)
+void ox_rest_add(ox_explain_state *s, int lead, ox_val v, ox_val terms)
 {
-    ox_explain_state *s = c->walk;
     int axis = samples_axis(s, v);
     if (axis == 0) {
-        terms = split_factor(c, terms, v);
+        terms = split_factor(lead, terms, v);
     }
-    ox_val sum = ox_cast(sum_own(terms, terms->rank - c->lead, axis), s->type);
+    ox_val sum = ox_cast(sum_own(terms, terms->rank - lead, axis), s->type);
     add_to(axis < 0 ? &s->rest_whole : &s->rest, sum);
-}
-
-void ox_rest(ox_ctx *c, ox_val terms)
-{
-    leave(c, c->node->outputs[0], terms);
 }
 
 void ox_rest_output(ox_explain_state *s, ox_val seed)
 {
     ox_val v = s->output;
-    if (!ox_side_of(s, v)->fusible) {
+    if (!ox_side_of(v)->fusible) {
         return;
     }
-    ox_ctx c = {.g = s->flow, .lead = s->lead, .walk = s};
     ox_val e = ox_sub(ox_cast(ox_sample_output(s), s->type), ox_cast(ox_sample(s, v), s->type));
     ox_val e0 =
         ox_sub(ox_cast(ox_reference_output(s), s->type), ox_cast(ox_reference(s, v), s->type));
-    leave(&c, v, ox_mul(seed, ox_sub(e, e0)));
+    ox_rest_add(s, s->lead, v, ox_mul(seed, ox_sub(e, e0)));
 }
 
 /* ---- to the explained inputs ---------------------------------------------------------------- */

@@ -33,7 +33,7 @@ static ox_val mean_of(ox_explain_state *s, ox_val m, ox_val x, ox_val x0)
 /* The multiplier of a point. */
 static ox_val multiplier_of(ox_explain_state *s, const ox_explained *e, ox_val dx)
 {
-    ox_val m = ox_side_of(s, e->x)->m;
+    ox_val m = ox_side_of(e->x)->m;
     if (m == NULL) { /* nothing flows here, as from a stride that skips all of the input */
         ox_dim dims[OX_MAX_RANK + 2];
         dims[0] = ox_dim_of(s->target_count);
@@ -74,8 +74,8 @@ static void find_phi(ox_explain_state *s)
     bool left = s->rest != NULL || s->rest_whole != NULL;
     for (size_t i = 0; i < s->point_count; i++) {
         ox_explained *e = &s->points[i];
-        ox_val m = ox_side_of(s, e->x)->m;
-        ox_type type = m != NULL ? m->type : ox_walk_type(e->x->type);
+        ox_val m = ox_side_of(e->x)->m;
+        ox_type type = m != NULL ? m->type : ox_side_type(e->x->type);
         ox_val x = ox_standin(s, e->x, ox_cast(ox_sample(s, e->x), type), false);
         ox_val x0 = ox_standin(s, e->x, ox_cast(ox_reference(s, e->x), type), false);
         dx[i] = ox_sub(x, x0);
@@ -267,7 +267,7 @@ void ox_result_outputs(ox_explain_state *s)
     const char *former = ox_graph_scope(s->g, "onnxexplainer/result");
     for (size_t i = 0; i < s->point_count; i++) {
         const ox_explained *e = &s->points[i];
-        ox_val phi = ox_cast(target_axis(s, e), ox_walk_type(e->x->type));
+        ox_val phi = ox_cast(target_axis(s, e), ox_side_type(e->x->type));
         add_output(s, phi, ox_arena_format(s->arena, "%s_shap", e->x->name));
     }
     ox_dim n = s->output_batch_axis < 0 ? ox_dim_of(1) : s->output->dims[s->output_batch_axis];

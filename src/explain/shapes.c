@@ -106,19 +106,19 @@ static size_t content_inputs(const ox_node *n)
 }
 
 /* Whether the contents of v, an output of n, depend on N. */
-static bool counts_batch(ox_explain_state *s, const ox_node *n, ox_val v)
+static bool counts_batch(const ox_node *n, ox_val v)
 {
     size_t count = 0;
     ox_val x = ox_node_input(n, 0);
     if (v->elements != NULL && ox_shape_count(v->rank, v->dims, &count)) {
         return has_batch(count, v->elements);
     }
-    if (ox_walk_only_shape(n)) {
+    if (ox_only_shape(n)) {
         return x != NULL && x->rank > 0 && has_batch((size_t)x->rank, x->dims);
     }
     for (size_t i = 0; i < content_inputs(n); i++) {
         x = n->inputs[i];
-        if (x != NULL && !ox_side_of(s, x)->varies && ox_side_of(s, x)->counts) {
+        if (x != NULL && !ox_side_of(x)->varies && ox_side_of(x)->counts) {
             return true;
         }
     }
@@ -132,15 +132,15 @@ static bool uses_batch(ox_explain_state *s)
     for (size_t i = 0; i < s->g->node_count; i++) {
         const ox_node *n = s->g->nodes[i];
         for (size_t k = 0; k < n->output_count; k++) {
-            ox_side_of(s, n->outputs[k])->counts = counts_batch(s, n, n->outputs[k]);
+            ox_side_of(n->outputs[k])->counts = counts_batch(n, n->outputs[k]);
         }
     }
     for (size_t i = 0; i < s->order_count; i++) {
         const ox_node *n = s->order[i];
         for (size_t k = 0; k < content_inputs(n); k++) {
             ox_val x = n->inputs[k];
-            if (x != NULL && ox_type_is_float(x->type) && !ox_side_of(s, x)->varies &&
-                ox_side_of(s, x)->counts) {
+            if (x != NULL && ox_type_is_float(x->type) && !ox_side_of(x)->varies &&
+                ox_side_of(x)->counts) {
                 return true;
             }
         }

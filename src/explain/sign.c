@@ -129,7 +129,7 @@ static ox_sign of_node(ox_explain_state *s, const ox_node *n, int depth)
 
 static ox_sign sign_of(ox_explain_state *s, ox_val v, int depth)
 {
-    ox_side *side = ox_side_of(s, v);
+    ox_side *side = ox_side_of(v);
     if (side->sign != OX_SIGN_UNKNOWN) {
         return side->sign;
     }

@@ -39,21 +39,10 @@ ox_val ox_standin(ox_explain_state *s, ox_val v, ox_val seen, bool always)
     return needed ? number_for(seen, ox_beyond_nan(s, v)) : seen;
 }
 
-bool ox_stands_in(ox_ctx *c, size_t i)
-{
-    ox_val v = ox_node_input(c->node, i);
-    return v != NULL && ox_beyond(c->walk, v);
-}
-
 /* Where v is `level` times OX_STANDIN_LEAST or more. */
 static ox_val at_least(ox_val v, double level)
 {
     return ox_binary("GreaterOrEqual", v, ox_number(v, level * OX_STANDIN_LEAST));
-}
-
-ox_val ox_is_standin(ox_val v)
-{
-    return at_least(ox_abs(v), 1);
 }
 
 /* ---- references ------------------------------------------------------------------------------ */

@@ -290,7 +290,7 @@ static double result_size(const ox_explain_state *s, size_t targets)
     double values = 0;
     for (size_t i = 0; i < s->input_count; i++) {
         ox_dim size = ox_val_size(s->inputs[i].x);
-        double width = (double)ox_type_size(ox_walk_type(s->inputs[i].x->type));
+        double width = (double)ox_type_size(ox_side_type(s->inputs[i].x->type));
         values += size.unknown == 0 ? (double)size.size * width : 0;
     }
     return values * (double)targets / 1e9;

@@ -49,10 +49,12 @@ struct ox_value {
     const ox_const *constant;
     const ox_const *contents; /* of a node's result, once ox_contents has found them */
     bool is_input;
-    bool keep;   /* a named constant: stays although nothing uses it */
-    bool needed; /* set while pruning */
-    size_t position; /* set while sorting: in the order of values, from 1 */
-    void *mark;  /* of the pass at work */
+    bool keep;            /* a named constant: stays although nothing uses it */
+    bool needed;          /* set while pruning */
+    size_t position;      /* set while sorting: in the order of values, from 1 */
+    struct ox_side *side; /* explaining: rules/side.h */
+    struct ox_form *form; /* tuning: tune/tune.h */
+    ox_val instead;       /* what takes its place, while values are replaced */
 };
 
 typedef enum ox_attr_kind {
@@ -201,7 +203,8 @@ void ox_graph_swap_names(ox_val a, ox_val b);
 void ox_graph_prune(ox_graph *g);
 
 /* Sorts nodes, values and functions of a pruned graph: original nodes in their order, added ones as
- * outputs reach them through their inputs, each right before the first that uses it. graph/settle.c.
+ * outputs reach them through their inputs, each right before the first that uses it.
+ * graph/settle.c.
  */
 void ox_graph_sort(ox_graph *g);
 
@@ -243,8 +246,8 @@ const double *ox_const_doubles(ox_arena *a, const ox_const *c);
 const int64_t *ox_const_ints(ox_arena *a, const ox_const *c);
 size_t ox_const_count(const ox_const *c);
 
-/* What v holds where the model itself says it: an initializer, a Constant in any spelling, or one of
- * these cast or reshaped. NULL where it does not. graph/constant.c. */
+/* What v holds where the model itself says it: an initializer, a Constant in any spelling, or one
+ * of these cast or reshaped. NULL where it does not. graph/constant.c. */
 const ox_const *ox_contents(ox_val v);
 
 /* The same as doubles, in the arena; v may be NULL. NULL also for types that are no numbers. */

@@ -130,8 +130,8 @@ static bool is_made_inside(const ox_node *call, const ox_val *results, size_t i)
 static void replace_marked(ox_val *values, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (values[i] != NULL && values[i]->mark != NULL) {
-            values[i] = values[i]->mark;
+        if (values[i] != NULL && values[i]->instead != NULL) {
+            values[i] = values[i]->instead;
         }
     }
 }
@@ -147,7 +147,7 @@ static void bind_outputs(const ox_node *call, node_list body, ox_val *results)
     }
     for (size_t i = 0; i < call->output_count && !nested; i++) {
         if (call->outputs[i]->name[0] != '\0' && is_made_inside(call, results, i)) {
-            results[i]->mark = call->outputs[i];
+            results[i]->instead = call->outputs[i];
             results[i]->node = NULL; /* nobody's result from now on */
         }
     }

@@ -19,8 +19,23 @@ typedef struct ox_spot {
     ox_val m; /* what went to input 0 */
 } ox_spot;
 
-/* What a rule works on; explain.c provides it. */
-typedef struct ox_ctx {
+typedef struct ox_ctx ox_ctx;
+typedef struct ox_explain_state ox_explain_state; /* explain/explain.h */
+
+/* What the walk, which calls the rules, does for them. */
+typedef struct ox_sides {
+    ox_explain_state *state;
+    ox_val (*sample)(ox_ctx *c, ox_val v); /* v on either side, in the type of the multipliers */
+    ox_val (*reference)(ox_ctx *c, ox_val v);
+    bool (*stands_in)(ox_ctx *c, ox_val v);       /* as ox_stands_in */
+    bool (*hole)(ox_ctx *c, const char *message); /* as ox_rule_hole; false: not by force */
+    void (*rest)(ox_ctx *c, ox_val terms);        /* as ox_rest */
+    ox_node *const *later;                        /* nodes that are not visited yet */
+    size_t later_count;
+} ox_sides;
+
+/* What a rule works on. */
+struct ox_ctx {
     ox_graph *g;          /* the graph that multipliers live in */
     const ox_node *node;  /* the node at hand, lifted; its values' shapes are the samples' */
     ox_val m;             /* the multiplier of output 0, NULL where only others have one */
@@ -30,8 +45,8 @@ typedef struct ox_ctx {
     uint32_t frozen;      /* inputs that are the sample's on both sides, a bit each: holes */
     ox_val *sent;         /* takes what is sent to each input, where not NULL */
     bool stands_in;       /* operands and results may be stand-ins */
-    void *walk;           /* explain.c's */
-} ox_ctx;
+    const ox_sides *sides;
+};
 
 typedef void (*ox_rule)(ox_ctx *c);
 
@@ -62,7 +77,7 @@ typedef struct ox_row {
 /* The row of an operator; NULL where there is none. */
 const ox_row *ox_rule_find(const char *domain, const char *op);
 
-/* ---- what rules use (explain.c) ------------------------------------------------------------ */
+/* ---- what rules use (rules/context.c) ------------------------------------------------------- */
 
 /* Input i and output i for the sample and for the reference, floating-point ones in the type of the
  * multipliers, which is at least float32.
@@ -75,7 +90,8 @@ ox_val ox_y(ox_ctx *c, size_t i);
 ox_val ox_y0(ox_ctx *c, size_t i);
 
 /* Whether ox_x(c, i) and ox_x0(c, i) may hold stand-ins, finite numbers for infinities and NaN;
- * and where v does. explain/standin.c. */
+ * and where v does: stand-ins are OX_STANDIN_LEAST or above. explain/standin.c. */
+#define OX_STANDIN_LEAST 1e15
 bool ox_stands_in(ox_ctx *c, size_t i);
 ox_val ox_is_standin(ox_val v);
 
@@ -100,15 +116,15 @@ const ox_node *ox_maker_of(ox_val v);
 ox_val ox_m(ox_ctx *c, size_t i);
 
 /* Of a Concat: how many of its first inputs are those of a shorter one whose result, *whole, can
- * take their part of the multiplier; 0 where there is none. explain/prefix.c. */
+ * take their part of the multiplier; 0 where there is none. rules/prefix.c. */
 size_t ox_concat_prefix(ox_ctx *c, ox_val *whole);
 
 /* Adds `m` to the multiplier of input i, in the type of that; sums over the axes along which the
  * input was broadcast. */
 void ox_send(ox_ctx *c, size_t i, ox_val m);
 
-/* Terms [lead axes, shape of output 0] that no input gets, as their multipliers would have no bound:
- * their sum goes to the explained inputs at the end, for each pair of sample and reference.
+/* Terms [lead axes, shape of output 0] that no input gets, as their multipliers would have no
+ * bound: their sum goes to the explained inputs at the end, for each pair of sample and reference.
  * explain/rest.c. */
 void ox_rest(ox_ctx *c, ox_val terms);
 

@@ -73,7 +73,7 @@ typedef struct fold {
 
 static bool is_constant(ox_val v)
 {
-    return v == NULL || v->constant != NULL || v->mark != NULL;
+    return v == NULL || v->constant != NULL || v->instead != NULL;
 }
 
 /* Values that depend on no input, are used by nodes that do, and are not constants already. */
@@ -81,7 +81,7 @@ static void find_wanted(fold *f)
 {
     ox_graph *g = f->model->graph;
     for (size_t i = 0; i < g->value_count; i++) {
-        g->values[i]->mark = NULL;
+        g->values[i]->instead = NULL;
         g->values[i]->needed = false;
     }
     for (size_t i = 0; i < g->node_count; i++) {
@@ -91,11 +91,11 @@ static void find_wanted(fold *f)
             constant = constant && is_constant(n->inputs[k]);
         }
         for (size_t k = 0; k < n->output_count; k++) {
-            n->outputs[k]->mark = constant ? n->outputs[k] : NULL;
+            n->outputs[k]->instead = constant ? n->outputs[k] : NULL;
         }
         for (size_t k = 0; !constant && k < n->input_count; k++) {
             ox_val v = n->inputs[k];
-            if (v != NULL && v->mark != NULL && !v->needed) {
+            if (v != NULL && v->instead != NULL && !v->needed) {
                 v->needed = true;
                 f->wanted = ox_arena_grow(g->arena, f->wanted, f->count, sizeof *f->wanted);
                 f->wanted[f->count++] = v;
@@ -139,15 +139,15 @@ static void take_results(void *user)
         ox_const c = {.type = r->type, .rank = r->rank, .dims = r->dims, .size = size};
         ox_budget_bring(g->arena, size); /* computed of the model as it is */
         c.data = ox_arena_copy(g->arena, r->data, size, 1);
-        f->wanted[i]->mark = ox_graph_constant(g, NULL, &c);
+        f->wanted[i]->instead = ox_graph_constant(g, NULL, &c);
         ox_tensor_free(&f->results[i]);
     }
     for (size_t i = 0; i < g->node_count; i++) {
         ox_node *n = g->nodes[i];
         for (size_t k = 0; k < n->input_count; k++) {
             ox_val v = n->inputs[k];
-            if (v != NULL && v->needed && v->mark != NULL) {
-                n->inputs[k] = v->mark;
+            if (v != NULL && v->needed && v->instead != NULL) {
+                n->inputs[k] = v->instead;
             }
         }
     }

@@ -5,12 +5,12 @@
 
 ox_form *ox_form_of(ox_val v)
 {
-    if (v->mark == NULL) {
+    if (v->form == NULL) {
         ox_form *f = ox_arena_alloc(v->graph->arena, 1, sizeof *f);
         *f = (ox_form){.rank = v->rank, .dims = v->dims, .plain = v};
-        v->mark = f;
+        v->form = f;
     }
-    return v->mark;
+    return v->form;
 }
 
 ox_form *ox_form_in(const ox_node *n, size_t i)

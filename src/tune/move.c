@@ -43,7 +43,7 @@ bool layout_reshape(ox_tuner *t, ox_node *n)
     ox_val y = n->outputs[0];
     if (x->whole != NULL && x->whole->rank == y->rank &&
         ox_dims_equal(y->rank, x->whole->dims, y->dims)) {
-        y->mark = x->whole;
+        y->form = x->whole;
         return true;
     }
     if (!ox_form_ready(t, x) || y->rank < 4 || y->rank >= OX_TUNE_RANK) {

@@ -118,7 +118,7 @@ static void write_node(ox_tuner *t, ox_node *n)
     for (size_t i = 0; i < n->output_count && (same || n->parts != NULL); i++) {
         ox_form *f = ox_form_of(same ? n->inputs[0] : n->parts[i]);
         f->uses += ox_form_of(n->outputs[i])->uses;
-        n->outputs[i]->mark = f;
+        n->outputs[i]->form = f;
     }
     if (same || n->parts != NULL) {
         return;

@@ -3,7 +3,7 @@
  * one, which hands it on together with what reaches it anyhow, and not a part to each input. */
 #include <string.h>
 
-#include "explain/explain.h"
+#include "rules/rules.h"
 
 static int64_t axis_of(const ox_node *n)
 {
@@ -23,10 +23,9 @@ static bool begins_with(const ox_node *n, const ox_node *shorter)
 /* The longest, of those that the walk has not visited yet. */
 size_t ox_concat_prefix(ox_ctx *c, ox_val *whole)
 {
-    const ox_explain_state *s = c->walk;
     size_t best = 0;
-    for (size_t i = s->order_at + 1; i < s->order_count; i++) {
-        const ox_node *shorter = s->order[i];
+    for (size_t i = 0; i < c->sides->later_count; i++) {
+        const ox_node *shorter = c->sides->later[i];
         if (shorter->input_count > best && begins_with(c->node, shorter)) {
             best = shorter->input_count;
             *whole = shorter->outputs[0];

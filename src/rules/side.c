@@ -1,0 +1,128 @@
+/* What is known of values of the lifted graph: whether they differ between sample and reference,
+ * whether ONNX Runtime may fuse them, and the multipliers that arrived. */
+#include "rules/side.h"
+
+#include <string.h>
+
+#include "model/model.h"
+#include "rules/rules.h"
+
+static bool has_subgraph(const ox_node *n)
+{
+    for (size_t i = 0; i < n->attr_count; i++) {
+        if (n->attrs[i].kind == OX_ATTR_GRAPH) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Of a value that depends on inputs only those count that do: with constants alone nothing is
+ * computed in integers. */
+bool ox_side_fusible(ox_val v)
+{
+    const ox_node *n = v->node;
+    bool depends = ox_side_of(v)->depends;
+    if (n->parts != NULL) {
+        return ox_side_of(n->parts[v->output])->fusible;
+    }
+    if (strcmp(n->op, "DequantizeLinear") == 0) {
+        return true;
+    }
+    for (size_t i = 0; i < n->input_count && !has_subgraph(n); i++) {
+        const ox_side *in = n->inputs[i] == NULL ? NULL : ox_side_of(n->inputs[i]);
+        if (in != NULL && in->fusible && (in->depends || !depends)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool ox_draws(const ox_node *n)
+{
+    static const char *const ops[] = {"RandomNormal", "RandomNormalLike", "RandomUniform",
+                                      "RandomUniformLike"};
+    for (size_t i = 0; n->domain[0] == '\0' && i < sizeof ops / sizeof *ops; i++) {
+        if (strcmp(n->op, ops[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Shape, Size and EyeLike say the same for sample and reference, whatever the data; and no data go
+ * into random numbers. */
+bool ox_only_shape(const ox_node *n)
+{
+    bool shape = n->domain[0] == '\0' && (strcmp(n->op, "Shape") == 0 ||
+                                          strcmp(n->op, "Size") == 0 ||
+                                          strcmp(n->op, "EyeLike") == 0);
+    return shape || ox_draws(n);
+}
+
+static void inherit(void *user, ox_val from)
+{
+    ox_side *heir = user;
+    const ox_side *side = ox_side_of(from);
+    heir->depends = heir->depends || side->depends;
+    heir->varies = heir->varies || side->varies;
+}
+
+void ox_side_hold(ox_val v)
+{
+    v->side = ox_arena_alloc(v->graph->arena, 1, sizeof *v->side);
+    v->side->depends = v->side->held = true;
+}
+
+/* Values are asked for in topological order or shortly after, so this does not nest deeply. */
+ox_side *ox_side_of(ox_val v)
+{
+    if (v->side != NULL) {
+        return v->side;
+    }
+    ox_side *side = ox_arena_alloc(v->graph->arena, 1, sizeof *side);
+    v->side = side;
+    if (v->node == NULL) {
+        return side;
+    }
+    if (v->node->original && ox_draws(v->node)) {
+        side->depends = side->held = true;
+        return side;
+    }
+    if (v->node->parts != NULL) {
+        inherit(side, v->node->parts[v->output]);
+        side->fusible = ox_side_fusible(v);
+        return side;
+    }
+    for (size_t i = 0; i < v->node->input_count; i++) {
+        if (v->node->inputs[i] != NULL) {
+            inherit(side, v->node->inputs[i]);
+        }
+    }
+    ox_model_visit_captured(v->node, inherit, side);
+    side->varies = side->varies && !ox_only_shape(v->node);
+    if (ox_draws(v->node)) { /* in a body that was written out: not what the body drew */
+        side->depends = side->varies = true;
+    }
+    side->fusible = ox_side_fusible(v);
+    return side;
+}
+
+/* ---- multipliers ---------------------------------------------------------------------------- */
+
+ox_type ox_side_type(ox_type own)
+{
+    return own == OX_DOUBLE ? OX_DOUBLE : OX_FLOAT;
+}
+
+/* A multiplier changes its type where the value does, at a Cast or where a double meets floats as
+ * an exponent or a scale: in front of it stands the network's own type, for which ONNX Runtime has
+ * kernels. Integers take what comes, the wider of two. */
+void ox_side_add(ox_val v, ox_val m)
+{
+    ox_side *to = ox_side_of(v);
+    bool wide = m->type == OX_DOUBLE || (to->m != NULL && to->m->type == OX_DOUBLE);
+    ox_type type = ox_type_is_float(v->type) ? ox_side_type(v->type) : wide ? OX_DOUBLE : OX_FLOAT;
+    m = ox_cast(m, type);
+    to->m = to->m == NULL ? m : ox_add(ox_cast(to->m, type), m);
+}

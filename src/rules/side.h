@@ -1,0 +1,61 @@
+/* The two sides of a value of the lifted graph, the sample's and the references', and what is known
+ * of them. Rules ask for it through rules.h. */
+#ifndef OX_RULES_SIDE_H
+#define OX_RULES_SIDE_H
+
+#include "graph/graph.h"
+
+/* Known of all elements of a value, in rising order. */
+typedef enum ox_sign {
+    OX_SIGN_UNKNOWN, /* not asked yet */
+    OX_SIGN_ANY,
+    OX_SIGN_NOT_NEGATIVE,
+    OX_SIGN_POSITIVE
+} ox_sign;
+
+/* What is known of a value of the lifted graph. */
+typedef struct ox_side {
+    bool depends; /* on an input, if only through its shape */
+    bool varies;  /* may differ between sample and reference */
+    bool held;    /* the sample's on both sides, whatever it is computed from */
+    bool counts;  /* does not vary, but depends on the number of samples */
+    bool fusible; /* may be part of what ONNX Runtime computes in integers: not to be read */
+    bool order_seen;
+    bool is_point;       /* explained in place of the inputs: multipliers stop here */
+    bool decomposed;     /* of output 0: its node is, and its outputs have their aliases */
+    const char *refused; /* of output 0: why its node cannot be decomposed */
+    ox_val raw;          /* in the reference graph, with the references' batch */
+    ox_val raw_apart;    /* the same where it is fusible, beside the nodes that are fused */
+    ox_val apart;        /* the sample's, in the model's graph, beside them */
+    ox_val twin;         /* the same, to be fused on its own */
+    ox_val view;         /* the reference in the flow graph, [R, own shape] */
+    ox_val sample;       /* in the flow graph */
+    ox_val alias;        /* the value in its place in its node's decomposition */
+    ox_val m;            /* sum of the multipliers that arrived */
+    ox_sign sign;
+    bool beyond_known;
+    unsigned beyond, wanted; /* explain/beyond.c's */
+} ox_side;
+
+ox_side *ox_side_of(ox_val v);
+
+/* Holds v, before anything else is asked of it. */
+void ox_side_hold(ox_val v);
+
+/* Whether the node's results are random, whatever goes in. */
+bool ox_draws(const ox_node *n);
+
+/* Whether the node's result depends on the shape of its input alone. */
+bool ox_only_shape(const ox_node *n);
+
+/* Whether v is fusible, as its operands say: see explain/fusible.c. */
+bool ox_side_fusible(ox_val v);
+
+/* The type of the multiplier of a floating-point value: its own, at least float32. That of other
+ * values has the type in which it arrives, which may change up to when its node is visited. */
+ox_type ox_side_type(ox_type own);
+
+/* Adds m to the multiplier of v. */
+void ox_side_add(ox_val v, ox_val m);
+
+#endif
