@@ -21,6 +21,7 @@
  *     explain/rest.c       what no rule could give to its inputs
  *     explain/result.c     the mean over the references, and the outputs
  *     explain/range.c      the scale of references and samples
+ *     explain/note.c       what callers are told meanwhile
  *     explain/check.c      what the explained model gives: is it finite, does it add up?
  *
  * Three graphs may be involved. `g` is the model's. Multipliers live in `flow`: the same one, or
@@ -338,6 +339,8 @@ void ox_scan_emit(ox_explain_state *s, ox_val *results[], size_t count, bool sta
 
 /* Writes the ranges of the references into the metadata. */
 void ox_range_set(ox_explain_state *s);
+
+/* ---- explain/note.c ------------------------------------------------------------------------ */
 
 void ox_note_to(const ox_options *options, const char *format, ...);
 

@@ -7,7 +7,7 @@
  * fuse the Transpose with a MatMul past the Cast. */
 ox_val ox_cast(ox_val a, ox_type type)
 {
-    ox_attr to = ox_attr_int("to", type);
+    const ox_attr to = {.name = "to", .kind = OX_ATTR_INT, .i = type};
     const ox_node *n = a->node;
     if (a->type == type) {
         return a;
@@ -17,18 +17,6 @@ ox_val ox_cast(ox_val a, ox_type type)
         return ox_graph_emit(a->graph, "Transpose", 1, &from, n->attr_count, n->attrs);
     }
     return ox_graph_emit(a->graph, "Cast", 1, &a, 1, &to);
-}
-
-bool ox_only_moves(const char *op)
-{
-    static const char *const ops[] = {"Identity", "MaxPool",   "Reshape",  "Slice",
-                                      "Squeeze",  "Transpose", "Unsqueeze"};
-    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-        if (strcmp(op, ops[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
 }
 
 ox_val ox_apart(ox_val a)

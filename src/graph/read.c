@@ -191,6 +191,18 @@ const int64_t *ox_const_ints(ox_arena *a, const ox_const *c)
     return out;
 }
 
+bool ox_only_moves(const char *op)
+{
+    static const char *const ops[] = {"Identity", "MaxPool",   "Reshape",  "Slice",
+                                      "Squeeze",  "Transpose", "Unsqueeze"};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        if (strcmp(op, ops[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- dimensions ------------------------------------------------------------------------- */
 
 ox_dim ox_dim_of(int64_t size)

@@ -66,13 +66,13 @@ ox_model *ox_parse_linked(const void *data, size_t size, const char *folder, con
 /* An attribute that is not a reference; `label` names its node in messages. */
 ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const char *label);
 
-/* The attribute's AttributeType, by what it holds where it does not say. */
-int ox_proto_kind(const Onnx__AttributeProto *p);
-
 /* Type, rank and dimensions of a tensor as described, where v has none. */
 void ox_proto_describe(ox_val v, const Onnx__ValueInfoProto *info);
 
 /* ---- model/check.c ---------------------------------------------------------------------- */
+
+/* The attribute's AttributeType, by what it holds where it does not say. */
+int ox_proto_kind(const Onnx__AttributeProto *p);
 
 /* Gives up where a node has not the inputs, outputs and attributes of its operator, at `version`
  * of its domain. `label` names the node; or, with `inside`, the one that it is a subgraph's of. */

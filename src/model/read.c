@@ -129,21 +129,6 @@ static Onnx__ModelProto *parse(ox_arena *a, const void *data, size_t size)
 
 /* ---- attributes ------------------------------------------------------------------------- */
 
-/* Files of IR versions before the field `type` leave it out. */
-int ox_proto_kind(const Onnx__AttributeProto *p)
-{
-    return p->type != ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED ? (int)p->type
-           : p->has_f                                                  ? OX_ATTR_FLOAT
-           : p->has_i                                                  ? OX_ATTR_INT
-           : p->has_s                                                  ? OX_ATTR_STRING
-           : p->t != NULL                                              ? OX_ATTR_TENSOR
-           : p->g != NULL                                              ? OX_ATTR_GRAPH
-           : p->n_floats > 0                                           ? OX_ATTR_FLOATS
-           : p->n_ints > 0                                             ? OX_ATTR_INTS
-           : p->n_strings > 0                                          ? OX_ATTR_STRINGS
-                                                                       : OX_ATTR_OTHER;
-}
-
 static const char *read_string(ox_arena *a, ProtobufCBinaryData from)
 {
     char *text = ox_arena_alloc(a, from.len + 1, 1);

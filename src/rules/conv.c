@@ -34,11 +34,6 @@ static const int64_t *per_axis(ox_ctx *c, const char *name, int axes, int sides)
     return ints;
 }
 
-int64_t ox_window_extent(const ox_window *w)
-{
-    return (w->kernel - 1) * w->dilation + 1;
-}
-
 static bool has_auto_pad(ox_ctx *c, const char *mode)
 {
     return strcmp(ox_node_string(c->node, "auto_pad", "NOTSET"), mode) == 0;

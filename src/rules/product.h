@@ -10,7 +10,7 @@ typedef struct ox_operand {
     bool varies;
 } ox_operand;
 
-/* rules/product.c */
+/* rules/operand.c */
 
 /* Input i in its own type, and in the type of the multipliers. */
 ox_operand ox_operand_raw(ox_ctx *c, size_t i);
@@ -24,7 +24,7 @@ ox_val ox_finite(ox_val v);
 /* (x + x0) / 2 with one pass over the pairs. */
 ox_val ox_mean(ox_val x, ox_val x0);
 
-void flow_scaler(ox_ctx *c); /* ai.onnx.ml */
+void flow_scaler(ox_ctx *c); /* rules/product.c: of ai.onnx.ml */
 
 /* rules/two_operands.c: operators whose operands are taken one after the other */
 void flow_prelu(ox_ctx *c);

@@ -34,6 +34,11 @@ typedef struct adjoint {
     int64_t taken;          /* of these */
 } adjoint;
 
+int64_t ox_window_extent(const ox_window *w)
+{
+    return (w->kernel - 1) * w->dilation + 1;
+}
+
 static int64_t smaller(int64_t a, int64_t b)
 {
     return a < b ? a : b;
