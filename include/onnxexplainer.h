@@ -394,7 +394,7 @@ OX_API bool ox_session_run(ox_session *session, const ox_tensor *inputs, size_t 
                            ox_error *err);
 
 /* For options.evaluate: runs the model once through ONNX Runtime. `user` is an
- * ox_session_options or NULL. */
+ * ox_session_options or NULL; nothing is tuned for one run. */
 OX_API bool ox_evaluate_runtime(void *user, const ox_model *model, const ox_tensor *inputs,
                                 size_t input_count, ox_tensor *outputs, size_t output_count,
                                 ox_error *err);

@@ -276,9 +276,8 @@ static bool check_plan(const ox_model *explained, const char *path, const ox_mod
         ox_error_set(err, OX_MEMORY, "out of memory");
     }
     for (int side = 0; good && side < 2; side++) {
-        ox_session *s = side == 0 && path != NULL
-                            ? ox_session_open(path, options, err)
-                            : ox_session_open_model(side == 0 ? explained : tuned, options, err);
+        ox_session *s = ox_session_plain(side == 0 ? path : NULL, side == 0 ? explained : tuned,
+                                         options, err);
         good = s != NULL &&
                ox_session_run(s, in, inputs, NULL, out + (size_t)side * outputs, outputs, err);
         ox_session_free(s);
@@ -301,16 +300,14 @@ static bool check_plan(const ox_model *explained, const char *path, const ox_mod
 ox_model *ox_tune_checked(const ox_model *explained, const char *path,
                           const ox_session_options *options, ox_error *err)
 {
-    ox_session_options own = *options;
-    own.no_tune = true;
     if (ox_metadata(explained, "onnxexplainer.plan") != NULL) {
         ox_error_set(err, OX_UNSUPPORTED, "the model is tuned already");
         return NULL;
     }
-    int64_t block = find_block(&own, err);
+    int64_t block = find_block(options, err);
     ox_model *m = block > 0 ? ox_tune_layout(explained, block, true, err) : NULL;
     if (m != NULL &&
-        (!fold_constants(m, &own, err) || !check_plan(explained, path, m, &own, err))) {
+        (!fold_constants(m, options, err) || !check_plan(explained, path, m, options, err))) {
         ox_free(m);
         return NULL;
     }

@@ -1,4 +1,5 @@
-/* Plans, made and checked by what ONNX Runtime says of the machine. */
+/* Sessions on models as they are, and above them plans, made and checked by what ONNX Runtime says
+ * of the machine. Sessions that programs open (session_tune.c) are on plans where there is one. */
 #ifndef OX_RUN_TUNE_H
 #define OX_RUN_TUNE_H
 
@@ -8,10 +9,8 @@
 ox_model *ox_tune_checked(const ox_model *explained, const char *path,
                           const ox_session_options *options, ox_error *err);
 
-/* A session on the tuned form of an explained model, given as a file or in memory. NULL where it is
- * not explained, does not gain by it, or cannot be tuned, which options->note is told. Want of
- * memory is another matter: `err` has the code OX_MEMORY then, and is as it was otherwise. */
-ox_session *ox_session_tuned(const char *path, const ox_model *model,
+/* A session on a model as it is, given as a file or in memory, with options that were checked. */
+ox_session *ox_session_plain(const char *path, const ox_model *model,
                              const ox_session_options *options, ox_error *err);
 
 #endif

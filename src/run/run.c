@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "run/plan.h"
 #include "run/run.h"
 
 _Static_assert((int)OX_FLOAT == (int)ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT &&
@@ -266,10 +267,12 @@ bool ox_session_run(ox_session *session, const ox_tensor *inputs, size_t input_c
 bool ox_evaluate_runtime(void *user, const ox_model *model, const ox_tensor *inputs,
                          size_t input_count, ox_tensor *outputs, size_t output_count, ox_error *err)
 {
-    if (!ox_check_given("model", model, err) || !ox_check_given("outputs", outputs, err)) {
+    ox_session_options own;
+    if (!ox_check_given("model", model, err) || !ox_check_given("outputs", outputs, err) ||
+        !ox_check_session_options(user, &own, err)) {
         return false;
     }
-    ox_session *session = ox_session_open_model(model, user, err);
+    ox_session *session = ox_session_plain(NULL, model, &own, err);
     bool done = session != NULL &&
                 ox_session_run(session, inputs, input_count, NULL, outputs, output_count, err);
     ox_session_free(session);

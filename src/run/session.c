@@ -1,4 +1,4 @@
-/* Sessions: models from files and from memory loaded into ONNX Runtime. */
+/* Sessions: models from files and from memory loaded into ONNX Runtime, as they are. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <errno.h>
@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/check.h"
 #include "base/output.h"
 #include "run/run.h"
 #include "run/plan.h"
@@ -171,25 +170,6 @@ static ox_session *open_source(source from, const ox_session_options *options, o
     return s;
 }
 
-ox_session *ox_session_open(const char *path, const ox_session_options *options, ox_error *err)
-{
-    ox_session_options own;
-    if (!ox_check_path("path", path, err) || !ox_check_session_options(options, &own, err)) {
-        return NULL;
-    }
-    if (access(path, R_OK) != 0) {
-        ox_error_set(err, OX_IO, "%s: %s", path, strerror(errno));
-        return NULL;
-    }
-    ox_error error = {.code = OX_OK};
-    ox_session *tuned = ox_session_tuned(path, NULL, &own, &error);
-    if (tuned == NULL && error.code == OX_MEMORY) {
-        ox_error_set(err, error.code, "%s", error.message);
-        return NULL;
-    }
-    return tuned != NULL ? tuned : open_source((source){.path = path}, &own, err);
-}
-
 void ox_session_free(ox_session *session)
 {
     if (session == NULL) {
@@ -268,7 +248,7 @@ static ox_session *open_through_file(const ox_model *model, const ox_session_opt
     } else {
         strcat(strcpy(path, scratch.path), file);
         if (ox_write_temporary(model, path, err)) {
-            session = ox_session_open(path, options, err);
+            session = open_source((source){.path = path}, options, err);
         }
         free(path);
     }
@@ -276,25 +256,12 @@ static ox_session *open_through_file(const ox_model *model, const ox_session_opt
     return session;
 }
 
-ox_session *ox_session_open_model(const ox_model *model, const ox_session_options *options,
-                                  ox_error *err)
+static ox_session *open_model(const ox_model *model, const ox_session_options *options,
+                              ox_error *err)
 {
     buffer b = {.data = NULL};
     ox_error error = {.code = OX_OK};
     ox_session *session = NULL;
-    ox_session_options own;
-    if (!ox_check_given("model", model, err) || !ox_check_session_options(options, &own, err)) {
-        return NULL;
-    }
-    own.no_kernels = own.no_kernels || ox_opset(model, "onnxexplainer") == 0;
-    options = &own;
-    session = ox_session_tuned(NULL, model, options, &error);
-    if (session != NULL || error.code == OX_MEMORY) {
-        if (session == NULL) {
-            ox_error_set(err, error.code, "%s", error.message);
-        }
-        return session;
-    }
     if (ox_serialize(model, append, &b, &error)) {
         session = open_source((source){.data = b.data, .size = b.size}, options, err);
     } else if (b.full) {
@@ -306,4 +273,15 @@ ox_session *ox_session_open_model(const ox_model *model, const ox_session_option
     }
     free(b.data);
     return session;
+}
+
+ox_session *ox_session_plain(const char *path, const ox_model *model,
+                             const ox_session_options *options, ox_error *err)
+{
+    if (path != NULL) {
+        return open_source((source){.path = path}, options, err);
+    }
+    ox_session_options own = *options;
+    own.no_kernels = own.no_kernels || ox_opset(model, "onnxexplainer") == 0;
+    return open_model(model, &own, err);
 }
