@@ -87,11 +87,9 @@ static void copy_node(const target *t, const ox_node *n)
     for (size_t i = 0; i < n->input_count; i++) {
         inputs[i] = n->inputs[i] == NULL ? NULL : *slot(t, n->inputs[i]);
     }
-    for (size_t i = 0; i < n->attr_count; i++) {
-        if (n->attrs[i].kind == OX_ATTR_GRAPH) {
-            ox_fail(t->s->arena, OX_UNSUPPORTED, "%s: no rule for nodes with subgraphs",
-                    ox_node_label(n));
-        }
+    if (ox_node_has_body(n)) {
+        ox_fail(t->s->arena, OX_UNSUPPORTED, "%s: no rule for nodes with subgraphs",
+                ox_node_label(n));
     }
     if (ox_only_moves(n->op)) {
         inputs[0] = ox_apart(inputs[0]);

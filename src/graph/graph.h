@@ -237,6 +237,9 @@ double ox_node_float(const ox_node *n, const char *name, double otherwise);
 const char *ox_node_string(const ox_node *n, const char *name, const char *otherwise);
 const int64_t *ox_node_ints(const ox_node *n, const char *name, size_t *count); /* NULL: none */
 
+/* Whether it holds a subgraph. */
+bool ox_node_has_body(const ox_node *n);
+
 /* Input i, NULL where it is left out or beyond the end. */
 ox_val ox_node_input(const ox_node *n, size_t i);
 

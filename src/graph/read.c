@@ -32,6 +32,16 @@ void ox_node_at(const ox_node *n)
     ox_budget_at(n->graph->arena, label, n);
 }
 
+bool ox_node_has_body(const ox_node *n)
+{
+    for (size_t i = 0; i < n->attr_count; i++) {
+        if (n->attrs[i].kind == OX_ATTR_GRAPH) {
+            return true;
+        }
+    }
+    return false;
+}
+
 ox_val ox_node_input(const ox_node *n, size_t i)
 {
     return i < n->input_count ? n->inputs[i] : NULL;

@@ -7,16 +7,6 @@
 #include "model/model.h"
 #include "rules/rules.h"
 
-static bool has_subgraph(const ox_node *n)
-{
-    for (size_t i = 0; i < n->attr_count; i++) {
-        if (n->attrs[i].kind == OX_ATTR_GRAPH) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Of a value that depends on inputs only those count that do: with constants alone nothing is
  * computed in integers. */
 bool ox_side_fusible(ox_val v)
@@ -29,7 +19,7 @@ bool ox_side_fusible(ox_val v)
     if (strcmp(n->op, "DequantizeLinear") == 0) {
         return true;
     }
-    for (size_t i = 0; i < n->input_count && !has_subgraph(n); i++) {
+    for (size_t i = 0; i < n->input_count && !ox_node_has_body(n); i++) {
         const ox_side *in = n->inputs[i] == NULL ? NULL : ox_side_of(n->inputs[i]);
         if (in != NULL && in->fusible && (in->depends || !depends)) {
             return true;

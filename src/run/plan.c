@@ -77,8 +77,9 @@ static bool is_constant(ox_val v)
 }
 
 /* Values that depend on no input, are used by nodes that do, and are not constants already. */
-static void find_wanted(fold *f)
+static void find_wanted(void *user)
 {
+    fold *f = user;
     ox_graph *g = f->model->graph;
     for (size_t i = 0; i < g->value_count; i++) {
         g->values[i]->instead = NULL;
@@ -154,16 +155,11 @@ static void take_results(void *user)
     ox_graph_prune(g);
 }
 
-static void start(void *user)
-{
-    find_wanted(user);
-}
-
 /* Puts results in the place of nodes that depend on no input. */
 static bool fold_constants(ox_model *m, const ox_session_options *options, ox_error *err)
 {
     fold f = {.model = m};
-    if (!ox_arena_try(m->arena, start, &f, err)) {
+    if (!ox_arena_try(m->arena, find_wanted, &f, err)) {
         return false;
     }
     if (f.count == 0) {

@@ -256,32 +256,26 @@ static ox_session *open_through_file(const ox_model *model, const ox_session_opt
     return session;
 }
 
-static ox_session *open_model(const ox_model *model, const ox_session_options *options,
-                              ox_error *err)
-{
-    buffer b = {.data = NULL};
-    ox_error error = {.code = OX_OK};
-    ox_session *session = NULL;
-    if (ox_serialize(model, append, &b, &error)) {
-        session = open_source((source){.data = b.data, .size = b.size}, options, err);
-    } else if (b.full) {
-        ox_error_set(err, OX_MEMORY, "out of memory");
-    } else if (error.code == OX_UNSUPPORTED) {
-        session = open_through_file(model, options, err);
-    } else {
-        ox_error_set(err, error.code, "%s", error.message);
-    }
-    free(b.data);
-    return session;
-}
-
 ox_session *ox_session_plain(const char *path, const ox_model *model,
                              const ox_session_options *options, ox_error *err)
 {
     if (path != NULL) {
         return open_source((source){.path = path}, options, err);
     }
+    buffer b = {.data = NULL};
+    ox_error error = {.code = OX_OK};
+    ox_session *session = NULL;
     ox_session_options own = *options;
     own.no_kernels = own.no_kernels || ox_opset(model, "onnxexplainer") == 0;
-    return open_model(model, &own, err);
+    if (ox_serialize(model, append, &b, &error)) {
+        session = open_source((source){.data = b.data, .size = b.size}, &own, err);
+    } else if (b.full) {
+        ox_error_set(err, OX_MEMORY, "out of memory");
+    } else if (error.code == OX_UNSUPPORTED) {
+        session = open_through_file(model, &own, err);
+    } else {
+        ox_error_set(err, error.code, "%s", error.message);
+    }
+    free(b.data);
+    return session;
 }

@@ -45,60 +45,49 @@ static bool is_explained(const ox_model *m)
            ox_opset(m, "onnxexplainer") != 0;
 }
 
-static void pass_memory(const ox_error *err, ox_error *given)
-{
-    if (err->code == OX_MEMORY) {
-        *given = *err;
-    }
-}
-
 static void tell(const ox_session_options *options, const ox_error *err)
 {
     char message[sizeof err->message + 32];
-    if (options->note != NULL && err->code != OX_UNSUPPORTED && err->code != OX_MEMORY) {
+    if (options->note != NULL && err->code != OX_OK && err->code != OX_UNSUPPORTED) {
         snprintf(message, sizeof message, "not tuned: %s", err->message);
         options->note(options->note_user, message);
     }
 }
 
-/* A session on the tuned form of an explained model. NULL where it is not explained, does not gain
- * by it, or cannot be tuned, which options->note is told. Want of memory is another matter: `given`
- * has the code OX_MEMORY then, and is as it was otherwise. */
-static ox_session *open_tuned(const char *path, const ox_model *model,
-                              const ox_session_options *options, ox_error *given)
+/* The tuned form of an explained model, given as a file or in memory. NULL without an error where
+ * none is wanted. */
+static ox_model *make_plan(const char *path, const ox_model *model,
+                           const ox_session_options *options, ox_error *err)
 {
-    ox_error err = {.code = OX_OK};
-    bool wanted = !options->no_tune && !options->no_kernels && !options->no_optimization &&
-                  (path != NULL ? looks_explained(path, &err) : is_explained(model));
-    if (!wanted) {
-        pass_memory(&err, given);
+    if (options->no_tune || options->no_kernels || options->no_optimization) {
         return NULL;
     }
-    ox_model *read = path != NULL ? ox_read(path, &err) : NULL;
-    ox_model *tuned = NULL;
-    if (path == NULL || read != NULL) {
-        tuned = ox_tune_checked(path != NULL ? read : model, path, options, &err);
+    if (path == NULL) {
+        return is_explained(model) ? ox_tune_checked(model, NULL, options, err) : NULL;
     }
+    ox_model *read = looks_explained(path, err) ? ox_read(path, err) : NULL;
+    ox_model *plan = read != NULL ? ox_tune_checked(read, path, options, err) : NULL;
     ox_free(read);
-    ox_session *session = tuned != NULL ? ox_session_plain(NULL, tuned, options, &err) : NULL;
-    ox_free(tuned);
-    if (session == NULL) {
-        pass_memory(&err, given);
-        tell(options, &err);
-    }
-    return session;
+    return plan;
 }
 
+/* Where there is no plan, options->note is told why; want of memory is an error. */
 static ox_session *open_best(const char *path, const ox_model *model,
                              const ox_session_options *options, ox_error *err)
 {
-    ox_error error = {.code = OX_OK};
-    ox_session *tuned = open_tuned(path, model, options, &error);
-    if (tuned == NULL && error.code == OX_MEMORY) {
-        ox_error_set(err, error.code, "%s", error.message);
+    ox_error why = {.code = OX_OK};
+    ox_model *plan = make_plan(path, model, options, &why);
+    ox_session *session = plan != NULL ? ox_session_plain(NULL, plan, options, &why) : NULL;
+    ox_free(plan);
+    if (session == NULL && why.code == OX_MEMORY) {
+        ox_error_set(err, why.code, "%s", why.message);
         return NULL;
     }
-    return tuned != NULL ? tuned : ox_session_plain(path, model, options, err);
+    if (session == NULL) {
+        tell(options, &why);
+        session = ox_session_plain(path, model, options, err);
+    }
+    return session;
 }
 
 ox_session *ox_session_open(const char *path, const ox_session_options *options, ox_error *err)
