@@ -23,8 +23,8 @@ enum { OX_WORKING_OPSET = 18 };
  * multiplier reaches them. */
 void ox_control_expand(ox_graph *g);
 
-/* Fills outputs[0 .. n->output_count) with what a node that was written out is made of, NULL for those
- * that nobody needs; gives up where it was not. */
+/* Fills outputs[0 .. n->output_count) with what a node that was written out is made of, NULL for
+ * those that nobody needs; gives up where it was not. */
 void decompose_control(const ox_node *n, ox_val *outputs);
 
 #endif
