@@ -4,6 +4,156 @@
 
 #include "explain/explain.h"
 
+/* Binds and lifts. False when the batch turned out to be fixed: once more, then. */
+static bool prepare(ox_explain_state *s, bool force_fixed)
+{
+    s->g = s->model->graph;
+    ox_fix_inputs(s);
+    ox_target_find_output(s);
+    ox_bind(s, force_fixed);
+    const char *output = s->output->name;
+    ox_lift(s->model);
+    s->g = s->model->graph;
+    s->output = ox_graph_find(s->g, output);
+    ox_hold_find(s);
+    for (size_t i = 0; i < s->held_count; i++) {
+        if (s->held[i]->node != NULL) { /* inputs are what they are */
+            ox_side_hold(s->held[i]);
+        }
+    }
+    ox_bind_mark_reached(s, true);
+    s->draws = ox_hold_any_draw(s->g);
+    s->one_at_a_time = s->one_at_a_time || s->draws;
+    ox_control_expand(s->g);
+    for (size_t i = 0; i < s->g->node_count; i++) { /* names of our nodes are new to them, too */
+        ox_graph_take_name(s->g, s->g->nodes[i]->name);
+    }
+    for (size_t i = 0; i < s->input_count; i++) {
+        s->inputs[i].x = ox_graph_find(s->g, s->inputs[i].x->name);
+    }
+    return ox_bind_check(s);
+}
+
+static void find_output_batch(ox_explain_state *s)
+{
+    ox_val y = s->output;
+    s->output_batch_axis = -1;
+    if (y->rank < 0) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "the shape of output \"%s\" is not known", y->name);
+    }
+    if (s->options->no_batch || y->rank == 0) {
+        return;
+    }
+    if (!s->batch_free) {
+        s->output_batch_axis = ox_dim_is(y->dims[0], s->batch) ? 0 : -1;
+        return;
+    }
+    for (int d = 0; d < y->rank; d++) {
+        if (y->dims[d].batch == 1) {
+            s->output_batch_axis = d;
+        }
+    }
+}
+
+/* N at run time, read off the first input that has it. */
+static void find_batch_size(ox_explain_state *s)
+{
+    for (size_t i = 0; s->batch_free && i < s->input_count; i++) {
+        const ox_explained *e = &s->inputs[i];
+        if (e->batch_axis >= 0) {
+            ox_attr range[] = {ox_attr_int("start", e->batch_axis),
+                               ox_attr_int("end", e->batch_axis + 1)};
+            s->g->batch_size = ox_graph_emit(s->g, "Shape", 1, &e->x, 2, range);
+            return;
+        }
+    }
+}
+
+/* The tensors of options.at, or the inputs themselves. */
+static void find_points(ox_explain_state *s)
+{
+    const ox_options *o = s->options;
+    s->points = s->inputs;
+    s->point_count = s->input_count;
+    if (o->at_count == 0) {
+        return;
+    }
+    s->points = ox_arena_alloc(s->arena, o->at_count, sizeof *s->points);
+    s->point_count = o->at_count;
+    for (size_t i = 0; i < o->at_count; i++) {
+        ox_val v = ox_graph_find(s->g, o->at[i]);
+        if (v == NULL || !ox_side_of(v)->varies || v->rank < 0) {
+            ox_fail(s->arena, OX_ARGUMENT,
+                    v == NULL ? "the model has no tensor \"%s\" to explain at"
+                              : "tensor \"%s\" does not depend on the inputs, or its shape is not "
+                                "known",
+                    o->at[i]);
+        }
+        s->points[i] = (ox_explained){.x = v, .batch_axis = -1};
+        for (int d = 0; d < v->rank && !o->no_batch; d++) {
+            bool batch = s->batch_free ? v->dims[d].batch == 1 && v->dims[d].size == 1
+                                       : d == 0 && ox_dim_is(v->dims[0], s->batch);
+            s->points[i].batch_axis = batch ? d : s->points[i].batch_axis;
+        }
+        ox_side_of(v)->is_point = true;
+    }
+}
+
+static void mark_inputs(ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->g->input_count; i++) {
+        ox_side_of(s->g->inputs[i])->depends = true;
+    }
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_side_of(s->inputs[i].x)->varies = true;
+    }
+    for (size_t i = 0; i < s->g->node_count; i++) { /* in topological order */
+        for (size_t k = 0; k < s->g->nodes[i]->output_count; k++) {
+            ox_side_of(s->g->nodes[i]->outputs[k]);
+        }
+    }
+    for (size_t i = 0; i < s->g->value_count; i++) {
+        if (s->g->values[i]->rank > OX_RANK_LIMIT - 2) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "\"%s\" has too many axes", s->g->values[i]->name);
+        }
+    }
+}
+
+/* Of f(x) and the first multiplier: an output that counts is as exact as what it counts. */
+static ox_type output_type(const ox_explain_state *s)
+{
+    bool wide = false;
+    for (size_t i = 0; !ox_type_is_float(s->output->type) && i < s->input_count; i++) {
+        wide = wide || s->inputs[i].x->type == OX_DOUBLE;
+    }
+    return wide ? OX_DOUBLE : ox_side_type(s->output->type);
+}
+
+/* Binds, lifts and orders the nodes. False when the batch turned out to be fixed: start again with
+ * force_fixed. */
+static bool begin(ox_explain_state *s, bool force_fixed)
+{
+    s->batch_fixed = force_fixed;
+    if (!prepare(s, force_fixed)) {
+        return false;
+    }
+    s->g->no_functions = s->options->no_functions;
+    s->type = output_type(s);
+    find_output_batch(s);
+    find_batch_size(s);
+    mark_inputs(s);
+    ox_mark_fusible(s);
+    find_points(s);
+    ox_integrate_check(s);
+    ox_walk_order(s);
+    ox_beyond_find(s);
+    ox_standin_check(s);
+    ox_shapes_check(s);
+    return true;
+}
+
+/* ---- with and without a free batch ----------------------------------------------------- */
+
 typedef struct attempt {
     ox_explain_state *state;
     const ox_model *source;
@@ -20,7 +170,7 @@ static void try_once(void *user)
     s->arena = s->model->arena;
     ox_model_copy(s->model, (ox_model *)(uintptr_t)t->source);
     ox_budget_limit(s->arena, s->options->limit);
-    t->again = !ox_explain_begin(s, t->fixed);
+    t->again = !begin(s, t->fixed);
     if (!t->again) {
         t->work(s, t->user);
     }

@@ -116,10 +116,6 @@ struct ox_explain_state {
 
 /* ---- explain.c ------------------------------------------------------------------------------ */
 
-/* Binds, lifts and orders the nodes. False when the batch turned out to be fixed: start again
- * with force_fixed. */
-bool ox_explain_begin(ox_explain_state *s, bool force_fixed);
-
 /* Gives up where the options do not fit the model that has been begun with. */
 void ox_explain_check_given(const ox_explain_state *s);
 
