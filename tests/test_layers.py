@@ -20,7 +20,7 @@ CIRCLES = {
         "SequenceMap writes out a body, in which sequences are written out",
     ("tune/conv", "tune/elementwise", "tune/flow", "tune/layout", "tune/move", "tune/pool",
      "tune/table"):
-        "a form that is put off is written when it is asked for: by a flow, whose operands are forms",
+        "a form that is put off is written where it is asked for, by a flow over forms",
 }
 
 

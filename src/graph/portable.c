@@ -39,7 +39,9 @@ static bool is_weight(ox_val v)
 static ox_val own(ox_val v, int row, int column)
 {
     bool square = ox_dim_equal(v->dims[row], v->dims[column]);
-    return is_portable(v) && square && is_weight(v) ? ox_max(v, v) : v;
+    ox_val twice[] = {v, v};
+    bool moved = is_portable(v) && square && is_weight(v);
+    return moved ? ox_graph_emit(v->graph, "Max", 2, twice, 0, NULL) : v;
 }
 
 ox_val ox_own_factor(ox_val v)
