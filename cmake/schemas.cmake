@@ -8,8 +8,8 @@ file(MAKE_DIRECTORY ${OX_SCHEMA_DIR})
 add_custom_command(
     OUTPUT ${OX_SCHEMA_TABLE}
     COMMAND ${OX_PYTHON} ${PROJECT_SOURCE_DIR}/cmake/schemas.py
-            ${PROJECT_SOURCE_DIR}/ops/ops.h ${OX_SCHEMA_TABLE}
-    DEPENDS ${PROJECT_SOURCE_DIR}/cmake/schemas.py ${PROJECT_SOURCE_DIR}/ops/ops.h
+            ${PROJECT_SOURCE_DIR}/src/base/ours.h ${OX_SCHEMA_TABLE}
+    DEPENDS ${PROJECT_SOURCE_DIR}/cmake/schemas.py ${PROJECT_SOURCE_DIR}/src/base/ours.h
             ${onnx_package}/version.py ${onnxruntime_package}/__init__.py
     COMMENT "Generating schema_table.h")
 

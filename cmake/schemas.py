@@ -14,7 +14,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort
 RUNTIME = ("", "com.microsoft", "com.microsoft.nchwc")  # what is taken from ONNX Runtime
 ANY = 0xFFFF  # as many as one likes
 BITS = 64  # of the masks
-OURS = {"MeanFlow": 3, "Rounded": 2, "WinnerFlow": 5}  # inputs of our functions that are no flows
+OURS = {"LogSoftmaxFlow": 3, "LogSumExpFlow": 3, "MeanFlow": 3, "Rounded": 2, "SoftmaxFlow": 3,
+        "WinnerFlow": 5}  # inputs of our functions that are no flows
 # They take any attribute, which the packages do not tell.
 OPEN = {("LayerNormalization", ""), ("BitmaskDropout", "com.microsoft")}
 
@@ -47,8 +48,9 @@ def attributes(schema):
 
 def functions(header):
     """Rows of our functions: {name: inputs}, every one of which must be there."""
-    flows = {name: int(count) for name, count in
-             re.findall(r'X\(v, \w+, "(\w+)", (\d+)\)', pathlib.Path(header).read_text())}
+    text = re.search(r"define OX_KERNEL_FLOWS.*?\n\n", pathlib.Path(header).read_text(), re.S)[0]
+    rows = re.findall(r'X\(\w+, "(\w+)", ([01]), (\d), ', text)
+    flows = {name: 3 + 2 * int(y) + int(count) for name, y, count in rows}
     assert flows
     counts = OURS | {f"{name}Flow": count for name, count in flows.items()}
     counts |= {f"{name}SumFlow": count + 1 for name, count in flows.items()}

@@ -1,26 +1,9 @@
-/* The naive twins of the blocked kernels: one number at a time, in double precision, straight from
- * the formulas. ONNXEXPLAINER_ISA=naive runs them; tests compare. */
+/* The naive twins of the blocked kernels: one number at a time, in double precision. ONNXEXPLAINER_ISA=naive runs them; tests compare. */
 #include <math.h>
 #include <string.h>
 
 #include "blocked.h"
-
-static double slope_of_relu(double x, double x0)
-{
-    double above = fmax(fmax(x, 0), x0), below = fmin(fmin(x, -1e-37), x0);
-    return above / (above - below);
-}
-
-static double sigmoid(double x)
-{
-    return 1 / (1 + exp(-x));
-}
-
-static double slope_of_swish(double x, double x0)
-{
-    double d = x - x0, mid = (x + x0) / 2, s = sigmoid(mid);
-    return fabs(d) < 1e-6 ? s * (1 + mid * (1 - s)) : (x * sigmoid(x) - x0 * sigmoid(x0)) / d;
-}
+#include "num_double.h"
 
 static void flow(const ops_plane *p, double (*slope)(double x, double x0))
 {
@@ -36,12 +19,12 @@ static void flow(const ops_plane *p, double (*slope)(double x, double x0))
 
 static void relu(const ops_plane *p)
 {
-    flow(p, slope_of_relu);
+    flow(p, ramp);
 }
 
 static void swish(const ops_plane *p)
 {
-    flow(p, slope_of_swish);
+    flow(p, swish_of);
 }
 
 static void sum(const ops_plane *p)

@@ -1,6 +1,6 @@
 /* The loops of blocked.c, compiled once for each instruction set (see CMakeLists.txt). */
 #include "blocked.h"
-#include "slopes.h"
+#include "num_vec.h"
 
 /* ---- flows ------------------------------------------------------------------------------ */
 
@@ -33,12 +33,12 @@ static inline void flow_any(const ops_plane *p, slope f)
 
 static void relu(const ops_plane *p)
 {
-    flow_any(p, slope_of_relu);
+    flow_any(p, ramp);
 }
 
 static void swish(const ops_plane *p)
 {
-    flow_any(p, slope_of_swish);
+    flow_any(p, swish_of);
 }
 
 static void sum(const ops_plane *p)

@@ -40,27 +40,26 @@ static OrtStatus *run_axis_flow(ops_call *c)
 
 /* `<name>Flow`, and `<name>SumFlow` with a second multiplier as its last input. */
 #define INPUTS(count) .needed = (count), .inputs = (count), .shape = OPS_BROADCAST
-#define FLOW(v, id, text, count)                                                                   \
+#define FLOW(id, text, y, count, ...)                                                              \
     {.name = text "Flow",                                                                          \
      .flow = OPS_##id,                                                                             \
-     .operands = (count),                                                                          \
-     INPUTS(count),                                                                                \
+     .operands = OX_OPERANDS(y, count),                                                            \
+     INPUTS(OX_OPERANDS(y, count)),                                                                \
      .in_place = true,                                                                             \
      .run = run_flow},                                                                             \
         {.name = text "SumFlow",                                                                   \
          .flow = OPS_##id,                                                                         \
-         .operands = (count),                                                                      \
-         INPUTS((count) + 1),                                                                      \
+         .operands = OX_OPERANDS(y, count),                                                        \
+         INPUTS(OX_OPERANDS(y, count) + 1),                                                        \
          .in_place = true,                                                                         \
          .run = run_flow},
 
 /* These write before they have read all, and so not in the place of m. */
-#define AXIS_FLOW(v, id, text, count)                                                              \
-    {.name = text "Flow", .flow = OPS_##id, INPUTS(count), .run = run_axis_flow},
+#define AXIS_FLOW(id, text) {.name = text "Flow", .flow = OPS_##id, INPUTS(3), .run = run_axis_flow},
 
 size_t ops_elementwise(ops_op *to)
 {
-    static const ops_op table[] = {OPS_FLOWS(FLOW, 0) OPS_AXES(AXIS_FLOW, 0)};
+    static const ops_op table[] = {OX_KERNEL_FLOWS(FLOW) OPS_AXES(AXIS_FLOW)};
     if (to != NULL) {
         memcpy(to, table, sizeof table);
     }

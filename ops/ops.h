@@ -7,71 +7,34 @@
 #ifndef OPS_H
 #define OPS_H
 
+#include "base/ours.h"
+
 #include <stddef.h>
 
-/* Flow of `<name>Flow` and `<name>SumFlow`, whose last operand is added to m: X(v, id, name,
- * operands). The formulas are those of docs/rules.md, spelled as in src/rules_*.c. */
-#define OPS_FLOWS(X, v)                                                                            \
-    X(v, relu, "Relu", 3)                                                                          \
-    X(v, leaky_relu, "LeakyRelu", 4)                                                               \
-    X(v, prelu, "PRelu", 4)                                                                        \
-    X(v, prelu_slope, "PReluSlope", 3)                                                             \
-    X(v, abs, "Abs", 3)                                                                            \
-    X(v, clip, "Clip", 7)                                                                          \
-    X(v, hard_sigmoid, "HardSigmoid", 5)                                                           \
-    X(v, hard_swish, "HardSwish", 3)                                                               \
-    X(v, step, "Step", 5)                                                                          \
-    X(v, ceil, "Ceil", 5)                                                                          \
-    X(v, floor, "Floor", 5)                                                                        \
-    X(v, round, "Round", 5)                                                                        \
-    X(v, sign, "Sign", 5)                                                                          \
-    X(v, lower_bound, "LowerBound", 4)                                                             \
-    X(v, upper_bound, "UpperBound", 4)                                                             \
-    X(v, max, "Max", 5)                                                                            \
-    X(v, min, "Min", 5)                                                                            \
-    X(v, elu, "Elu", 4)                                                                            \
-    X(v, selu, "Selu", 5)                                                                          \
-    X(v, celu, "Celu", 4)                                                                          \
-    X(v, tanh, "Tanh", 5)                                                                          \
-    X(v, sigmoid, "Sigmoid", 5)                                                                    \
-    X(v, exp, "Exp", 5)                                                                            \
-    X(v, sqrt, "Sqrt", 5)                                                                          \
-    X(v, reciprocal, "Reciprocal", 3)                                                              \
-    X(v, square, "Square", 3)                                                                      \
-    X(v, cube, "Cube", 3)                                                                          \
-    X(v, inverse_root, "InverseRoot", 5)                                                           \
-    X(v, power, "Power", 6)                                                                        \
-    X(v, softsign, "Softsign", 3)                                                                  \
-    X(v, atan, "Atan", 5)                                                                          \
-    X(v, erf, "Erf", 5)                                                                            \
-    X(v, softplus, "Softplus", 5)                                                                  \
-    X(v, gelu, "Gelu", 5)                                                                          \
-    X(v, gelu_tanh, "GeluTanh", 5)                                                                 \
-    X(v, mish, "Mish", 5)                                                                          \
-    X(v, swish, "Swish", 6)                                                                        \
-    X(v, mul, "Mul", 3)                                                                            \
-    X(v, dividend, "Dividend", 3)                                                                  \
-    X(v, divisor, "Divisor", 5)                                                                    \
-    X(v, divisor_of_exp, "DivisorOfExp", 5)                                                        \
-    X(v, divide_constant, "DivideConstant", 4)                                                     \
-    X(v, condition, "Condition", 7)
+/* Rows of `<name>Flow` and `<name>SumFlow`, whose last operand is added to m, are OX_KERNEL_FLOWS. */
 
 /* Flows along the last axis, of m, x and x0: `<name>Flow`. */
-#define OPS_AXES(X, v)                                                                             \
-    X(v, softmax, "Softmax", 3)                                                                    \
-    X(v, log_softmax, "LogSoftmax", 3)                                                             \
-    X(v, log_sum_exp, "LogSumExp", 3)
+#define OPS_AXES(X)                                                                                \
+    X(softmax, "Softmax")                                                                          \
+    X(log_softmax, "LogSoftmax")                                                                   \
+    X(log_sum_exp, "LogSumExp")
 
 /* Rows without a function of their own: a + b, and a (b - c) + d. */
-#define OPS_PARTS(X, v)                                                                            \
-    X(v, add, "", 2)                                                                               \
-    X(v, add_product, "", 4)
+#define OPS_PARTS(X) X(add, ) X(add_product, )
 
-#define OPS_ID(v, id, name, operands) OPS_##id,
+#define OPS_ID(id, ...) OPS_##id,
 typedef enum ops_id {
-    OPS_FLOWS(OPS_ID, 0) OPS_AXES(OPS_ID, 0) OPS_PARTS(OPS_ID, 0) OPS_COUNT
+    OX_KERNEL_FLOWS(OPS_ID) OPS_AXES(OPS_ID) OPS_PARTS(OPS_ID) OPS_COUNT
 } ops_id;
 #undef OPS_ID
+
+/* The operands v of a flow, by what its row in base/ours.h says of y and parameters. */
+#define OPS_PAIR(has_y, count)                                                                     \
+    (pair)                                                                                         \
+    {                                                                                              \
+        .x = v[1], .x0 = v[2], .y = v[(has_y) ? 3 : 1], .y0 = v[(has_y) ? 4 : 2],                  \
+        .a = v[(count) > 0 ? 3 + 2 * (has_y) : 1], .b = v[(count) > 1 ? 4 + 2 * (has_y) : 1]       \
+    }
 
 #define OPS_MOST 8 /* operands of a row */
 

@@ -47,17 +47,9 @@ void flow_mean(ox_ctx *c)
 
 /* ---- products ---------------------------------------------------------------------------- */
 
-/* m (b + b0) / 2 */
-static ox_val mul_body(const ox_val *in, const void *user)
-{
-    (void)user;
-    return ox_mul(in[0], ox_mean(in[1], in[2]));
-}
-
 static ox_val times_mid(ox_val m, ox_operand o)
 {
-    return o.varies ? ox_call("MulFlow", mul_body, NULL, 3, (ox_val[]){m, o.x, o.x0})
-                    : ox_mul(m, o.x);
+    return o.varies ? ox_flow("Mul", (ox_val[]){m, o.x, o.x0}) : ox_mul(m, o.x);
 }
 
 /* y = a b: m_a = m (b + b0)/2, m_b = m (a + a0)/2. */
@@ -75,32 +67,7 @@ void flow_mul(ox_ctx *c)
     }
 }
 
-/* m (1/b + 1/b0) / 2 */
-static ox_val dividend_body(const ox_val *in, const void *user)
-{
-    (void)user;
-    ox_val half = ox_number(in[1], 0.5);
-    return ox_mul(in[0], ox_add(ox_div(half, in[1]), ox_div(half, in[2])));
-}
-
-/* -m (a + a0)/(2 b b0), through y = a/b so that b b0 cannot overflow: -m (y/b0 + y0/b)/2. */
-static ox_val divisor_body(const ox_val *in, const void *user)
-{
-    (void)user;
-    ox_val m = in[0], y = in[1], y0 = in[2], b = in[3], b0 = in[4];
-    ox_val half = ox_number(b, -0.5);
-    return ox_mul(m, ox_add(ox_mul(y, ox_div(half, b0)), ox_mul(y0, ox_div(half, b))));
-}
-
-/* The same where b may overflow: through a and a0, of which the infinity in y = a/b leaves nothing.
- * Takes m, a, a0, b, b0. */
-static ox_val divisor_of_exp_body(const ox_val *in, const void *user)
-{
-    ox_val b = ox_finite(in[3]), b0 = ox_finite(in[4]);
-    return divisor_body((ox_val[]){in[0], ox_div(in[1], b), ox_div(in[2], b0), b, b0}, user);
-}
-
-/* The same for a constant a: -m a/b/b0. Takes m, a, b, b0. */
+/* -m a/b/b0 for a constant a. Takes m, a, b, b0. */
 static ox_val divide_constant_body(const ox_val *in, const void *user)
 {
     (void)user;
@@ -146,13 +113,11 @@ void flow_div(ox_ctx *c)
     }
     if (a.varies) {
         ox_val in[] = {c->m, b.x, b.x0};
-        ox_send(c, 0, ox_call("DividendFlow", dividend_body, NULL, 3, in));
+        ox_send(c, 0, ox_flow("Dividend", in));
         bool exp = adds_exp(ox_node_input(c->node, 1));
         ox_val y = exp ? a.x : ox_y(c, 0), y0 = exp ? a.x0 : ox_y0(c, 0);
         ox_val divisor[] = {c->m, y, y0, b.x, b.x0};
-        ox_send(c, 1,
-                ox_call(exp ? "DivisorOfExpFlow" : "DivisorFlow",
-                        exp ? divisor_of_exp_body : divisor_body, NULL, 5, divisor));
+        ox_send(c, 1, ox_flow(exp ? "DivisorOfExp" : "Divisor", divisor));
         return;
     }
     ox_val in[] = {c->m, a.x, b.x, b.x0};
@@ -237,20 +202,6 @@ void flow_gemm(ox_ctx *c)
 
 /* ---- choice ------------------------------------------------------------------------------ */
 
-/* m ((a + a0) - (b + b0))/2 where the condition changes. Elsewhere nothing depends on it, and a or
- * b may be the infinity of a mask. Takes m, c, c0, a, a0, b, b0. */
-static ox_val condition_body(const ox_val *in, const void *user)
-{
-    (void)user;
-    ox_val side[4];
-    for (int i = 0; i < 4; i++) {
-        side[i] = ox_scale(ox_finite(in[3 + i]), 0.5);
-    }
-    ox_val gain = ox_add(ox_sub(side[0], side[2]), ox_sub(side[1], side[3]));
-    ox_val changed = ox_abs(ox_sub(in[1], in[2]));
-    return ox_mul(ox_mul(in[0], changed), gain);
-}
-
 static ox_operand opposite(ox_operand c)
 {
     ox_val one = ox_number(c.x, 1);
@@ -292,6 +243,6 @@ void flow_where(ox_ctx *c)
     }
     if (condition.varies) {
         ox_val in[] = {c->m, condition.x, condition.x0, a.x, a.x0, b.x, b.x0};
-        ox_send(c, 0, ox_call("ConditionFlow", condition_body, NULL, 7, in));
+        ox_send(c, 0, ox_flow("Condition", in));
     }
 }

@@ -7,42 +7,12 @@
 
 /* ---- Min and Max ------------------------------------------------------------------------- */
 
-/* Divided difference of relu. */
-static ox_val ramp(ox_val u, ox_val u0)
-{
-    return slope_relu(&(ox_pair){.x = u, .x0 = u0});
-}
-
-/* max(a, b) = b + relu(a - b) and min(a, b) = b - relu(b - a), as functions of a. */
-static ox_val extreme_slope(bool max, ox_val a, ox_val a0, ox_val b)
-{
-    return max ? ramp(ox_sub(a, b), ox_sub(a0, b)) : ramp(ox_sub(b, a), ox_sub(b, a0));
-}
-
-static ox_val bound_body(const ox_val *in, const void *user)
-{
-    const bool *max = user;
-    return ox_mul(in[0], extreme_slope(*max, in[1], in[2], in[3]));
-}
-
-static ox_val extreme_body(const ox_val *in, const void *user)
-{
-    const bool *max = user;
-    ox_val slope = extreme_slope(*max, in[1], in[2], in[3]);
-    ox_val slope0 = extreme_slope(*max, in[1], in[2], in[4]);
-    return ox_mul(in[0], ox_mean(slope, slope0));
-}
-
 /* a's multiplier, where the other operand is b. */
 static ox_val extreme_flow(bool max, ox_val m, ox_operand a, ox_operand b)
 {
-    static const bool is_max = true, is_min = false;
-    const bool *user = max ? &is_max : &is_min;
     ox_val in[] = {m, a.x, a.x0, b.x, b.x0};
-    if (!b.varies) {
-        return ox_call(max ? "LowerBoundFlow" : "UpperBoundFlow", bound_body, user, 4, in);
-    }
-    return ox_call(max ? "MaxFlow" : "MinFlow", extreme_body, user, 5, in);
+    return b.varies ? ox_flow(max ? "Max" : "Min", in)
+                    : ox_flow(max ? "LowerBound" : "UpperBound", in);
 }
 
 /* Infinite bounds are common and would leave nothing of a difference. */
@@ -86,45 +56,20 @@ void flow_extreme(ox_ctx *c)
 
 /* ---- PRelu ------------------------------------------------------------------------------- */
 
-/* As LeakyRelu, with the slope in the middle. */
-static ox_val prelu_body(const ox_val *in, const void *user)
-{
-    (void)user;
-    return ox_mul(in[0], slope_leaky_relu(&(ox_pair){.x = in[1], .x0 = in[2], .a = in[3]}));
-}
-
-/* m (min(x, 0) + min(x0, 0)) / 2 */
-static ox_val prelu_slope_body(const ox_val *in, const void *user)
-{
-    (void)user;
-    ox_val zero = ox_number(in[1], 0);
-    return ox_mul(in[0], ox_mean(ox_min(in[1], zero), ox_min(in[2], zero)));
-}
-
-/* y = relu(x) + s min(x, 0): a product, and relu. */
+/* y = relu(x) + s min(x, 0): a product, and LeakyRelu with the slope in the middle. */
 void flow_prelu(ox_ctx *c)
 {
     ox_operand x = ox_operand_of(c, 0), s = ox_operand_of(c, 1);
     ox_val in[] = {c->m, x.x, x.x0, s.varies ? ox_mean(s.x, s.x0) : s.x};
     if (x.varies) {
-        ox_send(c, 0, ox_call("PReluFlow", prelu_body, NULL, 4, in));
+        ox_send(c, 0, ox_flow("PRelu", in));
     }
     if (s.varies) {
-        ox_send(c, 1, ox_call("PReluSlopeFlow", prelu_slope_body, NULL, 3, in));
+        ox_send(c, 1, ox_flow("PReluSlope", in));
     }
 }
 
 /* ---- steps ------------------------------------------------------------------------------- */
-
-/* m dy/dx, nothing where dx is 0. Takes m, y, y0, x, x0. */
-static ox_val step_body(const ox_val *in, const void *user)
-{
-    (void)user;
-    ox_val x = in[3], x0 = in[4];
-    ox_val still = ox_equal(x, x0), one = ox_number(x, 1);
-    ox_val dy = ox_where(still, ox_number(x, 0), ox_sub(in[1], in[2]));
-    return ox_mul(in[0], ox_div(dy, ox_where(still, one, ox_sub(x, x0))));
-}
 
 /* `high` and `low`: y with the operand as the sample and as the reference has it. */
 static ox_val step_flow(ox_ctx *c, ox_val high, ox_val low, ox_operand o)
@@ -132,7 +77,7 @@ static ox_val step_flow(ox_ctx *c, ox_val high, ox_val low, ox_operand o)
     ox_type type = c->m->type;
     ox_val in[] = {c->m, ox_cast(high, type), ox_cast(low, type), ox_cast(o.x, type),
                    ox_cast(o.x0, type)};
-    return ox_call("StepFlow", step_body, NULL, 5, in);
+    return ox_flow("Step", in);
 }
 
 /* The operator at hand at a corner, in the type of the multipliers. */

@@ -16,51 +16,13 @@ typedef struct entry {
     const char *op;
     ox_slope slope;
     bool uses_y;
-    int count; /* of parameters */
-    parameter a, b;
+    int count;
+    parameter parameters[2];
 } entry;
 
-static const entry entries[] = {
-    {"Abs", slope_abs, false, 0, {0}, {0}},
-    {"Acos", slope_acos, false, 0, {0}, {0}},
-    {"Acosh", slope_acosh, false, 0, {0}, {0}},
-    {"Asin", slope_asin, false, 0, {0}, {0}},
-    {"Asinh", slope_asinh, true, 0, {0}, {0}},
-    {"Atan", slope_atan, true, 0, {0}, {0}},
-    {"Atanh", slope_atanh, false, 0, {0}, {0}},
-    {"Ceil", slope_step, true, 0, {0}, {0}},
-    {"Celu", slope_celu, false, 1, {"alpha", 1}, {0}},
-    {"Clip", slope_clip, true, 2, {NULL, -DBL_MAX}, {NULL, DBL_MAX}},
-    {"Cos", slope_cos, false, 0, {0}, {0}},
-    {"Cosh", slope_cosh, false, 0, {0}, {0}},
-    {"Elu", slope_elu, false, 1, {"alpha", 1}, {0}},
-    {"Erf", slope_erf, true, 0, {0}, {0}},
-    {"Exp", slope_exp, true, 0, {0}, {0}},
-    {"Floor", slope_step, true, 0, {0}, {0}},
-    {"Gelu", slope_gelu, true, 0, {0}, {0}},
-    {"GeluTanh", slope_gelu_tanh, true, 0, {0}, {0}},
-    {"HardSigmoid", slope_hard_sigmoid, false, 2, {"alpha", 0.2}, {"beta", 0.5}},
-    {"HardSwish", slope_hard_swish, false, 0, {0}, {0}},
-    {"LeakyRelu", slope_leaky_relu, false, 1, {"alpha", 0.01}, {0}},
-    {"Log", slope_log, false, 0, {0}, {0}},
-    {"Mish", slope_mish, true, 0, {0}, {0}},
-    {"Reciprocal", slope_reciprocal, false, 0, {0}, {0}},
-    {"Relu", slope_relu, false, 0, {0}, {0}},
-    {"Round", slope_step, true, 0, {0}, {0}},
-    {"Selu", slope_selu, false, 2, {"alpha", 1.67326319217681884}, {"gamma", 1.05070102214813232}},
-    {"Shrink", slope_shrink, false, 2, {"bias", 0}, {"lambd", 0.5}},
-    {"Sigmoid", slope_sigmoid, true, 0, {0}, {0}},
-    {"Sign", slope_step, true, 0, {0}, {0}},
-    {"Sin", slope_sin, false, 0, {0}, {0}},
-    {"Sinh", slope_sinh, false, 0, {0}, {0}},
-    {"Softplus", slope_softplus, true, 0, {0}, {0}},
-    {"Softsign", slope_softsign, false, 0, {0}, {0}},
-    {"Sqrt", slope_sqrt, true, 0, {0}, {0}},
-    {"Swish", slope_swish, true, 1, {"alpha", 1}, {0}},
-    {"Tan", slope_tan, false, 0, {0}, {0}},
-    {"Tanh", slope_tanh, true, 0, {0}, {0}},
-    {"ThresholdedRelu", slope_thresholded_relu, false, 1, {"alpha", 1}, {0}},
-};
+#define ENTRY(id, name, y, count, finite, ...) {name, slope_##id, y, count, {__VA_ARGS__}},
+
+static const entry entries[] = {OX_KERNEL_FLOWS(ENTRY) OX_PLAIN_FLOWS(ENTRY)};
 
 static const entry *entry_of(const char *op)
 {
@@ -125,17 +87,24 @@ static ox_val unary_body(const ox_val *in, const void *user)
     return ox_mul(in[0], e->slope(&p));
 }
 
-ox_val ox_clip_flow(ox_val m, ox_val x, ox_val x0, ox_val y, ox_val y0, double least, double most)
+/* How many operands the function of an entry takes. */
+static size_t operands(const entry *e)
 {
-    ox_val in[] = {m, x, x0, y, y0, ox_number(m, least), ox_number(m, most)};
-    return ox_call("ClipFlow", unary_body, entry_of("Clip"), 7, in);
+    return (size_t)OX_OPERANDS(e->uses_y, e->count);
+}
+
+ox_val ox_flow(const char *name, const ox_val *in)
+{
+    const entry *e = entry_of(name);
+    return ox_call(ox_arena_format(in[0]->graph->arena, "%sFlow", name), unary_body, e, operands(e),
+                   in);
 }
 
 /* (m + m2) * slope; m2 comes last. */
 static ox_val unary_sum_body(const ox_val *in, const void *user)
 {
     const entry *e = user;
-    size_t count = (e->uses_y ? 5U : 3U) + (size_t)e->count;
+    size_t count = operands(e);
     ox_val summed[7];
     memcpy(summed, in, count * sizeof *summed);
     summed[0] = ox_add(in[0], in[count]);
@@ -169,9 +138,8 @@ static void send_slope(ox_ctx *c, const entry *e)
         in[count++] = ox_cast(ox_y(c, 0), type);
         in[count++] = ox_cast(ox_y0(c, 0), type);
     }
-    const parameter *parameters[] = {&e->a, &e->b};
     for (int i = 0; i < e->count; i++) {
-        in[count++] = parameter_value(c, parameters[i], (size_t)i + 1);
+        in[count++] = parameter_value(c, &e->parameters[i], (size_t)i + 1);
     }
     bool sum = split_sum(c, terms);
     if (sum) {
@@ -191,16 +159,10 @@ void flow_unary(ox_ctx *c)
 
 static const struct {
     double exponent;
-    entry entry;
+    const char *name; /* in base/ours.h */
 } powers[] = {
-    {-1, {"Reciprocal", slope_reciprocal, false, 0, {0}, {0}}},
-    {-0.5, {"InverseRoot", slope_inverse_root, true, 0, {0}, {0}}},
-    {0.5, {"Sqrt", slope_sqrt, true, 0, {0}, {0}}},
-    {2, {"Square", slope_square, false, 0, {0}, {0}}},
-    {3, {"Cube", slope_cube, false, 0, {0}, {0}}},
+    {-1, "Reciprocal"}, {-0.5, "InverseRoot"}, {0.5, "Sqrt"}, {2, "Square"}, {3, "Cube"},
 };
-
-static const entry any_power = {"Power", slope_power, true, 1, {NULL, 0}, {0}};
 
 double ox_known_scalar(ox_val v)
 {
@@ -217,11 +179,9 @@ void flow_power(ox_ctx *c)
         ox_send(c, 0, c->m);
         return;
     }
+    const char *name = "Power";
     for (size_t i = 0; i < sizeof powers / sizeof powers[0]; i++) {
-        if (powers[i].exponent == exponent) {
-            send_slope(c, &powers[i].entry);
-            return;
-        }
+        name = powers[i].exponent == exponent ? powers[i].name : name;
     }
-    send_slope(c, &any_power);
+    send_slope(c, entry_of(name));
 }

@@ -1,4 +1,4 @@
-/* Slopes of elementwise operators y = f(x), found through the table in rules/unary.c: the divided
+/* Slopes of elementwise operators y = f(x), found through the table of base/ours.h: the divided
  * difference (f(x) - f(x0)) / (x - x0), f' in the limit, in forms that neither cancel nor overflow
  * and stay between the least and the greatest f' from x0 to x.
  *
@@ -10,63 +10,22 @@
 #ifndef OX_RULES_UNARY_H
 #define OX_RULES_UNARY_H
 
+#include "base/ours.h"
 #include "rules/product.h"
 
-/* Added to what may be 0: a normal number that vanishes beside everything above 1e-30. */
-#define OX_TINY 1e-37
+/* rules/slopes.c: slope_<id> of every row of base/ours.h */
 
-/* rules/slopes_pieces.c */
+#define OX_DECLARE(id, ...) ox_val slope_##id(const ox_pair *p);
+OX_KERNEL_FLOWS(OX_DECLARE)
+OX_PLAIN_FLOWS(OX_DECLARE)
+#undef OX_DECLARE
 
 /* 1 - a, and a cut to [least, greatest]. */
 ox_val ox_one_minus(ox_val a);
 ox_val ox_clip(ox_val a, double least, double greatest);
 
-ox_val slope_relu(const ox_pair *p);
-ox_val slope_leaky_relu(const ox_pair *p);
-ox_val slope_abs(const ox_pair *p);
-ox_val slope_clip(const ox_pair *p);
-ox_val slope_hard_sigmoid(const ox_pair *p);
-ox_val slope_hard_swish(const ox_pair *p);
-ox_val slope_step(const ox_pair *p);
-ox_val slope_thresholded_relu(const ox_pair *p);
-ox_val slope_shrink(const ox_pair *p);
-
-/* rules/slopes_curved.c */
-
-ox_val slope_tanh(const ox_pair *p);
-ox_val slope_sigmoid(const ox_pair *p);
-ox_val slope_exp(const ox_pair *p);
-ox_val slope_sinh(const ox_pair *p);
-ox_val slope_cosh(const ox_pair *p);
-ox_val slope_elu(const ox_pair *p);
-ox_val slope_selu(const ox_pair *p);
-ox_val slope_celu(const ox_pair *p);
-ox_val slope_log(const ox_pair *p);
-ox_val slope_atanh(const ox_pair *p);
-ox_val slope_sqrt(const ox_pair *p);
-ox_val slope_reciprocal(const ox_pair *p);
-ox_val slope_softsign(const ox_pair *p);
-ox_val slope_sin(const ox_pair *p);
-ox_val slope_cos(const ox_pair *p);
-ox_val slope_tan(const ox_pair *p);
-ox_val slope_asin(const ox_pair *p);
-ox_val slope_acos(const ox_pair *p);
-ox_val slope_atan(const ox_pair *p);
-ox_val slope_asinh(const ox_pair *p);
-ox_val slope_acosh(const ox_pair *p);
-ox_val slope_erf(const ox_pair *p);
-ox_val slope_softplus(const ox_pair *p);
-ox_val slope_gelu(const ox_pair *p);
-ox_val slope_gelu_tanh(const ox_pair *p);
-ox_val slope_mish(const ox_pair *p);
-ox_val slope_swish(const ox_pair *p);
-ox_val slope_square(const ox_pair *p);
-ox_val slope_cube(const ox_pair *p);
-ox_val slope_inverse_root(const ox_pair *p);
-ox_val slope_power(const ox_pair *p);
-
-/* rules/unary.c: m times the slope of y, x cut to [least, most]. */
-ox_val ox_clip_flow(ox_val m, ox_val x, ox_val x0, ox_val y, ox_val y0, double least, double most);
+/* rules/unary.c: `<name>Flow` of base/ours.h, of its operands, m first. */
+ox_val ox_flow(const char *name, const ox_val *operands);
 
 /* rules/unary.c: y = x^b with a constant b. */
 void flow_power(ox_ctx *c);

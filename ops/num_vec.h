@@ -1,0 +1,104 @@
+/* Slopes of vectors: the words of rules/slopes.inc over vec.h. Kernels and the model-local functions
+ * so have one form, and round alike where a ratio of small differences is taken. */
+#ifndef OPS_NUM_VEC_H
+#define OPS_NUM_VEC_H
+
+#include "base/ours.h"
+#include "vec_math.h"
+
+#include <math.h>
+
+typedef vec num;
+
+typedef struct pair {
+    num x, x0, y, y0, a, b;
+} pair;
+
+#define SLOPE(id) static inline num slope_##id(const pair *p)
+
+#define num_add vec_add
+#define num_sub vec_sub
+#define num_mul vec_mul
+#define num_div vec_div
+#define num_min vec_min
+#define num_max vec_max
+#define num_abs vec_abs
+#define num_exp vec_exp
+#define num_tanh_ratio vec_tanh_ratio
+#define num_fma vec_fma
+#define num_of(n) vec_set((float)(n))
+#define num_like(x, n) num_of(n)
+#define num_near(x) OX_NEAR
+#define num_scale(a, factor) vec_mul(a, num_of(factor))
+#define num_shift(a, term) vec_add(a, num_of(term))
+#define num_square(a) vec_mul(a, a)
+#define num_square_shift(a, term) vec_fma(a, a, num_of(term))
+#define num_plus(c, a, b) vec_fma(a, b, c)
+#define num_one_minus(a) vec_sub(num_of(1), a)
+#define num_neg(a) vec_sub(num_of(0), a)
+#define num_relu(a) vec_max(a, num_of(0))
+#define num_inverse(a) vec_div(num_of(1), a)
+#define num_clip(a, least, most) vec_max(num_of(least), vec_min(num_of(most), a))
+#define num_finite(a) num_clip(a, -OX_LARGE, OX_LARGE)
+#define num_below_infinity(a) vec_min(num_of(OX_LARGE), a)
+#define num_mean(a, b) vec_add(num_scale(a, 0.5), num_scale(b, 0.5))
+#define num_mean_times(a, b, weight) num_scale(vec_add(a, b), 0.5 * (weight))
+#define num_single(a) (a)
+#define num_sigmoid(a) num_inverse(vec_add(num_of(1), vec_exp(num_neg(a))))
+#define num_less(a, b) vec_select(vec_less(a, b), num_of(1), num_of(0))
+#define num_greater(a, b) num_less(b, a)
+#define num_equal(a, b) num_if_equal(a, b, num_of(1), num_of(0))
+#define num_if_equal(a, b, then, otherwise) vec_select(vec_equal(a, b), then, otherwise)
+
+/* Phi(x) of y = x Phi(x). */
+static inline num num_normal(num z, num x, num y)
+{
+    (void)z;
+    num near = vec_fma(x, num_of(0.39894228), num_of(0.5));
+    return vec_select(vec_less(vec_abs(x), num_of(1e-4)), near, vec_div(y, x));
+}
+
+/* Vectors have no tanh but by e^x, from which f' comes with one quotient and no 1 - t^2 that
+ * cancels. */
+#define OX_NO_TANH
+
+/* y = x s, s = 1/(1 + e), e = e^-2u, u = k x + k c x^3: s + 2 x s^2 e u' */
+static inline num gelu_tanh_end(num x)
+{
+    const double k = 0.79788456080286536, c = 0.044715;
+    x = num_clip(x, -40, 40);
+    num square = num_square(x), twice = num_scale(x, -2 * k);
+    num z = num_mul(twice, vec_fma(square, num_of(c), num_of(1)));
+    num e = vec_exp(vec_min(num_of(40), z)), s = num_inverse(vec_add(num_of(1), e));
+    num inner = num_mul(twice, vec_fma(square, num_of(3 * c), num_of(1)));
+    return num_mul(s, num_one_minus(num_mul(inner, num_mul(s, e))));
+}
+
+/* y = x t, t = tanh(log(1 + e)) = n/(n + 2), n = e (e + 2), e = e^x: t + 4 x e (1 + e)/(n + 2)^2 */
+static inline num mish_end(num x)
+{
+    x = num_clip(x, -40, 20);
+    num e = vec_exp(x), n = num_mul(e, num_shift(e, 2));
+    num q = num_inverse(num_shift(n, 2)), rest = num_mul(num_mul(e, q), num_mul(x, q));
+    return vec_fma(num_scale(rest, 4), num_shift(e, 1), num_mul(n, q));
+}
+
+/* Of x s, s = 1/(1 + e), e = e^-x: mid(s) + mid(x) ds/d, with ds = s s0 (e0 - e), or where that
+ * cancels ds/d = s s0 (e + e0) tanh(d/2)/d: two e^x in place of three. Beyond -40 s is as good as 0;
+ * where both are beyond 100 nothing is left of ds. */
+static inline num swish_of(num x, num x0)
+{
+    num e = vec_exp(vec_min(num_of(40), num_neg(x))), e0 = vec_exp(vec_min(num_of(40), num_neg(x0)));
+    num sum = num_mean(e, e0), both = num_mul(num_shift(e, 1), num_shift(e0, 1));
+    x = num_finite(x);
+    x0 = num_finite(x0);
+    num d = num_sub(x, x0), h = num_scale(d, 0.5), middle = num_mean(x, x0);
+    num near = num_mul(num_mul(sum, vec_tanh_near(num_square(h))), num_clip(middle, -100, 100));
+    num far = num_mul(middle, num_div(num_sub(e0, e), d));
+    num ds = vec_select(vec_less(num_abs(h), num_of(0.625)), near, far);
+    return num_div(num_add(ds, num_shift(sum, 1)), both);
+}
+
+#include "rules/slopes.inc"
+
+#endif
