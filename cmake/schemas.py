@@ -1,8 +1,8 @@
-"""schemas.py FLOWS OUT: writes the table of operator schemas that src/model/schema.c includes.
+"""schemas.py OURS OUT: writes the table of operator schemas that src/model/schema.c includes.
 
 The standard's come from the onnx package, every version of each; those of ONNX Runtime's own
 operators (com.microsoft, and what it keeps in the standard domain) from the onnxruntime package;
-those of our functions from FLOWS, the header that lists their kernels."""
+those of our functions from OURS, the header that lists them."""
 
 import pathlib
 import re
@@ -14,8 +14,6 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort
 RUNTIME = ("", "com.microsoft", "com.microsoft.nchwc")  # what is taken from ONNX Runtime
 ANY = 0xFFFF  # as many as one likes
 BITS = 64  # of the masks
-OURS = {"LogSoftmaxFlow": 3, "LogSumExpFlow": 3, "MeanFlow": 3, "Rounded": 2, "SoftmaxFlow": 3,
-        "WinnerFlow": 5}  # inputs of our functions that are no flows
 # They take any attribute, which the packages do not tell.
 OPEN = {("LayerNormalization", ""), ("BitmaskDropout", "com.microsoft")}
 
@@ -46,14 +44,24 @@ def attributes(schema):
                  for name, a in sorted(schema.attributes.items()))
 
 
+def rows(text, macro):
+    """The rows of an X-macro: their columns."""
+    body = re.search(rf"define {macro}\(X\)(.*?[^\\])\n", text, re.DOTALL)[1]
+    found = [row.split(", ") for row in re.findall(r"X\(([^()]*)\)", body)]
+    assert found
+    return [[column.strip('"') for column in row] for row in found]
+
+
 def functions(header):
-    """Rows of our functions: {name: inputs}, every one of which must be there."""
-    text = re.search(r"define OX_KERNEL_FLOWS.*?\n\n", pathlib.Path(header).read_text(), re.S)[0]
-    rows = re.findall(r'X\(\w+, "(\w+)", ([01]), (\d), ', text)
-    flows = {name: 3 + 2 * int(y) + int(count) for name, y, count in rows}
-    assert flows
-    counts = OURS | {f"{name}Flow": count for name, count in flows.items()}
-    counts |= {f"{name}SumFlow": count + 1 for name, count in flows.items()}
+    """Rows of those of our functions that more than the function runs: {name: inputs}, every one of
+    which must be there."""
+    text, counts = pathlib.Path(header).read_text(), {}
+    for _, name, y, count, *_ in rows(text, "OX_KERNEL_FLOWS"):
+        counts[f"{name}Flow"] = 3 + 2 * int(y) + int(count)
+        counts[f"{name}SumFlow"] = counts[f"{name}Flow"] + 1
+    counts |= {f"{name}Flow": 3 for _, name in rows(text, "OX_AXIS_FLOWS")}
+    counts |= {name: int(count) for name, count, _ in rows(text, "OX_OTHER_FUNCTIONS")
+               if count != "0"}
     return {(name, "onnxexplainer", 1):
             f'    {{"onnxexplainer", "{name}", 1, {{{count}, {count}, {count}, {2 ** count - 1:#x}}}, '
             f"{{1, 1, 1, 0x1}}, NULL, 0, false}}," for name, count in counts.items()}

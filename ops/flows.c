@@ -44,4 +44,4 @@ ROW(add_product, 4, vec_fma(v[0], vec_sub(v[1], v[2]), v[3]))
 #define AXIS_ENTRY(id, ...) OPS_VARIANT(row_##id),
 
 const ops_isa OPS_VARIANT(ops) = {
-    OPS_QUOTE(OPS_ISA), {OX_KERNEL_FLOWS(ENTRY) OPS_AXES(AXIS_ENTRY) OPS_PARTS(ENTRY)}};
+    OPS_QUOTE(OPS_ISA), {OX_KERNEL_FLOWS(ENTRY) OX_AXIS_FLOWS(AXIS_ENTRY) OPS_PARTS(ENTRY)}};

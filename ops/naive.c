@@ -94,4 +94,4 @@ OX_KERNEL_FLOWS(FLOW)
 ROW(add, 2, v[0] + v[1])
 ROW(add_product, 4, v[0] * (v[1] - v[2]) + v[3])
 
-const ops_isa ops_naive = {"naive", {OX_KERNEL_FLOWS(ENTRY) OPS_AXES(ENTRY) OPS_PARTS(ENTRY)}};
+const ops_isa ops_naive = {"naive", {OX_KERNEL_FLOWS(ENTRY) OX_AXIS_FLOWS(ENTRY) OPS_PARTS(ENTRY)}};

@@ -11,20 +11,15 @@
 
 #include <stddef.h>
 
-/* Rows of `<name>Flow` and `<name>SumFlow`, whose last operand is added to m, are OX_KERNEL_FLOWS. */
-
-/* Flows along the last axis, of m, x and x0: `<name>Flow`. */
-#define OPS_AXES(X)                                                                                \
-    X(softmax, "Softmax")                                                                          \
-    X(log_softmax, "LogSoftmax")                                                                   \
-    X(log_sum_exp, "LogSumExp")
+/* Rows of `<name>Flow` and `<name>SumFlow`, whose last operand is added to m, are OX_KERNEL_FLOWS of
+ * base/ours.h, those of OX_AXIS_FLOWS have no sum. */
 
 /* Rows without a function of their own: a + b, and a (b - c) + d. */
-#define OPS_PARTS(X) X(add, ) X(add_product, )
+#define OPS_PARTS(X) X(add, "") X(add_product, "")
 
 #define OPS_ID(id, ...) OPS_##id,
 typedef enum ops_id {
-    OX_KERNEL_FLOWS(OPS_ID) OPS_AXES(OPS_ID) OPS_PARTS(OPS_ID) OPS_COUNT
+    OX_KERNEL_FLOWS(OPS_ID) OX_AXIS_FLOWS(OPS_ID) OPS_PARTS(OPS_ID) OPS_COUNT
 } ops_id;
 #undef OPS_ID
 

@@ -1,7 +1,8 @@
-/* The functions of our own domain that are flows: m times the slope of an elementwise operator. One
- * row each, from which the rules, the shapes, the layouts of `tune`, the schemas and the kernels
- * (ops/) have what they know of it. The slope itself is slope_<id>: in rules/slopes.inc where there
- * is a kernel, else in rules/slopes.c.
+/* The functions of our own domain, one row each, from which the rules, the shapes, the layouts of
+ * `tune`, the schemas and the kernels (ops/) have what they know of it.
+ *
+ * Most are flows, m times the slope of an elementwise operator. The slope itself is slope_<id>: in
+ * rules/slopes.inc where there is a kernel, else in rules/slopes.c.
  *
  * The function `<name>Flow` takes m, x, x0, then y and y0 where `y` is 1, then `count` parameters.
  * Of a standard operator's parameter there is the attribute's name, or NULL for an input, and what
@@ -11,6 +12,8 @@
  * X(id, name, y, count, finite, parameters...). cmake/schemas.py reads the rows, too. */
 #ifndef OX_OURS_H
 #define OX_OURS_H
+
+#include <stdbool.h>
 
 /* Those that have a kernel. */
 #define OX_KERNEL_FLOWS(X)                                                                         \
@@ -74,6 +77,43 @@
     X(tan, "Tan", 0, 0, 1, {0})                                                                    \
     X(thresholded_relu, "ThresholdedRelu", 0, 1, 1, {"alpha", 1})
 
+/* Flows along the last axis, of m, x and x0. X(id, name). */
+#define OX_AXIS_FLOWS(X)                                                                           \
+    X(softmax, "Softmax")                                                                          \
+    X(log_softmax, "LogSoftmax")                                                                   \
+    X(log_sum_exp, "LogSumExp")
+
+/* All others but the kernels on blocks, which are `tune`'s. X(name, inputs, kind): inputs is 0 where
+ * nothing runs but the function. */
+#define OX_OTHER_FUNCTIONS(X)                                                                      \
+    X("HardmaxFlow", 0, OX_OURS_ROWS)                                                              \
+    X("Interleave", 0, OX_OURS_PHASES)                                                             \
+    X("MeanFlow", 3, OX_OURS_MEAN)                                                                 \
+    X("PowBaseFlow", 0, OX_OURS_ELEMENTS)                                                          \
+    X("PowExponentFlow", 0, OX_OURS_ELEMENTS)                                                      \
+    X("Rounded", 2, OX_OURS_OPAQUE)                                                                \
+    X("Spread", 0, OX_OURS_PHASES)                                                                 \
+    X("WinnerFlow", 5, OX_OURS_WINNER)
+
+typedef enum ox_kind {
+    OX_OURS_ELEMENTS, /* element by element, with broadcasting */
+    OX_OURS_ROWS,     /* the same, but that it looks along the last axis */
+    OX_OURS_MEAN,     /* the mean over the references */
+    OX_OURS_WINNER,   /* winners among the last axis of x */
+    OX_OURS_PHASES,   /* of strided convolutions; numbers follow in the name */
+    OX_OURS_OPAQUE,   /* its shape is told where it is made */
+} ox_kind;
+
+typedef struct ox_ours {
+    const char *name;
+    ox_kind kind;
+    bool finite;
+} ox_ours;
+
+/* The row of a function, `<name>SumFlow` being as `<name>Flow`; NULL where there is none. */
+const ox_ours *ox_ours_find(const char *function);
+
+/* How many operands a flow takes. */
 #define OX_OPERANDS(y, count) (3 + 2 * (y) + (count))
 
 /* Added to what may be 0: a normal number that vanishes beside everything above 1e-30. */

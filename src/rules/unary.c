@@ -1,6 +1,7 @@
 /* The rule of elementwise operators y = f(x): the multiplier times the slope of f, in one node. */
 #include "rules/unary.h"
 
+#include <assert.h>
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -96,6 +97,7 @@ static size_t operands(const entry *e)
 ox_val ox_flow(const char *name, const ox_val *in)
 {
     const entry *e = entry_of(name);
+    assert(e != NULL);
     return ox_call(ox_arena_format(in[0]->graph->arena, "%sFlow", name), unary_body, e, operands(e),
                    in);
 }

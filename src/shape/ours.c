@@ -1,12 +1,8 @@
 /* Shapes of our own functions. */
 #include <string.h>
 
+#include "base/ours.h"
 #include "shape/shape.h"
-
-static bool starts(const char *op, const char *with)
-{
-    return strncmp(op, with, strlen(with)) == 0;
-}
 
 /* The shapes of the first `count` inputs together, less the last `drop` axes of each. */
 static bool broadcast(const ox_node *n, size_t count, int drop, int *rank, ox_dim **dims)
@@ -65,22 +61,28 @@ static void infer_interleave(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 0), 4, dims);
 }
 
-void ox_shape_ours(ox_node *n)
+/* Element by element. */
+static void infer_elements(ox_node *n)
 {
-    size_t length = strlen(n->op);
     int rank;
     ox_dim *dims;
-    if (n->input_count == 0 || starts(n->op, "Blocked")) {
+    if (broadcast(n, n->input_count, 0, &rank, &dims)) {
+        ox_shape_set(n, 0, ox_shape_type(n, 0), rank, dims);
+    }
+}
+
+void ox_shape_ours(ox_node *n)
+{
+    const ox_ours *f = ox_ours_find(n->op);
+    if (n->input_count == 0 || f == NULL) {
         return;
     }
-    if (starts(n->op, "Interleave") || starts(n->op, "Spread")) {
-        infer_interleave(n);
-    } else if (starts(n->op, "MeanFlow")) {
-        infer_mean(n);
-    } else if (starts(n->op, "WinnerFlow")) {
-        infer_winner(n);
-    } else if (length >= 4 && strcmp(n->op + length - 4, "Flow") == 0 &&
-               broadcast(n, n->input_count, 0, &rank, &dims)) { /* element by element */
-        ox_shape_set(n, 0, ox_shape_type(n, 0), rank, dims);
+    switch (f->kind) {
+    case OX_OURS_ELEMENTS:
+    case OX_OURS_ROWS: infer_elements(n); return;
+    case OX_OURS_MEAN: infer_mean(n); return;
+    case OX_OURS_WINNER: infer_winner(n); return;
+    case OX_OURS_PHASES: infer_interleave(n); return;
+    case OX_OURS_OPAQUE: return;
     }
 }

@@ -1,7 +1,8 @@
-/* The table of operators and of functions of ours that have a blocked form. */
+/* The table of operators that have a blocked form; functions of ours have theirs by kind. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ours.h"
 #include "tune/tune.h"
 
 /* `finite`: of small operands of any value, zeros among them, the result is finite. What is not may
@@ -48,124 +49,43 @@ static const row operators[] = {
     {"Unsqueeze", layout_reshape, true},
 };
 
-/* `<op>Flow`, and `<op>SumFlow` where there is one. Those without a layout look at more than one
- * element; one that is not here stays as it is. */
-static const row flows[] = {
-    {"Abs", layout_flow, true},
-    {"Acos", layout_flow, false},
-    {"Acosh", layout_flow, false},
-    {"Asin", layout_flow, false},
-    {"Asinh", layout_flow, true},
-    {"Atan", layout_flow, true},
-    {"Atanh", layout_flow, false},
-    {"Ceil", layout_flow, true},
-    {"Celu", layout_flow, true},
-    {"Clip", layout_flow, true},
-    {"Condition", layout_flow, true},
-    {"Cos", layout_flow, true},
-    {"Cosh", layout_flow, true},
-    {"Cube", layout_flow, true},
-    {"DivideConstant", layout_flow, false},
-    {"Dividend", layout_flow, false},
-    {"Divisor", layout_flow, false},
-    {"DivisorOfExp", layout_flow, false},
-    {"Elu", layout_flow, true},
-    {"Erf", layout_flow, true},
-    {"Exp", layout_flow, true},
-    {"Floor", layout_flow, true},
-    {"Gelu", layout_flow, true},
-    {"GeluTanh", layout_flow, true},
-    {"Hardmax", NULL, false},
-    {"HardSigmoid", layout_flow, true},
-    {"HardSwish", layout_flow, true},
-    {"InverseRoot", layout_flow, false},
-    {"LeakyRelu", layout_flow, true},
-    {"Log", layout_flow, false},
-    {"LogSoftmax", NULL, false},
-    {"LogSumExp", NULL, false},
-    {"LowerBound", layout_flow, true},
-    {"Max", layout_flow, true},
-    {"Mean", NULL, false},
-    {"Min", layout_flow, true},
-    {"Mish", layout_flow, true},
-    {"Mul", layout_mul_flow, true},
-    {"PowBase", layout_flow, false},
-    {"Power", layout_flow, false},
-    {"PowExponent", layout_flow, false},
-    {"PRelu", layout_flow, true},
-    {"PReluSlope", layout_flow, true},
-    {"Reciprocal", layout_flow, false},
-    {"Relu", layout_flow, true},
-    {"Round", layout_flow, true},
-    {"Selu", layout_flow, true},
-    {"Shrink", layout_flow, true},
-    {"Sigmoid", layout_flow, true},
-    {"Sign", layout_flow, true},
-    {"Sin", layout_flow, true},
-    {"Sinh", layout_flow, true},
-    {"Softmax", NULL, false},
-    {"Softplus", layout_flow, true},
-    {"Softsign", layout_flow, true},
-    {"Sqrt", layout_flow, false},
-    {"Square", layout_flow, true},
-    {"Step", layout_flow, true},
-    {"Swish", layout_flow, true},
-    {"Tan", layout_flow, true},
-    {"Tanh", layout_flow, true},
-    {"ThresholdedRelu", layout_flow, true},
-    {"UpperBound", layout_flow, true},
-    {"Winner", layout_winner_flow, true},
-};
-
-static const row *find(const row *table, size_t count, const char *op, size_t length)
+static const row *find_operator(const char *op)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (strncmp(table[i].op, op, length) == 0 && table[i].op[length] == '\0') {
-            return &table[i];
+    for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++) {
+        if (strcmp(operators[i].op, op) == 0) {
+            return &operators[i];
         }
     }
     return NULL;
 }
 
-static bool ends(const char *op, size_t length, const char *with)
+/* Those that look at more than one element stay as they are. */
+static ox_layout layout_of(const ox_ours *f)
 {
-    size_t own = strlen(with);
-    return length > own && strncmp(op + length - own, with, own) == 0;
-}
-
-/* The row of `<op>Flow` or `<op>SumFlow`; the phases of strided convolutions have one for all. */
-static const row *find_ours(const char *op)
-{
-    static const row phases = {"", layout_phases, true};
-    size_t length = strlen(op), count = sizeof flows / sizeof flows[0];
-    if (strncmp(op, "Interleave", 10) == 0 || strncmp(op, "Spread", 6) == 0) {
-        return &phases;
+    switch (f->kind) {
+    case OX_OURS_ELEMENTS: return strcmp(f->name, "MulFlow") == 0 ? layout_mul_flow : layout_flow;
+    case OX_OURS_WINNER: return layout_winner_flow;
+    case OX_OURS_PHASES: return layout_phases;
+    default: return NULL;
     }
-    if (!ends(op, length, "Flow")) {
-        return NULL;
-    }
-    length -= strlen("Flow");
-    const row *found = find(flows, count, op, length);
-    bool sum = found == NULL && ends(op, length, "Sum");
-    return sum ? find(flows, count, op, length - strlen("Sum")) : found;
-}
-
-static const row *find_row(const ox_node *n)
-{
-    return strcmp(n->domain, "onnxexplainer") == 0 ? find_ours(n->op)
-           : n->domain[0] == '\0'
-               ? find(operators, sizeof operators / sizeof operators[0], n->op, strlen(n->op))
-               : NULL;
 }
 
 ox_layout ox_tune_find(const ox_node *n)
 {
-    const row *r = find_row(n);
+    if (strcmp(n->domain, "onnxexplainer") == 0) {
+        const ox_ours *f = ox_ours_find(n->op);
+        return f == NULL ? NULL : layout_of(f);
+    }
+    const row *r = n->domain[0] == '\0' ? find_operator(n->op) : NULL;
     return r == NULL ? NULL : r->layout;
 }
 
 bool ox_tune_finite(const ox_node *n)
 {
-    const row *r = find_row(n);
+    if (strcmp(n->domain, "onnxexplainer") == 0) {
+        const ox_ours *f = ox_ours_find(n->op);
+        return f != NULL && f->finite;
+    }
+    const row *r = n->domain[0] == '\0' ? find_operator(n->op) : NULL;
     return r != NULL && r->finite;
 }

@@ -1,0 +1,25 @@
+/* The functions of our own domain by name. */
+#include "base/ours.h"
+
+#include <string.h>
+
+#define FLOW(id, name, y, count, finite, ...)                                                      \
+    {name "Flow", OX_OURS_ELEMENTS, finite}, {name "SumFlow", OX_OURS_ELEMENTS, finite},
+#define AXIS_FLOW(id, name) {name "Flow", OX_OURS_ROWS, false},
+#define OTHER(name, inputs, kind) {name, kind, false},
+
+static const ox_ours rows[] = {OX_KERNEL_FLOWS(FLOW) OX_PLAIN_FLOWS(FLOW) OX_AXIS_FLOWS(AXIS_FLOW)
+                                   OX_OTHER_FUNCTIONS(OTHER)};
+
+const ox_ours *ox_ours_find(const char *function)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        size_t length = strlen(rows[i].name);
+        bool numbered = rows[i].kind == OX_OURS_PHASES;
+        if (strncmp(function, rows[i].name, length) == 0 &&
+            (numbered || function[length] == '\0')) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
