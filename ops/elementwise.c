@@ -55,7 +55,8 @@ static OrtStatus *run_axis_flow(ops_call *c)
          .run = run_flow},
 
 /* These write before they have read all, and so not in the place of m. */
-#define AXIS_FLOW(id, text) {.name = text "Flow", .flow = OPS_##id, INPUTS(3), .run = run_axis_flow},
+#define AXIS_FLOW(id, text)                                                                        \
+    {.name = text "Flow", .flow = OPS_##id, INPUTS(3), .run = run_axis_flow},
 
 size_t ops_elementwise(ops_op *to)
 {

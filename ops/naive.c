@@ -1,4 +1,5 @@
-/* The naive twins of the flows: one number at a time, in double precision. ONNXEXPLAINER_ISA=naive runs them; tests compare. */
+/* The naive twins of the flows: one number at a time, in double precision. ONNXEXPLAINER_ISA=naive
+ * runs them; tests compare. */
 #include "num_double.h"
 #include "ops.h"
 

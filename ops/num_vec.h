@@ -1,5 +1,5 @@
-/* Slopes of vectors: the words of rules/slopes.inc over vec.h. Kernels and the model-local functions
- * so have one form, and round alike where a ratio of small differences is taken. */
+/* Slopes of vectors: the words of rules/slopes.inc over vec.h. Kernels and the model-local
+ * functions so have one form, and round alike where a ratio of small differences is taken. */
 #ifndef OPS_NUM_VEC_H
 #define OPS_NUM_VEC_H
 
@@ -84,11 +84,12 @@ static inline num mish_end(num x)
 }
 
 /* Of x s, s = 1/(1 + e), e = e^-x: mid(s) + mid(x) ds/d, with ds = s s0 (e0 - e), or where that
- * cancels ds/d = s s0 (e + e0) tanh(d/2)/d: two e^x in place of three. Beyond -40 s is as good as 0;
- * where both are beyond 100 nothing is left of ds. */
+ * cancels ds/d = s s0 (e + e0) tanh(d/2)/d: two e^x in place of three. Beyond -40 s is as good as
+ * 0; where both are beyond 100 nothing is left of ds. */
 static inline num swish_of(num x, num x0)
 {
-    num e = vec_exp(vec_min(num_of(40), num_neg(x))), e0 = vec_exp(vec_min(num_of(40), num_neg(x0)));
+    num most = num_of(40);
+    num e = vec_exp(vec_min(most, num_neg(x))), e0 = vec_exp(vec_min(most, num_neg(x0)));
     num sum = num_mean(e, e0), both = num_mul(num_shift(e, 1), num_shift(e0, 1));
     x = num_finite(x);
     x0 = num_finite(x0);

@@ -11,8 +11,8 @@
 
 #include <stddef.h>
 
-/* Rows of `<name>Flow` and `<name>SumFlow`, whose last operand is added to m, are OX_KERNEL_FLOWS of
- * base/ours.h, those of OX_AXIS_FLOWS have no sum. */
+/* Rows of `<name>Flow` and `<name>SumFlow`, whose last operand is added to m, are OX_KERNEL_FLOWS
+ * of base/ours.h, those of OX_AXIS_FLOWS have no sum. */
 
 /* Rows without a function of their own: a + b, and a (b - c) + d. */
 #define OPS_PARTS(X) X(add, "") X(add_product, "")

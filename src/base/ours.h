@@ -83,8 +83,8 @@
     X(log_softmax, "LogSoftmax")                                                                   \
     X(log_sum_exp, "LogSumExp")
 
-/* All others but the kernels on blocks, which are `tune`'s. X(name, inputs, kind): inputs is 0 where
- * nothing runs but the function. */
+/* All others but the kernels on blocks, which are `tune`'s. X(name, inputs, kind): inputs is 0
+ * where nothing runs but the function. */
 #define OX_OTHER_FUNCTIONS(X)                                                                      \
     X("HardmaxFlow", 0, OX_OURS_ROWS)                                                              \
     X("Interleave", 0, OX_OURS_PHASES)                                                             \

@@ -94,7 +94,6 @@ struct ox_explain_state {
     const double *picked; /* [K, D], 0 where not explained; NULL where data or callers choose */
     ox_val rows;          /* [K, 1, D] for sums and differences, else NULL */
     ox_val seed;          /* [K, 1, own shape of the output]: the first multiplier */
-    ox_val target_input;  /* shap_target_input, or NULL */
     int lead;             /* lead axes of multipliers */
 
     ox_node **order; /* nodes that multipliers reach, consumers first */

@@ -33,9 +33,9 @@ static void gradient_layer_normalization(ox_ctx *c)
         ox_rule_fail(c, "its scale or bias depends on the input and cannot be integrated");
     }
     ox_val x = ox_x(c, 0), scale = ox_x(c, 1);
-    int64_t axis = ox_node_int(c->node, "axis", -1), axes[OX_MAX_RANK];
+    int64_t axes[OX_MAX_RANK];
     size_t count = 0;
-    for (int64_t d = axis < 0 ? axis : axis - c->node->inputs[0]->rank; d < 0; d++) {
+    for (int64_t d = ox_axis(c, -1); d < 0; d++) {
         axes[count++] = d;
     }
     ox_val centred = ox_sub(x, ox_reduce("ReduceMean", x, count, axes, true));
@@ -133,10 +133,9 @@ static ox_val forward(ox_ctx *c, ox_val x)
 static ox_val over(ox_ctx *c, const integrable *how, const char *op, ox_val v)
 {
     int own = c->node->inputs[0]->rank;
-    int64_t axis = how->extent == SPATIAL ? 2 : ox_node_int(c->node, "axis", -1);
+    int64_t axis = how->extent == SPATIAL ? 2 - own : ox_axis(c, -1);
     int64_t axes[OX_MAX_RANK];
     size_t count = 0;
-    axis -= axis < 0 ? 0 : own;
     for (int64_t d = axis; d < (how->extent == ONE_AXIS ? axis + 1 : 0); d++) {
         axes[count++] = d;
     }

@@ -100,16 +100,10 @@ bool ox_standin_wants(ox_explain_state *s, const ox_node *n)
     return wants;
 }
 
-static int64_t row_axis(ox_ctx *c)
-{
-    int64_t axis = ox_node_int(c->node, "axis", -1);
-    return axis < 0 ? axis : axis - c->node->inputs[0]->rank;
-}
-
 /* The sum of v over the rows of a softmax, v itself of elementwise operators. */
 static ox_val over_rows(ox_ctx *c, ox_val v)
 {
-    return ox_beyond_is_rows(c->node) ? ox_sum(v, row_axis(c), true) : v;
+    return ox_beyond_is_rows(c->node) ? ox_sum(v, ox_axis(c, -1), true) : v;
 }
 
 /* What one operator is made of: its differences, where it is beyond numbers, and m dy. */
@@ -133,7 +127,7 @@ static ox_val size_of(ox_explain_state *s, ox_val v, ox_val x, ox_val x0, ox_val
 /* Minus the largest logit of each row of both sides: what it is masked by where all are. */
 static ox_val row_mask(ox_ctx *c, ox_val x, ox_val x0)
 {
-    int64_t axis = row_axis(c);
+    int64_t axis = ox_axis(c, -1);
     return ox_neg(ox_min(ox_reduce("ReduceMax", x, 1, &axis, true),
                          ox_reduce("ReduceMax", x0, 1, &axis, true)));
 }

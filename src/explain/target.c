@@ -368,8 +368,8 @@ static ox_val target_input(ox_explain_state *s)
     }
     ox_dim dims[2] = {batch_of_output(s), ox_dim_of(1)};
     int rank = s->output_batch_axis < 0 ? 0 : 1;
-    s->target_input = ox_graph_input(s->g, name, OX_INT64, rank, dims);
-    return ox_reshape(checked(s, s->target_input), 2, dims);
+    ox_val given = ox_graph_input(s->g, name, OX_INT64, rank, dims);
+    return ox_reshape(checked(s, given), 2, dims);
 }
 
 /* "top:3" and the like: the order and K. */

@@ -75,6 +75,15 @@ ox_val ox_floats(ox_graph *g, ox_type type, int rank, const int64_t *dims, const
     return ox_graph_constant(g, NULL, &c);
 }
 
+ox_val ox_iota(ox_graph *g, ox_type type, int64_t count)
+{
+    double *numbers = ox_arena_alloc(g->arena, (size_t)count, sizeof *numbers);
+    for (int64_t i = 0; i < count; i++) {
+        numbers[i] = (double)i;
+    }
+    return ox_floats(g, type, 1, &count, numbers);
+}
+
 ox_val ox_number(ox_val like, double number)
 {
     unsigned char bytes[8];

@@ -95,11 +95,7 @@ bool ox_made_has_output(const ox_node *n, size_t i)
 
 ox_val ox_made_range(ox_val like, int64_t count, int ones)
 {
-    int64_t *numbers = ox_arena_alloc(like->graph->arena, (size_t)count, sizeof *numbers);
-    for (int64_t i = 0; i < count; i++) {
-        numbers[i] = i;
-    }
-    ox_val range = ox_ints(like->graph, (size_t)count, numbers);
+    ox_val range = ox_iota(like->graph, OX_INT64, count);
     return ox_made_column(ox_cast(range, like->type), ones);
 }
 

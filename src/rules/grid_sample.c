@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "rules/unary.h"
 #include "shape/shape.h"
 
 enum { MAX_AXES = 3 };
@@ -23,21 +24,6 @@ typedef struct sampling {
     bool nearest, cubic, border, reflect, corners;
     bool varies; /* the positions do */
 } sampling;
-
-static ox_val iota(ox_graph *g, ox_type type, int64_t count)
-{
-    double *numbers = ox_arena_alloc(g->arena, (size_t)count, sizeof *numbers);
-    for (int64_t i = 0; i < count; i++) {
-        numbers[i] = (double)i;
-    }
-    return ox_floats(g, type, 1, &count, numbers);
-}
-
-static ox_val clipped(ox_val p, double least, double most)
-{
-    ox_val in[] = {p, ox_number(p, least), ox_number(p, most)};
-    return ox_graph_emit(p->graph, "Clip", 3, in, 0, NULL);
-}
 
 /* ---- positions ------------------------------------------------------------------------------- */
 
@@ -65,12 +51,12 @@ static ox_val placed(const sampling *s, int axis, int64_t size)
     ox_val p = s->nearest ? ox_unary("Round", s->p[axis]) : s->p[axis];
     double least = s->corners ? 0 : -0.5, last = (double)size - 1;
     if (s->border && !s->cubic) { /* cubic kernels see the margins instead */
-        p = clipped(p, 0, last);
+        p = ox_clip(p, 0, last);
     } else if (s->reflect) {
         p = reflected(p, least, last - 2 * least);
     }
     double room = (double)margin(s) - 1;
-    return ox_shift(clipped(p, -room, last + room), room + 1);
+    return ox_shift(ox_clip(p, -room, last + room), room + 1);
 }
 
 /* Where pixel i of an axis with margins comes from; -1: nowhere. */
@@ -116,7 +102,7 @@ static ox_val surrounded(const sampling *s)
 /* u^2 (b u - b - 1) + 1 up to 1, a (u - 1) (u - 2)^2 up to 2, with a = -0.75 and b = a + 2. */
 static ox_val cubic(ox_val u)
 {
-    ox_val near = clipped(u, 0, 1), far = clipped(u, 1, 2);
+    ox_val near = ox_clip(u, 0, 1), far = ox_clip(u, 1, 2);
     ox_val inner = ox_mul(ox_square(near), ox_shift(ox_scale(near, 1.25), -2.25));
     ox_val outer = ox_mul(ox_shift(far, -1), ox_square(ox_shift(far, -2)));
     return ox_add(ox_shift(inner, 1), ox_scale(outer, -0.75));
@@ -176,7 +162,7 @@ static ox_val by_weights(const sampling *s, ox_val x)
     for (int k = axes; k-- > 0;) {
         int64_t size = ox_made_size(s->n, x, k - axes);
         ox_val place = ox_unsqueeze(placed(s, k, ox_made_size(s->n, s->x, k - axes)), -2);
-        ox_val pixel = ox_unsqueeze(iota(x->graph, place->type, size), -1);
+        ox_val pixel = ox_unsqueeze(ox_iota(x->graph, place->type, size), -1);
         ox_val weight = kernel(s, ox_sub(place, pixel)); /* [B, size, P] */
         if (y == NULL) {
             const ox_dim flat[] = {x->dims[0], ox_dim_of(rows / size), ox_dim_of(size)};
@@ -343,8 +329,8 @@ static void region_weights(const regions *r, int axis, int64_t out, int64_t size
     extent = r->half ? extent : ox_max(extent, ox_number(extent, 1));
     ox_val bin = ox_scale(extent, 1 / (double)out);
     ox_val part = ox_mul(bin, per_region(r, axis, one_over));
-    ox_val bins = ox_unsqueeze(iota(g, start->type, out), -1);      /* [out, 1] */
-    ox_val steps = ox_shift(iota(g, start->type, r->samples), 0.5); /* [samples] */
+    ox_val bins = ox_unsqueeze(ox_iota(g, start->type, out), -1);      /* [out, 1] */
+    ox_val steps = ox_shift(ox_iota(g, start->type, r->samples), 0.5); /* [samples] */
     ox_val at = ox_add(ox_add(start, ox_mul(bin, bins)), ox_mul(part, steps));
     /* Samples more than a pixel outside count nothing, others are moved inside. */
     ox_val inside = ox_unary("Not", ox_greater(ox_abs(ox_shift(at, -((double)size - 1) / 2)),
@@ -356,10 +342,10 @@ static void region_weights(const regions *r, int axis, int64_t out, int64_t size
     }
     valid = share ? ox_mul(valid, per_region(r, axis, one_over)) : valid;
     const ox_dim flat[] = {ox_dim_of(r->count), ox_dim_of(out * r->samples), ox_dim_of(1)};
-    ox_val p = ox_reshape(clipped(at, 0, (double)size - 1), 3, flat);
+    ox_val p = ox_reshape(ox_clip(at, 0, (double)size - 1), 3, flat);
     ox_val low = ox_unary("Floor", p), behind = ox_sub(p, low);
     valid = ox_reshape(valid, 3, flat);
-    ox_val distance = ox_sub(iota(g, p->type, size), low);
+    ox_val distance = ox_sub(ox_iota(g, p->type, size), low);
     ox_val before = ox_unary("Relu", ox_shift(ox_neg(ox_abs(distance)), 1));
     ox_val after = ox_unary("Relu", ox_shift(ox_neg(ox_abs(ox_shift(distance, -1))), 1));
     weights[0] = ox_mul(before, ox_mul(ox_shift(ox_neg(behind), 1), valid));

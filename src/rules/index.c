@@ -141,12 +141,12 @@ ox_val ox_spread(ox_ctx *c, ox_val m, int64_t axis, size_t count, const int64_t 
     return scatter_back(c, m, axis, count, index, size);
 }
 
-/* The attribute, counted from the end. */
-static int64_t axis_of(ox_ctx *c)
+int64_t ox_axis(ox_ctx *c, int64_t otherwise)
 {
     ox_val x = ox_node_input(c->node, 0);
     int rank = x == NULL ? -1 : x->rank;
-    int64_t axis = ox_node_int(c->node, "axis", ox_node_int(c->node, "gather_axis", 0));
+    int64_t axis =
+        ox_node_int(c->node, "axis", ox_node_int(c->node, "gather_axis", otherwise));
     if (rank > OX_MAX_RANK - 4 || axis < -(int64_t)rank || axis >= rank) {
         ox_rule_fail(c, "its shape cannot be used");
     }
@@ -233,7 +233,7 @@ static void flow_token(ox_ctx *c)
 {
     const ox_node *n = c->node;
     int rank = n->outputs[0]->rank, index_rank = n->inputs[1]->rank;
-    int before = n->inputs[0]->rank + (int)axis_of(c), after = rank - index_rank - before;
+    int before = n->inputs[0]->rank + (int)ox_axis(c, 0), after = rank - index_rank - before;
     int64_t axes[OX_MAX_RANK];
     size_t count = 0;
     for (int i = 0; i < rank; i++) {
@@ -268,7 +268,7 @@ void flow_gather(ox_ctx *c)
         return;
     }
     ox_need_fixed(c, 1);
-    int64_t axis = axis_of(c);
+    int64_t axis = ox_axis(c, 0);
     size_t count = 0;
     if (c->node->outputs[0]->rank < x->rank - 1) {
         ox_rule_fail(c, "its shape is not known");
@@ -286,17 +286,16 @@ void flow_gather(ox_ctx *c)
 
 /* ---- element by element -------------------------------------------------------------------- */
 
-/* The index with the lead axes of `like`. */
-static ox_val index_like(ox_ctx *c, ox_val like)
+ox_val ox_index_like(ox_ctx *c, ox_val like, int lead)
 {
     ox_val index = ox_x(c, 1);
     ox_dim dims[OX_MAX_RANK];
-    if (index->rank < 0 || c->lead + index->rank > OX_MAX_RANK) {
+    if (index->rank < 0 || lead + index->rank > OX_MAX_RANK) {
         ox_rule_fail(c, "its shape is not known");
     }
-    memcpy(dims, like->dims, (size_t)c->lead * sizeof *dims);
-    memcpy(dims + c->lead, index->dims, (size_t)index->rank * sizeof *dims);
-    return ox_expand(index, c->lead + index->rank, dims);
+    memcpy(dims, like->dims, (size_t)lead * sizeof *dims);
+    memcpy(dims + lead, index->dims, (size_t)index->rank * sizeof *dims);
+    return ox_expand(index, lead + index->rank, dims);
 }
 
 /* From a constant, as flow_token: m dy/d, 0 where both sides pick the same place. */
@@ -318,7 +317,7 @@ void flow_gather_elements(ox_ctx *c)
     }
     ox_need_fixed(c, 1);
     ox_val zeros = zeros_like_x(c);
-    ox_send(c, 0, ox_scatter_add(zeros, index_like(c, c->m), c->m, axis_of(c)));
+    ox_send(c, 0, ox_scatter_add(zeros, ox_index_like(c, c->m, c->lead), c->m, ox_axis(c, 0)));
 }
 
 /* Whether updates are added to the data; where they replace it, the data gets nothing there. */
@@ -335,8 +334,8 @@ static bool adds(ox_ctx *c)
 void flow_scatter_elements(ox_ctx *c)
 {
     ox_need_fixed(c, 1);
-    ox_val index = index_like(c, c->m);
-    int64_t axis = axis_of(c);
+    ox_val index = ox_index_like(c, c->m, c->lead);
+    int64_t axis = ox_axis(c, 0);
     if (adds(c)) {
         ox_send(c, 0, c->m);
     } else {
@@ -350,18 +349,22 @@ void flow_scatter_elements(ox_ctx *c)
 
 /* ---- by tuples ----------------------------------------------------------------------------- */
 
-/* Moves the lead axes behind the own ones, or back: GatherND and ScatterND take whole slices. */
-static ox_val lead_last(ox_ctx *c, ox_val m, bool back)
+ox_val ox_lead_last(ox_ctx *c, ox_val v, int lead, bool back)
 {
-    int perm[OX_MAX_RANK];
-    int own = m->rank - c->lead;
-    if (m->rank > OX_MAX_RANK) {
+    int perm[OX_MAX_RANK], own = v->rank - lead;
+    if (v->rank > OX_MAX_RANK) {
         ox_rule_fail(c, "has too many axes");
     }
-    for (int i = 0; i < m->rank; i++) {
-        perm[i] = back ? (i < c->lead ? own + i : i - c->lead) : (i < own ? c->lead + i : i - own);
+    for (int i = 0; i < v->rank; i++) {
+        perm[i] = back ? (i < lead ? own + i : i - lead) : (i < own ? lead + i : i - own);
     }
-    return ox_transpose(m, perm);
+    return ox_transpose(v, perm);
+}
+
+/* The same for the multiplier's lead axes. */
+static ox_val lead_last(ox_ctx *c, ox_val v, bool back)
+{
+    return ox_lead_last(c, v, c->lead, back);
 }
 
 void flow_gather_nd(ox_ctx *c)

@@ -120,7 +120,8 @@ void flow_rounded(ox_ctx *c)
     if (range_of(c->node->outputs[0]->type, &least, &most)) {
         cut = ox_clip(u, least, most);
         cut0 = ox_clip(u0, least, most);
-        m = ox_flow("Clip", (ox_val[]){m, u, u0, cut, cut0, ox_number(m, least), ox_number(m, most)});
+        m = ox_flow("Clip",
+                    (ox_val[]){m, u, u0, cut, cut0, ox_number(m, least), ox_number(m, most)});
     }
     ox_send(c, 0, m);
     ox_val e = ox_sub(ox_cast(ox_x(c, 1), type), cut);

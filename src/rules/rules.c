@@ -12,20 +12,20 @@ void flow_none(ox_ctx *c)
 }
 
 static const ox_row rows[] = {
-#define RULE(op, rule, formula) {op, OX_DIFFERENTIATED, rule, NULL, NULL, formula, NULL},
-#define IN_DOMAIN(domain, op, rule, formula)                                                       \
-    {op, OX_DIFFERENTIATED, rule, NULL, NULL, formula, domain},
-#define UNARY(op, formula) {op, OX_DIFFERENTIATED, flow_unary, NULL, NULL, formula, NULL},
-#define MADE_OF(op, decompose, formula) {op, OX_DECOMPOSED, NULL, NULL, decompose, formula, NULL},
+#define RULE(op, rule, formula) {op, OX_DIFFERENTIATED, rule, NULL, formula, NULL},
+#define IN_DOMAIN(domain, op, rule, formula) {op, OX_DIFFERENTIATED, rule, NULL, formula, domain},
+#define UNARY(op, formula) {op, OX_DIFFERENTIATED, flow_unary, NULL, formula, NULL},
+#define MADE_OF(op, decompose, formula) {op, OX_DECOMPOSED, NULL, decompose, formula, NULL},
 #define MADE_OF_IN(domain, op, decompose, formula)                                                 \
-    {op, OX_DECOMPOSED, NULL, NULL, decompose, formula, domain},
+    {op, OX_DECOMPOSED, NULL, decompose, formula, domain},
 #define EITHER(op, decompose, rule, formula)                                                       \
-    {op, OX_DIFFERENTIATED, rule, NULL, decompose, formula, NULL},
-#define NOTHING(op, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, NULL, why, NULL},
-#define NOTHING_BUT(op, decompose, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, decompose, why, NULL},
-#define NOTHING_IN(domain, op, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, NULL, why, domain},
-#define REFUSED(op, why) {op, OX_NO_RULE, flow_none, NULL, NULL, why, NULL},
-#define REFUSED_IN(domain, op, why) {op, OX_NO_RULE, flow_none, NULL, NULL, why, domain},
+    {op, OX_DIFFERENTIATED, rule, decompose, formula, NULL},
+#define NOTHING(op, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, why, NULL},
+#define NOTHING_BUT(op, decompose, why)                                                            \
+    {op, OX_CARRIES_NOTHING, flow_none, decompose, why, NULL},
+#define NOTHING_IN(domain, op, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, why, domain},
+#define REFUSED(op, why) {op, OX_NO_RULE, flow_none, NULL, why, NULL},
+#define REFUSED_IN(domain, op, why) {op, OX_NO_RULE, flow_none, NULL, why, domain},
 #include "rules/table.h"
 #undef RULE
 #undef IN_DOMAIN

@@ -51,7 +51,7 @@ struct ox_ctx {
 typedef void (*ox_rule)(ox_ctx *c);
 
 /* Both sides of an elementwise operator y = f(x), and up to two parameters of f as scalars. y and
- * y0 are NULL where the operator's entry in rules/unary.c says that the slope does not use them. */
+ * y0 are NULL where the row of base/ours.h says that the slope does not use them. */
 typedef struct ox_pair {
     ox_val x, x0, y, y0, a, b;
 } ox_pair;
@@ -68,7 +68,6 @@ typedef struct ox_row {
     const char *op;
     ox_state state;
     ox_rule rule;
-    ox_slope slope;
     ox_decompose decompose;
     const char *formula; /* one line for docs/ops.md */
     const char *domain;  /* NULL: the default one */
@@ -135,6 +134,10 @@ const double *ox_known_doubles(ox_ctx *c, size_t i, size_t *count);
 
 /* Gives up: `node 12 "..." (Op): <message>`. */
 _Noreturn void ox_rule_fail(ox_ctx *c, const char *message);
+
+/* rules/index.c: the attribute `axis` (or `gather_axis`) of the operator at hand, counted from the end of its first
+ * input. */
+int64_t ox_axis(ox_ctx *c, int64_t otherwise);
 
 /* Gives up because completeness would be lost; where it is lost by force, counts and names it. */
 void ox_rule_hole(ox_ctx *c, const char *message);

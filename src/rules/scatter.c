@@ -4,6 +4,7 @@
 
 #include "rules/decompose.h"
 #include "rules/move.h"
+#include "rules/unary.h"
 
 /* ---- GatherND ------------------------------------------------------------------------------ */
 
@@ -61,35 +62,9 @@ void flow_gather_nd_batched(ox_ctx *c)
 
 /* ---- picking and adding up at the places that a Scatter writes to --------------------------- */
 
-/* Moves the lead axes behind the own ones, or back. */
-static ox_val lead_last(ox_val v, int lead, bool back)
-{
-    int perm[OX_MAX_RANK], own = v->rank - lead;
-    for (int i = 0; i < v->rank; i++) {
-        perm[i] = back ? (i < lead ? own + i : i - lead) : (i < own ? lead + i : i - own);
-    }
-    return ox_transpose(v, perm);
-}
-
 static bool is_nd(ox_ctx *c)
 {
     return strcmp(c->node->op, "ScatterND") == 0;
-}
-
-static int64_t scatter_axis(ox_ctx *c)
-{
-    int64_t axis = ox_node_int(c->node, "axis", 0);
-    return axis < 0 ? axis : axis - c->node->inputs[0]->rank;
-}
-
-/* The index of ScatterElements with the lead axes of v. */
-static ox_val index_like(ox_ctx *c, ox_val v, int lead)
-{
-    ox_val index = ox_x(c, 1);
-    ox_dim dims[OX_MAX_RANK];
-    memcpy(dims, v->dims, (size_t)lead * sizeof *dims);
-    memcpy(dims + lead, index->dims, (size_t)index->rank * sizeof *dims);
-    return ox_expand(index, lead + index->rank, dims);
 }
 
 /* What v, of the data's shape, has at the places: of the updates' shape. */
@@ -97,10 +72,10 @@ static ox_val take(ox_ctx *c, ox_val v)
 {
     int lead = v->rank - c->node->inputs[0]->rank;
     if (!is_nd(c)) {
-        return ox_gather_elements(v, index_like(c, v, lead), scatter_axis(c));
+        return ox_gather_elements(v, ox_index_like(c, v, lead), ox_axis(c, 0));
     }
-    ox_val in[] = {lead_last(v, lead, false), ox_x(c, 1)};
-    return lead_last(ox_graph_emit(c->g, "GatherND", 2, in, 0, NULL), lead, true);
+    ox_val in[] = {ox_lead_last(c, v, lead, false), ox_x(c, 1)};
+    return ox_lead_last(c, ox_graph_emit(c->g, "GatherND", 2, in, 0, NULL), lead, true);
 }
 
 /* v, of the updates' shape, added up at the places: of the shape of `like`. */
@@ -109,11 +84,12 @@ static ox_val put(ox_ctx *c, ox_val v, ox_val like)
     int lead = like->rank - c->node->inputs[0]->rank;
     ox_val zeros = ox_zeros(c->g, v->type, like->rank, like->dims);
     if (!is_nd(c)) {
-        return ox_scatter_add(zeros, index_like(c, like, lead), v, scatter_axis(c));
+        return ox_scatter_add(zeros, ox_index_like(c, like, lead), v, ox_axis(c, 0));
     }
     ox_attr add = ox_attr_string("reduction", "add");
-    ox_val in[] = {lead_last(zeros, lead, false), ox_x(c, 1), lead_last(v, lead, false)};
-    return lead_last(ox_graph_emit(c->g, "ScatterND", 3, in, 1, &add), lead, true);
+    ox_val in[] = {ox_lead_last(c, zeros, lead, false), ox_x(c, 1),
+                   ox_lead_last(c, v, lead, false)};
+    return ox_lead_last(c, ox_graph_emit(c->g, "ScatterND", 3, in, 1, &add), lead, true);
 }
 
 /* ---- Scatter with a reduction -------------------------------------------------------------- */
@@ -147,24 +123,19 @@ static sides sides_of(ox_ctx *c, ox_val x, ox_val x0)
     return (sides){ox_expand(x, d->rank, d->dims), ox_expand(x0, d->rank, d->dims), d};
 }
 
-static ox_val indicator(ox_val condition, ox_val like)
-{
-    return ox_cast(condition, like->type);
-}
-
 /* 1 where the operand is the winner: of the sample where that is the more extreme, else of the
  * reference. */
 static ox_val wins(sides o, ox_val y, ox_val y0, ox_val sample)
 {
-    ox_val first = ox_mul(sample, indicator(ox_equal(o.x, y), y));
+    ox_val first = ox_mul(sample, ox_indicator(ox_equal(o.x, y), y));
     ox_val other = ox_sub(ox_number(sample, 1), sample);
-    return ox_add(first, ox_mul(other, indicator(ox_equal(o.x0, y0), y)));
+    return ox_add(first, ox_mul(other, ox_indicator(ox_equal(o.x0, y0), y)));
 }
 
 /* dy/d of winners, which lies in [0, 1]; 1 where d = 0. */
 static ox_val winner_share(sides o, ox_val won, ox_val dy)
 {
-    ox_val still = indicator(ox_equal(o.d, ox_number(o.d, 0)), o.d);
+    ox_val still = ox_indicator(ox_equal(o.d, ox_number(o.d, 0)), o.d);
     return ox_div(ox_mul(won, ox_add(dy, still)), ox_add(o.d, still));
 }
 
@@ -181,7 +152,7 @@ static void scatter_extreme(ox_ctx *c, bool max)
     sides data = sides_of(c, ox_x(c, 0), ox_x0(c, 0));
     sides update = sides_of(c, ox_x(c, 2), reference_of(c, 2));
     data = (sides){to_pairs(data.x, y.d), to_pairs(data.x0, y.d), to_pairs(data.d, y.d)};
-    ox_val sample = indicator(max ? ox_greater(y.x, y.x0) : ox_less(y.x, y.x0), y.d);
+    ox_val sample = ox_indicator(max ? ox_greater(y.x, y.x0) : ox_less(y.x, y.x0), y.d);
     ox_val there = take(c, sample), dy = take(c, y.d);
     update = (sides){to_pairs(update.x, dy), to_pairs(update.x0, dy), to_pairs(update.d, dy)};
     ox_val data_wins = wins(data, y.x, y.x0, sample);
@@ -206,7 +177,7 @@ static int64_t wrapped(ox_ctx *c, int64_t index, int axis)
 static int64_t element_place(ox_ctx *c, const int64_t *index, size_t i)
 {
     const ox_val v = c->node->inputs[1];
-    int axis = (int)scatter_axis(c);
+    int axis = (int)ox_axis(c, 0);
     size_t inner = 1, length = (size_t)v->dims[v->rank + axis].size;
     for (int d = v->rank + axis + 1; d < v->rank; d++) {
         inner *= (size_t)v->dims[d].size;

@@ -7,27 +7,11 @@
 #include "rules/unary.h"
 #include "shape/shape.h"
 
-/* 1 where the condition holds, else 0. */
-static ox_val indicator(ox_val condition, ox_val like)
-{
-    return ox_cast(condition, like->type);
-}
-
 /* a / b, 1/2 where b is 0. */
 static ox_val share_of(ox_val a, ox_val b)
 {
-    ox_val still = indicator(ox_equal(b, ox_number(b, 0)), b);
+    ox_val still = ox_indicator(ox_equal(b, ox_number(b, 0)), b);
     return ox_div(ox_add(a, ox_scale(still, 0.5)), ox_add(b, still));
-}
-
-static int64_t axis_of(ox_ctx *c)
-{
-    int rank = c->node->inputs[0]->rank;
-    int64_t axis = ox_node_int(c->node, "axis", -1);
-    if (rank < 1 || rank > OX_MAX_RANK - 4 || axis < -(int64_t)rank || axis >= rank) {
-        ox_rule_fail(c, "its shape cannot be used");
-    }
-    return axis < 0 ? axis : axis - rank;
 }
 
 /* ---- TopK ---------------------------------------------------------------------------------- */
@@ -93,7 +77,7 @@ void flow_topk(ox_ctx *c)
         return;
     }
     ox_need_fixed(c, 1);
-    int64_t axis = axis_of(c);
+    int64_t axis = ox_axis(c, -1);
     if (ox_node_int(c->node, "sorted", 1) == 0 && ox_static_dim(c, -1, (int)axis) > 1) {
         ox_rule_fail(c, "the order of its values is not defined without sorted=1");
     }
@@ -128,14 +112,14 @@ static ox_val hardmax_body(const ox_val *in, const void *user)
     ox_val least = ox_number(in[1], -1e30); /* masks of -inf would leave nothing */
     ox_val d = ox_sub(ox_max(in[1], least), ox_max(in[2], least)), dy = ox_sub(in[3], in[4]);
     ox_val gap = ox_sum(ox_mul(d, dy), -1, true), gain = ox_sum(ox_mul(in[0], dy), -1, true);
-    ox_val still = indicator(ox_equal(gap, ox_number(gap, 0)), gap);
+    ox_val still = ox_indicator(ox_equal(gap, ox_number(gap, 0)), gap);
     return ox_mul(dy, ox_div(gain, ox_add(gap, still)));
 }
 
 void flow_hardmax(ox_ctx *c)
 {
     int rank = c->node->inputs[0]->rank, order[OX_MAX_RANK];
-    int64_t axis = axis_of(c);
+    int64_t axis = ox_axis(c, -1);
     for (int d = 0; d < rank; d++) {
         order[d] = d;
     }
@@ -214,9 +198,9 @@ void decompose_one_hot(const ox_node *n, ox_val *outputs)
     at = real ? ox_cast(at, type) : at; /* cut off, as indices are */
     int axis = ox_made_axis_from_end(n, ox_node_int(n, "axis", -1), y->rank);
     int64_t depth = ox_made_size(n, y, axis);
-    ox_val wrapped = indicator(ox_less(at, ox_number(at, 0)), at);
+    ox_val wrapped = ox_indicator(ox_less(at, ox_number(at, 0)), at);
     at = ox_unsqueeze(ox_add(at, ox_scale(wrapped, (double)depth)), axis);
-    ox_val hit = indicator(ox_equal(at, ox_made_range(at, depth, -axis - 1)), values);
+    ox_val hit = ox_indicator(ox_equal(at, ox_made_range(at, depth, -axis - 1)), values);
     ox_val off = ox_squeeze(ox_slice(values, 0, 0, 1, 1), 0);
     ox_val on = ox_squeeze(ox_slice(values, 0, 1, 2, 1), 0);
     ox_val rest = ox_one_minus(hit);

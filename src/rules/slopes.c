@@ -34,9 +34,9 @@ typedef ox_pair pair;
 #define num_fma(a, b, c) ox_add(ox_mul(a, b), c)
 #define num_plus(c, a, b) ox_add(c, ox_mul(a, b))
 #define num_square_shift(a, term) ox_shift(ox_square(a), term)
-#define num_greater(a, b) indicator(ox_greater(a, b), a)
-#define num_less(a, b) indicator(ox_less(a, b), a)
-#define num_equal(a, b) indicator(ox_equal(a, b), b)
+#define num_greater(a, b) ox_indicator(ox_greater(a, b), a)
+#define num_less(a, b) ox_indicator(ox_less(a, b), a)
+#define num_equal(a, b) ox_indicator(ox_equal(a, b), b)
 #define num_if_equal(a, b, then, otherwise) ox_where(ox_equal(a, b), then, otherwise)
 #define num_below_infinity(a) ox_min(a, ox_number(a, ox_huge((a)->type)))
 
@@ -45,16 +45,15 @@ ox_val ox_one_minus(ox_val a)
     return ox_sub(ox_number(a, 1), a);
 }
 
+ox_val ox_indicator(ox_val condition, ox_val like)
+{
+    return ox_cast(condition, like->type);
+}
+
 ox_val ox_clip(ox_val x, double least, double greatest)
 {
     ox_val in[] = {x, ox_number(x, least), ox_number(x, greatest)};
     return ox_graph_emit(x->graph, "Clip", 3, in, 0, NULL);
-}
-
-/* 1 where the condition holds, else 0. */
-static ox_val indicator(ox_val condition, ox_val like)
-{
-    return ox_cast(condition, like->type);
 }
 
 static ox_val num_tanh_ratio(ox_val d)
@@ -88,15 +87,16 @@ static ox_val num_normal(ox_val z, ox_val x, ox_val y)
 /* y = x s with the step s = (x > alpha): s + x0 ds/d. */
 ox_val slope_thresholded_relu(const ox_pair *p)
 {
-    ox_val s = indicator(ox_greater(p->x, p->a), p->x);
-    ox_val s0 = indicator(ox_greater(p->x0, p->a), p->x0);
+    ox_val s = ox_indicator(ox_greater(p->x, p->a), p->x);
+    ox_val s0 = ox_indicator(ox_greater(p->x0, p->a), p->x0);
     return ox_add(s, ox_mul(p->x0, step_ratio(p->x, p->x0, s, s0)));
 }
 
 /* The side of [-lambd, lambd] on which x lies: -1, 0 or 1. */
 static ox_val side(ox_val x, ox_val lambd)
 {
-    return ox_sub(indicator(ox_greater(x, lambd), x), indicator(ox_less(x, ox_neg(lambd)), x));
+    return ox_sub(ox_indicator(ox_greater(x, lambd), x),
+                  ox_indicator(ox_less(x, ox_neg(lambd)), x));
 }
 
 /* y = x s^2 - bias s with the steps s, the side of x: s^2 + (x0 (s + s0) - bias) ds/d. */

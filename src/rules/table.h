@@ -3,7 +3,7 @@
  *
  *     RULE(op, rule, formula)            a rule of its own
  *     IN_DOMAIN(domain, op, rule, ...)   the same in another domain
- *     UNARY(op, formula)                 y = f(x), by its entry in rules/unary.c
+ *     UNARY(op, formula)                 y = f(x), by its row in base/ours.h
  *     MADE_OF(op, decompose, formula)    explained as the operators it is made of
  *     EITHER(op, decompose, rule, ...)   decomposed in some cases, else explained by its rule
  *     NOTHING(op, why)                   carries nothing

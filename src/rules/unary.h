@@ -20,8 +20,9 @@ OX_KERNEL_FLOWS(OX_DECLARE)
 OX_PLAIN_FLOWS(OX_DECLARE)
 #undef OX_DECLARE
 
-/* 1 - a, and a cut to [least, greatest]. */
+/* 1 - a; 1 where a condition holds, else 0, in the type of `like`; a cut to [least, greatest]. */
 ox_val ox_one_minus(ox_val a);
+ox_val ox_indicator(ox_val condition, ox_val like);
 ox_val ox_clip(ox_val a, double least, double greatest);
 
 /* rules/unary.c: `<name>Flow` of base/ours.h, of its operands, m first. */
