@@ -145,8 +145,7 @@ int64_t ox_axis(ox_ctx *c, int64_t otherwise)
 {
     ox_val x = ox_node_input(c->node, 0);
     int rank = x == NULL ? -1 : x->rank;
-    int64_t axis =
-        ox_node_int(c->node, "axis", ox_node_int(c->node, "gather_axis", otherwise));
+    int64_t axis = ox_node_int(c->node, "axis", ox_node_int(c->node, "gather_axis", otherwise));
     if (rank > OX_MAX_RANK - 4 || axis < -(int64_t)rank || axis >= rank) {
         ox_rule_fail(c, "its shape cannot be used");
     }

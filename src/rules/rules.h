@@ -135,8 +135,8 @@ const double *ox_known_doubles(ox_ctx *c, size_t i, size_t *count);
 /* Gives up: `node 12 "..." (Op): <message>`. */
 _Noreturn void ox_rule_fail(ox_ctx *c, const char *message);
 
-/* rules/index.c: the attribute `axis` (or `gather_axis`) of the operator at hand, counted from the end of its first
- * input. */
+/* rules/index.c: the attribute `axis` (or `gather_axis`) of the operator at hand, counted from the
+ * end of its first input. */
 int64_t ox_axis(ox_ctx *c, int64_t otherwise);
 
 /* Gives up because completeness would be lost; where it is lost by force, counts and names it. */
