@@ -37,7 +37,6 @@ typedef struct pair {
 #define num_neg(a) (-(a))
 #define num_relu(a) fmax(a, 0)
 #define num_inverse(a) (1 / (a))
-#define num_clip(a, least, most) fmax(least, fmin(most, a))
 #define num_finite(a) num_clip(a, -OX_LARGE, OX_LARGE)
 #define num_below_infinity(a) fmin(OX_LARGE, a)
 #define num_mean(a, b) (((a) + (b)) / 2)
@@ -49,6 +48,11 @@ typedef struct pair {
 #define num_greater(a, b) ((double)((a) > (b)))
 #define num_equal(a, b) ((double)((a) == (b)))
 #define num_if_equal(a, b, then, otherwise) ((a) == (b) ? (then) : (otherwise))
+
+static inline num num_clip(num a, num least, num most)
+{
+    return a < least ? least : a > most ? most : a; /* NaN stays */
+}
 
 /* Phi(x) of z = x/sqrt 2. */
 static inline num num_normal(num z, num x, num y)
