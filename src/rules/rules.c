@@ -21,8 +21,7 @@ static const ox_row rows[] = {
 #define EITHER(op, decompose, rule, formula)                                                       \
     {op, OX_DIFFERENTIATED, rule, decompose, formula, NULL},
 #define NOTHING(op, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, why, NULL},
-#define NOTHING_BUT(op, decompose, why)                                                            \
-    {op, OX_CARRIES_NOTHING, flow_none, decompose, why, NULL},
+#define NOTHING_BUT(op, decompose, why) {op, OX_CARRIES_NOTHING, flow_none, decompose, why, NULL},
 #define NOTHING_IN(domain, op, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, why, domain},
 #define REFUSED(op, why) {op, OX_NO_RULE, flow_none, NULL, why, NULL},
 #define REFUSED_IN(domain, op, why) {op, OX_NO_RULE, flow_none, NULL, why, domain},
