@@ -24,6 +24,7 @@ typedef struct pair {
 #define num_abs fabs
 #define num_exp exp
 #define num_tanh tanh
+#define num_erf erf
 #define num_tanh_ratio(d) (tanh(d) / (d))
 #define num_fma(a, b, c) ((a) * (b) + (c))
 #define num_like(x, n) ((double)(n))
@@ -52,14 +53,6 @@ typedef struct pair {
 static inline num num_clip(num a, num least, num most)
 {
     return a < least ? least : a > most ? most : a; /* NaN stays */
-}
-
-/* Phi(x) of z = x/sqrt 2. */
-static inline num num_normal(num z, num x, num y)
-{
-    (void)x;
-    (void)y;
-    return 0.5 + 0.5 * erf(z);
 }
 
 #include "rules/slopes.inc"

@@ -29,6 +29,7 @@ typedef ox_pair pair;
 #define num_relu(a) ox_unary("Relu", a)
 #define num_inverse(a) ox_unary("Reciprocal", a)
 #define num_sigmoid(a) ox_unary("Sigmoid", a)
+#define num_erf(a) ox_unary("Erf", a)
 #define num_softplus(a) ox_unary("Softplus", a)
 #define num_single(a) (a)
 #define num_fma(a, b, c) ox_add(ox_mul(a, b), c)
@@ -70,14 +71,6 @@ static double num_near(ox_val like)
 static ox_val num_mean_times(ox_val f, ox_val f0, double weight)
 {
     return ox_add(ox_scale(f, 0.5 * weight), ox_scale(f0, 0.5 * weight));
-}
-
-/* Phi(x) of z = x/sqrt 2. */
-static ox_val num_normal(ox_val z, ox_val x, ox_val y)
-{
-    (void)x;
-    (void)y;
-    return ox_shift(ox_scale(ox_unary("Erf", z), 0.5), 0.5);
 }
 
 #include "rules/slopes.inc"
