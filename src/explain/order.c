@@ -98,6 +98,17 @@ static void decompose(ox_explain_state *s, ox_node *n)
     }
 }
 
+/* What is to be visited for the i-th input of a node, or for the i-th output of a composite one: what
+ * stands for it, unless the explained output does not depend on it. */
+static ox_val next_of(const ox_node *n, bool composite, size_t i)
+{
+    if (!composite) {
+        return n->inputs[i];
+    }
+    ox_val y = n->outputs[i];
+    return n->original && !y->needed ? NULL : ox_side_of(y)->alias;
+}
+
 /* Depth first from the explained output, producers before consumers; then reversed. */
 void ox_walk_order(ox_explain_state *s)
 {
@@ -111,9 +122,7 @@ void ox_walk_order(ox_explain_state *s)
         }
         bool composite = ox_side_of(n->outputs[0])->decomposed;
         if (top->next < (composite ? n->output_count : n->input_count)) {
-            ox_val in =
-                composite ? ox_side_of(n->outputs[top->next])->alias : n->inputs[top->next];
-            top->next++;
+            ox_val in = next_of(n, composite, top->next++);
             if (in != NULL) {
                 push(s, &st, in);
             }
