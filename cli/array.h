@@ -67,6 +67,10 @@ bool ox_type_is_whole(ox_type type);
 char *ox_dims_text(char *text, size_t size, const int64_t *dims, int rank,
                    const char *const *symbols);
 
+/* What may be wrong with an array that an input does not take, as "; ..."; "" where that is not
+ * clear. */
+const char *ox_shape_hint(const ox_array *array, const ox_value_info *input);
+
 /* "[3,0,17]": where element `index` stands. */
 char *ox_index_text(char *text, size_t size, const int64_t *dims, int rank, size_t index);
 

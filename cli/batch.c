@@ -80,8 +80,8 @@ static bool refuse_shape(const ox_array *array, const ox_value_info *info, ox_er
     char has[256], wants[256];
     ox_dims_text(has, sizeof has, array->dims, array->rank, NULL);
     ox_dims_text(wants, sizeof wants, info->dims, info->rank, info->symbols);
-    return ox_cli_error(err, OX_ARGUMENT, "%s: shape %s where input \"%s\" takes %s", array->file,
-                        has, info->name, wants);
+    return ox_cli_error(err, OX_ARGUMENT, "%s: shape %s where input \"%s\" takes %s%s", array->file,
+                        has, info->name, wants, ox_shape_hint(array, info));
 }
 
 /* Decides whether `f` has a sample axis, and checks its shape. */

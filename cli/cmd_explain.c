@@ -4,6 +4,7 @@
 #include "output.h"
 #include "references.h"
 #include "signature.h"
+#include "wrote.h"
 
 #include <limits.h>
 #include <math.h>
@@ -24,6 +25,8 @@ typedef struct arguments {
     ox_texts hold;
     ox_texts fix;
     ox_texts at;
+    const char *pixel_text;
+    ox_pixels pixels;
     ox_options options; /* what goes to the library */
     bool split; /* weights in a second file */
     bool quiet;
@@ -98,6 +101,10 @@ static int check(arguments *a)
     if (a->integrate && !parse_integrate(a)) {
         return ox_cli_usage("explain", "--integrate is not of the form K or K:Op,Op");
     }
+    if (!ox_pixels_parse(a->pixel_text, &a->pixels)) {
+        return ox_cli_usage("explain", "--pixels: \"%s\" is neither LOW:HIGH nor imagenet",
+                            a->pixel_text);
+    }
     bool to_stdout = a->output ? !strcmp(a->output, "-") : ox_cli_is_stream(a->model);
     if (to_stdout && isatty(STDOUT_FILENO)) {
         return ox_cli_usage("explain", "no model is written to a terminal: use -o FILE");
@@ -122,7 +129,9 @@ static int parse(arguments *a, int argc, char **argv)
     ox_options *o = &a->options;
     const ox_option options[] = {
         {"references", 'r', OX_OPTION_LIST, &a->references, "[NAME=]FILE",
-         ".npy, or .npz with an array per input; \"input\"; fill:VALUE"},
+         ".npy, .npz, .png, .jpg, a folder of pictures; \"input\"; fill:VALUE"},
+        {"pixels", 0, OX_OPTION_TEXT, &a->pixel_text, "LOW:HIGH",
+         "range of pictures, or imagenet (default: 0:1, whole numbers 0:255)"},
         {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE",
          "the explained model (default: MODEL.explained.onnx)"},
         {"target", 0, OX_OPTION_TEXT, &o->target, "TARGET",
@@ -220,6 +229,9 @@ static ox_model *explain(const arguments *a, const ox_model *model, const ox_arr
     options.references = tensors;
     options.reference_count = references->count;
     ox_model *explained = good ? ox_explain(model, &options, err) : NULL;
+    if (good && !explained) {
+        ox_references_hint(model, references, err);
+    }
     free(features);
     free(text);
     free(tensors);
@@ -237,8 +249,8 @@ static ox_model *explain_model(arguments *a, const ox_model *model, ox_error *er
                 (fix = ox_references_tensors(&fixed, err)) != NULL;
     a->options.fix = fix;
     a->options.fix_count = fixed.count;
-    if (good && (!given ||
-                 ox_references_load(model, &a->options, &a->references, &references, err))) {
+    if (good && (!given || ox_references_load(model, &a->options, &a->references, &a->pixels,
+                                              &references, err))) {
         explained = explain(a, model, &references, err);
     }
     free(fix);
@@ -254,6 +266,9 @@ static bool explain_to(arguments *a, const char *path, ox_error *err)
     ox_model *explained = free_to_write ? explain_model(a, model, err) : NULL;
     ox_free(model);
     bool good = explained && ox_sheet_model(explained, path, a->split, err);
+    if (good && !a->quiet) {
+        ox_wrote(explained, path);
+    }
     ox_free(explained);
     return good;
 }
@@ -274,9 +289,6 @@ int ox_cmd_explain(int argc, char **argv)
     code = check_output(&a, path);
     if (code < 0) {
         bool good = explain_to(&a, path, &err);
-        if (good && named && !a.quiet && strcmp(named, "-")) {
-            ox_cli_say("note: wrote %s", named);
-        }
         code = good ? OX_EXIT_OK : ox_cli_fail(&err);
     }
     free(named);

@@ -5,6 +5,7 @@
 #include "output.h"
 #include "plot.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +29,7 @@ static int parse(arguments *a, int argc, char **argv)
 {
     const ox_option options[] = {
         {"output", 'o', OX_OPTION_TEXT, &a->output, "OUT.png", "the picture to write"},
-        {"image", 0, OX_OPTION_TEXT, &a->image, "X.npy|X.png",
+        {"image", 0, OX_OPTION_TEXT, &a->image, "X.npy|X.png|X.jpg",
          "the originals: what went into run, or a photograph"},
         {"input", 0, OX_OPTION_TEXT, &a->input, "NAME",
          "the input (default: the first that holds images)"},
@@ -76,6 +77,18 @@ static bool has_targets(const ox_arrays *arrays, const ox_array *shap)
     return target ? target->rank == 2 : shap->rank == 5;
 }
 
+static const char *list_arrays(const ox_arrays *arrays, char *text, size_t size)
+{
+    size_t used = 0;
+    snprintf(text, size, "no arrays");
+    for (size_t i = 0; i < arrays->count && used < size; i++) {
+        int n = snprintf(text + used, size - used, "%s\"%s\"", i ? ", " : "",
+                         arrays->items[i].name);
+        used += n < 0 ? 0 : (size_t)n;
+    }
+    return text;
+}
+
 static const ox_array *find_shap(const arguments *a, const ox_arrays *arrays, ox_layout *layout,
                                  ox_error *err)
 {
@@ -85,6 +98,7 @@ static const ox_array *find_shap(const arguments *a, const ox_arrays *arrays, ox
     }
     const ox_array *found = a->input ? ox_arrays_find(arrays, wanted) : NULL;
     bool any = false;
+    char all[256];
     for (size_t i = 0; !found && i < arrays->count; i++) {
         const ox_array *array = &arrays->items[i];
         if (!ox_cli_has_suffix(array->name, wanted)) {
@@ -96,7 +110,8 @@ static const ox_array *find_shap(const arguments *a, const ox_arrays *arrays, ox
         }
     }
     if (!found && (a->input || !any)) {
-        ox_cli_error(err, OX_ARGUMENT, "%s: no SHAP values \"%s\" in it", a->results, wanted);
+        ox_cli_error(err, OX_ARGUMENT, "%s: no SHAP values \"%s\" in it, but %s", a->results, wanted,
+                     list_arrays(arrays, all, sizeof all));
     }
     free(wanted);
     if (!found || !ox_plot_layout(found, has_targets(arrays, found), layout, err)) {
@@ -111,7 +126,7 @@ static bool load_original(const arguments *a, ox_plot *plot, ox_array *image, ox
     if (!a->image) {
         return true;
     }
-    if (ox_cli_has_suffix(a->image, ".png")) {
+    if (ox_picture_is_name(a->image)) {
         if (plot->sample_count > 1) {
             return ox_cli_error(err, OX_ARGUMENT,
                                 "%s: one photograph for %zu samples: use "
@@ -119,7 +134,7 @@ static bool load_original(const arguments *a, ox_plot *plot, ox_array *image, ox
                                 a->image, plot->sample_count);
         }
         plot->photo = photo;
-        return ox_png_read(a->image, photo, err);
+        return ox_picture_read(a->image, photo, err);
     }
     ox_layout *l = &plot->image_layout;
     if (!ox_npy_read_file(a->image, image, err) || !ox_plot_layout(image, false, l, err)) {

@@ -17,6 +17,8 @@ typedef struct arguments {
     const char *model;
     ox_texts inputs;
     const char *output;
+    const char *pixel_text;
+    ox_pixels pixels;
     const char *batch_text;
     ox_batch batch;
     int64_t threads;
@@ -34,7 +36,9 @@ static int parse(arguments *a, int argc, char **argv)
 {
     const ox_option options[] = {
         {"input", 'i', OX_OPTION_LIST, &a->inputs, "[NAME=]FILE",
-         "samples: .npy, .npz, or .csv with a header"},
+         "samples: .npy, .npz, .csv with a header, .png, .jpg, a folder of pictures"},
+        {"pixels", 0, OX_OPTION_TEXT, &a->pixel_text, "LOW:HIGH",
+         "range of pictures, or imagenet (default: 0:1, whole numbers 0:255)"},
         {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE",
          "write the outputs: .npz, .csv, .json, or - for CSV"},
         {"batch", 0, OX_OPTION_TEXT, &a->batch_text, "B",
@@ -91,6 +95,10 @@ static int parse(arguments *a, int argc, char **argv)
     if (code >= 0) {
         return code;
     }
+    if (!ox_pixels_parse(a->pixel_text, &a->pixels)) {
+        return ox_cli_usage("run", "--pixels: \"%s\" is neither LOW:HIGH nor imagenet",
+                            a->pixel_text);
+    }
     a->batch.no_progress = a->batch.no_progress || a->quiet;
     if (a->threads > OX_MAX_THREADS) {
         return ox_cli_usage("run", "--threads: %lld are too many", (long long)a->threads);
@@ -119,7 +127,8 @@ static bool load_inputs(const arguments *a, const ox_model *model, const ox_sign
                         .sole = s->input_count == 1 ? s->inputs[0].name : NULL,
                         .featured = s->attributed,
                         .features = s->features,
-                        .feature_count = s->feature_count};
+                        .feature_count = s->feature_count,
+                        .pixels = a->pixels};
     return ox_load(&loader, &a->inputs, inputs, err);
 }
 

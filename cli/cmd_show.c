@@ -187,7 +187,7 @@ static ox_report *inspect(const arguments *a, const ox_model *model, ox_error *e
                 (fix = ox_references_tensors(&fixed, err)) != NULL;
     options.fix = fix;
     options.fix_count = fixed.count;
-    if (good && ox_references_load(model, &options, &a->references, &references, err)) {
+    if (good && ox_references_load(model, &options, &a->references, NULL, &references, err)) {
         tensors = ox_references_tensors(&references, err);
         options.references = references.count ? tensors : NULL;
         options.reference_count = references.count;

@@ -1,6 +1,7 @@
 /* Messages, memory and whole files: what every command needs. */
 #define _XOPEN_SOURCE 700 /* S_ISREG */
 #include "cli.h"
+#include "foreign.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -222,7 +223,11 @@ ox_model *ox_cli_read_model(const char *path, uint64_t limit, ox_error *err)
         return NULL;
     }
     if (strcmp(path, "-")) {
-        return ox_read_limited(path, limit, err);
+        ox_model *model = ox_read_limited(path, limit, err);
+        if (!model) {
+            ox_foreign_explain(path, err);
+        }
+        return model;
     }
     size_t size;
     char *bytes = ox_cli_read_file(path, &size, err);

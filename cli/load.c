@@ -310,6 +310,79 @@ static bool load_npy(const ox_loader *loader, const char *path, const char *name
                 : add_nameless(loader, arrays, &array, err);
 }
 
+/* ---- pictures -------------------------------------------------------------------------- */
+
+/* "NAME=PATH" or "PATH". */
+typedef struct spec {
+    const char *text;
+    size_t name; /* length of the name */
+    const char *path;
+} spec;
+
+static spec spec_of(const char *text)
+{
+    const char *equals = strchr(text, '=');
+    return (spec){text, equals ? (size_t)(equals - text) : 0, equals ? equals + 1 : text};
+}
+
+static bool is_same_input(const spec *a, const spec *b)
+{
+    return a->name == b->name && !strncmp(a->text, b->text, a->name);
+}
+
+/* The input that pictures are for: the one named, else the only one. */
+static const ox_value_info *input_of_pictures(const ox_loader *loader, const char *name,
+                                              const char *path, ox_error *err)
+{
+    const char *wanted = name ? name : loader->sole;
+    const ox_value_info *info = wanted ? find_input(loader, wanted) : NULL;
+    char all[256];
+    if (!wanted) {
+        ox_cli_error(err, OX_ARGUMENT, "%s: for which input? write %s NAME=%s, the model has %s",
+                     path, loader->option, path, list_inputs(loader, all, sizeof all));
+    } else if (!info) {
+        ox_cli_error(err, OX_ARGUMENT, "%s: the model has no input \"%s\", it has %s", path, name,
+                     list_inputs(loader, all, sizeof all));
+    }
+    return info;
+}
+
+static bool load_pictures(const ox_loader *loader, const char *name, const ox_paths *paths,
+                          const ox_bytes *bytes, ox_arrays *arrays, ox_error *err)
+{
+    const ox_value_info *info = input_of_pictures(loader, name, paths->items[0], err);
+    ox_images images = {info, &loader->pixels, loader->stacked, loader->note};
+    ox_array array;
+    return info &&
+           ox_images_read(&images, (const char *const *)paths->items, paths->count, bytes, &array,
+                          err) &&
+           add_array(loader, arrays, &array, info->name, true, err);
+}
+
+/* All pictures for the input of spec `first`, unless an earlier one was of the same. */
+static bool load_all_pictures(const ox_loader *loader, const ox_texts *specs, size_t first,
+                              ox_arrays *arrays, ox_error *err)
+{
+    spec own = spec_of(specs->items[first]);
+    ox_paths paths = {NULL, 0};
+    bool good = true;
+    for (size_t i = 0; good && i < specs->count; i++) {
+        spec other = spec_of(specs->items[i]);
+        if (!ox_images_are(other.path) || !is_same_input(&own, &other)) {
+            continue;
+        }
+        if (i < first) {
+            return true;
+        }
+        good = ox_paths_add(&paths, other.path, err);
+    }
+    char *name = good && own.name ? ox_cli_format(err, "%.*s", (int)own.name, own.text) : NULL;
+    good = good && (name || !own.name) && load_pictures(loader, name, &paths, NULL, arrays, err);
+    free(name);
+    ox_paths_free(&paths);
+    return good;
+}
+
 /* ---- streams --------------------------------------------------------------------------- */
 
 /* What comes through a pipe says by its first bytes what it is; text is CSV. */
@@ -324,7 +397,11 @@ static bool load_stream(const ox_loader *loader, const char *path, ox_arrays *ar
     }
     ox_array array;
     bool good;
-    if (!strncmp(bytes.data, npz, strlen(npz))) {
+    if (ox_picture_is_bytes(&bytes)) {
+        char *item = (char *)shown;
+        const ox_paths one = {&item, 1};
+        good = load_pictures(loader, NULL, &one, &bytes, arrays, err);
+    } else if (!strncmp(bytes.data, npz, strlen(npz))) {
         good = load_npz(loader, shown, &bytes, arrays, err);
     } else if (bytes.size && bytes.data[0] != '\x93' && strlen(bytes.data) == bytes.size) {
         good = load_csv(loader, shown, &bytes, arrays, err);
@@ -336,23 +413,17 @@ static bool load_stream(const ox_loader *loader, const char *path, ox_arrays *ar
     return good;
 }
 
-static bool load_one(const ox_loader *loader, const char *spec, ox_arrays *arrays, ox_error *err)
+static bool load_one(const ox_loader *loader, const char *text, ox_arrays *arrays, ox_error *err)
 {
-    const char *equals = strchr(spec, '=');
-    if (!equals && ox_cli_is_stream(spec)) {
-        return load_stream(loader, spec, arrays, err);
+    if (!strchr(text, '=')) {
+        return ox_cli_is_stream(text)            ? load_stream(loader, text, arrays, err)
+               : ox_cli_has_suffix(text, ".npz") ? load_npz(loader, text, NULL, arrays, err)
+               : ox_cli_has_suffix(text, ".csv") ? load_csv(loader, text, NULL, arrays, err)
+                                                 : load_npy(loader, text, NULL, arrays, err);
     }
-    if (!equals && ox_cli_has_suffix(spec, ".npz")) {
-        return load_npz(loader, spec, NULL, arrays, err);
-    }
-    if (!equals && ox_cli_has_suffix(spec, ".csv")) {
-        return load_csv(loader, spec, NULL, arrays, err);
-    }
-    if (!equals) {
-        return load_npy(loader, spec, NULL, arrays, err);
-    }
-    char *name = ox_cli_format(err, "%.*s", (int)(equals - spec), spec);
-    bool good = name && load_npy(loader, equals + 1, name, arrays, err);
+    spec s = spec_of(text);
+    char *name = ox_cli_format(err, "%.*s", (int)s.name, text);
+    bool good = name && load_npy(loader, s.path, name, arrays, err);
     free(name);
     return good;
 }
@@ -361,7 +432,9 @@ bool ox_load(const ox_loader *loader, const ox_texts *specs, ox_arrays *arrays, 
 {
     *arrays = (ox_arrays){NULL, 0};
     for (size_t i = 0; i < specs->count; i++) {
-        if (!load_one(loader, specs->items[i], arrays, err)) {
+        bool pictures = ox_images_are(spec_of(specs->items[i]).path);
+        if (!(pictures ? load_all_pictures(loader, specs, i, arrays, err)
+                       : load_one(loader, specs->items[i], arrays, err))) {
             ox_arrays_free(arrays);
             return false;
         }

@@ -3,6 +3,7 @@
 #define OX_CLI_LOAD_H
 
 #include "array.h"
+#include "images.h"
 #include "options.h"
 
 /* What the arrays are for. */
@@ -18,10 +19,13 @@ typedef struct ox_loader {
     const bool *featured;  /* inputs whose columns in a .csv are named by `features` */
     char *const *features; /* over those inputs; may be missing */
     size_t feature_count;
+    ox_pixels pixels; /* what those of pictures become */
+    bool stacked;     /* pictures for an input without batch axis get one in front */
 } ox_loader;
 
-/* Reads each of `specs`: X.npy, NAME=X.npy, X.npz with one array per input, X.csv with a header;
- * and converts to the types of the inputs. */
+/* Reads each of `specs`: X.npy, NAME=X.npy, X.npz with one array per input, X.csv with a header,
+ * pictures and folders of them, which make one array for each input; and converts to the types of
+ * the inputs. */
 bool ox_load(const ox_loader *loader, const ox_texts *specs, ox_arrays *arrays, ox_error *err);
 
 #endif

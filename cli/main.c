@@ -1,6 +1,7 @@
 /* The command line of onnxexplainer: finds the command and runs it. */
 #define _XOPEN_SOURCE 700 /* SIGXFSZ */
 #include "cli.h"
+#include "guess.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +39,19 @@ static void print_help(void)
            "      --version    print the version and exit\n");
 }
 
+static int refuse(const char *name)
+{
+    ox_guess guess = ox_guess_begin(name, strlen(name));
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        ox_guess_try(&guess, commands[i].name);
+    }
+    ox_guess_try(&guess, "--help");
+    ox_guess_try(&guess, "--version");
+    const char *kind = name[0] == '-' ? "option" : "command";
+    return ox_cli_usage(NULL, "unknown %s \"%s\"%s%s%s", kind, name, guess.best ? ", did you mean \"" : "",
+                        guess.best ? guess.best : "", guess.best ? "\"?" : "");
+}
+
 static int dispatch(int argc, char **argv)
 {
     if (argc < 2) {
@@ -57,7 +71,7 @@ static int dispatch(int argc, char **argv)
             return commands[i].run(argc - 1, argv + 1);
         }
     }
-    return ox_cli_usage(NULL, "unknown %s \"%s\"", name[0] == '-' ? "option" : "command", name);
+    return refuse(name);
 }
 
 /* A standard stream that is closed stays unusable: else the next file that is opened gets its

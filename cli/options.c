@@ -1,6 +1,8 @@
 /* Parser of long and short options, driven by the table of the command. */
 #include "options.h"
 
+#include "guess.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -106,6 +108,18 @@ static int store(const parser *p, const ox_option *o, const char *text)
     return -1;
 }
 
+static int refuse_long(const ox_command *command, const char *name, size_t length)
+{
+    ox_guess guess = ox_guess_begin(name, length);
+    for (size_t i = 0; i < command->option_count; i++) {
+        ox_guess_try(&guess, command->options[i].name);
+    }
+    ox_guess_try(&guess, "help");
+    return ox_cli_usage(command->name, "unknown option --%.*s%s%s%s", (int)length, name,
+                        guess.best ? ", did you mean --" : "", guess.best ? guess.best : "",
+                        guess.best ? "?" : "");
+}
+
 static int parse_long(parser *p, const char *argument)
 {
     const char *command = p->command->name;
@@ -136,7 +150,7 @@ static int parse_long(parser *p, const char *argument)
         }
         return store(p, o, p->argv[p->next++]);
     }
-    return ox_cli_usage(command, "unknown option --%.*s", (int)length, argument);
+    return refuse_long(p->command, argument, length);
 }
 
 /* A cluster such as "-qo" or "-oFILE". */

@@ -1,4 +1,4 @@
-/* PNG through libpng's simplified interface. */
+/* Pictures, and PNG through libpng's simplified interface. */
 #include "picture.h"
 
 #include "output.h"
@@ -6,6 +6,7 @@
 #include <png.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { SIDE_MAX = 1 << 17 };
 
@@ -35,16 +36,45 @@ unsigned char *ox_picture_at(const ox_picture *picture, size_t x, size_t y)
     return picture->rgb + (y * picture->width + x) * 3;
 }
 
-bool ox_png_read(const char *path, ox_picture *picture, ox_error *err)
+static bool begins(const ox_bytes *bytes, const char *magic)
 {
-    *picture = (ox_picture){.rgb = NULL};
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        return ox_cli_system_error(err, path, "read");
+    size_t size = strlen(magic);
+    return bytes->size >= size && !memcmp(bytes->data, magic, size);
+}
+
+static bool is_png(const ox_bytes *bytes)
+{
+    return begins(bytes, "\x89PNG\r\n");
+}
+
+static bool is_jpeg(const ox_bytes *bytes)
+{
+    return begins(bytes, "\xff\xd8\xff");
+}
+
+bool ox_picture_is_name(const char *path)
+{
+    static const char *const suffixes[] = {".png", ".jpg", ".jpeg"};
+    size_t length = strlen(path);
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        size_t end = strlen(suffixes[i]);
+        if (length > end && !strcasecmp(path + length - end, suffixes[i])) {
+            return true;
+        }
     }
+    return false;
+}
+
+bool ox_picture_is_bytes(const ox_bytes *bytes)
+{
+    return is_png(bytes) || is_jpeg(bytes);
+}
+
+static bool read_png(const char *path, const ox_bytes *bytes, ox_picture *picture, ox_error *err)
+{
     png_image image = {.version = PNG_IMAGE_VERSION};
     png_color white = {255, 255, 255};
-    bool good = png_image_begin_read_from_stdio(&image, file) != 0;
+    bool good = png_image_begin_read_from_memory(&image, bytes->data, bytes->size) != 0;
     image.format = PNG_FORMAT_RGB;
     good = good && ox_picture_make(picture, image.width, image.height, err);
     if (good && !png_image_finish_read(&image, &white, picture->rgb, 0, NULL)) {
@@ -54,10 +84,30 @@ bool ox_png_read(const char *path, ox_picture *picture, ox_error *err)
         ox_cli_error(err, OX_INVALID, "%s: %s", path, image.message);
     }
     png_image_free(&image);
-    fclose(file);
     if (!good) {
         ox_picture_free(picture);
     }
+    return good;
+}
+
+bool ox_picture_read_bytes(const char *path, const ox_bytes *bytes, ox_picture *picture,
+                           ox_error *err)
+{
+    *picture = (ox_picture){.rgb = NULL};
+    if (is_png(bytes)) {
+        return read_png(path, bytes, picture, err);
+    }
+    return is_jpeg(bytes) ? ox_jpeg_read(path, bytes, picture, err)
+                          : ox_cli_error(err, OX_INVALID, "%s: neither PNG nor JPEG", path);
+}
+
+bool ox_picture_read(const char *path, ox_picture *picture, ox_error *err)
+{
+    ox_bytes bytes;
+    *picture = (ox_picture){.rgb = NULL};
+    bytes.data = ox_cli_read_file(path, &bytes.size, err);
+    bool good = bytes.data && ox_picture_read_bytes(path, &bytes, picture, err);
+    free(bytes.data);
     return good;
 }
 

@@ -1,4 +1,4 @@
-/* Pictures in memory and as PNG files. */
+/* Pictures in memory and in files. */
 #ifndef OX_CLI_PICTURE_H
 #define OX_CLI_PICTURE_H
 
@@ -17,8 +17,19 @@ void ox_picture_free(ox_picture *picture);
 /* The pixel in column x of row y. */
 unsigned char *ox_picture_at(const ox_picture *picture, size_t x, size_t y);
 
-/* Reads any PNG; transparent parts become white. */
-bool ox_png_read(const char *path, ox_picture *picture, ox_error *err);
+/* Whether a file's name says that it is a picture: .png, .jpg, .jpeg. */
+bool ox_picture_is_name(const char *path);
+
+/* Whether the bytes begin as those of a PNG or JPEG do. */
+bool ox_picture_is_bytes(const ox_bytes *bytes);
+
+/* Reads a PNG, of which transparent parts become white, or a JPEG; `path` is for messages. */
+bool ox_picture_read_bytes(const char *path, const ox_bytes *bytes, ox_picture *picture,
+                           ox_error *err);
+bool ox_picture_read(const char *path, ox_picture *picture, ox_error *err);
+
+/* What ox_picture_read_bytes does of a JPEG. */
+bool ox_jpeg_read(const char *path, const ox_bytes *bytes, ox_picture *picture, ox_error *err);
 
 /* Writes the file whole or not at all. */
 bool ox_png_write(const char *path, const ox_picture *picture, ox_error *err);

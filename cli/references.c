@@ -3,6 +3,7 @@
 
 #include "load.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,9 +70,15 @@ static bool mark_ignored(const ox_model *model, const ox_options *options, const
 }
 
 bool ox_references_load(const ox_model *model, const ox_options *options, const ox_texts *specs,
-                        ox_arrays *references, ox_error *err)
+                        const ox_pixels *pixels, ox_arrays *references, ox_error *err)
 {
     ox_loader loader = {.option = "--references", .nameless = true, .model = model};
+    if (pixels) {
+        loader.pixels = *pixels;
+    } else {
+        ox_pixels_parse(NULL, &loader.pixels);
+    }
+    loader.stacked = true;
     loader.note = options->note;
     loader.inputs = ox_inputs(model, &loader.count);
     bool *ignored = ox_cli_alloc(loader.count, sizeof *ignored, err);
@@ -92,6 +99,22 @@ bool ox_references_load(const ox_model *model, const ox_options *options, const 
     bool good = ox_load(&loader, specs, references, err);
     free(ignored);
     return good;
+}
+
+void ox_references_hint(const ox_model *model, const ox_arrays *references, ox_error *err)
+{
+    size_t count;
+    const ox_value_info *inputs = ox_inputs(model, &count);
+    for (size_t i = 0; err->code == OX_ARGUMENT && i < references->count; i++) {
+        const ox_array *array = &references->items[i];
+        for (size_t k = 0; k < count; k++) {
+            if (array->name && !strcmp(array->name, inputs[k].name)) {
+                const char *hint = ox_shape_hint(array, &inputs[k]);
+                size_t used = strlen(err->message);
+                snprintf(err->message + used, sizeof err->message - used, "%s", hint);
+            }
+        }
+    }
 }
 
 ox_tensor *ox_references_tensors(const ox_arrays *references, ox_error *err)

@@ -12,6 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from conftest import BUILD
+from test_images import JPEG
 
 PRELOAD = BUILD / "tests" / "liballoc_preload.so"
 
@@ -90,6 +91,7 @@ def files(tmp_path_factory, cli):
     np.save(folder / "pictures.npy", pictures)
     np.savez(folder / "two.npz", a=rows, b=rows[::-1], c=rows)
     np.savez_compressed(folder / "rows.npz", x=np.asfortranarray(rows.astype(">f8")))
+    (folder / "colours.jpg").write_bytes(JPEG)
     (folder / "names.txt").write_text("\n".join(NAMES) + "\n")
     order = [2, 0, 3, 1]
     write_csv(folder / "columns.csv", [f"x[{i}]" for i in order], rows[:, order])
@@ -160,6 +162,8 @@ FILES = {
     "explain outside": ["explain", "outside.onnx", "-rpictures.npy", "-oOUT/e.onnx"],
     "explain of npz": ["explain", "net.onnx", "-rrows.npz", "-oOUT/e.onnx"],
     "explain two": ["explain", "two.onnx", "-rtwo.npz", "-oOUT/e.onnx"],
+    "explain of pictures": ["explain", "images.onnx", "-rphoto.png", "-rcolours.jpg",
+                            "-oOUT/e.onnx"],
     "plot": ["plot", "seen.npz", "--image=pictures.npy", "-oOUT/p.png"],
     "plot a photograph": ["plot", "seen.npz", "--image=photo.png", "--sample=1", "-oOUT/p.png"],
 }

@@ -104,13 +104,20 @@ def root():
                  [("W", weights), ("some", np.float32([0, 1]))])
 
 
+def pooled():
+    """Means of the channels of images."""
+    return model([("GlobalAveragePool", ["x"], ["p"]), ("Flatten", ["p"], ["y"])],
+                 [("x", TensorProto.FLOAT, ["batch", 3, 8, 12])],
+                 [("y", TensorProto.FLOAT, ["batch", 3])])
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
     """The folder of models and arrays that the cases use."""
     folder = tmp_path_factory.mktemp("data")
     for name, made in {"linear": linear(), "explained": explained(), "norule": norule(),
                        "several": several(), "fixed": linear(3), "spare": spare(),
-                       "root": root()}.items():
+                       "root": root(), "cnn": pooled()}.items():
         onnx.save(made, folder / f"{name}.onnx")
     whole = (folder / "linear.onnx").read_bytes()
     (folder / "truncated.onnx").write_bytes(whole[: len(whole) // 2])
@@ -126,6 +133,8 @@ def data(tmp_path_factory):
               "words": np.array(["a", "b"]), "none": np.zeros((0, 4), np.float32), "nan": nan,
               "infinite": infinite, "ids": np.arange(5).reshape(5, 1), "rate": np.float64(2),
               "fractions": np.full((5, 1), 0.5), "a": x[:, :2].astype(np.float64)}
+    arrays["one"] = x[0]
+    arrays["nhwc"] = np.zeros((2, 8, 12, 3), np.float32)
     arrays["pixels"] = np.float32([[0, 255, 17, 90], [204, 51, 128, 3]])
     arrays["bytes"] = arrays["pixels"].astype(np.uint8)
     arrays["unit"] = arrays["pixels"] / 255

@@ -82,11 +82,14 @@ static void find_points(ox_explain_state *s)
     s->point_count = o->at_count;
     for (size_t i = 0; i < o->at_count; i++) {
         ox_val v = ox_graph_find(s->g, o->at[i]);
-        if (v == NULL || !ox_side_of(v)->varies || v->rank < 0) {
+        if (v == NULL) {
             ox_fail(s->arena, OX_ARGUMENT,
-                    v == NULL ? "the model has no tensor \"%s\" to explain at"
-                              : "tensor \"%s\" does not depend on the inputs, or its shape is not "
-                                "known",
+                    "the model has no tensor \"%s\" to explain at, it has %s", o->at[i],
+                    ox_bind_list_tensors(s));
+        }
+        if (!ox_side_of(v)->varies || v->rank < 0) {
+            ox_fail(s->arena, OX_ARGUMENT,
+                    "tensor \"%s\" does not depend on the inputs, or its shape is not known",
                     o->at[i]);
         }
         s->points[i] = (ox_explained){.x = v, .batch_axis = -1};

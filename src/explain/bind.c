@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/names.h"
 #include "explain/explain.h"
 
 /* Floating-point values, token ids, masks. */
@@ -82,8 +83,43 @@ static void find_explained(ox_explain_state *s)
     }
 }
 
+static const char *value_name(const void *of, size_t index)
+{
+    return ((const ox_val *)of)[index]->name;
+}
+
+const char *ox_bind_list_tensors(ox_explain_state *s)
+{
+    ox_val *there = ox_arena_alloc(s->arena, s->g->value_count, sizeof *there);
+    size_t count = 0;
+    for (size_t i = 0; i < s->g->value_count; i++) {
+        ox_val v = s->g->values[i];
+        bool inner = v->node != NULL && v->node->original && v->name[0] != '\0';
+        if (inner && ox_side_of(v)->varies) {
+            there[count++] = v;
+        }
+    }
+    return ox_names_list(s->arena, value_name, there, count);
+}
+
 /* ---- references
  * ---------------------------------------------------------------------------------- */
+
+static const char *explained_name(const void *of, size_t index)
+{
+    return ((const ox_explained *)of)[index].x->name;
+}
+
+static _Noreturn void refuse_references(ox_explain_state *s, const char *name)
+{
+    const char *all = ox_names_list(s->arena, explained_name, s->inputs, s->input_count);
+    if (name == NULL) {
+        ox_fail(s->arena, OX_ARGUMENT,
+                "references need names: the model has several explained inputs, %s", all);
+    }
+    ox_fail(s->arena, OX_ARGUMENT,
+            "references for \"%s\", which is not an explained input, these are %s", name, all);
+}
 
 static void match_references(ox_explain_state *s)
 {
@@ -102,10 +138,7 @@ static void match_references(ox_explain_state *s)
                                           : SIZE_MAX;
         ox_explained *match = at == SIZE_MAX ? NULL : &s->inputs[at];
         if (match == NULL) {
-            ox_fail(s->arena, OX_ARGUMENT,
-                    t->name == NULL ? "references need names: %s has several explained inputs"
-                                    : "references for \"%s\", which is not an explained input",
-                    t->name == NULL ? "the model" : t->name);
+            refuse_references(s, t->name);
         }
         if (match->given != NULL) {
             ox_fail(s->arena, OX_ARGUMENT, "references for \"%s\" are given twice", match->x->name);

@@ -162,6 +162,9 @@ void ox_bind(ox_explain_state *s, bool force_fixed);
 /* Marks as needed what the output is computed from; with `past_held` also what held values are. */
 void ox_bind_mark_reached(ox_explain_state *s, bool past_held);
 
+/* The named tensors inside the model that depend on its inputs, for messages. */
+const char *ox_bind_list_tensors(ox_explain_state *s);
+
 /* After lifting: false when the model declares a free batch that its nodes do not keep. */
 bool ox_bind_check(ox_explain_state *s);
 

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/names.h"
 #include "explain/explain.h"
 
 /* ---- what can be integrated ---------------------------------------------------------------- */
@@ -65,13 +66,20 @@ static const integrable *find(const char *op)
     return NULL;
 }
 
+static const char *table_name(const void *of, size_t index)
+{
+    (void)of;
+    return table[index].op;
+}
+
 void ox_integrate_check(const ox_explain_state *s)
 {
     const ox_options *o = s->options;
     for (size_t i = 0; i < o->integrate_op_count; i++) {
         if (find(o->integrate_ops[i]) == NULL) {
-            ox_fail(s->arena, OX_ARGUMENT, "integrate: operator \"%s\" cannot be integrated",
-                    o->integrate_ops[i]);
+            ox_fail(s->arena, OX_ARGUMENT, "integrate: operator \"%s\" cannot be integrated, these can: %s",
+                    o->integrate_ops[i],
+                    ox_names_list(s->arena, table_name, NULL, sizeof table / sizeof *table));
         }
     }
 }

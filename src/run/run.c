@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/names.h"
 #include "run/plan.h"
 #include "run/run.h"
 
@@ -99,12 +100,23 @@ static size_t count_bytes(const ox_tensor *t)
     return bytes;
 }
 
+static const char *port_name(const void *of, size_t index)
+{
+    return ((const ox_port *)of)[index].name;
+}
+
+static const char *list_ports(const call *c, const ox_port *ports, size_t count)
+{
+    return ox_names_list(c->arena, port_name, ports, count);
+}
+
 static void check_input(const call *c, const ox_tensor *t)
 {
     const ox_session *s = c->session;
     const ox_port *p = find_port(s->inputs, s->input_count, t->name);
     if (p == NULL) {
-        ox_fail(c->arena, OX_ARGUMENT, "input \"%s\": the model has none of this name", t->name);
+        ox_fail(c->arena, OX_ARGUMENT, "input \"%s\": the model has none of this name, it has %s", t->name,
+                list_ports(c, s->inputs, s->input_count));
     }
     if (p->type == OX_NONE) {
         ox_fail(c->arena, OX_UNSUPPORTED, "input \"%s\": the model takes no tensor there", t->name);
@@ -156,7 +168,8 @@ static void check_outputs(const call *c)
         const char *name = c->wanted[i];
         const ox_port *p = find_port(s->outputs, s->output_count, name);
         if (p == NULL) {
-            ox_fail(c->arena, OX_ARGUMENT, "output \"%s\": the model has none of this name", name);
+            ox_fail(c->arena, OX_ARGUMENT, "output \"%s\": the model has none of this name, it has %s",
+                    name, list_ports(c, s->outputs, s->output_count));
         }
         if (p->type == OX_NONE) {
             ox_fail(c->arena, OX_UNSUPPORTED, "output \"%s\": not a tensor", name);

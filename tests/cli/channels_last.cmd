@@ -1,0 +1,1 @@
+"$OX" run "$DATA/cnn.onnx" -i "$DATA/nhwc.npy"

@@ -1,0 +1,1 @@
+"$OX" explain "$DATA/cnn.onnx" -r "$DATA/nhwc.npy" -o no.onnx

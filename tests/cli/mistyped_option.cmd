@@ -1,0 +1,1 @@
+"$OX" explain "$DATA/linear.onnx" --refrences="$DATA/zeros.npy"

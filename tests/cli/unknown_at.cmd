@@ -1,0 +1,1 @@
+"$OX" explain "$DATA/root.onnx" -r "$DATA/zeros.npy" --at=g -o no.onnx
