@@ -4,6 +4,7 @@
 #include "progress.h"
 #include "stats.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +26,10 @@ typedef struct plan {
     ox_tensor *tensors; /* what goes into a call, one per feed */
     ox_tensor *results; /* what comes out, one per output of the session */
     size_t result_count;
-    bool *joined; /* of each output: has it a sample axis? */
+    const char **names; /* of those outputs */
+    bool *joined;       /* of each output: has it a sample axis? */
+    bool *stacked;      /* has it got one, as the model is for one sample? */
+    bool again;         /* an output differs from batch to batch: all have to run at once */
     ox_arrays *outputs;
     bool whole;   /* nothing is cut into batches */
     size_t rows;  /* samples; 0 where no input has a sample axis */
@@ -211,13 +215,18 @@ static bool is_joined(const plan *p, const ox_tensor *t, size_t step)
 static bool begin_output(plan *p, size_t i, const ox_tensor *t, size_t step, ox_error *err)
 {
     p->joined[i] = is_joined(p, t, step);
+    p->stacked[i] = !p->joined[i] && p->fixed == 1 && p->rows > 1 && t->rank < OX_RANK_MAX;
     int64_t dims[OX_RANK_MAX];
     ox_tensor joined = *t;
-    if (!p->joined[i] || step == p->rows || t->rank > OX_RANK_MAX) {
+    if (p->stacked[i]) {
+        memcpy(dims + 1, t->dims, (size_t)t->rank * sizeof *dims);
+        joined.rank++;
+    } else if (!p->joined[i] || step == p->rows || t->rank > OX_RANK_MAX) {
         ox_array array;
         return ox_array_from_tensor(&array, t, err) && ox_arrays_add(p->outputs, &array, err);
+    } else {
+        memcpy(dims, t->dims, (size_t)t->rank * sizeof *dims);
     }
-    memcpy(dims, t->dims, (size_t)t->rank * sizeof *dims);
     dims[0] = 0;
     joined.dims = dims;
     ox_array array;
@@ -243,26 +252,41 @@ static bool is_same_shape(const ox_array *array, const ox_tensor *t, int from)
     return !memcmp(array->dims + from, t->dims + from, axes * sizeof *t->dims);
 }
 
+static bool refuse_change(const ox_array *array, ox_error *err)
+{
+    return ox_cli_error(err, OX_ARGUMENT,
+                        "output \"%s\" changes its shape from batch to batch: use --batch=1 on "
+                        "single samples or --batch=all",
+                        array->name);
+}
+
 static bool join_output(plan *p, size_t i, const ox_tensor *t, size_t first, size_t count,
                         size_t step, ox_error *err)
 {
     ox_array *array = &p->outputs->items[i];
     size_t size = ox_type_size(array->type);
+    if (p->stacked[i]) {
+        size_t bytes = ox_array_elements(array, 1) * size;
+        if (array->type != t->type || array->rank != t->rank + 1 ||
+            memcmp(array->dims + 1, t->dims, (size_t)t->rank * sizeof *t->dims)) {
+            return refuse_change(array, err);
+        }
+        memcpy((char *)array->data + first * bytes, t->data, bytes);
+        return true;
+    }
     if (!p->joined[i]) {
         size_t bytes = ox_array_elements(array, 0) * size;
         if (is_same_shape(array, t, 0) && !memcmp(array->data, t->data, bytes)) {
             return true;
         }
+        p->again = true;
         return ox_cli_error(err, OX_ARGUMENT,
                             "output \"%s\" has no sample axis and differs from batch to batch: "
                             "use --batch=all",
                             array->name);
     }
     if (!is_same_shape(array, t, 1) || t->dims[0] != (int64_t)step) {
-        return ox_cli_error(err, OX_ARGUMENT,
-                            "output \"%s\" changes its shape from batch to batch: use --batch=1 "
-                            "on single samples or --batch=all",
-                            array->name);
+        return refuse_change(array, err);
     }
     size_t bytes = ox_array_elements(array, 1) * size;
     memcpy((char *)array->data + first * bytes, t->data, count * bytes);
@@ -274,8 +298,8 @@ static bool call(plan *p, ox_session *session, size_t first, size_t count, size_
                  ox_error *err)
 {
     if (!aim(p, first, count, step, err) ||
-        !ox_session_run(session, p->tensors, p->inputs->count, NULL, p->results, p->result_count,
-                        err)) {
+        !ox_session_run(session, p->tensors, p->inputs->count, p->names, p->results,
+                        p->result_count, err)) {
         return false;
     }
     bool good = true;
@@ -284,7 +308,7 @@ static bool call(plan *p, ox_session *session, size_t first, size_t count, size_
         if (good && first == 0) {
             good = begin_output(p, i, t, step, err);
         }
-        if (good && (first > 0 || (p->joined[i] && step != p->rows))) {
+        if (good && (first > 0 || p->stacked[i] || (p->joined[i] && step != p->rows))) {
             good = join_output(p, i, t, first, count, step, err);
         }
         ox_tensor_free(&p->results[i]);
@@ -353,21 +377,74 @@ static bool stream(plan *p, ox_session *session, const ox_batch *options, ox_pro
     return true;
 }
 
+/* Maps, sequences and strings, such as the labels of a classifier, are no arrays to write. */
+static bool is_numbers(const plan *p, const char *name)
+{
+    for (size_t i = 0; i < p->signature->output_count; i++) {
+        const ox_value_info *info = &p->signature->outputs[i];
+        if (!strcmp(info->name, name)) {
+            return ox_type_size(info->type) > 0;
+        }
+    }
+    return true;
+}
+
+/* Chooses the outputs; there has to be one. */
+static bool plan_outputs(plan *p, const ox_session *session, const ox_batch *options, ox_error *err)
+{
+    size_t all;
+    const char *const *names = ox_session_outputs(session, &all);
+    p->names = ox_cli_alloc(all, sizeof *p->names, err);
+    for (size_t i = 0; p->names && i < all; i++) {
+        char text[512];
+        if (is_numbers(p, names[i])) {
+            p->names[p->result_count++] = names[i];
+        } else if (options->note) {
+            snprintf(text, sizeof text, "output \"%s\" is left out: it holds no numbers", names[i]);
+            options->note(NULL, text);
+        }
+    }
+    if (p->names && !p->result_count) {
+        return ox_cli_error(err, OX_UNSUPPORTED, "the model has no output of numbers");
+    }
+    p->results = ox_cli_alloc(p->result_count, sizeof *p->results, err);
+    p->joined = ox_cli_alloc(p->result_count, sizeof *p->joined, err);
+    p->stacked = ox_cli_alloc(p->result_count, sizeof *p->stacked, err);
+    return p->names && p->results && p->joined && p->stacked;
+}
+
+/* All samples at once, where batches of our choice have shown that they depend on each other. */
+static bool run_whole(plan *p, ox_session *session, const ox_batch *options, ox_error *err)
+{
+    if (options->note) {
+        options->note(NULL, "outputs without sample axis differ from batch to batch: all samples "
+                            "run at once");
+    }
+    ox_arrays_free(p->outputs);
+    for (size_t i = 0; i < p->inputs->count; i++) {
+        free(p->feeds[i].padded);
+        p->feeds[i] = (feed){.array = NULL};
+    }
+    p->rows = 0;
+    return plan_inputs(p, true, err) && call(p, session, 0, 0, 0, err);
+}
+
 bool ox_batch_run(ox_session *session, const ox_signature *signature, const ox_arrays *inputs,
-                  const ox_batch *options, ox_arrays *outputs, ox_error *err)
+                  const ox_batch *options, ox_arrays *outputs, bool **stacked, ox_error *err)
 {
     *outputs = (ox_arrays){NULL, 0};
     plan p = {.signature = signature, .inputs = inputs, .outputs = outputs};
-    ox_session_outputs(session, &p.result_count);
     p.feeds = ox_cli_alloc(inputs->count, sizeof *p.feeds, err);
     p.tensors = ox_cli_alloc(inputs->count, sizeof *p.tensors, err);
-    p.results = ox_cli_alloc(p.result_count, sizeof *p.results, err);
-    p.joined = ox_cli_alloc(p.result_count, sizeof *p.joined, err);
-    bool good = p.feeds && p.tensors && p.results && p.joined && plan_inputs(&p, options->all, err);
+    bool good = p.feeds && p.tensors && plan_outputs(&p, session, options, err) &&
+                plan_inputs(&p, options->all, err);
     if (good) {
         ox_progress progress = ox_progress_begin(p.rows, options->progress, options->no_progress);
         good = stream(&p, session, options, &progress, err);
         ox_progress_end(&progress);
+    }
+    if (!good && p.again && !p.fixed && !options->size) {
+        good = run_whole(&p, session, options, err);
     }
     for (size_t i = 0; p.feeds && i < inputs->count; i++) {
         free(p.feeds[i].padded);
@@ -376,6 +453,8 @@ bool ox_batch_run(ox_session *session, const ox_signature *signature, const ox_a
     free(p.tensors);
     free(p.results);
     free(p.joined);
+    free(p.names);
+    *stacked = p.stacked;
     if (!good) {
         ox_arrays_free(outputs);
     }

@@ -82,8 +82,8 @@ static const char *list_arrays(const ox_arrays *arrays, char *text, size_t size)
     size_t used = 0;
     snprintf(text, size, "no arrays");
     for (size_t i = 0; i < arrays->count && used < size; i++) {
-        int n = snprintf(text + used, size - used, "%s\"%s\"", i ? ", " : "",
-                         arrays->items[i].name);
+        int n =
+            snprintf(text + used, size - used, "%s\"%s\"", i ? ", " : "", arrays->items[i].name);
         used += n < 0 ? 0 : (size_t)n;
     }
     return text;
@@ -110,8 +110,8 @@ static const ox_array *find_shap(const arguments *a, const ox_arrays *arrays, ox
         }
     }
     if (!found && (a->input || !any)) {
-        ox_cli_error(err, OX_ARGUMENT, "%s: no SHAP values \"%s\" in it, but %s", a->results, wanted,
-                     list_arrays(arrays, all, sizeof all));
+        ox_cli_error(err, OX_ARGUMENT, "%s: no SHAP values \"%s\" in it, but %s", a->results,
+                     wanted, list_arrays(arrays, all, sizeof all));
     }
     free(wanted);
     if (!found || !ox_plot_layout(found, has_targets(arrays, found), layout, err)) {

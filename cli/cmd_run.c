@@ -82,9 +82,8 @@ static int parse(arguments *a, int argc, char **argv)
     if (!a->inputs.count) {
         return ox_cli_usage("run", "no --input given");
     }
-    if (a->output && !ox_sheet_is_direct(a->output) &&
-        !ox_cli_has_suffix(a->output, ".npz") && !ox_cli_has_suffix(a->output, ".csv") &&
-        !ox_cli_has_suffix(a->output, ".json")) {
+    if (a->output && !ox_sheet_is_direct(a->output) && !ox_cli_has_suffix(a->output, ".npz") &&
+        !ox_cli_has_suffix(a->output, ".csv") && !ox_cli_has_suffix(a->output, ".json")) {
         return ox_cli_usage("run", "%s: results are written as .npz, .csv or .json",
                             *a->output ? a->output : "\"\"");
     }
@@ -100,6 +99,7 @@ static int parse(arguments *a, int argc, char **argv)
                             a->pixel_text);
     }
     a->batch.no_progress = a->batch.no_progress || a->quiet;
+    a->batch.note = a->quiet ? NULL : ox_cli_note;
     if (a->threads > OX_MAX_THREADS) {
         return ox_cli_usage("run", "--threads: %lld are too many", (long long)a->threads);
     }
@@ -138,20 +138,91 @@ static void print_note(void *user, const char *message)
     fprintf(stderr, "onnxexplainer: %s\n", message);
 }
 
+/* A remark on one of the samples of a model for one. */
+typedef struct remark {
+    size_t sample;
+    bool said;
+} remark;
+
+static void warn_of_sample(void *user, const char *message)
+{
+    remark *r = user;
+    if (!r->said) {
+        ox_cli_say("warning: sample %zu: %s", r->sample, message);
+    }
+    r->said = true;
+}
+
+/* Row `sample` as the model gave it, which puts no axis before those that were stacked. */
+static ox_tensor row_of(const ox_array *array, bool stacked, size_t sample, int64_t *dims)
+{
+    ox_tensor t = ox_array_tensor(array);
+    size_t bytes = ox_array_elements(array, 1) * ox_type_size(array->type);
+    memcpy(dims, array->dims, sizeof array->dims);
+    dims[0] = 1;
+    t.rank -= stacked;
+    t.dims = dims + stacked;
+    t.data = (const char *)array->data + sample * bytes;
+    return t;
+}
+
+/* Checks what a model for one sample gave for each; `found` is the sum. */
+static bool check_each(const ox_session *session, const ox_arrays *outputs, const bool *stacked,
+                       ox_tensor *tensors, ox_findings *found, ox_error *err)
+{
+    size_t rows = (size_t)outputs->items[0].dims[0];
+    remark r = {0, false};
+    int64_t(*dims)[OX_RANK_MAX] = ox_cli_alloc(outputs->count, sizeof *dims, err);
+    bool good = dims != NULL;
+    *found = (ox_findings){.samples = 0};
+    for (; good && r.sample < rows; r.sample++) {
+        ox_findings one;
+        for (size_t i = 0; i < outputs->count; i++) {
+            tensors[i] = row_of(&outputs->items[i], stacked[i], r.sample, dims[i]);
+        }
+        good = ox_session_check(session, tensors, outputs->count, &one, warn_of_sample, &r, err);
+        found->samples += good ? one.samples : 0;
+        found->not_finite += good ? one.not_finite : 0;
+        found->incomplete += good ? one.incomplete : 0;
+        found->unknown += good ? one.unknown : 0;
+    }
+    free(dims);
+    return good;
+}
+
+static bool any(const bool *flags, size_t count)
+{
+    bool found = false;
+    for (size_t i = 0; i < count; i++) {
+        found = found || flags[i];
+    }
+    return found;
+}
+
+static bool find_faults(const ox_session *session, const ox_arrays *outputs, const bool *stacked,
+                        ox_findings *found, ox_error *err)
+{
+    ox_tensor *tensors = ox_cli_alloc(outputs->count, sizeof *tensors, err);
+    bool good = tensors != NULL;
+    if (good && any(stacked, outputs->count)) {
+        good = check_each(session, outputs, stacked, tensors, found, err);
+    } else if (good) {
+        for (size_t i = 0; i < outputs->count; i++) {
+            tensors[i] = ox_array_tensor(&outputs->items[i]);
+        }
+        good = ox_session_check(session, tensors, outputs->count, found, ox_cli_warn, NULL, err);
+    }
+    free(tensors);
+    return good;
+}
+
 /* Says what is wrong with the results of an explained model; false where --strict fails by it. */
 static bool check_outputs(const arguments *a, const ox_session *session,
-                          const ox_signature *signature, const ox_arrays *outputs, ox_error *err)
+                          const ox_signature *signature, const ox_arrays *outputs,
+                          const bool *stacked, ox_error *err)
 {
     ox_findings found;
-    ox_tensor *tensors = ox_cli_alloc(outputs->count, sizeof *tensors, err);
-    if (!tensors) {
-        return false;
-    }
-    for (size_t i = 0; i < outputs->count; i++) {
-        tensors[i] = ox_array_tensor(&outputs->items[i]);
-    }
-    bool good = ox_session_check(session, tensors, outputs->count, &found, ox_cli_warn, NULL, err);
-    free(tensors);
+    bool good = find_faults(session, outputs, stacked, &found, err);
     if (!good && !a->strict && err->code != OX_MEMORY) { /* outputs that others have changed */
         ox_cli_say("warning: not checked: %s", err->message);
         return true;
@@ -200,12 +271,16 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
         session = ox_session_open(a->model, &options, err);
     }
     double opened = ox_seconds();
-    good = good && session && ox_batch_run(session, signature, &inputs, &a->batch, outputs, err);
+    bool *stacked = NULL;
+    good = good && session &&
+           ox_batch_run(session, signature, &inputs, &a->batch, outputs, &stacked, err);
     if (good && a->stats) {
         ox_cli_say("opened in %.3f s, run in %.3f s, peak memory %.0f MiB", opened - start,
                    ox_seconds() - opened, ox_peak_memory());
     }
-    good = good && (!signature->explained || check_outputs(a, session, signature, outputs, err));
+    good = good &&
+           (!signature->explained || check_outputs(a, session, signature, outputs, stacked, err));
+    free(stacked);
     ox_session_free(session);
     ox_arrays_free(&inputs);
     return good;

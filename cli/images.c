@@ -1,4 +1,5 @@
-/* Arrays made of pictures: where an input has its channels, rows and columns, and what fills them. */
+/* Arrays made of pictures: where an input has its channels, rows and columns, and what fills them.
+ */
 #include "images.h"
 
 #include <math.h>
@@ -97,9 +98,8 @@ static double value_of(const canvas *c, const float *rgb, size_t channel)
     double high = !p->text && c->whole ? 255 : p->high;
     double value = p->low + byte / 255 * (high - p->low);
     double mean = c->channels == 3 ? p->mean[channel] : (p->mean[0] + p->mean[1] + p->mean[2]) / 3;
-    double deviation = c->channels == 3
-                           ? p->deviation[channel]
-                           : (p->deviation[0] + p->deviation[1] + p->deviation[2]) / 3;
+    double deviation = c->channels == 3 ? p->deviation[channel]
+                                        : (p->deviation[0] + p->deviation[1] + p->deviation[2]) / 3;
     value = (value - mean) / deviation;
     return c->whole ? rint(value) : value;
 }

@@ -22,8 +22,8 @@ static _Noreturn void leave(j_common_ptr info)
     longjmp(r->out, 1);
 }
 
-/* Warnings, of level -1, are about data that is missing or damaged, where gray is filled in; but for
- * what stands between the parts, which some cameras leave there. */
+/* Warnings, of level -1, are about data that is missing or damaged, where gray is filled in; but
+ * for what stands between the parts, which some cameras leave there. */
 static void judge(j_common_ptr info, int level)
 {
     if (level < 0 && info->err->msg_code != JWRN_EXTRANEOUS_DATA) {

@@ -48,8 +48,9 @@ static int refuse(const char *name)
     ox_guess_try(&guess, "--help");
     ox_guess_try(&guess, "--version");
     const char *kind = name[0] == '-' ? "option" : "command";
-    return ox_cli_usage(NULL, "unknown %s \"%s\"%s%s%s", kind, name, guess.best ? ", did you mean \"" : "",
-                        guess.best ? guess.best : "", guess.best ? "\"?" : "");
+    return ox_cli_usage(NULL, "unknown %s \"%s\"%s%s%s", kind, name,
+                        guess.best ? ", did you mean \"" : "", guess.best ? guess.best : "",
+                        guess.best ? "\"?" : "");
 }
 
 static int dispatch(int argc, char **argv)

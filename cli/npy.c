@@ -277,6 +277,17 @@ static bool read_header(ox_npy_source source, void *user, const char *file, head
     return good;
 }
 
+static bool refuse_type(char kind, const char *file, ox_error *err)
+{
+    const char *why = kind == 'O' ? "an array of Python objects, which only pickle reads: save "
+                                    "it by array.astype(numpy.float32)"
+                      : kind == 'U' || kind == 'S'
+                          ? "an array of text, where models are given numbers: encode categories "
+                            "as whole numbers"
+                          : "element type is none of float16/32/64, integers, bool";
+    return ox_cli_error(err, OX_INVALID, "%s: %s", file, why);
+}
+
 bool ox_npy_read(ox_npy_source source, void *user, const char *file, uint64_t available,
                  ox_array *array, ox_error *err)
 {
@@ -287,8 +298,7 @@ bool ox_npy_read(ox_npy_source source, void *user, const char *file, uint64_t av
     }
     array->type = type_of(h.kind, h.bytes);
     if (array->type == OX_NONE) {
-        return ox_cli_error(err, OX_INVALID,
-                            "%s: element type is none of float16/32/64, integers, bool", file);
+        return refuse_type(h.kind, file, err);
     }
     array->rank = h.rank;
     memcpy(array->dims, h.dims, sizeof h.dims);

@@ -22,8 +22,7 @@ bool ox_images_are(const char *path)
 /* Takes over `path`. */
 static bool add(ox_paths *paths, char *path, ox_error *err)
 {
-    char **items =
-        path ? ox_cli_resize(paths->items, paths->count + 1, sizeof *items, err) : NULL;
+    char **items = path ? ox_cli_resize(paths->items, paths->count + 1, sizeof *items, err) : NULL;
     if (!items) {
         free(path);
         return false;
@@ -67,8 +66,7 @@ static bool add_folder(ox_paths *paths, const char *folder, ox_error *err)
 
 bool ox_paths_add(ox_paths *paths, const char *path, ox_error *err)
 {
-    return is_folder(path) ? add_folder(paths, path, err)
-                           : add(paths, ox_cli_copy(path, err), err);
+    return is_folder(path) ? add_folder(paths, path, err) : add(paths, ox_cli_copy(path, err), err);
 }
 
 void ox_paths_free(ox_paths *paths)

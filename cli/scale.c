@@ -1,5 +1,5 @@
-/* Scaling by a triangle as wide as a pixel of the coarser of the two grids: bilinear where a picture
- * grows, means where it shrinks. One direction after the other. */
+/* Scaling by a triangle as wide as a pixel of the coarser of the two grids: bilinear where a
+ * picture grows, means where it shrinks. One direction after the other. */
 #include "scale.h"
 
 #include <math.h>

@@ -84,6 +84,6 @@ void ox_wrote(const ox_model *explained, const char *path)
         snprintf(references, sizeof references, "references given when it runs");
     }
     ox_cli_say("note: wrote %s: %s, %s, cache %s, outputs %s", path,
-               size_text(size_of_all(path), size, sizeof size), references,
-               cache ? cache : "none", list_outputs(explained, outputs, sizeof outputs));
+               size_text(size_of_all(path), size, sizeof size), references, cache ? cache : "none",
+               list_outputs(explained, outputs, sizeof outputs));
 }

@@ -134,6 +134,7 @@ def data(tmp_path_factory):
               "infinite": infinite, "ids": np.arange(5).reshape(5, 1), "rate": np.float64(2),
               "fractions": np.full((5, 1), 0.5), "a": x[:, :2].astype(np.float64)}
     arrays["one"] = x[0]
+    arrays["objects"] = x.astype(object)
     arrays["nhwc"] = np.zeros((2, 8, 12, 3), np.float32)
     arrays["pixels"] = np.float32([[0, 255, 17, 90], [204, 51, 128, 3]])
     arrays["bytes"] = arrays["pixels"].astype(np.uint8)

@@ -9,7 +9,8 @@ const char *ox_names_list(ox_arena *a, ox_name_at name, const void *of, size_t c
     for (size_t i = 0; i < count && i < NAMED_MAX; i++) {
         text = ox_arena_format(a, "%s%s\"%.60s\"", text, i > 0 ? ", " : "", name(of, i));
     }
-    return count > NAMED_MAX ? ox_arena_format(a, "%s and %zu more", text, count - NAMED_MAX) : text;
+    return count > NAMED_MAX ? ox_arena_format(a, "%s and %zu more", text, count - NAMED_MAX)
+                             : text;
 }
 
 static const char *info_name(const void *of, size_t index)

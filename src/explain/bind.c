@@ -71,10 +71,11 @@ static void find_explained(ox_explain_state *s)
         if (is_number(v->type)) {
             s->inputs[s->input_count++] = (ox_explained){.x = v, .batch_axis = -1};
         } else {
-            ox_fail(s->arena, OX_UNSUPPORTED,
-                    "input \"%s\" holds no numbers (type %s); hold=%s keeps it at the sample's "
-                    "value",
-                    v->name, ox_type_name(v->type), v->name);
+            ox_fail(
+                s->arena, OX_UNSUPPORTED,
+                "input \"%s\" holds no numbers (type %s): give the model whole numbers in their "
+                "place, or hold=%s keeps it at the sample's value",
+                v->name, ox_type_name(v->type), v->name);
         }
     }
     if (s->input_count == 0) {

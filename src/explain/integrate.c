@@ -77,7 +77,8 @@ void ox_integrate_check(const ox_explain_state *s)
     const ox_options *o = s->options;
     for (size_t i = 0; i < o->integrate_op_count; i++) {
         if (find(o->integrate_ops[i]) == NULL) {
-            ox_fail(s->arena, OX_ARGUMENT, "integrate: operator \"%s\" cannot be integrated, these can: %s",
+            ox_fail(s->arena, OX_ARGUMENT,
+                    "integrate: operator \"%s\" cannot be integrated, these can: %s",
                     o->integrate_ops[i],
                     ox_names_list(s->arena, table_name, NULL, sizeof table / sizeof *table));
         }

@@ -52,7 +52,8 @@ void ox_target_find_output(ox_explain_state *s)
     if (name != NULL) {
         s->output = ox_graph_find(g, name);
         if (s->output == NULL || s->output->is_input || s->output->constant != NULL) {
-            ox_fail(s->arena, OX_ARGUMENT, "the model has no output or tensor \"%s\" to explain, its outputs are %s", name,
+            ox_fail(s->arena, OX_ARGUMENT,
+                    "the model has no output or tensor \"%s\" to explain, its outputs are %s", name,
                     ox_names_of(s->arena, s->model->outputs, g->output_count));
         }
         return;

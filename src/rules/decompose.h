@@ -197,6 +197,7 @@ void decompose_contrib_rotary_embedding(const ox_node *n, ox_val *outputs);
 void decompose_normalizer(const ox_node *n, ox_val *outputs);
 void decompose_imputer(const ox_node *n, ox_val *outputs);
 void decompose_binarizer(const ox_node *n, ox_val *outputs);
+void decompose_one_hot_encoder(const ox_node *n, ox_val *outputs);
 void decompose_feature_vectorizer(const ox_node *n, ox_val *outputs);
 void decompose_array_feature_extractor(const ox_node *n, ox_val *outputs);
 void decompose_linear_regressor(const ox_node *n, ox_val *outputs);

@@ -1,7 +1,8 @@
 /* ai.onnx.ml as standard operators: what converters of classical models write. */
-#include "rules/decompose.h"
-
 #include <string.h>
+
+#include "rules/decompose.h"
+#include "rules/unary.h"
 
 static bool is(const ox_node *n, const char *name, const char *otherwise, const char *value)
 {
@@ -101,6 +102,80 @@ void decompose_array_feature_extractor(const ox_node *n, ox_val *outputs)
     ox_val x = ox_made_ranked(n, 0), index = ox_made_ranked(n, 1), y = n->outputs[0];
     ox_dim all = ox_val_size(index);
     outputs[0] = ox_reshape(ox_gather(x, ox_reshape(index, 1, &all), -1), y->rank, y->dims);
+}
+
+/* ---- categories ------------------------------------------------------------------------------ */
+
+/* Comparisons of all pairs are written out. */
+enum { WINNERS_MAX = 256 };
+
+/* The ArgMax that v is of, through casts; NULL: none over the last axis. */
+static const ox_node *arg_max_of(ox_val v)
+{
+    const ox_node *n = v->node;
+    while (n != NULL && n->domain[0] == '\0' && strcmp(n->op, "Cast") == 0) {
+        n = n->inputs[0]->node;
+    }
+    if (n == NULL || n->domain[0] != '\0' || strcmp(n->op, "ArgMax") != 0 ||
+        n->inputs[0]->rank < 1 || ox_node_int(n, "select_last_index", 0) != 0) {
+        return NULL;
+    }
+    int rank = n->inputs[0]->rank;
+    int64_t axis = ox_node_int(n, "axis", 0);
+    return axis == -1 || axis == rank - 1 ? n : NULL;
+}
+
+/* 1 where an element of x [.., C] is the first of the largest, else 0: the least over k of
+ * x_j > x_k (k < j), x_j >= x_k (k > j). */
+static ox_val winners(ox_val x, int64_t count)
+{
+    static const int64_t last[] = {-1};
+    double *before = ox_arena_alloc(x->graph->arena, (size_t)(count * count), sizeof *before);
+    for (int64_t i = 0; i < count * count; i++) {
+        before[i] = i % count < i / count ? 1 : 0;
+    }
+    int64_t dims[] = {count, count};
+    ox_val strict = ox_floats(x->graph, OX_FLOAT, 2, dims, before);
+    ox_val a = ox_unsqueeze(x, -1), b = ox_unsqueeze(x, -2);
+    ox_val more = ox_cast(ox_greater(a, b), OX_FLOAT);
+    ox_val less = ox_cast(ox_less(a, b), OX_FLOAT);
+    ox_val beats = ox_where(ox_equal(strict, ox_number(strict, 1)), more, ox_one_minus(less));
+    return ox_reduce("ReduceMin", beats, 1, last, false);
+}
+
+/* The category of an ArgMax is found by comparing what it is taken of, as the index carries
+ * nothing. NULL where it is none of few. */
+static ox_val one_hot_of_winner(const ox_node *n, size_t count, const int64_t *categories)
+{
+    const ox_node *arg = arg_max_of(n->inputs[0]);
+    ox_val x = arg == NULL ? NULL : ox_made_ranked(arg, 0);
+    ox_dim size = x == NULL ? ox_dim_of(0) : x->dims[x->rank - 1];
+    if (x == NULL || !ox_dim_is_static(size) || size.size < 1 || size.size > WINNERS_MAX) {
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (categories[i] < 0 || categories[i] >= size.size) {
+            return NULL;
+        }
+    }
+    ox_val y = ox_gather(winners(x, size.size), ox_ints(n->graph, count, categories), -1);
+    return ox_node_int(arg, "keepdims", 1) != 0 ? ox_unsqueeze(y, -2) : y;
+}
+
+/* 1 at the category that a number is, else 0. Floats are cut off, as in ONNX Runtime. */
+void decompose_one_hot_encoder(const ox_node *n, ox_val *outputs)
+{
+    size_t count = 0;
+    const int64_t *categories = ox_node_ints(n, "cats_int64s", &count);
+    if (categories == NULL || count == 0) {
+        ox_made_fail(n, "no rule for strings");
+    }
+    ox_val y = one_hot_of_winner(n, count, categories);
+    if (y == NULL) {
+        ox_val x = ox_cast(ox_made_ranked(n, 0), OX_INT64);
+        y = ox_cast(ox_equal(ox_unsqueeze(x, -1), ox_ints(n->graph, count, categories)), OX_FLOAT);
+    }
+    outputs[0] = y;
 }
 
 /* ---- linear models --------------------------------------------------------------------------- */

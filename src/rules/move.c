@@ -119,12 +119,48 @@ static const int64_t *starts_of_parts(ox_ctx *c, int axis)
     return starts;
 }
 
+/* Whether the parts' sizes are known, several by the number of samples. */
+static bool counts_samples(const ox_node *n, int axis)
+{
+    int counts = 0;
+    for (size_t i = 0; i < n->input_count; i++) {
+        const ox_val v = n->inputs[i];
+        if (v == NULL || v->rank + axis < 0 || v->dims[v->rank + axis].unknown != 0) {
+            return false;
+        }
+        counts += !ox_dim_is_static(v->dims[v->rank + axis]);
+    }
+    return counts > 1;
+}
+
+/* Parts of N samples each, say, along one axis: where they begin shows when the model runs. */
+static void split_back(ox_ctx *c, int axis)
+{
+    size_t count = c->node->input_count;
+    ox_dim *sizes = ox_arena_alloc(c->g->arena, count, sizeof *sizes);
+    for (size_t i = 0; i < count; i++) {
+        const ox_val v = c->node->inputs[i];
+        sizes[i] = v->dims[v->rank + axis];
+    }
+    ox_attr along = ox_attr_int("axis", axis);
+    ox_val in[] = {c->m, ox_dims(c->g, (int)count, sizes)};
+    const ox_node *parts = ox_graph_emit_node(c->g, "", "Split", 2, in, count, 1, &along);
+    for (size_t i = 0; i < count; i++) {
+        const ox_val v = c->node->inputs[i];
+        ox_send(c, i, ox_with_lead(c, parts->outputs[i], v->rank, v->dims));
+    }
+}
+
 /* Each input gets its part of m; a shorter Concat of the first of them one part for all these. */
 void flow_concat(ox_ctx *c)
 {
     int axis = from_end(c, ox_node_int(c->node, "axis", 0), own_rank(c));
     ox_node n = *c->node;
     ox_val whole = NULL;
+    if (counts_samples(&n, axis)) {
+        split_back(c, axis);
+        return;
+    }
     size_t shared = ox_concat_prefix(c, &whole);
     if (shared > 0) {
         n.input_count -= shared - 1;

@@ -115,8 +115,8 @@ static void check_input(const call *c, const ox_tensor *t)
     const ox_session *s = c->session;
     const ox_port *p = find_port(s->inputs, s->input_count, t->name);
     if (p == NULL) {
-        ox_fail(c->arena, OX_ARGUMENT, "input \"%s\": the model has none of this name, it has %s", t->name,
-                list_ports(c, s->inputs, s->input_count));
+        ox_fail(c->arena, OX_ARGUMENT, "input \"%s\": the model has none of this name, it has %s",
+                t->name, list_ports(c, s->inputs, s->input_count));
     }
     if (p->type == OX_NONE) {
         ox_fail(c->arena, OX_UNSUPPORTED, "input \"%s\": the model takes no tensor there", t->name);
@@ -168,8 +168,9 @@ static void check_outputs(const call *c)
         const char *name = c->wanted[i];
         const ox_port *p = find_port(s->outputs, s->output_count, name);
         if (p == NULL) {
-            ox_fail(c->arena, OX_ARGUMENT, "output \"%s\": the model has none of this name, it has %s",
-                    name, list_ports(c, s->outputs, s->output_count));
+            ox_fail(c->arena, OX_ARGUMENT,
+                    "output \"%s\": the model has none of this name, it has %s", name,
+                    list_ports(c, s->outputs, s->output_count));
         }
         if (p->type == OX_NONE) {
             ox_fail(c->arena, OX_UNSUPPORTED, "output \"%s\": not a tensor", name);
