@@ -265,10 +265,10 @@ static bool explain_to(arguments *a, const char *path, ox_error *err)
     bool free_to_write = model && ox_sheet_keeps(model, path, err);
     ox_model *explained = free_to_write ? explain_model(a, model, err) : NULL;
     ox_free(model);
-    bool good = explained && ox_sheet_model(explained, path, a->split, err);
-    if (good && !a->quiet) {
-        ox_wrote(explained, path);
-    }
+    ox_wrote wrote = {.folder = NULL};
+    bool good = explained && (a->quiet || ox_wrote_begin(&wrote, path, err)) &&
+                ox_sheet_model(explained, path, a->split, err);
+    ox_wrote_end(&wrote, good, explained, path);
     ox_free(explained);
     return good;
 }

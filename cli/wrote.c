@@ -4,6 +4,7 @@
 #include "output.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,25 +22,26 @@ static double size_of(const char *folder, int length, const char *name)
     return found ? (double)info.st_size : 0;
 }
 
-/* The model and weights beside it, in NAME.HASH.data. */
-static double size_of_all(const char *path)
+static size_t folder_of(const char *path)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    int folder = (int)(name - path);
-    char text[4096];
-    snprintf(text, sizeof text, "%.*s", folder ? folder : 1, folder ? path : ".");
-    DIR *dir = opendir(text);
-    double size = size_of(path, folder, name);
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+/* The model and weights beside it, in NAME.HASH.data. */
+static double size_of_all(DIR *dir, const char *path)
+{
+    size_t folder = folder_of(path);
+    const char *name = path + folder;
+    double size = size_of(path, (int)folder, name);
     size_t length = strlen(name);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+    rewinddir(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
         const char *other = entry->d_name;
         if (!strncmp(other, name, length) && other[length] == '.' &&
             ox_cli_has_suffix(other, ".data")) {
-            size += size_of(path, folder, other);
+            size += size_of(path, (int)folder, other);
         }
-    }
-    if (dir) {
-        closedir(dir);
     }
     return size;
 }
@@ -69,12 +71,9 @@ static const char *list_outputs(const ox_model *model, char *text, size_t room)
     return text;
 }
 
-void ox_wrote(const ox_model *explained, const char *path)
+static void tell(DIR *dir, const ox_model *explained, const char *path)
 {
     char size[32], outputs[600], references[64];
-    if (ox_sheet_is_direct(path)) {
-        return;
-    }
     const char *given = ox_metadata(explained, "onnxexplainer.references");
     const char *cache = ox_metadata(explained, "onnxexplainer.cache");
     long long count = given ? strtoll(given, NULL, 10) : 0;
@@ -84,6 +83,29 @@ void ox_wrote(const ox_model *explained, const char *path)
         snprintf(references, sizeof references, "references given when it runs");
     }
     ox_cli_say("note: wrote %s: %s, %s, cache %s, outputs %s", path,
-               size_text(size_of_all(path), size, sizeof size), references, cache ? cache : "none",
-               list_outputs(explained, outputs, sizeof outputs));
+               size_text(size_of_all(dir, path), size, sizeof size), references,
+               cache ? cache : "none", list_outputs(explained, outputs, sizeof outputs));
+}
+
+bool ox_wrote_begin(ox_wrote *wrote, const char *path, ox_error *err)
+{
+    char text[4096];
+    int folder = (int)folder_of(path);
+    wrote->folder = NULL;
+    errno = 0;
+    if (!ox_sheet_is_direct(path)) {
+        snprintf(text, sizeof text, "%.*s", folder ? folder : 1, folder ? path : ".");
+        wrote->folder = opendir(text);
+    }
+    return wrote->folder || errno != ENOMEM || ox_cli_error(err, OX_MEMORY, "no memory");
+}
+
+void ox_wrote_end(ox_wrote *wrote, bool good, const ox_model *explained, const char *path)
+{
+    if (wrote->folder && good) {
+        tell(wrote->folder, explained, path);
+    }
+    if (wrote->folder) {
+        closedir(wrote->folder);
+    }
 }

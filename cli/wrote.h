@@ -4,7 +4,15 @@
 
 #include "cli.h"
 
-/* Prints file, size, references, cache and outputs; nothing where the path is no file to find. */
-void ox_wrote(const ox_model *explained, const char *path);
+/* What is asked for before the model is written, so that want of memory leaves nothing behind. */
+typedef struct ox_wrote {
+    void *folder; /* where the model will be; NULL: nothing is told */
+} ox_wrote;
+
+/* Prepares to tell of `path`; nothing is told of what is no file. False and err without memory. */
+bool ox_wrote_begin(ox_wrote *wrote, const char *path, ox_error *err);
+
+/* Prints file, size, references, cache and outputs where `good`, and ends it. */
+void ox_wrote_end(ox_wrote *wrote, bool good, const ox_model *explained, const char *path);
 
 #endif
