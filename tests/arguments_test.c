@@ -124,7 +124,8 @@ static void test_names(const ox_model *model)
     OPTIONS("target: a list of 100001, 65536 can be explained at most", o.target = many);
     free(many);
     OPTIONS("output_name: not UTF-8", o.output_name = "\xed\xa0\x80");
-    OPTIONS("the model has no output or tensor \"\" to explain", o.output_name = "");
+    OPTIONS("the model has no output or tensor \"\" to explain, its outputs are \"y\"",
+            o.output_name = "");
     OPTIONS("prefix: not UTF-8", o.prefix = "\xf4\x90\x80\x80");
     OPTIONS("prefix: has control characters", o.prefix = "a\n");
     OPTIONS("", o.prefix = "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
@@ -177,8 +178,9 @@ static void test_numbers(const ox_model *model)
             o.integrate_op_count = 2);
     OPTIONS("integrate_ops: \"Softmax\" is given twice", o.integrate = 2, o.integrate_ops = twice,
             o.integrate_op_count = 2);
-    OPTIONS("integrate: operator \"Nope\" cannot be integrated", o.integrate = 2,
-            o.integrate_ops = unknown, o.integrate_op_count = 1);
+    OPTIONS("integrate: operator \"Nope\" cannot be integrated, these can: \"GlobalMaxPool\", "
+            "\"LayerNormalization\", \"LogSoftmax\", \"MaxPool\", \"Softmax\"",
+            o.integrate = 2, o.integrate_ops = unknown, o.integrate_op_count = 1);
 }
 
 /* Programs built with other versions of the header. */

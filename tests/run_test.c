@@ -262,7 +262,8 @@ static void test_wrong_inputs(ox_session *s)
     x = inputs[0];
     x.name = "c";
     CHECK(!run_with(s, 0, x, &err));
-    CHECK_ERROR(OX_ARGUMENT, "input \"c\": the model has none of this name");
+    CHECK_ERROR(OX_ARGUMENT, "input \"c\": the model has none of this name, it has \"a\", \"b\", "
+                             "\"scalar\", \"flags\", \"shape\"");
     CHECK(!run_with(s, 1, inputs[0], &err));
     CHECK_ERROR(OX_ARGUMENT, "input \"a\": given twice");
     x = inputs[0];
@@ -296,7 +297,8 @@ static void test_outputs(ox_session *s)
     CHECK_ERROR(OX_ARGUMENT, "room for 2 outputs of 6");
     const char *const other[] = {"sums"};
     CHECK(!ox_session_run(s, inputs, INPUTS, other, y, 1, &err));
-    CHECK_ERROR(OX_ARGUMENT, "output \"sums\": the model has none of this name");
+    CHECK_ERROR(OX_ARGUMENT, "output \"sums\": the model has none of this name, it has \"sum\", "
+                             "\"size\", \"negative\", \"others\", \"shaped\", \"list\"");
     const char *const none[] = {NULL};
     CHECK(!ox_session_run(s, inputs, INPUTS, none, y, 1, &err));
     CHECK_ERROR(OX_ARGUMENT, "output_names: name 0 is missing (NULL)");
