@@ -4,8 +4,23 @@
 #include "npy.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static bool refuse_name(const ox_model *model, const char *spec, ox_error *err)
+{
+    char all[256] = "none";
+    size_t count, used = 0;
+    const ox_value_info *inputs = ox_inputs(model, &count);
+    for (size_t i = 0; i < count && used < sizeof all; i++) {
+        int n = snprintf(all + used, sizeof all - used, "%s\"%s\"", i ? ", " : "", inputs[i].name);
+        used += n < 0 ? 0 : (size_t)n;
+    }
+    return ox_cli_error(err, OX_ARGUMENT,
+                        "--fix=%s: not of the form NAME=VALUE with the name of an input: %s", spec,
+                        all);
+}
 
 /* The input that the spec starts with, and its value; the longest name, as names may hold '='. */
 static const ox_value_info *find_input(const ox_model *model, const char *spec, const char **value)
@@ -173,11 +188,8 @@ bool ox_fix_load(const ox_model *model, const ox_texts *specs, ox_arrays *arrays
         const char *spec = specs->items[i], *value = NULL;
         ox_array array = {.name = NULL};
         const ox_value_info *info = find_input(model, spec, &value);
-        bool good = info ? read_value(&array, info, spec, value, err)
-                         : ox_cli_error(err, OX_ARGUMENT,
-                                        "--fix=%s: not of the form NAME=VALUE with the name of an "
-                                        "input",
-                                        spec);
+        bool good =
+            info ? read_value(&array, info, spec, value, err) : refuse_name(model, spec, err);
         if (!good) {
             ox_array_free(&array);
             return false;

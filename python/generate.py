@@ -77,9 +77,11 @@ class Header:
 
 
 def options(program):
+    """Rows of the table, but for what is about pictures in files: Python has arrays."""
     done = subprocess.run([program, "explain", "--help=table"], capture_output=True, text=True,
                           check=True)
-    return [line.split("\t") for line in done.stdout.splitlines()]
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    return [row for row in rows if row[0] != "pixels"]
 
 
 def write(header, table):

@@ -115,8 +115,10 @@ def test_fix_by_file(explain, tmp_path):
 
 
 @pytest.mark.parametrize("options, message", (
-    (["--fix=rate=1"], "--fix=rate=1: not of the form NAME=VALUE with the name of an input"),
-    (["--fix=sr"], "--fix=sr: not of the form NAME=VALUE with the name of an input"),
+    (["--fix=rate=1"], "--fix=rate=1: not of the form NAME=VALUE with the name of an "
+                       "input: \"x\", \"sr\""),
+    (["--fix=sr"], "--fix=sr: not of the form NAME=VALUE with the name of an "
+                       "input: \"x\", \"sr\""),
     (["--fix=sr=1,2"], '--fix=sr=1,2: 2 values for input "sr" of shape []'),
     (["--fix=sr=1.5"], '--fix=sr=1.5: not whole numbers, as input "sr" takes int64'),
     (["--fix=sr=1", "--fix=sr=2"], 'fixed input "sr": given twice'),
@@ -251,7 +253,7 @@ def test_hold_a_mask_of_ids(explain):
 def test_hold_refuses(cli, tmp_path):
     onnx.save(segmented(), tmp_path / "m.onnx")
     np.save(tmp_path / "r.npy", R)
-    for name, message in (("z", 'the model has no input or tensor "z" to hold'),
+    for name, message in (("z", 'the model has no input or tensor "z" to hold, its inputs are "x"'),
                           ("y", 'no input to explain reaches output "y"')):
         found = subprocess.run([cli, "explain", tmp_path / "m.onnx", "-r", tmp_path / "r.npy",
                                 f"--hold={name}"], capture_output=True, text=True)

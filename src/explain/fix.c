@@ -2,13 +2,15 @@
  * it, so that an If that one decides, or a length that one says, is decided when explaining. */
 #include <string.h>
 
+#include "base/names.h"
 #include "explain/explain.h"
 
 static size_t input_index(const ox_explain_state *s, const char *name)
 {
     size_t at = ox_index_find(&s->model->input_index, name);
     if (at == SIZE_MAX) {
-        ox_fail(s->arena, OX_ARGUMENT, "the model has no input \"%s\" to fix", name);
+        ox_fail(s->arena, OX_ARGUMENT, "the model has no input \"%s\" to fix, it has %s", name,
+                ox_names_of(s->arena, s->model->inputs, s->model->graph->input_count));
     }
     return at;
 }

@@ -3,6 +3,7 @@
  * values. */
 #include <string.h>
 
+#include "base/names.h"
 #include "explain/explain.h"
 
 bool ox_hold_names(const ox_options *o, const char *name)
@@ -23,8 +24,8 @@ void ox_hold_find(ox_explain_state *s)
     for (size_t i = 0; i < o->hold_count; i++) {
         ox_val v = ox_graph_find(s->model->graph, o->hold[i]);
         if (v == NULL || v->constant != NULL) {
-            ox_fail(s->arena, OX_ARGUMENT, "the model has no input or tensor \"%s\" to hold",
-                    o->hold[i]);
+            ox_fail(s->arena, OX_ARGUMENT, "the model has no input or tensor \"%s\" to hold, its inputs are %s", o->hold[i],
+                    ox_names_of(s->arena, s->model->inputs, s->model->graph->input_count));
         }
         s->held[s->held_count++] = v;
     }
