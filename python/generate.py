@@ -14,7 +14,7 @@ PLAIN = {"bool": "c_bool", "int": "c_int", "int64_t": "c_int64", "uint64_t": "c_
 # contents.
 TYPES = {"flag": "bool", "text": "str", "count": "int", "bytes": "int | str",
          "list": "str | Sequence[str]"}
-SPECIAL = {"integrate": "int | str",
+SPECIAL = {"fix": "Mapping[str, Any]", "integrate": "int | str",
            "feature-names": "str | os.PathLike[str] | Sequence[str]"}
 
 HEAD = '''"""Written by python/generate.py from include/onnxexplainer.h and the table of options of the
@@ -23,7 +23,7 @@ command line."""
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ctypes import (CFUNCTYPE, POINTER, Structure, c_bool, c_char, c_char_p, c_double, c_int,
                     c_int64, c_size_t, c_uint64, c_void_p)
 from enum import IntEnum

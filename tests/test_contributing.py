@@ -27,7 +27,7 @@ def test_files(example, count, text):
     assert len(set(listed)) == len(listed) == int(count)
     assert [file for file in listed if not names(ROOT / file, example)] == []
     sources = [path for folder in ("include", "src", "cli", "ops")
-               for path in sorted((ROOT / folder).rglob("*.[ch]"))]
+               for path in sorted((ROOT / folder).rglob("*.[chi]*"))]
     found = {str(path.relative_to(ROOT)) for path in sources if names(path, example)}
-    assert found == {file for file in listed if file.endswith((".c", ".h"))
+    assert found == {file for file in listed if file.endswith((".c", ".h", ".inc"))
                      and not file.startswith("tests/")}

@@ -98,6 +98,34 @@ def test_options_have_a_meaning(run):
     """)
 
 
+def test_fixed_inputs_and_external_data(run, cli, tmp_path):
+    """The same bytes as of the command line; a number takes the input's type and shape."""
+    scaled = onnx.parser.parse_model('''<ir_version: 8, opset_import: ["": 18]>
+        g (float[N,3] x, float[1] factor) => (float[N,3] y) { z = Mul(x, factor) y = Tanh(z) }''')
+    onnx.save(scaled, tmp_path / "m.onnx")
+    np.save(tmp_path / "r.npy", np.zeros((2, 3), np.float32))
+    for name, options in (("fixed", ["--fix=factor=2"]),
+                          ("split", ["--fix=factor=2", "--external-data"])):
+        subprocess.run([cli, "explain", "-q", tmp_path / "m.onnx", "-r", tmp_path / "r.npy", "-o",
+                        tmp_path / f"{name}.onnx", *options], check=True)
+    run("""
+    folder = pathlib.Path(sys.argv[1])
+    for fixed in ({"factor": 2}, {"factor": [2.0]}, {"factor": np.float64(2)}):
+        made = ox.explain(folder / "m.onnx", folder / "r.npy", fix=fixed)
+        assert made == (folder / "fixed.onnx").read_bytes()
+    ox.explain(folder / "m.onnx", folder / "r.npy", fix={"factor": 2}, external_data=True,
+               output=folder / "own.onnx")
+    assert (folder / "own.onnx").read_bytes() == (folder / "split.onnx").read_bytes()
+    for options in ({"fix": {"factor": [1, 2]}}, {"fix": {"nought": 1}}, {"external_data": True}):
+        try:
+            ox.explain(folder / "m.onnx", folder / "r.npy", **options)
+        except ox.ArgumentError as error:
+            assert any(word in str(error) for word in ("not the shape", "nought", "output file")), error
+        else:
+            raise AssertionError(options)
+    """, tmp_path)
+
+
 def test_explain_is_the_command_line(run, explain, tmp_path):
     """The same bytes, with options of every kind."""
     options = ["--target=1,2", "--gap", "--chunk=5", "--memory=1G", "--prefix=p.",

@@ -91,7 +91,7 @@ def _set_feature_names(c: _abi.ox_options, value: Any) -> None:
 SETTERS = {"cache": _set_cache, "cache_dtype": _set_cache_dtype, "integrate": _set_integrate,
            "feature_names": _set_feature_names}
 # They are no fields of ox_options.
-OURS = ("references", "output", "quiet")
+OURS = ("references", "output", "quiet", "external_data", "fix")
 
 
 def check_keywords(given: Iterable[str], known: Iterable[str], function: str) -> None:
@@ -210,6 +210,35 @@ def _set_references(c: _abi.ox_options, model: Model, references: Any, held: Seq
     return tensors
 
 
+def _shaped(array: Array, info: ValueInfo) -> Array:
+    """In the input's shape; its free axes are 1 but for the last of them."""
+    dims = [d if isinstance(d, int) else -1 for d in info.shape or ()]
+    if info.shape is None or array.ndim == len(dims):
+        return array
+    free = [i for i, d in enumerate(dims) if d < 0]
+    for i in free[:-1]:
+        dims[i] = 1
+    try:
+        return array.reshape(dims)
+    except ValueError:
+        raise ArgumentError(f"fix: {array.size} values for input \"{info.name}\" of shape "
+                            f"{list(info.shape)}") from None
+
+
+def _set_fixed(c: _abi.ox_options, model: Model, fixed: Mapping[str, Any]) -> Tensors:
+    """Inputs that become constants; what is returned is to be kept."""
+    if not is_mapping(fixed):
+        raise TypeError("fix is a dict of values by input name")
+    inputs = model.inputs()
+    infos = {info.name: info for info in inputs}
+    given = _by_name(dict(fixed), inputs, ())
+    shaped: list[Named] = [(name, _shaped(array, infos[name or ""]), kind)
+                           for name, array, kind in given]
+    tensors = Tensors(_converted(shaped, inputs))
+    c.fix, c.fix_count = tensors.items, tensors.count
+    return tensors
+
+
 # ---- explaining --------------------------------------------------------------------------
 
 
@@ -262,15 +291,19 @@ def explain(model: Source, references: References, *, output: str | os.PathLike[
     c.evaluate = ctypes.cast(library.ox_evaluate_runtime, _abi.ox_evaluate)
     c.evaluate_user = ctypes.addressof(settings)
     with told(bool(options.get("quiet"))) as remarks, Model.read(model, c.limit) as original:
+        split = bool(options.get("external_data"))
         if output is not None:
             _refuse_replacing(output, (model, references), original)
+        elif split:
+            raise ArgumentError("external_data needs an output file to lie beside")
         c.note, c.warn = remarks.note, remarks.warn
-        kept = _set_references(c, original, references, _list(options.get("hold") or ()), remarks)
+        fixed = _set_fixed(c, original, options.get("fix") or {})
+        kept = _set_references(c, original, references, [*_list(options.get("hold") or ()), *(options.get("fix") or ())], remarks)
         with Model(call("ox_explain", original.pointer, ctypes.byref(c))) as explained:
-            del kept
+            del kept, fixed
             if output is None:
                 return explained.serialize()
-            call("ox_write", explained.pointer, text_path(output))
+            call("ox_write_split" if split else "ox_write", explained.pointer, text_path(output))
             return os.fsdecode(output)
 
 
