@@ -69,7 +69,7 @@ static size_t count_of(const uint8_t *message, const ProtobufCFieldDescriptor *f
         return text != NULL && *text != '\0';
     }
     return f->type == PROTOBUF_C_TYPE_MESSAGE ? *(const void *const *)at != NULL
-                                              : *(const protobuf_c_boolean *)quantifier;
+                                              : *(const protobuf_c_boolean *)quantifier != 0;
 }
 
 /* The version that what a message says of element types needs. */
