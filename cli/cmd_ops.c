@@ -12,19 +12,18 @@ static const char *domain_text(const char *domain)
 
 static void print_json(const ox_rule_info *rules, size_t count)
 {
-    printf("[");
+    ox_json json = {.file = stdout};
+    ox_json_begin(&json, NULL, '[');
     for (size_t i = 0; i < count; i++) {
-        printf("%s\n {\"domain\": ", i ? "," : "");
-        ox_json_string(stdout, domain_text(rules[i].domain));
-        printf(", \"op\": ");
-        ox_json_string(stdout, rules[i].op);
-        printf(", \"state\": ");
-        ox_json_string(stdout, ox_cli_state(rules[i].state));
-        printf(", \"formula\": ");
-        ox_json_string(stdout, rules[i].formula ? rules[i].formula : "");
-        printf("}");
+        ox_json_begin(&json, NULL, '{');
+        ox_json_text(&json, "domain", domain_text(rules[i].domain));
+        ox_json_text(&json, "op", rules[i].op);
+        ox_json_text(&json, "state", ox_cli_state(rules[i].state));
+        ox_json_text(&json, "formula", rules[i].formula ? rules[i].formula : "");
+        ox_json_end(&json, '}');
     }
-    printf("\n]\n");
+    ox_json_end(&json, ']');
+    printf("\n");
 }
 
 /* A pipe would end the cell. */

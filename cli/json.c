@@ -1,9 +1,9 @@
-/* Writing JSON: strings, and results as one object per sample. */
+/* Writing JSON: values of any kind, and results as one object per sample. */
 #include "json.h"
 
 #include <math.h>
 
-void ox_json_string(FILE *file, const char *text)
+static void print_string(FILE *file, const char *text)
 {
     putc('"', file);
     for (; *text; text++) {
@@ -19,6 +19,70 @@ void ox_json_string(FILE *file, const char *text)
     putc('"', file);
 }
 
+/* What stands before a value: the comma, and its key. */
+static void lead(ox_json *json, const char *key)
+{
+    if (json->more) {
+        fputs(", ", json->file);
+    }
+    if (key) {
+        print_string(json->file, key);
+        fputs(": ", json->file);
+    }
+    json->more = true;
+}
+
+void ox_json_begin(ox_json *json, const char *key, char bracket)
+{
+    if (bracket == '{' && !key && json->depth) {
+        fputs(json->more ? ",\n " : "\n ", json->file);
+        json->more = false;
+    }
+    lead(json, key);
+    putc(bracket, json->file);
+    json->more = false;
+    json->depth++;
+}
+
+void ox_json_end(ox_json *json, char bracket)
+{
+    putc(bracket, json->file);
+    json->more = true;
+    json->depth--;
+}
+
+void ox_json_text(ox_json *json, const char *key, const char *text)
+{
+    lead(json, key);
+    if (text) {
+        print_string(json->file, text);
+    } else {
+        fputs("null", json->file);
+    }
+}
+
+void ox_json_number(ox_json *json, const char *key, double value)
+{
+    lead(json, key);
+    if (isfinite(value)) {
+        fprintf(json->file, "%.9g", value);
+    } else {
+        fputs("null", json->file);
+    }
+}
+
+void ox_json_integer(ox_json *json, const char *key, long long value)
+{
+    lead(json, key);
+    fprintf(json->file, "%lld", value);
+}
+
+void ox_json_flag(ox_json *json, const char *key, bool value)
+{
+    lead(json, key);
+    fputs(value ? "true" : "false", json->file);
+}
+
 void ox_json_write(FILE *file, const ox_columns *columns)
 {
     fputs("[", file);
@@ -29,7 +93,7 @@ void ox_json_write(FILE *file, const ox_columns *columns)
             const ox_column *column = &columns->items[i];
             bool finite = isfinite(ox_column_number(column, row));
             fputs(i ? ", " : "", file);
-            ox_json_string(file, column->name);
+            print_string(file, column->name);
             fprintf(file, ": %s", finite ? ox_column_text(column, row, text) : "null");
         }
         fputs("}", file);

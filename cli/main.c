@@ -2,6 +2,7 @@
 #define _XOPEN_SOURCE 700 /* SIGXFSZ */
 #include "cli.h"
 #include "guess.h"
+#include "json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +40,21 @@ static void print_help(void)
            "      --version    print the version and exit\n");
 }
 
+/* The same for programs, which get the options of each by its own --help=json. */
+static void print_json(void)
+{
+    ox_json json = {.file = stdout};
+    ox_json_begin(&json, NULL, '[');
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        ox_json_begin(&json, NULL, '{');
+        ox_json_text(&json, "name", commands[i].name);
+        ox_json_text(&json, "help", commands[i].help);
+        ox_json_end(&json, '}');
+    }
+    ox_json_end(&json, ']');
+    printf("\n");
+}
+
 static int refuse(const char *name)
 {
     ox_guess guess = ox_guess_begin(name, strlen(name));
@@ -61,6 +77,10 @@ static int dispatch(int argc, char **argv)
     const char *name = argv[1];
     if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
         print_help();
+        return OX_EXIT_OK;
+    }
+    if (!strcmp(name, "--help=json")) {
+        print_json();
         return OX_EXIT_OK;
     }
     if (!strcmp(name, "--version")) {

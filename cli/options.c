@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include "guess.h"
+#include "json.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -31,21 +32,34 @@ static void print_help(const ox_command *command)
     printf("  -h, %-26s %s\n", "--help", "print this and exit");
 }
 
-/* The same for programs that make bindings, manuals and completions: name, letter, kind, argument
- * and help, separated by tabs, a line each. */
-static void print_table(const ox_command *command)
+/* The same for programs that make bindings, manuals and completions. */
+static void print_json(const ox_command *command)
 {
     static const char *const kinds[] = {[OX_OPTION_FLAG] = "flag",
                                         [OX_OPTION_TEXT] = "text",
                                         [OX_OPTION_COUNT] = "count",
                                         [OX_OPTION_BYTES] = "bytes",
                                         [OX_OPTION_LIST] = "list"};
+    ox_json json = {.file = stdout};
+    ox_json_begin(&json, NULL, '{');
+    ox_json_text(&json, "name", command->name);
+    ox_json_text(&json, "usage", command->usage);
+    ox_json_text(&json, "summary", command->summary);
+    ox_json_begin(&json, "options", '[');
     for (size_t i = 0; i < command->option_count; i++) {
         const ox_option *o = &command->options[i];
         const char letter[] = {o->letter, 0};
-        printf("%s\t%s\t%s\t%s\t%s\n", o->name, letter, kinds[o->kind],
-               o->argument ? o->argument : "", o->help);
+        ox_json_begin(&json, NULL, '{');
+        ox_json_text(&json, "name", o->name);
+        ox_json_text(&json, "letter", o->letter ? letter : NULL);
+        ox_json_text(&json, "kind", kinds[o->kind]);
+        ox_json_text(&json, "argument", o->argument);
+        ox_json_text(&json, "help", o->help);
+        ox_json_end(&json, '}');
     }
+    ox_json_end(&json, ']');
+    ox_json_end(&json, '}');
+    printf("\n");
 }
 
 /* Decimal digits with an optional suffix of binary thousands. */
@@ -126,8 +140,8 @@ static int parse_long(parser *p, const char *argument)
     const char *equals = strchr(argument, '=');
     size_t length = equals ? (size_t)(equals - argument) : strlen(argument);
     if (length == 4 && !strncmp(argument, "help", 4)) {
-        if (equals && !strcmp(equals + 1, "table")) {
-            print_table(p->command);
+        if (equals && !strcmp(equals + 1, "json")) {
+            print_json(p->command);
         } else {
             print_help(p->command);
         }

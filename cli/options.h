@@ -39,7 +39,7 @@ typedef struct ox_command {
 } ox_command;
 
 /* Reads the arguments into the options and the operand. Returns -1 to go on, else the exit code:
- * after --help, after --help=table, which prints the table for programs, or after wrong usage,
+ * after --help, after --help=json, which prints the table for programs, or after wrong usage,
  * which it has reported. */
 int ox_options_parse(const ox_command *command, int argc, char **argv, const char **operand);
 

@@ -3,6 +3,7 @@
 like to ctypes, read from the public header, and which options `explain` has, as PROGRAM prints
 them. The header is plain enough for regular expressions; what they do not know ends the build."""
 
+import json
 import pathlib
 import re
 import subprocess
@@ -78,10 +79,10 @@ class Header:
 
 def options(program):
     """Rows of the table, but for what is about pictures in files: Python has arrays."""
-    done = subprocess.run([program, "explain", "--help=table"], capture_output=True, text=True,
+    done = subprocess.run([program, "explain", "--help=json"], capture_output=True, text=True,
                           check=True)
-    rows = [line.split("\t") for line in done.stdout.splitlines()]
-    return [row for row in rows if row[0] != "pixels"]
+    rows = json.loads(done.stdout)["options"]
+    return [row for row in rows if row["name"] != "pixels"]
 
 
 def write(header, table):
@@ -117,14 +118,15 @@ def write(header, table):
     yield 'class Option(NamedTuple):\n    """An option of `onnxexplainer explain`."""\n\n'
     yield "    kind: str\n    argument: str\n    help: str\n\n\n"
     yield "OPTIONS = {\n"
-    for name, _, kind, argument, text in table:
-        yield f"    {name.replace('-', '_')!r}: Option({kind!r}, {argument!r},\n"
-        yield f"        {text!r}),\n"
+    for row in table:
+        yield f"    {row['name'].replace('-', '_')!r}: Option({row['kind']!r}, "
+        yield f"{row['argument'] or ''!r},\n        {row['help']!r}),\n"
     yield '}\n\n\nclass ExplainOptions(TypedDict, total=False):\n'
     yield '    """The keywords of `explain`, besides its output."""\n\n'
-    for name, _, kind, _, _ in table:
+    for row in table:
+        name = row["name"]
         if name not in ("references", "output"):
-            yield f"    {name.replace('-', '_')}: {SPECIAL.get(name, TYPES[kind])}\n"
+            yield f"    {name.replace('-', '_')}: {SPECIAL.get(name, TYPES[row['kind']])}\n"
 
 
 def main():

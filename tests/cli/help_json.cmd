@@ -1,0 +1,2 @@
+"$OX" --help=json | head -n 2
+"$OX" ops --help=json

@@ -1,1 +1,0 @@
-"$OX" explain --help=table | head -n 3
