@@ -3,10 +3,10 @@
  *
  * Where the batch is free, one run covers all references: R takes the place of N. A value whose
  * batch axis is [.., R, ..] then becomes [R, .., 1, ..] to meet samples of [.., N, ..]. Where N is
- * a factor of an axis ([N*T, ..] after a Reshape), the references are repeated for every sample;
- * that needs N to be the outermost factor, which holds as long as no value has its batch elsewhere
- * than in front. Otherwise, and where the batch is fixed, references come one at a time, repeated
- * to the sample's batch, and shapes agree by themselves.
+ * a factor of an axis, [N*T, ..] or [T*N, ..] after a Reshape, references are repeated for every
+ * sample. That needs N to be found in every value (explain/place.c). Otherwise, and where the batch
+ * is fixed, references come one at a time, repeated to the sample's batch, and shapes agree by
+ * themselves.
  *
  * Fusible values (explain/fusible.c) are computed once more for the walk, "apart": behind a Sum
  * where they begin, and with DequantizeLinear spelled out, as ONNX Runtime would else find that
@@ -244,18 +244,6 @@ ox_val ox_sample_output(ox_explain_state *s)
 /* ---- references
  * ------------------------------------------------------------------------------------ */
 
-/* The axis whose dimension has N as a factor; -1: none, -2: more than one. */
-static int batch_axis(ox_val v)
-{
-    int axis = -1;
-    for (int i = 0; i < v->rank; i++) {
-        if (v->dims[i].batch > 0) {
-            axis = axis == -1 && v->dims[i].batch == 1 ? i : -2;
-        }
-    }
-    return axis;
-}
-
 ox_dim ox_refs_dim(const ox_explain_state *s)
 {
     if (s->refs != s->g) {
@@ -264,45 +252,66 @@ ox_dim ox_refs_dim(const ox_explain_state *s)
     return s->refs_count > 0 ? ox_dim_of(s->padded) : (ox_dim){.size = 1, .refs = 1};
 }
 
-/* A value of the reference branch as [R, own shape with 1 in place of N]; where N is a factor of
- * the first axis, N*c, that one is split into 1 and c. */
+/* The own shape of v with its batch axis, before*N*after, taken apart: [.., before, n, after, ..].
+ * Where before or after is 1 there is no such axis. Returns the rank, and the place of n in *at. */
+static int split_batch(ox_val v, ox_dim n, ox_dim *dims, int *at)
+{
+    const ox_place *place = &ox_side_of(v)->place;
+    int rank = 0;
+    for (int i = 0; i < v->rank; i++) {
+        if (i != place->axis) {
+            dims[rank++] = v->dims[i];
+            continue;
+        }
+        if (place->before != 1) {
+            dims[rank++] = ox_dim_of(place->before);
+        }
+        *at = rank;
+        dims[rank++] = n;
+        if (place->after != 1) {
+            dims[rank++] = ox_dim_of(place->after);
+        }
+    }
+    return rank;
+}
+
+/* A value of the reference branch as [R, own shape with 1 in place of N], the batch axis taken
+ * apart. */
 static ox_val view_of(ox_explain_state *s, ox_val v, ox_val raw)
 {
-    int axis = batch_axis(v);
     if (s->one_at_a_time) {
         return raw;
     }
-    if (v->rank < 0 || axis < 0) {
+    if (v->rank < 0 || !ox_side_of(v)->place.known || v->rank > OX_MAX_RANK - 2) {
         ox_fail(s->arena, OX_UNSUPPORTED, "the batch of \"%s\" is not known", v->name);
     }
-    int order[OX_MAX_RANK];
-    ox_dim dims[OX_MAX_RANK + 2];
-    int rank = 0;
-    order[0] = axis;
-    dims[rank++] = ox_refs_dim(s);
-    for (int i = 0, at = 1; i < v->rank; i++) {
-        dims[rank++] = i == axis ? ox_dim_of(1) : v->dims[i];
-        if (i == axis && v->dims[i].size != 1) {
-            dims[rank++] = ox_dim_of(v->dims[i].size);
-        }
-        if (i != axis) {
-            order[at++] = i;
+    int order[OX_MAX_RANK + 2], at = 0;
+    ox_dim dims[OX_MAX_RANK + 2], refs = ox_refs_dim(s);
+    int rank = split_batch(v, refs, dims, &at);
+    order[0] = at;
+    for (int i = 0, to = 1; i < rank; i++) {
+        if (i != at) {
+            order[to++] = i;
         }
     }
-    return ox_reshape(ox_transpose(raw, order), rank, dims);
+    raw = ox_transpose(ox_reshape(raw, rank, dims), order);
+    dims[0] = refs;
+    split_batch(v, ox_dim_of(1), dims + 1, &at);
+    return ox_reshape(raw, rank + 1, dims);
 }
 
-/* Repeats a view [R, 1, c, ...] for every sample: [R, N*c, ...]. Other views stay. */
+/* Repeats a view [R, .., before, 1, after, ..] for every sample: [R, .., before*N*after, ..]. Other
+ * views stay. */
 static ox_val repeat(ox_explain_state *s, ox_val v, ox_val view)
 {
-    int axis = batch_axis(v);
-    if (s->one_at_a_time || v->dims[axis].size == 1) {
+    int at;
+    if (s->one_at_a_time || v->dims[ox_side_of(v)->place.axis].size == 1) {
         return view;
     }
     ox_dim dims[OX_MAX_RANK + 2];
-    memcpy(dims, view->dims, (size_t)view->rank * sizeof *dims);
-    dims[1] = (ox_dim){.size = 1, .batch = 1};
-    ox_val all = ox_expand(view, view->rank, dims);
+    dims[0] = view->dims[0];
+    int rank = split_batch(v, (ox_dim){.size = 1, .batch = 1}, dims + 1, &at) + 1;
+    ox_val all = ox_expand(view, rank, dims);
     memcpy(dims + 1, v->dims, (size_t)v->rank * sizeof *dims);
     return ox_reshape(all, v->rank + 1, dims);
 }

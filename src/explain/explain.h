@@ -12,6 +12,7 @@
  *     explain/sign.c       which values are above 0
  *     explain/beyond.c     which values may be infinite or NaN
  *     explain/shapes.c     shapes that are computed with
+ *     explain/place.c      where the samples lie in a value
  *     explain/walk.c       the walk
  *     explain/standin.c    numbers in place of what is infinite or NaN
  *     explain/fusible.c    values that ONNX Runtime fuses, which nothing of ours may read
@@ -274,6 +275,15 @@ void ox_standin_check(ox_explain_state *s);
 
 /* Finds out whether shapes are computed with that the reference branch has not. Needs the order. */
 void ox_shapes_check(ox_explain_state *s);
+
+/* ---- explain/place.c ----------------------------------------------------------------------- */
+
+/* Finds ox_side.place of all values. Needs the order. */
+void ox_place_find(ox_explain_state *s);
+
+/* The first node that multipliers reach of which a result's samples are not found, and why; NULL
+ * where there is none. */
+const char *ox_place_missing(ox_explain_state *s);
 
 /* ---- explain/walk.c ------------------------------------------------------------------------ */
 

@@ -6,28 +6,6 @@
 
 static const uint64_t DEFAULT_MEMORY = UINT64_C(2) << 30;
 
-/* Whether one run of the reference branch can take all references as its batch: every value has
- * the batch in one axis, and where N is a factor of an axis it is the outermost one. */
-static bool batchable(ox_explain_state *s)
-{
-    bool elsewhere = false, factor = false;
-    for (size_t i = 0; i < s->order_count; i++) {
-        for (size_t k = 0; k < s->order[i]->output_count; k++) {
-            ox_val v = s->order[i]->outputs[k];
-            int axes = 0;
-            for (int d = 0; d < v->rank; d++) {
-                axes += v->dims[d].batch > 0;
-                elsewhere = elsewhere || (d > 0 && v->dims[d].batch > 0);
-                factor = factor || (v->dims[d].batch > 0 && v->dims[d].size != 1);
-            }
-            if (v->rank >= 0 && axes != 1 && ox_side_of(v)->varies) {
-                return false;
-            }
-        }
-    }
-    return !(elsewhere && factor);
-}
-
 /* ONNX Runtime does not fold through quantisation. */
 static bool folds(const ox_explain_state *s)
 {
@@ -223,7 +201,12 @@ static void make_graphs(ox_explain_state *s)
 
 void ox_plan_batch(ox_explain_state *s)
 {
-    s->one_at_a_time = s->one_at_a_time || !batchable(s);
+    ox_place_find(s);
+    const char *missing = s->one_at_a_time ? NULL : ox_place_missing(s);
+    if (missing != NULL) {
+        s->one_at_a_time = true;
+        ox_note_to(s->options, "references enter one at a time: %s", missing);
+    }
 }
 
 void ox_plan(ox_explain_state *s)

@@ -12,21 +12,11 @@ static const double FAINT = 1e-20, TINY = 1e-37;
 /* The axis of v along which samples lie, -1 where there is none. */
 static int samples_axis(const ox_explain_state *s, ox_val v)
 {
-    int axis = -1;
     if (!s->batch_free) {
         return s->batch > 1 && v->rank > 0 && ox_dim_is(v->dims[0], s->batch) ? 0 : -1;
     }
-    for (int i = 0; i < v->rank; i++) {
-        if (v->dims[i].batch > 0) {
-            if (axis >= 0 || v->dims[i].batch > 1) {
-                return -1;
-            }
-            axis = i;
-        }
-    }
-    bool factor =
-        axis >= 0 && v->dims[axis].size != 1; /* outermost if all references are at once */
-    return factor && (s->one_at_a_time || axis > 0) ? -1 : axis;
+    const ox_place *place = &ox_side_of(v)->place;
+    return place->known ? place->axis : -1;
 }
 
 /* Sums terms [lead, own] over the own axes but `axis`, -1: over all. */
@@ -42,18 +32,30 @@ static ox_val sum_own(ox_val terms, int own, int axis)
     return ox_reduce("ReduceSum", terms, count, axes, false);
 }
 
-/* [lead, N c, ..] as [lead, N, c, ..]. */
-static ox_val split_factor(int lead, ox_val terms, ox_val v)
+/* [lead, .., a*N*c, ..] as [lead, .., a, N, c, ..]; *axis becomes that of N. */
+static ox_val split_factor(ox_explain_state *s, int lead, ox_val terms, ox_val v, int *axis)
 {
-    ox_dim dims[OX_MAX_RANK], *own = dims + lead;
-    if (v->dims[0].batch == 0 || v->dims[0].size == 1) {
+    ox_dim dims[OX_MAX_RANK];
+    const ox_place *place = &ox_side_of(v)->place;
+    if (*axis < 0 || !s->batch_free || v->dims[*axis].size == 1) {
         return terms;
     }
+    if (lead + v->rank + 2 > OX_MAX_RANK) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "\"%s\" has too many axes", v->name);
+    }
+    int rank = lead;
     memcpy(dims, terms->dims, (size_t)lead * sizeof *dims);
-    own[0] = (ox_dim){.size = 1, .batch = 1};
-    own[1] = ox_dim_of(v->dims[0].size);
-    memcpy(own + 2, v->dims + 1, (size_t)(v->rank - 1) * sizeof *dims);
-    return ox_reshape(terms, lead + v->rank + 1, dims);
+    for (int i = 0; i < v->rank; i++) {
+        if (i != place->axis) {
+            dims[rank++] = v->dims[i];
+            continue;
+        }
+        dims[rank++] = ox_dim_of(place->before);
+        dims[rank++] = (ox_dim){.size = 1, .batch = 1};
+        dims[rank++] = ox_dim_of(place->after);
+    }
+    *axis = place->axis + 1;
+    return ox_reshape(terms, rank, dims);
 }
 
 static void add_to(ox_val *sum, ox_val term)
@@ -64,9 +66,7 @@ static void add_to(ox_val *sum, ox_val term)
 void ox_rest_add(ox_explain_state *s, int lead, ox_val v, ox_val terms)
 {
     int axis = samples_axis(s, v);
-    if (axis == 0) {
-        terms = split_factor(lead, terms, v);
-    }
+    terms = split_factor(s, lead, terms, v, &axis);
     ox_val sum = ox_cast(sum_own(terms, terms->rank - lead, axis), s->type);
     add_to(axis < 0 ? &s->rest_whole : &s->rest, sum);
 }

@@ -13,6 +13,13 @@ typedef enum ox_sign {
     OX_SIGN_POSITIVE
 } ox_sign;
 
+/* Where the samples lie in a value: dims[axis] = before * N * after. explain/place.c. */
+typedef struct ox_place {
+    bool known;
+    int axis;
+    int64_t before, after;
+} ox_place;
+
 /* What is known of a value of the lifted graph. */
 typedef struct ox_side {
     bool depends; /* on an input, if only through its shape */
@@ -32,6 +39,7 @@ typedef struct ox_side {
     ox_val sample;       /* in the flow graph */
     ox_val alias;        /* the value in its place in its node's decomposition */
     ox_val m;            /* sum of the multipliers that arrived */
+    ox_place place;
     ox_sign sign;
     bool beyond_known;
     unsigned beyond, wanted; /* explain/beyond.c's */

@@ -1,0 +1,220 @@
+/* Where the samples lie in a value: which axis has their number N as a factor, and what stands
+ * before and after it there, in the order of memory: dims[axis] = before * N * after. [N, T, C]
+ * reshaped to [N*T, C] has N before T, [T, N, C] to [T*N, C] behind it, and heads split off and
+ * merged again put it anywhere. Most operators leave an axis as a whole; a reshape keeps the order
+ * of memory, so that as many numbers lie between two samples behind it as before.
+ *
+ * With that, references take the place of N wherever a value has it (explain/branch.c). */
+#include <string.h>
+
+#include "explain/explain.h"
+
+/* Of dims[first] to dims[end - 1]; 0 where it is not known. */
+static int64_t product(ox_val v, int first, int end)
+{
+    int64_t all = 1;
+    for (int d = first; d < end; d++) {
+        bool known = ox_dim_is_static(v->dims[d]) && ox_int_mul(all, v->dims[d].size, &all);
+        all = known ? all : 0;
+    }
+    return all;
+}
+
+/* The axis that has N as a factor; -1 where there is none, -2 where N is there more than once. */
+static int axis_of(ox_val v)
+{
+    int axis = -1;
+    for (int d = 0; d < v->rank; d++) {
+        if (v->dims[d].batch > 0) {
+            axis = axis == -1 && v->dims[d].batch == 1 ? d : -2;
+        }
+    }
+    return axis;
+}
+
+static const ox_place *place_of(ox_val v)
+{
+    return &ox_side_of(v)->place;
+}
+
+/* Sets what comes before N, where that leaves a whole number behind it. */
+static void put(ox_place *to, int64_t size, int64_t before)
+{
+    to->known = before > 0 && size % before == 0;
+    to->before = to->known ? before : 0;
+    to->after = to->known ? size / before : 0;
+}
+
+/* Reshape and the like: the order of memory stays. */
+static void place_reshaped(ox_val x, ox_val y, ox_place *to)
+{
+    const ox_place *from = place_of(x);
+    int64_t size = y->dims[to->axis].size, stride = 0, ahead = 0;
+    if (!from->known) {
+        return;
+    }
+    bool apart = ox_int_mul(from->after, product(x, from->axis + 1, x->rank), &stride);
+    int64_t behind = product(y, to->axis + 1, y->rank);
+    if (apart && stride > 0 && behind > 0) {
+        int64_t after = stride % behind == 0 ? stride / behind : 0;
+        put(to, size, after > 0 && size % after == 0 ? size / after : 0);
+        return;
+    }
+    apart = ox_int_mul(from->before, product(x, 0, from->axis), &ahead);
+    int64_t before = product(y, 0, to->axis);
+    put(to, size, apart && before > 0 && ahead % before == 0 ? ahead / before : 0);
+}
+
+static void place_transposed(const ox_node *n, ox_val x, ox_val y, ox_place *to)
+{
+    size_t count = 0;
+    const int64_t *perm = ox_node_ints(n, "perm", &count);
+    const ox_place *from = place_of(x);
+    int64_t axis = perm == NULL               ? y->rank - 1 - to->axis
+                   : (size_t)to->axis < count ? perm[to->axis]
+                                              : -1;
+    if (from->known && from->axis == axis) {
+        put(to, y->dims[to->axis].size, from->before);
+    }
+}
+
+/* One part behind the other along the samples' axis: [a*N*c] and [b*N*c] are [(a+b)*N*c]. */
+static bool place_joined(const ox_node *n, ox_val y, ox_place *to)
+{
+    int64_t before = 0, axis = ox_node_int(n, "axis", 0);
+    if ((axis < 0 ? axis + y->rank : axis) != to->axis) {
+        return false;
+    }
+    for (size_t i = 0; i < n->input_count; i++) {
+        const ox_place *from = place_of(n->inputs[i]);
+        if (!from->known || from->axis != to->axis || from->after != place_of(n->inputs[0])->after ||
+            !ox_int_add(before, from->before, &before)) {
+            return true;
+        }
+    }
+    put(to, y->dims[to->axis].size, before);
+    return true;
+}
+
+/* Repeated as a whole. */
+static void place_tiled(ox_val x, ox_val y, ox_place *to)
+{
+    const ox_place *from = place_of(x);
+    if (from->known && from->axis == to->axis) {
+        put(to, y->dims[to->axis].size, y->dims[to->axis].size / from->after);
+    }
+}
+
+/* The axis comes from an operand, wherever it has it; those that vary must agree. */
+static void place_kept(const ox_node *n, ox_val y, ox_place *to)
+{
+    ox_dim dim = y->dims[to->axis];
+    for (int varying = 1; varying >= 0 && !to->known; varying--) {
+        for (size_t i = 0; i < n->input_count; i++) {
+            ox_val x = n->inputs[i];
+            if (x == NULL || ox_side_of(x)->varies != (varying == 1)) {
+                continue;
+            }
+            const ox_place *from = place_of(x);
+            if (!from->known || !ox_dim_equal(x->dims[from->axis], dim)) {
+                continue;
+            }
+            if (to->known && to->before != from->before) {
+                to->known = false;
+                return;
+            }
+            put(to, dim.size, from->before);
+        }
+    }
+}
+
+static bool is_op(const ox_node *n, const char *op)
+{
+    return n->domain[0] == '\0' && strcmp(n->op, op) == 0;
+}
+
+static void place(ox_val y)
+{
+    static const char *const reshapes[] = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"};
+    ox_place *to = &ox_side_of(y)->place;
+    const ox_node *n = y->node;
+    *to = (ox_place){.axis = axis_of(y)};
+    if (to->axis < 0) {
+        return;
+    }
+    if (y->dims[to->axis].size == 1) {
+        put(to, 1, 1);
+        return;
+    }
+    if (n == NULL || y->dims[to->axis].size < 1) {
+        return;
+    }
+    if (n->parts != NULL) {
+        *to = *place_of(n->parts[y->output]);
+        return;
+    }
+    for (size_t i = 0; i < sizeof reshapes / sizeof *reshapes; i++) {
+        if (is_op(n, reshapes[i])) {
+            place_reshaped(n->inputs[0], y, to);
+            return;
+        }
+    }
+    if (is_op(n, "Transpose")) {
+        place_transposed(n, n->inputs[0], y, to);
+    } else if (is_op(n, "Tile")) {
+        place_tiled(n->inputs[0], y, to);
+    } else if (!is_op(n, "Concat") || !place_joined(n, y, to)) {
+        place_kept(n, y, to);
+    }
+}
+
+void ox_place_find(ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->g->input_count; i++) {
+        place(s->g->inputs[i]);
+    }
+    for (size_t i = 0; i < s->g->node_count; i++) { /* in topological order */
+        const ox_node *n = s->g->nodes[i];
+        for (size_t k = 0; k < n->output_count; k++) {
+            place(n->outputs[k]);
+        }
+    }
+}
+
+/* ---- what stands in the way ------------------------------------------------------------------ */
+
+static bool has_unknown(ox_val v)
+{
+    bool unknown = v->rank < 0;
+    for (int d = 0; d < v->rank; d++) {
+        unknown = unknown || v->dims[d].unknown != 0;
+    }
+    return unknown;
+}
+
+static const char *reason(ox_val v)
+{
+    if (has_unknown(v)) {
+        return "how long its result is shows only in the data, so that samples are not found in "
+               "it; give it axes of known length";
+    }
+    switch (axis_of(v)) {
+    case -1: return "its result has no batch axis: keep one, or explain the output before it";
+    case -2: return "its result has the batch more than once: keep samples in one axis";
+    default: return "samples are not found along its batch axis: keep them in an axis of their own";
+    }
+}
+
+const char *ox_place_missing(ox_explain_state *s)
+{
+    for (size_t i = s->order_count; i-- > 0;) { /* the first one in the model */
+        const ox_node *n = s->order[i];
+        for (size_t k = 0; k < n->output_count; k++) {
+            ox_val v = n->outputs[k];
+            if (v->rank >= 0 && ox_side_of(v)->varies && !place_of(v)->known) {
+                return ox_arena_format(s->arena, "%s: %s", ox_node_label(n), reason(v));
+            }
+        }
+    }
+    return NULL;
+}
