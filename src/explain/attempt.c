@@ -136,7 +136,6 @@ static ox_type output_type(const ox_explain_state *s)
  * force_fixed. */
 static bool begin(ox_explain_state *s, bool force_fixed)
 {
-    s->batch_fixed = force_fixed;
     if (!prepare(s, force_fixed)) {
         return false;
     }
@@ -174,7 +173,11 @@ static void try_once(void *user)
     ox_model_copy(s->model, (ox_model *)(uintptr_t)t->source);
     ox_budget_limit(s->arena, s->options->limit);
     t->again = !begin(s, t->fixed);
-    if (!t->again) {
+    if (t->again) {
+        ox_note_to(s->options,
+                   "the batch does not stay free through the model, so it is fixed to 1: %s",
+                   ox_place_lost(s));
+    } else {
         t->work(s, t->user);
     }
 }

@@ -293,8 +293,5 @@ ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error 
         ox_free(s.model);
         return NULL;
     }
-    if (s.batch_fixed) {
-        ox_note_to(&own, "the batch does not stay free through the model, so it is fixed to 1");
-    }
     return s.model;
 }

@@ -75,7 +75,6 @@ struct ox_explain_state {
     ox_explained *points; /* that get SHAP values: the inputs, or the tensors of options.at */
     size_t point_count;
     bool batch_free;      /* N is symbolic */
-    bool batch_fixed;     /* to 1, because it does not stay free */
     int64_t batch;        /* N where it is fixed, 1 without a batch axis */
     bool one_at_a_time;   /* references enter one by one, repeated to the sample's batch */
     bool fold_shapes;     /* the output needs shapes of inputs that have no references */
@@ -284,6 +283,10 @@ void ox_place_find(ox_explain_state *s);
 /* The first node that multipliers reach of which a result's samples are not found, and why; NULL
  * where there is none. */
 const char *ox_place_missing(ox_explain_state *s);
+
+/* The first node that loses the batch on the way to the output, and how, where it does not stay
+ * free. */
+const char *ox_place_lost(ox_explain_state *s);
 
 /* ---- explain/walk.c ------------------------------------------------------------------------ */
 

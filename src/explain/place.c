@@ -185,24 +185,40 @@ void ox_place_find(ox_explain_state *s)
 
 static bool has_unknown(ox_val v)
 {
-    bool unknown = v->rank < 0;
+    bool unknown = false;
     for (int d = 0; d < v->rank; d++) {
         unknown = unknown || v->dims[d].unknown != 0;
     }
     return unknown;
 }
 
+/* What is wrong with v, and what to change. */
 static const char *reason(ox_val v)
 {
+    if (v->rank < 0) {
+        return "has as many steps as there are samples; operators over the whole batch in its place "
+               "keep samples apart";
+    }
     if (has_unknown(v)) {
-        return "how long its result is shows only in the data, so that samples are not found in "
-               "it; give it axes of known length";
+        return "has an axis of which the length is not known, so that samples are not found; keep "
+               "them in an axis of their own";
     }
     switch (axis_of(v)) {
-    case -1: return "its result has no batch axis: keep one, or explain the output before it";
-    case -2: return "its result has the batch more than once: keep samples in one axis";
-    default: return "samples are not found along its batch axis: keep them in an axis of their own";
+    case -1:
+        return is_op(v->node, "Reshape")
+                   ? "has no batch axis; -1, or what Shape says of it, in place of its size keeps it"
+                   : "has no batch axis; keep it, or explain a tensor before (--output-name)";
+    case -2: return "has the batch in more than one place; keep samples in one axis";
+    default:
+        return "mixes samples along its batch axis; keep them in an axis of their own";
     }
+}
+
+static const char *describe(ox_explain_state *s, ox_val v)
+{
+    const char *shape = v->rank < 0 ? "" : ox_shape_text(s->arena, v->rank, v->dims);
+    return ox_arena_format(s->arena, "%s: its result%s%s %s", ox_node_label(v->node),
+                           v->rank < 0 ? "" : " ", shape, reason(v));
 }
 
 const char *ox_place_missing(ox_explain_state *s)
@@ -212,9 +228,28 @@ const char *ox_place_missing(ox_explain_state *s)
         for (size_t k = 0; k < n->output_count; k++) {
             ox_val v = n->outputs[k];
             if (v->rank >= 0 && ox_side_of(v)->varies && !place_of(v)->known) {
-                return ox_arena_format(s->arena, "%s: %s", ox_node_label(n), reason(v));
+                return describe(s, v);
             }
         }
     }
     return NULL;
+}
+
+/* Before the order is known, and of the batch axis alone. */
+const char *ox_place_lost(ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->input_count; i++) {
+        ox_side_of(s->inputs[i].x)->varies = true;
+    }
+    for (size_t i = 0; i < s->g->node_count; i++) {
+        const ox_node *n = s->g->nodes[i];
+        for (size_t k = 0; k < n->output_count; k++) {
+            ox_val v = n->outputs[k];
+            bool lost = v->rank >= 0 ? axis_of(v) < 0 : ox_node_has_body(n);
+            if (ox_side_of(v)->varies && v->needed && lost) {
+                return describe(s, v);
+            }
+        }
+    }
+    return "";
 }

@@ -105,6 +105,29 @@ static size_t content_inputs(const ox_node *n)
     return one && n->input_count > 1 ? 1 : n->input_count;
 }
 
+/* Whether a result of n is another one for each place in the batch: as many numbers as there are
+ * samples, or so many rows of a table that are not all the same. */
+static bool counts_places(const ox_node *n)
+{
+    bool range = n->domain[0] == '\0' && strcmp(n->op, "Range") == 0;
+    bool slice = n->domain[0] == '\0' && strcmp(n->op, "Slice") == 0;
+    ox_val x = ox_node_input(n, 0);
+    ox_val limit = range ? ox_node_input(n, 1) : slice ? ox_node_input(n, 2) : NULL;
+    const ox_dim *ends = limit == NULL ? NULL : ox_shape_elements(limit);
+    size_t count = 0;
+    if (ends == NULL || !ox_shape_count(limit->rank, limit->dims, &count) ||
+        !has_batch(count, ends)) {
+        return false;
+    }
+    bool whole = slice && x->rank >= 0 && has_batch((size_t)x->rank, x->dims);
+    const double *rows = range || whole ? NULL : ox_numbers(x, &count);
+    bool same = rows != NULL || whole;
+    for (size_t i = 1; rows != NULL && i < count; i++) {
+        same = same && rows[i] == rows[0];
+    }
+    return !same;
+}
+
 /* Whether the contents of v, an output of n, depend on N. */
 static bool counts_batch(const ox_node *n, ox_val v)
 {
@@ -122,12 +145,12 @@ static bool counts_batch(const ox_node *n, ox_val v)
             return true;
         }
     }
-    return false;
+    return !ox_side_of(v)->varies && counts_places(n);
 }
 
-/* Whether a node that multipliers reach computes with a number that depends on N. Integers only say
- * where things are. */
-static bool uses_batch(ox_explain_state *s)
+/* A node that multipliers reach and that computes with a number that depends on N, or NULL.
+ * Integers only say where things are. */
+static const ox_node *uses_batch(ox_explain_state *s)
 {
     for (size_t i = 0; i < s->g->node_count; i++) {
         const ox_node *n = s->g->nodes[i];
@@ -141,17 +164,23 @@ static bool uses_batch(ox_explain_state *s)
             ox_val x = n->inputs[k];
             if (x != NULL && ox_type_is_float(x->type) && !ox_side_of(x)->varies &&
                 ox_side_of(x)->counts) {
-                return true;
+                return n;
             }
         }
     }
-    return false;
+    return NULL;
 }
 
 void ox_shapes_check(ox_explain_state *s)
 {
     s->fold_shapes = needs_others(s, false);
     s->sample_shapes = s->fold_shapes && needs_others(s, true);
-    bool batch = s->batch_free && uses_batch(s);
-    s->one_at_a_time = s->one_at_a_time || s->sample_shapes || batch;
+    const ox_node *counts = s->batch_free ? uses_batch(s) : NULL;
+    if (!s->one_at_a_time && counts != NULL) {
+        ox_note_to(s->options,
+                   "references enter one at a time: %s: computes with a number that depends on how "
+                   "many samples there are; a constant in its place, or --hold, keeps them apart",
+                   ox_node_label(counts));
+    }
+    s->one_at_a_time = s->one_at_a_time || s->sample_shapes || counts != NULL;
 }
