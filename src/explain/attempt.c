@@ -147,6 +147,7 @@ static bool begin(ox_explain_state *s, bool force_fixed)
     ox_mark_fusible(s);
     find_points(s);
     ox_integrate_check(s);
+    ox_place_find(s); /* for decompositions, and in these again */
     ox_walk_order(s);
     ox_beyond_find(s);
     ox_standin_check(s);

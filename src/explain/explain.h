@@ -277,7 +277,7 @@ void ox_shapes_check(ox_explain_state *s);
 
 /* ---- explain/place.c ----------------------------------------------------------------------- */
 
-/* Finds ox_side.place of all values. Needs the order. */
+/* Finds ox_side.place of all values that there are. */
 void ox_place_find(ox_explain_state *s);
 
 /* The first node that multipliers reach of which a result's samples are not found, and why; NULL

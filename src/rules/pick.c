@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "rules/decompose.h"
+#include "rules/side.h"
+#include "shape/shape.h"
 
 /* Ints are exact in doubles. */
 static ox_val as_reals(ox_val x)
@@ -49,6 +51,155 @@ static ox_val move_axis(ox_val v, int axis, int to)
     return ox_transpose(v, order);
 }
 
+/* ---- picking for each sample from all of them ------------------------------------------------ */
+
+/* What a whole number along the batch axis has of the sample's own number n: times * n + rest,
+ * where the rest knows nothing of n. */
+typedef struct numbered {
+    bool known;
+    bool only; /* the rest is 0 */
+    int64_t times;
+} numbered;
+
+static bool is_one_of(const ox_node *n, const char *const *ops, size_t count)
+{
+    for (size_t i = 0; n->domain[0] == '\0' && i < count; i++) {
+        if (strcmp(n->op, ops[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The number that all elements of input i are. */
+static bool same_number(const ox_node *n, size_t i, int64_t *number)
+{
+    ox_val v = ox_node_input(n, i);
+    size_t count = 0;
+    const ox_dim *e = v == NULL ? NULL : ox_shape_elements(v);
+    bool same = e != NULL && ox_shape_count(v->rank, v->dims, &count) && count > 0;
+    for (size_t k = 0; same && k < count; k++) {
+        same = ox_dim_is(e[k], e[0].size);
+    }
+    *number = same ? e[0].size : 0;
+    return same;
+}
+
+/* Range from 0 on, a number for each sample. */
+static numbered of_range(const ox_node *n)
+{
+    int64_t start = 0, step = 0;
+    ox_dim length = n->outputs[0]->rank == 1 ? n->outputs[0]->dims[0] : ox_dim_of(0);
+    bool each = length.batch == 1 && length.size == 1 && length.refs == 0;
+    bool known = same_number(n, 0, &start) && same_number(n, 2, &step) && each;
+    return (numbered){known, known && start == 0, step};
+}
+
+static numbered numbered_of(ox_val v, int depth);
+
+/* Sums, differences, and products with a constant. */
+static numbered of_arithmetic(const ox_node *n, int depth)
+{
+    numbered a = numbered_of(n->inputs[0], depth), b = numbered_of(n->inputs[1], depth);
+    numbered all = {a.known && b.known, a.only && b.only, 0};
+    int64_t factor = 0;
+    if (strcmp(n->op, "Mul") == 0) {
+        bool left = same_number(n, 0, &factor);
+        bool right = !left && same_number(n, 1, &factor);
+        const numbered *of = left ? &b : &a;
+        all.only = of->only;
+        bool fits = ox_int_mul(of->times, factor, &all.times);
+        all.known = all.known && ((fits && (left || right)) || (a.times == 0 && b.times == 0));
+        return all;
+    }
+    bool minus = strcmp(n->op, "Sub") == 0;
+    bool fits = b.times != INT64_MIN &&
+                ox_int_add(a.times, minus ? -b.times : b.times, &all.times);
+    all.known = all.known && fits;
+    return all;
+}
+
+static numbered numbered_of(ox_val v, int depth)
+{
+    static const char *const same[] = {"Cast",    "Expand",  "Flatten",   "Identity",
+                                       "Reshape", "Squeeze", "Transpose", "Unsqueeze"};
+    static const char *const arithmetic[] = {"Add", "Mul", "Sub"};
+    const ox_node *n = v->node;
+    const ox_place *place = &ox_side_of(v)->place;
+    if (n == NULL || !place->known) {
+        return (numbered){true, false, 0};
+    }
+    if (depth == 0 || v->dims[place->axis].size != 1) {
+        return (numbered){false, false, 0};
+    }
+    if (n->domain[0] == '\0' && strcmp(n->op, "Range") == 0) {
+        return of_range(n);
+    }
+    if (is_one_of(n, same, sizeof same / sizeof *same)) {
+        return numbered_of(n->inputs[0], depth - 1);
+    }
+    if (is_one_of(n, arithmetic, sizeof arithmetic / sizeof *arithmetic)) {
+        return of_arithmetic(n, depth - 1);
+    }
+    return (numbered){true, false, 0};
+}
+
+/* A sample picks from its own part: x [N*T, ..] by T*n + position, index [N, ..]. The same by
+ * position, x [N, T, ..], in batches; `tuples` of one number where the index ends in an axis of these.
+ * NULL where it is not so. */
+static ox_val pick_of_own(const ox_node *n, ox_val x, ox_val index, bool tuples)
+{
+    enum { DEPTH = 64 };
+    const ox_place *rows = &ox_side_of(n->inputs[0])->place, *samples = &ox_side_of(index)->place;
+    ox_dim dims[OX_MAX_RANK];
+    if (!rows->known || rows->axis != 0 || rows->before != 1 || !samples->known ||
+        samples->axis != 0 || index->dims[0].size != 1 || x->rank >= OX_RANK_LIMIT) {
+        return NULL;
+    }
+    numbered own = numbered_of(index, DEPTH);
+    if (!own.known || own.times != rows->after) {
+        return NULL;
+    }
+    dims[0] = index->dims[0];
+    dims[1] = ox_dim_of(rows->after);
+    memcpy(dims + 2, x->dims + 1, (size_t)(x->rank - 1) * sizeof *dims);
+    x = ox_reshape(x, x->rank + 1, dims);
+    ox_val first = ox_made_column(ox_made_counted(index, 0), index->rank - 1);
+    ox_val position = ox_sub(ox_cast(index, OX_INT64), ox_scale(first, (double)rows->after));
+    ox_val in[] = {x, tuples ? position : ox_unsqueeze(position, -1)};
+    ox_attr batch = ox_attr_int("batch_dims", 1);
+    return ox_made_result(n, 0, ox_graph_emit(x->graph, "GatherND", 2, in, 1, &batch));
+}
+
+/* The first of a tuple is the sample's own number: the others pick within it. */
+static ox_val pick_in_own(const ox_node *n, ox_val x, ox_val index)
+{
+    const ox_node *join = index->node;
+    const ox_place *samples = &ox_side_of(index)->place;
+    bool tuple = join != NULL && join->domain[0] == '\0' && strcmp(join->op, "Concat") == 0 &&
+                 index->rank >= 2 && samples->known && samples->axis == 0 &&
+                 index->dims[0].size == 1;
+    int64_t axis = tuple ? ox_node_int(join, "axis", 0) : 0;
+    ox_val first = tuple && join->input_count > 1 ? join->inputs[0] : NULL;
+    if (first == NULL || (axis != -1 && axis != index->rank - 1) ||
+        first->rank != index->rank || !ox_dim_is(first->dims[first->rank - 1], 1) ||
+        !ox_dim_equal(x->dims[0], index->dims[0])) {
+        return NULL;
+    }
+    enum { DEPTH = 64 };
+    numbered own = numbered_of(first, DEPTH);
+    if (!own.known || !own.only || own.times != 1) {
+        return NULL;
+    }
+    ox_attr along = ox_attr_int("axis", -1), batch = ox_attr_int("batch_dims", 1);
+    ox_val others =
+        ox_graph_emit(x->graph, "Concat", join->input_count - 1, join->inputs + 1, 1, &along);
+    ox_val in[] = {x, others};
+    return ox_made_result(n, 0, ox_graph_emit(x->graph, "GatherND", 2, in, 1, &batch));
+}
+
+/* ---- the operators --------------------------------------------------------------------------- */
+
 /* weights [index, L] times x [L, others] is [index, others], whose first axes then go to where the
  * axis was. */
 void decompose_gather(const ox_node *n, ox_val *outputs)
@@ -58,6 +209,10 @@ void decompose_gather(const ox_node *n, ox_val *outputs)
     }
     ox_val x = as_reals(ox_made_ranked(n, 0)), index = ox_made_ranked(n, 1), y = n->outputs[0];
     int axis = ox_made_axis(n, "axis", 0, x->rank);
+    outputs[0] = axis == 0 ? pick_of_own(n, x, index, false) : NULL;
+    if (outputs[0] != NULL) {
+        return;
+    }
     ox_val moved = move_axis(x, axis, 0);
     ox_dim flat[2] = {moved->dims[0]}, dims[OX_MAX_RANK];
     product(&flat[1], n, moved, 1, moved->rank);
@@ -123,6 +278,12 @@ void decompose_gather_nd(const ox_node *n, ox_val *outputs)
             count = ox_made_size(n, index, index->rank - 1);
     if (batch < 0 || batch >= index->rank || count < 1 || count > x->rank - batch || y->rank < 0) {
         ox_made_fail(n, "its shapes do not fit");
+    }
+    if (batch == 0) {
+        outputs[0] = count == 1 ? pick_of_own(n, x, index, true) : pick_in_own(n, x, index);
+    }
+    if (outputs[0] != NULL) {
+        return;
     }
     int b = (int)batch, rank = b + 2;
     ox_val w = tuple_weights(n, x, index, b, (int)count);
