@@ -56,7 +56,8 @@ enum { WORTH_WAITING = 1024 };
 
 /* v, of the sample, but not before the multiplier m is there: through a Reshape, which moves
  * nothing, to a shape that is read off m. ONNX Runtime would else compute what needs no multiplier
- * in the forward pass, for all references and layers, and hold it until the walk comes by. */
+ * in the forward pass, for all references and layers, and hold it until the walk comes by. The
+ * first multiplier does for all that come later, so that what they compute of v alone is shared. */
 static ox_val after(ox_val m, ox_val v)
 {
     int lead = m->rank - v->rank;
@@ -64,13 +65,17 @@ static ox_val after(ox_val m, ox_val v)
         !ox_dims_equal(v->rank, v->dims, m->dims + lead) || ox_val_size(v).size < WORTH_WAITING) {
         return v;
     }
+    if (v->late != NULL) {
+        return v->late;
+    }
     ox_attr start = ox_attr_int("start", -v->rank);
     ox_node *shape = ox_graph_emit_node(v->graph, "", "Shape", 1, &m, 1, 1, &start);
     ox_val in[] = {ox_apart(v), shape->outputs[0]};
     ox_node *late = ox_graph_emit_node(v->graph, "", "Reshape", 2, in, 1, 0, NULL);
     late->outputs[0]->rank = v->rank;
     late->outputs[0]->dims = v->dims;
-    return late->outputs[0];
+    v->late = late->outputs[0];
+    return v->late;
 }
 
 /* The node, nothing known of its result but the type; NULL where there are no functions. */

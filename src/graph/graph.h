@@ -55,6 +55,7 @@ struct ox_value {
     struct ox_side *side; /* explaining: rules/side.h */
     struct ox_form *form; /* tuning: tune/tune.h */
     ox_val instead;       /* what takes its place, while values are replaced */
+    ox_val late;          /* the same behind a multiplier: graph/functions.c */
 };
 
 typedef enum ox_attr_kind {
