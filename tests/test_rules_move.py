@@ -276,3 +276,43 @@ def test_shapes_of_known_contents_in_a_scan(explain, run):
                   node("Reshape", f"a{i} rows{i}", f"m{i}"), node("Sigmoid", f"m{i}", moved)]
     nodes += [node("Mul", "h0 h1", "p"), node("Reshape", "p s0", "y")]
     check(Rule(nodes, {"x": (3, 4)}, constants), explain, run)
+
+
+def part(i, start, end, axis=1):
+    return node("Slice", f"t s{start} s{end} s{axis}", f"p{i}")
+
+
+PARTS = {
+    "all": [part(0, 0, 2), part(1, 2, 3), part(2, 3, 6)],
+    "any order": [part(0, 3, 6), part(1, 0, 2), part(2, 2, 3)],
+    "gaps": [part(0, 1, 2), part(1, 3, 4), part(2, 4, 5)],
+    "from the end": [part(0, -2, 6), part(1, 0, -4), part(2, -3, -2)],
+    "overlap": [part(0, 0, 3), part(1, 2, 5), part(2, 5, 6)],
+    "twice": [part(0, 0, 3), part(1, 0, 3), part(2, 5, 6)],
+    "other axis": [part(0, 0, 3), part(1, 3, 6), part(2, 1, 2, axis=2)],
+}
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_parts_of_one_value(explain, run, case):
+    """Slices of one value are walked as one Split where they do not overlap."""
+    numbers = (-4, -3, -2, 0, 1, 2, 3, 4, 5, 6)
+    constants = {f"s{k}": ints(k) for k in numbers}
+    nodes = [node("Tanh", "x", "t"), *PARTS[case]]
+    nodes += [node("ReduceSum", f"p{i} s1 ", f"r{i}", keepdims=1) for i in range(3)]
+    nodes += [node("ReduceSum", f"r{i} s2 ", f"q{i}", keepdims=1) for i in range(3)]
+    nodes += [node("Mul", "q0 q1", "m"), node("Mul", "m q2", "y")]
+    check(Rule(nodes, {"x": (6, 3)}, constants), explain, run)
+
+
+def test_one_index_at_a_time(explain, run):
+    """q, k and v taken out of one axis by Gathers, an index counted from the end: nothing is padded
+    on the way back."""
+    constants = {"i0": np.array(0), "i1": np.array(1), "last": ints(-1), "axis": ints(1)}
+    nodes = [node("Tanh", "x", "t"), node("Gather", "t i0", "a", axis=1),
+             node("Gather", "t i1", "b", axis=1), node("Gather", "t last", "c1", axis=1),
+             node("Squeeze", "c1 axis", "c"), node("Mul", "a b", "d"), node("Mul", "d c", "y")]
+    rule = Rule(nodes, {"x": (3, 4)}, constants)
+    check(rule, explain, run)
+    graph = onnx.load(explain(rule.model, np.zeros((2, 3, 4), np.float32), "--target=0")).graph
+    assert "Pad" not in {n.op_type for n in graph.node}

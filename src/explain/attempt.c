@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "explain/explain.h"
+#include "rules/cut.h"
 
 /* Binds and lifts. False when the batch turned out to be fixed: once more, then. */
 static bool prepare(ox_explain_state *s, bool force_fixed)
@@ -147,6 +148,7 @@ static bool begin(ox_explain_state *s, bool force_fixed)
     ox_mark_fusible(s);
     find_points(s);
     ox_integrate_check(s);
+    ox_cut_find(s->g);
     ox_place_find(s); /* for decompositions, and in these again */
     ox_walk_order(s);
     ox_beyond_find(s);

@@ -92,6 +92,9 @@ void decompose_rotary_embedding(const ox_node *n, ox_val *outputs);
 void decompose_compress(const ox_node *n, ox_val *outputs);
 void decompose_one_hot(const ox_node *n, ox_val *outputs);
 
+/* rules/cut.c */
+void decompose_slice(const ox_node *n, ox_val *outputs);
+
 /* rules/pick.c: indices that vary */
 void decompose_gather(const ox_node *n, ox_val *outputs);
 void decompose_gather_elements(const ox_node *n, ox_val *outputs);

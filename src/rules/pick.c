@@ -4,6 +4,7 @@
  * with the other one on either side. Indices that ArgMax makes of whole numbers are such steps. */
 #include <string.h>
 
+#include "rules/cut.h"
 #include "rules/decompose.h"
 #include "rules/side.h"
 #include "shape/shape.h"
@@ -205,7 +206,8 @@ static ox_val pick_in_own(const ox_node *n, ox_val x, ox_val index)
 void decompose_gather(const ox_node *n, ox_val *outputs)
 {
     if (!ox_input_varies(n, 1) || !ox_input_varies(n, 0)) {
-        return; /* its rule */
+        outputs[0] = ox_input_varies(n, 1) ? NULL : ox_cut_part(n);
+        return; /* else its rule */
     }
     ox_val x = as_reals(ox_made_ranked(n, 0)), index = ox_made_ranked(n, 1), y = n->outputs[0];
     int axis = ox_made_axis(n, "axis", 0, x->rank);

@@ -40,6 +40,8 @@ typedef struct ox_side {
     ox_val alias;        /* the value in its place in its node's decomposition */
     ox_val m;            /* sum of the multipliers that arrived */
     ox_place place;
+    const ox_node *last_cut;   /* of the Slices and Gathers of it, rules/cut.c */
+    const ox_node *cut_before; /* of the result of one: the one before, of the same value */
     ox_sign sign;
     bool beyond_known;
     unsigned beyond, wanted; /* explain/beyond.c's */
