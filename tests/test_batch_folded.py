@@ -222,8 +222,8 @@ def test_rows_by_place_in_the_batch(cli, tmp_path):
 
 
 def fixed():
-    return model([node("Tanh", "x", "t"), node("Reshape", "t rows", "a"), node("MatMul", "a w", "b"),
-                  node("Reshape", "b one", "y")], ["N", 5, 4],
+    return model([node("Tanh", "x", "t"), node("Reshape", "t rows", "a"),
+                  node("MatMul", "a w", "b"), node("Reshape", "b one", "y")], ["N", 5, 4],
                  {"rows": ints(5, 4), "one": ints(1, 15), "w": floats(4, 3)}, ["N", 15])
 
 
@@ -240,8 +240,8 @@ def similar():
 
 
 @pytest.mark.parametrize("made, free, why", [
-    (fixed, False, 'node 1 "" (Reshape): its result [5,4] has no batch axis; -1, or what Shape says'),
-    (appended, False, 'node 0 "" (Concat): its result [?,4] has an axis of which the length is not'),
+    (fixed, False, 'node 1 "" (Reshape): its result [5,4] has no batch axis; -1, or what'),
+    (appended, False, 'node 0 "" (Concat): its result [?,4] has an axis of which the length is'),
     (similar, True, 'node 1 "" (MatMul): its result [N,N] has the batch in more than one place'),
 ], ids=("fixed", "appended", "similar"))
 def test_says_which_node(cli, tmp_path, made, free, why):

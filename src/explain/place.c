@@ -87,8 +87,9 @@ static bool place_joined(const ox_node *n, ox_val y, ox_place *to)
     }
     for (size_t i = 0; i < n->input_count; i++) {
         const ox_place *from = place_of(n->inputs[i]);
-        if (!from->known || from->axis != to->axis || from->after != place_of(n->inputs[0])->after ||
-            !ox_int_add(before, from->before, &before)) {
+        bool alike =
+            from->known && from->axis == to->axis && from->after == place_of(n->inputs[0])->after;
+        if (!alike || !ox_int_add(before, from->before, &before)) {
             return true;
         }
     }
@@ -196,8 +197,8 @@ static bool has_unknown(ox_val v)
 static const char *reason(ox_val v)
 {
     if (v->rank < 0) {
-        return "has as many steps as there are samples; operators over the whole batch in its place "
-               "keep samples apart";
+        return "has as many steps as there are samples; operators over the whole batch in its "
+               "place keep samples apart";
     }
     if (has_unknown(v)) {
         return "has an axis of which the length is not known, so that samples are not found; keep "
@@ -206,11 +207,11 @@ static const char *reason(ox_val v)
     switch (axis_of(v)) {
     case -1:
         return is_op(v->node, "Reshape")
-                   ? "has no batch axis; -1, or what Shape says of it, in place of its size keeps it"
+                   ? "has no batch axis; -1, or what Shape says of it, in place of its size keeps "
+                     "it"
                    : "has no batch axis; keep it, or explain a tensor before (--output-name)";
     case -2: return "has the batch in more than one place; keep samples in one axis";
-    default:
-        return "mixes samples along its batch axis; keep them in an axis of their own";
+    default: return "mixes samples along its batch axis; keep them in an axis of their own";
     }
 }
 

@@ -136,7 +136,8 @@ ox_val ox_cut_part(const ox_node *n)
     }
     ox_attr axis = ox_attr_int("axis", own.axis);
     ox_val in[] = {x, ox_ints(x->graph, size_count, sizes)};
-    ox_val y = ox_graph_emit_node(x->graph, "", "Split", 2, in, size_count, 1, &axis)->outputs[mine];
+    const ox_node *all = ox_graph_emit_node(x->graph, "", "Split", 2, in, size_count, 1, &axis);
+    ox_val y = all->outputs[mine];
     return own.squeezed ? ox_squeeze(y, own.axis) : y;
 }
 

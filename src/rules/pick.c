@@ -114,8 +114,7 @@ static numbered of_arithmetic(const ox_node *n, int depth)
         return all;
     }
     bool minus = strcmp(n->op, "Sub") == 0;
-    bool fits = b.times != INT64_MIN &&
-                ox_int_add(a.times, minus ? -b.times : b.times, &all.times);
+    bool fits = b.times != INT64_MIN && ox_int_add(a.times, minus ? -b.times : b.times, &all.times);
     all.known = all.known && fits;
     return all;
 }
@@ -146,8 +145,8 @@ static numbered numbered_of(ox_val v, int depth)
 }
 
 /* A sample picks from its own part: x [N*T, ..] by T*n + position, index [N, ..]. The same by
- * position, x [N, T, ..], in batches; `tuples` of one number where the index ends in an axis of these.
- * NULL where it is not so. */
+ * position, x [N, T, ..], in batches; `tuples` of one number where the index ends in an axis of
+ * these. NULL where it is not so. */
 static ox_val pick_of_own(const ox_node *n, ox_val x, ox_val index, bool tuples)
 {
     enum { DEPTH = 64 };
@@ -182,9 +181,8 @@ static ox_val pick_in_own(const ox_node *n, ox_val x, ox_val index)
                  index->dims[0].size == 1;
     int64_t axis = tuple ? ox_node_int(join, "axis", 0) : 0;
     ox_val first = tuple && join->input_count > 1 ? join->inputs[0] : NULL;
-    if (first == NULL || (axis != -1 && axis != index->rank - 1) ||
-        first->rank != index->rank || !ox_dim_is(first->dims[first->rank - 1], 1) ||
-        !ox_dim_equal(x->dims[0], index->dims[0])) {
+    if (first == NULL || (axis != -1 && axis != index->rank - 1) || first->rank != index->rank ||
+        !ox_dim_is(first->dims[first->rank - 1], 1) || !ox_dim_equal(x->dims[0], index->dims[0])) {
         return NULL;
     }
     enum { DEPTH = 64 };
