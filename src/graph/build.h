@@ -99,6 +99,11 @@ ox_val ox_scatter_add(ox_val zeros, ox_val indices, ox_val updates, int64_t axis
  * its result. */
 typedef ox_val (*ox_body)(const ox_val *inputs, const void *user);
 
+/* v, of the sample, but so that ONNX Runtime does not compute what is made of it before m is there:
+ * a multiplier, of whose axes the last two may differ from v's as those of matrices do. v itself
+ * where that cannot be said or is not worth it. */
+ox_val ox_after(ox_val m, ox_val v);
+
 /* A node `onnxexplainer.<name>` with a model-local function as body, or the body itself where the
  * graph has no functions. Elementwise with broadcasting: the result has the shape of the inputs
  * broadcast together. */

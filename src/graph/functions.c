@@ -55,27 +55,41 @@ static void broadcast_shapes(ox_val out, size_t count, const ox_val *inputs)
 enum { WORTH_WAITING = 1024 };
 
 /* v, of the sample, but not before the multiplier m is there: through a Reshape, which moves
- * nothing, to a shape that is read off m. ONNX Runtime would else compute what needs no multiplier
- * in the forward pass, for all references and layers, and hold it until the walk comes by. The
- * first multiplier does for all that come later, so that what they compute of v alone is shared. */
-static ox_val after(ox_val m, ox_val v)
+ * nothing, to a shape that is read off m, but for at most so many of the last axes, which may be
+ * others. ONNX Runtime would else compute what needs no multiplier in the forward pass, for all
+ * references and layers, and hold it until the walk comes by. The first multiplier does for all
+ * that come later, so that what they compute of v alone is shared. */
+static ox_val after(ox_val m, ox_val v, int most)
 {
-    int lead = m->rank - v->rank;
+    int lead = m->rank - v->rank, same = v->rank;
     if (v->rank < 1 || lead < 0 || ox_dims_static(v->rank, v->dims) ||
-        !ox_dims_equal(v->rank, v->dims, m->dims + lead) || ox_val_size(v).size < WORTH_WAITING) {
+        ox_val_size(v).size < WORTH_WAITING) {
+        return v;
+    }
+    for (int d = v->rank; d-- > 0;) {
+        same = ox_dim_equal(v->dims[d], m->dims[lead + d]) ? same : d;
+    }
+    int own = v->rank - same;
+    if (same == 0 || own > most || !ox_dims_static(own, v->dims + same)) {
         return v;
     }
     if (v->late != NULL) {
         return v->late;
     }
-    ox_attr start = ox_attr_int("start", -v->rank);
-    ox_node *shape = ox_graph_emit_node(v->graph, "", "Shape", 1, &m, 1, 1, &start);
-    ox_val in[] = {ox_apart(v), shape->outputs[0]};
+    ox_attr range[] = {ox_attr_int("start", -v->rank), ox_attr_int("end", -own)};
+    ox_node *read = ox_graph_emit_node(v->graph, "", "Shape", 1, &m, 1, own == 0 ? 1 : 2, range);
+    ox_val shape[] = {read->outputs[0], own == 0 ? NULL : ox_dims(v->graph, own, v->dims + same)};
+    ox_val in[] = {ox_apart(v), own == 0 ? shape[0] : ox_concat(v->graph, 2, shape, 0)};
     ox_node *late = ox_graph_emit_node(v->graph, "", "Reshape", 2, in, 1, 0, NULL);
     late->outputs[0]->rank = v->rank;
     late->outputs[0]->dims = v->dims;
     v->late = late->outputs[0];
     return v->late;
+}
+
+ox_val ox_after(ox_val m, ox_val v)
+{
+    return after(m, v, 2);
 }
 
 /* The node, nothing known of its result but the type; NULL where there are no functions. */
@@ -100,7 +114,7 @@ ox_val ox_call(const char *name, ox_body body, const void *user, size_t count, c
 {
     ox_val *inputs = ox_arena_copy(given[0]->graph->arena, given, count, sizeof *inputs);
     for (size_t i = 1; i < count; i++) {
-        inputs[i] = after(given[0], given[i]);
+        inputs[i] = after(given[0], given[i], 0);
     }
     ox_val out = call(name, body, user, count, inputs);
     if (out == NULL) {

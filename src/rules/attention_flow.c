@@ -67,9 +67,10 @@ static const ox_node *product_of(ox_ctx *c, ox_val v, ox_val *factor)
     return NULL;
 }
 
-static ox_val change(ox_ctx *c, size_t i)
+/* x - x0, not before m is there. */
+static ox_val change(ox_ctx *c, size_t i, ox_val m)
 {
-    return ox_sub(ox_x(c, i), ox_x0(c, i));
+    return ox_sub(ox_after(m, ox_x(c, i)), ox_x0(c, i));
 }
 
 static ox_val times(ox_val v, ox_val factor)
@@ -93,7 +94,7 @@ void ox_attention_share(ox_ctx *c)
     logits.node = softmax;
     qk.node = product;
     ox_val x = ox_x(&logits, 0), x0 = ox_x0(&logits, 0);
-    ox_val dq = change(&qk, 0), dk = change(&qk, 1), dv = change(c, 1);
+    ox_val dq = change(&qk, 0, c->m), dk = change(&qk, 1, c->m), dv = change(c, 1, c->m);
 
     ox_val shared = ox_softmax_flow(ox_matmul(c->m, ox_swap_last(dv)), x, x0);
     shared = ox_scale(times(shared, factor), 1.0 / 12);
