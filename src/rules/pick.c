@@ -54,6 +54,8 @@ static ox_val move_axis(ox_val v, int axis, int to)
 
 /* ---- picking for each sample from all of them ------------------------------------------------ */
 
+enum { MOST_NODES = 64 };
+
 /* What a whole number along the batch axis has of the sample's own number n: times * n + rest,
  * where the rest knows nothing of n. */
 typedef struct numbered {
@@ -96,21 +98,22 @@ static numbered of_range(const ox_node *n)
     return (numbered){known, known && start == 0, step};
 }
 
-static numbered numbered_of(ox_val v, int depth);
+/* `left`: of so many nodes more, before it is not known. */
+static numbered numbered_of(ox_val v, int *left);
 
 /* Sums, differences, and products with a constant. */
-static numbered of_arithmetic(const ox_node *n, int depth)
+static numbered of_arithmetic(const ox_node *n, int *left)
 {
-    numbered a = numbered_of(n->inputs[0], depth), b = numbered_of(n->inputs[1], depth);
+    numbered a = numbered_of(n->inputs[0], left), b = numbered_of(n->inputs[1], left);
     numbered all = {a.known && b.known, a.only && b.only, 0};
     int64_t factor = 0;
     if (strcmp(n->op, "Mul") == 0) {
-        bool left = same_number(n, 0, &factor);
-        bool right = !left && same_number(n, 1, &factor);
-        const numbered *of = left ? &b : &a;
+        bool first = same_number(n, 0, &factor);
+        bool second = !first && same_number(n, 1, &factor);
+        const numbered *of = first ? &b : &a;
         all.only = of->only;
         bool fits = ox_int_mul(of->times, factor, &all.times);
-        all.known = all.known && ((fits && (left || right)) || (a.times == 0 && b.times == 0));
+        all.known = all.known && ((fits && (first || second)) || (a.times == 0 && b.times == 0));
         return all;
     }
     bool minus = strcmp(n->op, "Sub") == 0;
@@ -119,7 +122,7 @@ static numbered of_arithmetic(const ox_node *n, int depth)
     return all;
 }
 
-static numbered numbered_of(ox_val v, int depth)
+static numbered numbered_of(ox_val v, int *left)
 {
     static const char *const same[] = {"Cast",    "Expand",  "Flatten",   "Identity",
                                        "Reshape", "Squeeze", "Transpose", "Unsqueeze"};
@@ -129,17 +132,18 @@ static numbered numbered_of(ox_val v, int depth)
     if (n == NULL || !place->known) {
         return (numbered){true, false, 0};
     }
-    if (depth == 0 || v->dims[place->axis].size != 1) {
+    if (*left == 0 || v->dims[place->axis].size != 1) {
         return (numbered){false, false, 0};
     }
+    --*left;
     if (n->domain[0] == '\0' && strcmp(n->op, "Range") == 0) {
         return of_range(n);
     }
     if (is_one_of(n, same, sizeof same / sizeof *same)) {
-        return numbered_of(n->inputs[0], depth - 1);
+        return numbered_of(n->inputs[0], left);
     }
     if (is_one_of(n, arithmetic, sizeof arithmetic / sizeof *arithmetic)) {
-        return of_arithmetic(n, depth - 1);
+        return of_arithmetic(n, left);
     }
     return (numbered){true, false, 0};
 }
@@ -149,14 +153,14 @@ static numbered numbered_of(ox_val v, int depth)
  * these. NULL where it is not so. */
 static ox_val pick_of_own(const ox_node *n, ox_val x, ox_val index, bool tuples)
 {
-    enum { DEPTH = 64 };
+    int left = MOST_NODES;
     const ox_place *rows = &ox_side_of(n->inputs[0])->place, *samples = &ox_side_of(index)->place;
     ox_dim dims[OX_MAX_RANK];
     if (!rows->known || rows->axis != 0 || rows->before != 1 || !samples->known ||
         samples->axis != 0 || index->dims[0].size != 1 || x->rank >= OX_RANK_LIMIT) {
         return NULL;
     }
-    numbered own = numbered_of(index, DEPTH);
+    numbered own = numbered_of(index, &left);
     if (!own.known || own.times != rows->after) {
         return NULL;
     }
@@ -185,8 +189,8 @@ static ox_val pick_in_own(const ox_node *n, ox_val x, ox_val index)
         !ox_dim_is(first->dims[first->rank - 1], 1) || !ox_dim_equal(x->dims[0], index->dims[0])) {
         return NULL;
     }
-    enum { DEPTH = 64 };
-    numbered own = numbered_of(first, DEPTH);
+    int left = MOST_NODES;
+    numbered own = numbered_of(first, &left);
     if (!own.known || !own.only || own.times != 1) {
         return NULL;
     }
