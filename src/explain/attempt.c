@@ -6,52 +6,52 @@
 #include "rules/cut.h"
 
 /* Binds and lifts. False when the batch turned out to be fixed: once more, then. */
-static bool prepare(ox_explain_state *s, bool force_fixed)
+static bool prepare(ox_explain_state *s, ox_binding *b, bool force_fixed)
 {
     s->g = s->model->graph;
     ox_fix_inputs(s);
-    ox_target_find_output(s);
-    ox_bind(s, force_fixed);
-    const char *output = s->output->name;
+    b->output = ox_target_output(s);
+    ox_bind(s, b, force_fixed);
+    const char *output = s->bind->output->name;
     ox_lift(s->model);
     s->g = s->model->graph;
-    s->output = ox_graph_find(s->g, output);
-    ox_hold_find(s);
-    for (size_t i = 0; i < s->held_count; i++) {
-        if (s->held[i]->node != NULL) { /* inputs are what they are */
-            ox_side_hold(s->held[i]);
+    b->output = ox_graph_find(s->g, output);
+    ox_hold_find(s, b);
+    for (size_t i = 0; i < s->bind->held_count; i++) {
+        if (s->bind->held[i]->node != NULL) { /* inputs are what they are */
+            ox_side_hold(s->bind->held[i]);
         }
     }
     ox_bind_mark_reached(s, true);
-    s->draws = ox_hold_any_draw(s->g);
-    s->one_at_a_time = s->one_at_a_time || s->draws;
+    b->draws = ox_hold_any_draw(s->g);
+    b->one_at_a_time = b->one_at_a_time || b->draws;
     ox_control_expand(s->g);
     for (size_t i = 0; i < s->g->node_count; i++) { /* names of our nodes are new to them, too */
         ox_graph_take_name(s->g, s->g->nodes[i]->name);
     }
-    for (size_t i = 0; i < s->input_count; i++) {
-        s->inputs[i].x = ox_graph_find(s->g, s->inputs[i].x->name);
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        b->inputs[i].x = ox_graph_find(s->g, s->bind->inputs[i].x->name);
     }
     return ox_bind_check(s);
 }
 
-static void find_output_batch(ox_explain_state *s)
+static void find_output_batch(ox_explain_state *s, ox_binding *b)
 {
-    ox_val y = s->output;
-    s->output_batch_axis = -1;
+    ox_val y = s->bind->output;
+    b->output_batch_axis = -1;
     if (y->rank < 0) {
         ox_fail(s->arena, OX_UNSUPPORTED, "the shape of output \"%s\" is not known", y->name);
     }
     if (s->options->no_batch || y->rank == 0) {
         return;
     }
-    if (!s->batch_free) {
-        s->output_batch_axis = ox_dim_is(y->dims[0], s->batch) ? 0 : -1;
+    if (!s->bind->batch_free) {
+        b->output_batch_axis = ox_dim_is(y->dims[0], s->bind->batch) ? 0 : -1;
         return;
     }
     for (int d = 0; d < y->rank; d++) {
         if (y->dims[d].batch == 1) {
-            s->output_batch_axis = d;
+            b->output_batch_axis = d;
         }
     }
 }
@@ -59,8 +59,8 @@ static void find_output_batch(ox_explain_state *s)
 /* N at run time, read off the first input that has it. */
 static void find_batch_size(ox_explain_state *s)
 {
-    for (size_t i = 0; s->batch_free && i < s->input_count; i++) {
-        const ox_explained *e = &s->inputs[i];
+    for (size_t i = 0; s->bind->batch_free && i < s->bind->input_count; i++) {
+        const ox_explained *e = &s->bind->inputs[i];
         if (e->batch_axis >= 0) {
             ox_attr range[] = {ox_attr_int("start", e->batch_axis),
                                ox_attr_int("end", e->batch_axis + 1)};
@@ -71,16 +71,16 @@ static void find_batch_size(ox_explain_state *s)
 }
 
 /* The tensors of options.at, or the inputs themselves. */
-static void find_points(ox_explain_state *s)
+static void find_points(ox_explain_state *s, ox_binding *b)
 {
     const ox_options *o = s->options;
-    s->points = s->inputs;
-    s->point_count = s->input_count;
+    b->points = s->bind->inputs;
+    b->point_count = s->bind->input_count;
     if (o->at_count == 0) {
         return;
     }
-    s->points = ox_arena_alloc(s->arena, o->at_count, sizeof *s->points);
-    s->point_count = o->at_count;
+    b->points = ox_arena_alloc(s->arena, o->at_count, sizeof *s->bind->points);
+    b->point_count = o->at_count;
     for (size_t i = 0; i < o->at_count; i++) {
         ox_val v = ox_graph_find(s->g, o->at[i]);
         if (v == NULL) {
@@ -93,11 +93,11 @@ static void find_points(ox_explain_state *s)
                     "tensor \"%s\" does not depend on the inputs, or its shape is not known",
                     o->at[i]);
         }
-        s->points[i] = (ox_explained){.x = v, .batch_axis = -1};
+        b->points[i] = (ox_explained){.x = v, .batch_axis = -1};
         for (int d = 0; d < v->rank && !o->no_batch; d++) {
-            bool batch = s->batch_free ? v->dims[d].batch == 1 && v->dims[d].size == 1
-                                       : d == 0 && ox_dim_is(v->dims[0], s->batch);
-            s->points[i].batch_axis = batch ? d : s->points[i].batch_axis;
+            bool batch = s->bind->batch_free ? v->dims[d].batch == 1 && v->dims[d].size == 1
+                                             : d == 0 && ox_dim_is(v->dims[0], s->bind->batch);
+            b->points[i].batch_axis = batch ? d : s->bind->points[i].batch_axis;
         }
         ox_side_of(v)->is_point = true;
     }
@@ -108,8 +108,8 @@ static void mark_inputs(ox_explain_state *s)
     for (size_t i = 0; i < s->g->input_count; i++) {
         ox_side_of(s->g->inputs[i])->depends = true;
     }
-    for (size_t i = 0; i < s->input_count; i++) {
-        ox_side_of(s->inputs[i].x)->varies = true;
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        ox_side_of(s->bind->inputs[i].x)->varies = true;
     }
     for (size_t i = 0; i < s->g->node_count; i++) { /* in topological order */
         for (size_t k = 0; k < s->g->nodes[i]->output_count; k++) {
@@ -127,33 +127,36 @@ static void mark_inputs(ox_explain_state *s)
 static ox_type output_type(const ox_explain_state *s)
 {
     bool wide = false;
-    for (size_t i = 0; !ox_type_is_float(s->output->type) && i < s->input_count; i++) {
-        wide = wide || s->inputs[i].x->type == OX_DOUBLE;
+    for (size_t i = 0; !ox_type_is_float(s->bind->output->type) && i < s->bind->input_count; i++) {
+        wide = wide || s->bind->inputs[i].x->type == OX_DOUBLE;
     }
-    return wide ? OX_DOUBLE : ox_side_type(s->output->type);
+    return wide ? OX_DOUBLE : ox_side_type(s->bind->output->type);
 }
 
 /* Binds, lifts and orders the nodes. False when the batch turned out to be fixed: start again with
  * force_fixed. */
 static bool begin(ox_explain_state *s, bool force_fixed)
 {
-    if (!prepare(s, force_fixed)) {
+    ox_binding *b = ox_arena_alloc(s->arena, 1, sizeof *b);
+    s->bind = b;
+    s->found = ox_arena_alloc(s->arena, 1, sizeof *s->found);
+    if (!prepare(s, b, force_fixed)) {
         return false;
     }
     s->g->no_functions = s->options->no_functions;
-    s->type = output_type(s);
-    find_output_batch(s);
+    b->type = output_type(s);
+    find_output_batch(s, b);
     find_batch_size(s);
     mark_inputs(s);
     ox_mark_fusible(s);
-    find_points(s);
+    find_points(s, b);
     ox_integrate_check(s);
     ox_cut_find(s->g);
     ox_place_find(s); /* for decompositions, and in these again */
-    ox_walk_order(s);
+    s->order = ox_walk_order(s);
     ox_beyond_find(s);
     ox_standin_check(s);
-    ox_shapes_check(s);
+    ox_shapes_check(s, b);
     return true;
 }
 

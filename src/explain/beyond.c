@@ -322,15 +322,15 @@ static void want(const ox_node *n)
 
 void ox_beyond_find(ox_explain_state *s)
 {
-    for (size_t i = s->order_count; i-- > 0;) { /* producers first: nothing nests deeply */
-        const ox_node *n = s->order[i];
+    for (size_t i = s->order->count; i-- > 0;) { /* producers first: nothing nests deeply */
+        const ox_node *n = s->order->nodes[i];
         for (size_t k = 0; k < n->output_count; k++) {
             ox_sign_of(s, n->outputs[k]);
             beyond_of(s, n->outputs[k], 0);
         }
     }
-    for (size_t i = 0; i < s->order_count; i++) {
-        want(s->order[i]);
+    for (size_t i = 0; i < s->order->count; i++) {
+        want(s->order->nodes[i]);
     }
 }
 

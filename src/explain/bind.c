@@ -30,7 +30,7 @@ void ox_bind_mark_reached(ox_explain_state *s, bool past_held)
 {
     ox_graph *g = s->g;
     for (size_t i = 0; i < g->value_count; i++) {
-        g->values[i]->needed = g->values[i] == s->output;
+        g->values[i]->needed = g->values[i] == s->bind->output;
     }
     for (size_t i = g->node_count; i-- > 0;) {
         const ox_node *n = g->nodes[i];
@@ -50,15 +50,15 @@ void ox_bind_mark_reached(ox_explain_state *s, bool past_held)
     }
 }
 
-static void find_explained(ox_explain_state *s)
+static void find_explained(ox_explain_state *s, ox_binding *b)
 {
     ox_graph *g = s->g;
     ox_bind_mark_reached(s, false);
-    s->inputs = ox_arena_alloc(s->arena, g->input_count, sizeof *s->inputs);
-    s->input_count = 0;
-    s->one_at_a_time = false;
-    for (size_t i = 0; i < s->held_count; i++) {
-        s->one_at_a_time = s->one_at_a_time || s->held[i]->needed;
+    b->inputs = ox_arena_alloc(s->arena, g->input_count, sizeof *b->inputs);
+    b->input_count = 0;
+    b->one_at_a_time = false;
+    for (size_t i = 0; i < b->held_count; i++) {
+        b->one_at_a_time = b->one_at_a_time || b->held[i]->needed;
     }
     for (size_t i = 0; i < g->input_count; i++) {
         ox_val v = g->inputs[i];
@@ -69,7 +69,7 @@ static void find_explained(ox_explain_state *s)
             continue;
         }
         if (is_number(v->type)) {
-            s->inputs[s->input_count++] = (ox_explained){.x = v, .batch_axis = -1};
+            b->inputs[b->input_count++] = (ox_explained){.x = v, .batch_axis = -1};
         } else {
             ox_fail(
                 s->arena, OX_UNSUPPORTED,
@@ -78,9 +78,9 @@ static void find_explained(ox_explain_state *s)
                 v->name, ox_type_name(v->type), v->name);
         }
     }
-    if (s->input_count == 0) {
+    if (b->input_count == 0) {
         ox_fail(s->arena, OX_UNSUPPORTED, "no input to explain reaches output \"%s\"",
-                s->output->name);
+                b->output->name);
     }
 }
 
@@ -113,7 +113,8 @@ static const char *explained_name(const void *of, size_t index)
 
 static _Noreturn void refuse_references(ox_explain_state *s, const char *name)
 {
-    const char *all = ox_names_list(s->arena, explained_name, s->inputs, s->input_count);
+    const char *all =
+        ox_names_list(s->arena, explained_name, s->bind->inputs, s->bind->input_count);
     if (name == NULL) {
         ox_fail(s->arena, OX_ARGUMENT,
                 "references need names: the model has several explained inputs, %s", all);
@@ -122,22 +123,22 @@ static _Noreturn void refuse_references(ox_explain_state *s, const char *name)
             "references for \"%s\", which is not an explained input, these are %s", name, all);
 }
 
-static void match_references(ox_explain_state *s)
+static void match_references(ox_explain_state *s, ox_binding *b)
 {
     const ox_options *o = s->options;
     if (o->reference_source != OX_REFERENCES_GIVEN) {
         return;
     }
     ox_table index = {.arena = s->arena};
-    for (size_t i = 0; i < s->input_count; i++) {
-        ox_index_add(&index, s->inputs[i].x->name, i);
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        ox_index_add(&index, s->bind->inputs[i].x->name, i);
     }
     for (size_t r = 0; r < o->reference_count; r++) {
         const ox_tensor *t = &o->references[r];
-        size_t at = t->name != NULL       ? ox_index_find(&index, t->name)
-                    : s->input_count == 1 ? 0
-                                          : SIZE_MAX;
-        ox_explained *match = at == SIZE_MAX ? NULL : &s->inputs[at];
+        size_t at = t->name != NULL             ? ox_index_find(&index, t->name)
+                    : s->bind->input_count == 1 ? 0
+                                                : SIZE_MAX;
+        ox_explained *match = at == SIZE_MAX ? NULL : &b->inputs[at];
         if (match == NULL) {
             refuse_references(s, t->name);
         }
@@ -146,11 +147,11 @@ static void match_references(ox_explain_state *s)
         }
         match->given = t;
     }
-    for (size_t i = 0; i < s->input_count; i++) {
-        if (s->inputs[i].given == NULL) {
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        if (s->bind->inputs[i].given == NULL) {
             ox_fail(s->arena, OX_ARGUMENT,
                     "no references for input \"%s\"; hold=%s keeps it at the sample's value",
-                    s->inputs[i].x->name, s->inputs[i].x->name);
+                    s->bind->inputs[i].x->name, s->bind->inputs[i].x->name);
         }
     }
 }
@@ -177,8 +178,9 @@ static void check_values(ox_explain_state *s, const ox_tensor *t, const char *na
     }
 }
 
-/* The references of one input against its declared shape; sets R. */
-static void check_references(ox_explain_state *s, ox_explained *e, const ox_value_info *info)
+/* The references of one input against its declared shape; returns R. */
+static int64_t check_references(ox_explain_state *s, const ox_explained *e,
+                                const ox_value_info *info)
 {
     const ox_tensor *t = e->given;
     const char *name = e->x->name;
@@ -201,11 +203,11 @@ static void check_references(ox_explain_state *s, ox_explained *e, const ox_valu
         check_values(s, t, name);
     }
     int64_t count = t->dims[lead == 1 ? 0 : e->batch_axis];
-    if (s->refs_count != 0 && s->refs_count != count) {
+    if (s->bind->refs_count != 0 && s->bind->refs_count != count) {
         ox_fail(s->arena, OX_ARGUMENT, "%lld references for \"%s\", but %lld for \"%s\"",
-                (long long)count, name, (long long)s->refs_count, s->inputs[0].x->name);
+                (long long)count, name, (long long)s->bind->refs_count, s->bind->inputs[0].x->name);
     }
-    s->refs_count = count;
+    return count;
 }
 
 /* ---- batch -------------------------------------------------------------------------------------
@@ -216,12 +218,12 @@ static const char *shared_symbol(ox_explain_state *s)
 {
     for (size_t o = 0; o < s->model->graph->output_count; o++) {
         const ox_value_info *out = &s->model->outputs[o];
-        if (strcmp(out->name, s->output->name) != 0) {
+        if (strcmp(out->name, s->bind->output->name) != 0) {
             continue;
         }
         for (int d = 0; d < out->rank; d++) {
-            for (size_t i = 0; out->symbols[d][0] != '\0' && i < s->input_count; i++) {
-                const ox_value_info *in = input_info(s->model, s->inputs[i].x->name);
+            for (size_t i = 0; out->symbols[d][0] != '\0' && i < s->bind->input_count; i++) {
+                const ox_value_info *in = input_info(s->model, s->bind->inputs[i].x->name);
                 for (int k = 0; k < in->rank; k++) {
                     if (strcmp(in->symbols[k], out->symbols[d]) == 0) {
                         return out->symbols[d];
@@ -244,46 +246,46 @@ static int batch_axis_of(const ox_value_info *info, const char *symbol)
     return info->rank > 0 && (symbol == NULL || own_symbol) ? 0 : -1;
 }
 
-static void find_batch(ox_explain_state *s, bool force_fixed)
+static void find_batch(ox_explain_state *s, ox_binding *b, bool force_fixed)
 {
     const char *symbol = shared_symbol(s);
-    s->batch = 1;
-    s->batch_free = false;
-    for (size_t i = 0; i < s->input_count; i++) {
-        ox_explained *e = &s->inputs[i];
+    b->batch = 1;
+    b->batch_free = false;
+    for (size_t i = 0; i < b->input_count; i++) {
+        ox_explained *e = &b->inputs[i];
         const ox_value_info *info = input_info(s->model, e->x->name);
         if (info->rank < 0) {
             ox_fail(s->arena, OX_UNSUPPORTED, "input \"%s\" has no shape in the model", e->x->name);
         }
         e->batch_axis = s->options->no_batch ? -1 : batch_axis_of(info, symbol);
         if (e->batch_axis >= 0 && info->dims[e->batch_axis] < 0) {
-            s->batch_free = true;
+            b->batch_free = true;
         } else if (e->batch_axis >= 0) {
-            s->batch = info->dims[e->batch_axis];
+            b->batch = info->dims[e->batch_axis];
         } else {
-            s->one_at_a_time = true;
+            b->one_at_a_time = true;
         }
     }
-    for (size_t i = 0; i < s->input_count && !s->options->no_batch; i++) {
-        if (s->inputs[i].batch_axis < 0 && (s->batch_free || s->batch > 1)) {
+    for (size_t i = 0; i < b->input_count && !s->options->no_batch; i++) {
+        if (b->inputs[i].batch_axis < 0 && (b->batch_free || b->batch > 1)) {
             ox_fail(s->arena, OX_UNSUPPORTED,
                     "input \"%s\" has no batch axis, so that all samples share its values; "
                     "hold=%s keeps it out",
-                    s->inputs[i].x->name, s->inputs[i].x->name);
+                    b->inputs[i].x->name, b->inputs[i].x->name);
         }
     }
-    if (force_fixed || !s->batch_free) {
-        s->batch_free = false;
-        s->one_at_a_time = true;
+    if (force_fixed || !b->batch_free) {
+        b->batch_free = false;
+        b->one_at_a_time = true;
     }
     if (s->options->reference_source == OX_REFERENCES_FILL) { /* one for each sample */
-        s->one_at_a_time = true;
+        b->one_at_a_time = true;
     }
 }
 
 static ox_dim batch_dim(const ox_explain_state *s)
 {
-    return s->batch_free ? (ox_dim){.size = 1, .batch = 1} : ox_dim_of(s->batch);
+    return s->bind->batch_free ? (ox_dim){.size = 1, .batch = 1} : ox_dim_of(s->bind->batch);
 }
 
 /* Explained inputs by name, and the first of them that has a symbol. */
@@ -299,7 +301,7 @@ static ox_dim bound_dim(ox_explain_state *s, const input_tables *t, const char *
     if (i == SIZE_MAX) {
         return otherwise;
     }
-    const ox_val x = s->inputs[i].x;
+    const ox_val x = s->bind->inputs[i].x;
     const ox_value_info *info = input_info(s->model, x->name);
     int d = 0;
     while (strcmp(info->symbols[d], symbol) != 0) {
@@ -312,8 +314,8 @@ static ox_dim bound_dim(ox_explain_state *s, const input_tables *t, const char *
 static void set_dims(ox_explain_state *s)
 {
     input_tables tables = {.names.arena = s->arena, .symbols.arena = s->arena};
-    for (size_t i = 0; i < s->input_count; i++) {
-        ox_explained *e = &s->inputs[i];
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        ox_explained *e = &s->bind->inputs[i];
         const ox_value_info *info = input_info(s->model, e->x->name);
         ox_dim *dims = ox_arena_alloc(s->arena, (size_t)info->rank, sizeof *dims);
         for (int d = 0; d < info->rank; d++) {
@@ -352,17 +354,17 @@ static void set_dims(ox_explain_state *s)
     }
 }
 
-void ox_bind(ox_explain_state *s, bool force_fixed)
+void ox_bind(ox_explain_state *s, ox_binding *b, bool force_fixed)
 {
-    ox_hold_find(s);
-    find_explained(s);
-    find_batch(s, force_fixed);
-    match_references(s);
-    s->refs_count = 0;
-    for (size_t i = 0; i < s->input_count; i++) {
-        ox_explained *e = &s->inputs[i];
+    ox_hold_find(s, b);
+    find_explained(s, b);
+    find_batch(s, b, force_fixed);
+    match_references(s, b);
+    b->refs_count = s->options->reference_source == OX_REFERENCES_FILL ? 1 : 0;
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        const ox_explained *e = &b->inputs[i];
         if (e->given != NULL) {
-            check_references(s, e, input_info(s->model, e->x->name));
+            b->refs_count = check_references(s, e, input_info(s->model, e->x->name));
         }
     }
     set_dims(s);
@@ -370,13 +372,13 @@ void ox_bind(ox_explain_state *s, bool force_fixed)
 
 bool ox_bind_check(ox_explain_state *s)
 {
-    if (!s->batch_free) {
+    if (!s->bind->batch_free) {
         return true;
     }
     int axes = 0;
-    for (int d = 0; d < s->output->rank; d++) {
-        ox_dim n = s->output->dims[d];
+    for (int d = 0; d < s->bind->output->rank; d++) {
+        ox_dim n = s->bind->output->dims[d];
         axes += n.batch == 1 && n.size == 1;
     }
-    return s->output->rank < 0 || axes == 1;
+    return s->bind->output->rank < 0 || axes == 1;
 }

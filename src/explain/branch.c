@@ -16,6 +16,23 @@
 
 #include "explain/explain.h"
 
+ox_fork *ox_fork_new(ox_explain_state *s)
+{
+    const ox_plan *plan = s->plan;
+    ox_fork *b = ox_arena_alloc(s->arena, 1, sizeof *b);
+    bool steps = plan->chunk > 0 || plan->target_chunk > 0;
+    b->flow = steps ? ox_graph_inside(s->g, "onnxexplainer/step") : s->g;
+    b->refs = plan->cache == OX_CACHE_FILE ? ox_graph_inside(s->g, "onnxexplainer/kept")
+              : plan->cache == OX_CACHE_LOAD || plan->chunk == 0 ? s->g
+                                                                 : b->flow;
+    b->fed = ox_arena_alloc(s->arena, s->bind->input_count, sizeof *b->fed);
+    s->branch = b;
+    if (steps && s->g->batch_size != NULL) {
+        b->flow->batch_size = ox_scan_state(s, s->g->batch_size);
+    }
+    return b;
+}
+
 /* ---- copies of nodes in another graph ----------------------------------------------------------
  */
 
@@ -61,7 +78,7 @@ static void copy_shape(const target *t, ox_val from, ox_val to)
     ox_dim *dims = ox_arena_alloc(t->s->arena, (size_t)from->rank, sizeof *dims);
     for (int i = 0; i < from->rank; i++) {
         dims[i] = from->dims[i];
-        if (t->references && !t->s->one_at_a_time && dims[i].batch > 0) {
+        if (t->references && !t->s->plan->one_at_a_time && dims[i].batch > 0) {
             dims[i] = ox_dim_unknown(t->graph);
         }
     }
@@ -125,7 +142,7 @@ static void copy_node(const target *t, const ox_node *n)
 static ox_val sample_as_predicted(ox_explain_state *s, ox_val v)
 {
     bool apart = ox_side_of(v)->fusible && ox_side_of(v)->depends;
-    return s->flow == v->graph ? v : apart ? ox_scan_state(s, v) : ox_sample(s, v);
+    return s->branch->flow == v->graph ? v : apart ? ox_scan_state(s, v) : ox_sample(s, v);
 }
 
 /* Of a value that is not apart. */
@@ -152,8 +169,8 @@ static bool ready(const target *t, ox_val v)
         return true;
     }
     bool weight = side->fusible && !side->depends;
-    if (t->references && t->s->one_at_a_time && t->graph == t->s->flow && !side->varies &&
-        !weight) { /* held, or a shape: as for the sample */
+    if (t->references && t->s->plan->one_at_a_time && t->graph == t->s->branch->flow &&
+        !side->varies && !weight) { /* held, or a shape: as for the sample */
         *slot(t, v) = t->apart ? ox_sample(t->s, v) : sample_as_predicted(t->s, v);
         return true;
     }
@@ -161,7 +178,7 @@ static bool ready(const target *t, ox_val v)
         *slot(t, v) = ox_graph_constant(t->graph, NULL, v->constant);
         return true;
     }
-    if (t->s->fold_shapes && v->node != NULL && !ox_side_of(v)->varies &&
+    if (t->s->bind->fold_shapes && v->node != NULL && !ox_side_of(v)->varies &&
         (*slot(t, v) = ox_graph_known(t->graph, v)) != NULL) {
         return true;
     }
@@ -214,9 +231,9 @@ static ox_val copy_value(const target *t, ox_val v)
 ox_val ox_sample(ox_explain_state *s, ox_val v)
 {
     ox_side *side = ox_side_of(v);
-    bool apart = side->fusible && (side->depends || s->flow == v->graph);
+    bool apart = side->fusible && (side->depends || s->branch->flow == v->graph);
     ox_val at = apart ? copy_value(&(target){s, s->g, false, true, false}, v) : v;
-    if (s->flow == v->graph) {
+    if (s->branch->flow == v->graph) {
         return at;
     }
     v = made_as(v);
@@ -224,14 +241,14 @@ ox_val ox_sample(ox_explain_state *s, ox_val v)
     if (side->sample == NULL && side->depends) {
         side->sample = ox_scan_state(s, apart ? at : v);
     }
-    return copy_value(&(target){s, s->flow, false, false, false}, v);
+    return copy_value(&(target){s, s->branch->flow, false, false, false}, v);
 }
 
 /* Of int8 values ONNX Runtime fuses nothing where their DequantizeLinear is read by more than one,
  * and the model's output is one. */
 ox_val ox_predicted(ox_explain_state *s)
 {
-    ox_val y = s->output;
+    ox_val y = s->bind->output;
     bool read = !ox_side_of(y)->depends || ox_apart(y) == y || ox_only_moves(y->node->op);
     return read ? y : ox_apart(copy_value(&(target){s, s->g, false, true, true}, y));
 }
@@ -246,10 +263,10 @@ ox_val ox_sample_output(ox_explain_state *s)
 
 ox_dim ox_refs_dim(const ox_explain_state *s)
 {
-    if (s->refs != s->g) {
-        return ox_dim_of(s->refs == s->flow ? s->chunk : 1);
+    if (s->branch->refs != s->g) {
+        return ox_dim_of(s->branch->refs == s->branch->flow ? s->plan->chunk : 1);
     }
-    return s->refs_count > 0 ? ox_dim_of(s->padded) : (ox_dim){.size = 1, .refs = 1};
+    return s->bind->refs_count > 0 ? ox_dim_of(s->plan->padded) : (ox_dim){.size = 1, .refs = 1};
 }
 
 /* The own shape of v with its batch axis, before*N*after, taken apart: [.., before, n, after, ..].
@@ -279,7 +296,7 @@ static int split_batch(ox_val v, ox_dim n, ox_dim *dims, int *at)
  * apart. */
 static ox_val view_of(ox_explain_state *s, ox_val v, ox_val raw)
 {
-    if (s->one_at_a_time) {
+    if (s->plan->one_at_a_time) {
         return raw;
     }
     if (v->rank < 0 || !ox_side_of(v)->place.known || v->rank > OX_MAX_RANK - 2) {
@@ -305,7 +322,7 @@ static ox_val view_of(ox_explain_state *s, ox_val v, ox_val raw)
 static ox_val repeat(ox_explain_state *s, ox_val v, ox_val view)
 {
     int at;
-    if (s->one_at_a_time || v->dims[ox_side_of(v)->place.axis].size == 1) {
+    if (s->plan->one_at_a_time || v->dims[ox_side_of(v)->place.axis].size == 1) {
         return view;
     }
     ox_dim dims[OX_MAX_RANK + 2];
@@ -321,21 +338,21 @@ static ox_val reference_of(ox_explain_state *s, ox_val v, bool apart)
 {
     const char *scope = ox_arena_format(s->arena, "onnxexplainer/reference/%s",
                                         v->base != NULL ? v->base : v->name);
-    const char *former = ox_graph_scope(s->refs, scope);
-    ox_val raw = copy_value(&(target){s, s->refs, true, apart, false}, v);
+    const char *former = ox_graph_scope(s->branch->refs, scope);
+    ox_val raw = copy_value(&(target){s, s->branch->refs, true, apart, false}, v);
     ox_val view = view_of(s, v, apart ? raw : ox_apart(raw));
     ox_type type = view->type;
-    bool kept = s->refs != s->flow && s->refs != s->g;
+    bool kept = s->branch->refs != s->branch->flow && s->branch->refs != s->g;
     if (kept) {
         view = ox_keep(s, v, view);
     }
-    if (s->flow != view->graph) {
-        bool whole = kept || s->one_at_a_time; /* slices are what a step takes */
-        view = s->target_chunk > 0 ? ox_scan_state(s, view)
-                                   : ox_scan_slice(s, view, whole ? 0 : s->chunk);
+    if (s->branch->flow != view->graph) {
+        bool whole = kept || s->plan->one_at_a_time; /* slices are what a step takes */
+        view = s->plan->target_chunk > 0 ? ox_scan_state(s, view)
+                                         : ox_scan_slice(s, view, whole ? 0 : s->plan->chunk);
     }
     view = repeat(s, v, ox_cast(view, type));
-    ox_graph_scope(s->refs, former);
+    ox_graph_scope(s->branch->refs, former);
     return view;
 }
 
@@ -353,7 +370,7 @@ ox_val ox_reference(ox_explain_state *s, ox_val v)
 
 ox_val ox_reference_output(ox_explain_state *s)
 {
-    const ox_side *side = ox_side_of(s->output);
-    return side->fusible && side->varies ? reference_of(s, s->output, false)
-                                         : ox_reference(s, s->output);
+    const ox_side *side = ox_side_of(s->bind->output);
+    return side->fusible && side->varies ? reference_of(s, s->bind->output, false)
+                                         : ox_reference(s, s->bind->output);
 }

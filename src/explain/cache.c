@@ -9,9 +9,9 @@
 /* Inputs and the explained output are kept as they are: base value and x - x0 lose nothing. */
 static ox_type kept_type(const ox_explain_state *s, ox_val v, ox_val computed)
 {
-    bool exact = computed->type != OX_FLOAT || v == s->output;
-    for (size_t i = 0; i < s->input_count; i++) {
-        exact = exact || s->inputs[i].x == v;
+    bool exact = computed->type != OX_FLOAT || v == s->bind->output;
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        exact = exact || s->bind->inputs[i].x == v;
     }
     return s->options->cache_dtype == OX_FLOAT16 && !exact ? OX_FLOAT16 : computed->type;
 }
@@ -19,12 +19,12 @@ static ox_type kept_type(const ox_explain_state *s, ox_val v, ox_val computed)
 /* [R, own shape], where a Scan takes chunks of it [R / chunk, chunk, own shape]. */
 static int kept_dims(const ox_explain_state *s, ox_val computed, int64_t *dims)
 {
-    int own = s->one_at_a_time ? 0 : 1; /* batched, computed starts with an axis R = 1 */
+    int own = s->plan->one_at_a_time ? 0 : 1; /* batched, computed starts with an axis R = 1 */
     int rank = 0;
-    bool chunks = own == 1 && s->chunk > 0;
-    dims[rank++] = chunks ? s->padded / s->chunk : s->padded;
+    bool chunks = own == 1 && s->plan->chunk > 0;
+    dims[rank++] = chunks ? s->plan->padded / s->plan->chunk : s->plan->padded;
     if (chunks) {
-        dims[rank++] = s->chunk;
+        dims[rank++] = s->plan->chunk;
     }
     for (int i = own; i < computed->rank; i++) {
         dims[rank++] = computed->dims[i].size;
@@ -36,9 +36,9 @@ ox_val ox_keep(ox_explain_state *s, ox_val v, ox_val computed)
 {
     ox_type type = kept_type(s, v, computed);
     const char *key = ox_arena_format(s->arena, "%d %s", (int)type, computed->name);
-    size_t known = ox_index_find(&s->cached_index, key);
+    size_t known = ox_index_find(&s->branch->cached_index, key);
     if (known != SIZE_MAX) {
-        return s->cached[known].kept;
+        return s->branch->cached[known].kept;
     }
     int64_t dims[OX_MAX_RANK];
     size_t size = ox_type_size(type);
@@ -53,10 +53,12 @@ ox_val ox_keep(ox_explain_state *s, ox_val v, ox_val computed)
     }
     ox_const c = {.type = type, .rank = rank, .dims = dims, .size = size};
     ox_val kept = ox_graph_constant(s->g, NULL, &c);
-    s->cached_index.arena = s->arena;
-    ox_index_add(&s->cached_index, key, s->cached_count);
-    s->cached = ox_arena_grow(s->arena, s->cached, s->cached_count, sizeof *s->cached);
-    s->cached[s->cached_count++] = (ox_cached){.value = v, .computed = computed, .kept = kept};
+    s->branch->cached_index.arena = s->arena;
+    ox_index_add(&s->branch->cached_index, key, s->branch->cached_count);
+    s->branch->cached = ox_arena_grow(s->arena, s->branch->cached, s->branch->cached_count,
+                                      sizeof *s->branch->cached);
+    s->branch->cached[s->branch->cached_count++] =
+        (ox_cached){.value = v, .computed = computed, .kept = kept};
     return kept;
 }
 
@@ -109,7 +111,7 @@ static bool store(const ox_explain_state *s, const ox_cached *cached, const ox_t
                   int64_t first, int64_t count)
 {
     const ox_const *c = contents(cached);
-    size_t each = c->size / (size_t)s->padded, bytes = each * (size_t)count;
+    size_t each = c->size / (size_t)s->plan->padded, bytes = each * (size_t)count;
     unsigned char *to = (unsigned char *)(uintptr_t)c->data + each * (size_t)first;
     if (c->type != cached->computed->type) {
         return store_halves((uint16_t *)(void *)to, result->data, bytes / sizeof(uint16_t));
@@ -124,14 +126,14 @@ static void keep_wide(ox_explain_state *s, ox_cached *cached)
     ox_const *c = contents(cached);
     c->size *= ox_type_size(cached->computed->type) / ox_type_size(c->type);
     c->type = cached->kept->type = cached->computed->type;
-    for (size_t i = 0; i < s->state_count; i++) {
-        if (s->states[i].outside == cached->kept) {
-            s->states[i].inside->type = s->flow->outputs[i]->type = c->type;
+    for (size_t i = 0; i < s->branch->state_count; i++) {
+        if (s->branch->states[i].outside == cached->kept) {
+            s->branch->states[i].inside->type = s->branch->flow->outputs[i]->type = c->type;
         }
     }
-    for (size_t i = 0; i < s->scanned_count; i++) {
-        if (s->scanned[i].outside == cached->kept) {
-            s->scanned[i].inside->type = c->type;
+    for (size_t i = 0; i < s->branch->scanned_count; i++) {
+        if (s->branch->scanned[i].outside == cached->kept) {
+            s->branch->scanned[i].inside->type = c->type;
         }
     }
     make_room(s, cached);
@@ -146,20 +148,21 @@ static void keep_wide(ox_explain_state *s, ox_cached *cached)
 static ox_model *model_of_references(ox_explain_state *s, int64_t first, int64_t count)
 {
     ox_graph *top = ox_graph_new(s->arena, ox_shape_infer, "references");
-    ox_val *in = ox_arena_alloc(s->arena, s->input_count, sizeof *in);
-    for (size_t i = 0; i < s->input_count; i++) {
-        const ox_explained *e = &s->inputs[i];
-        ox_val all = ox_feed_slices(e, ox_graph_constant(top, NULL, e->references->constant));
-        in[i] = count == s->padded ? all : ox_slice(all, 0, first, first + count, 1);
+    ox_val *in = ox_arena_alloc(s->arena, s->bind->input_count, sizeof *in);
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        const ox_explained *e = &s->bind->inputs[i];
+        ox_val all =
+            ox_feed_slices(e, ox_graph_constant(top, NULL, s->branch->fed[i].all->constant));
+        in[i] = count == s->plan->padded ? all : ox_slice(all, 0, first, first + count, 1);
     }
     ox_attr attrs[] = {
-        {.name = "body", .kind = OX_ATTR_GRAPH, .graph = s->refs},
-        ox_attr_int("num_scan_inputs", (int64_t)s->input_count),
+        {.name = "body", .kind = OX_ATTR_GRAPH, .graph = s->branch->refs},
+        ox_attr_int("num_scan_inputs", (int64_t)s->bind->input_count),
     };
-    ox_node *scan =
-        ox_graph_emit_node(top, "", "Scan", s->input_count, in, s->cached_count, 2, attrs);
-    for (size_t i = 0; i < s->cached_count; i++) {
-        const ox_val computed = s->cached[i].computed;
+    ox_node *scan = ox_graph_emit_node(top, "", "Scan", s->bind->input_count, in,
+                                       s->branch->cached_count, 2, attrs);
+    for (size_t i = 0; i < s->branch->cached_count; i++) {
+        const ox_val computed = s->branch->cached[i].computed;
         ox_dim *dims = ox_arena_alloc(s->arena, (size_t)computed->rank + 1, sizeof *dims);
         dims[0] = ox_dim_of(count);
         memcpy(dims + 1, computed->dims, (size_t)computed->rank * sizeof *dims);
@@ -179,13 +182,13 @@ static ox_model *model_of_references(ox_explain_state *s, int64_t first, int64_t
  * Where the data choose, infinities may be masks, which are not chosen. */
 static bool is_wrong(const ox_explain_state *s, double x, size_t i)
 {
-    if (s->picked == NULL) {
+    if (s->target->picked == NULL) {
         return isnan(x);
     }
-    size_t width = (size_t)s->output_size;
+    size_t width = (size_t)s->target->size;
     bool picked = false;
-    for (size_t k = 0; k < (size_t)s->target_count && !isfinite(x); k++) {
-        picked = picked || s->picked[k * width + i % width] != 0;
+    for (size_t k = 0; k < (size_t)s->target->count && !isfinite(x); k++) {
+        picked = picked || s->target->picked[k * width + i % width] != 0;
     }
     return picked;
 }
@@ -194,16 +197,16 @@ static bool is_wrong(const ox_explain_state *s, double x, size_t i)
 static void check_output(const ox_explain_state *s)
 {
     const ox_const *c = NULL;
-    for (size_t i = 0; i < s->cached_count; i++) {
-        c = s->cached[i].value == s->output ? contents(&s->cached[i]) : c;
+    for (size_t i = 0; i < s->branch->cached_count; i++) {
+        c = s->branch->cached[i].value == s->bind->output ? contents(&s->branch->cached[i]) : c;
     }
-    size_t count = c == NULL ? 0 : ox_const_count(c), each = count / (size_t)s->padded;
+    size_t count = c == NULL ? 0 : ox_const_count(c), each = count / (size_t)s->plan->padded;
     for (size_t i = 0; i < count; i++) {
         double x = ox_const_double(c, i);
         if (is_wrong(s, x, i)) {
             ox_warn(s, "\"%s\" is %s for reference %zu, so that SHAP values are not finite",
-                    s->output->name, isnan(x) ? "NaN" : "infinite",
-                    i / each % (size_t)s->refs_count);
+                    s->bind->output->name, isnan(x) ? "NaN" : "infinite",
+                    i / each % (size_t)s->bind->refs_count);
             return;
         }
     }
@@ -223,20 +226,20 @@ static bool is_result(const ox_value_info *info, const ox_tensor *t)
 /* Runs some references; `wide` gets the values that float16 cannot hold. */
 static void run_part(ox_explain_state *s, int64_t first, int64_t count, bool *wide)
 {
-    ox_tensor *results = ox_arena_alloc(s->arena, s->cached_count, sizeof *results);
+    ox_tensor *results = ox_arena_alloc(s->arena, s->branch->cached_count, sizeof *results);
     ox_model *m = model_of_references(s, first, count);
     ox_error err = {OX_RUNTIME, "the references cannot be run"};
-    if (!s->options->evaluate(s->options->evaluate_user, m, NULL, 0, results, s->cached_count,
-                              &err)) {
+    if (!s->options->evaluate(s->options->evaluate_user, m, NULL, 0, results,
+                              s->branch->cached_count, &err)) {
         ox_fail(s->arena, err.code, "%s", err.message);
     }
     const ox_value_info *infos = ox_outputs(m, NULL);
     const char *misfit = NULL;
-    for (size_t i = 0; i < s->cached_count; i++) {
+    for (size_t i = 0; i < s->branch->cached_count; i++) {
         if (is_result(&infos[i], &results[i])) {
-            wide[i] = !store(s, &s->cached[i], &results[i], first, count) || wide[i];
+            wide[i] = !store(s, &s->branch->cached[i], &results[i], first, count) || wide[i];
         } else {
-            misfit = s->cached[i].value->name;
+            misfit = s->branch->cached[i].value->name;
         }
         ox_tensor_free(&results[i]);
     }
@@ -250,15 +253,15 @@ static void run_part(ox_explain_state *s, int64_t first, int64_t count, bool *wi
 /* Runs all references. True when some values have to be kept in another type: once more, then. */
 static bool run_all(ox_explain_state *s, int64_t part)
 {
-    bool *wide = ox_arena_alloc(s->arena, s->cached_count, sizeof *wide), any = false;
-    for (int64_t first = 0; first < s->padded; first += part) {
-        int64_t rest = s->padded - first;
+    bool *wide = ox_arena_alloc(s->arena, s->branch->cached_count, sizeof *wide), any = false;
+    for (int64_t first = 0; first < s->plan->padded; first += part) {
+        int64_t rest = s->plan->padded - first;
         run_part(s, first, rest < part ? rest : part, wide);
     }
-    for (size_t i = 0; i < s->cached_count; i++) {
+    for (size_t i = 0; i < s->branch->cached_count; i++) {
         any = any || wide[i];
         if (wide[i]) {
-            keep_wide(s, &s->cached[i]);
+            keep_wide(s, &s->branch->cached[i]);
         }
     }
     return any;
@@ -267,25 +270,25 @@ static bool run_all(ox_explain_state *s, int64_t part)
 void ox_keep_run(ox_explain_state *s)
 {
     size_t kept = 0, each = 1;
-    for (size_t i = 0; i < s->cached_count; i++) {
-        if (s->cached[i].kept->needed) {
-            s->cached[kept++] = s->cached[i];
+    for (size_t i = 0; i < s->branch->cached_count; i++) {
+        if (s->branch->cached[i].kept->needed) {
+            s->branch->cached[kept++] = s->branch->cached[i];
         }
     }
-    s->cached_count = kept;
+    s->branch->cached_count = kept;
     if (kept == 0) {
         return;
     }
     for (size_t i = 0; i < kept; i++) {
-        make_room(s, &s->cached[i]);
-        each += contents(&s->cached[i])->size / (size_t)s->padded;
+        make_room(s, &s->branch->cached[i]);
+        each += contents(&s->branch->cached[i])->size / (size_t)s->plan->padded;
         const char *name = ox_arena_format(s->arena, "onnxexplainer/kept/%zu", i);
-        ox_graph_output(s->refs, s->cached[i].computed, name);
+        ox_graph_output(s->branch->refs, s->branch->cached[i].computed, name);
     }
-    ox_graph_prune(s->refs);
+    ox_graph_prune(s->branch->refs);
     uint64_t fit =
         ox_plan_memory(s) / 8 / each; /* results are there twice, besides the constants */
-    int64_t part = fit < 1 ? 1 : fit < (uint64_t)s->padded ? (int64_t)fit : s->padded;
+    int64_t part = fit < 1 ? 1 : fit < (uint64_t)s->plan->padded ? (int64_t)fit : s->plan->padded;
     while (run_all(s, part)) {
     }
     check_output(s);

@@ -8,19 +8,19 @@
 /* With options.at, a path around the tensors leaves something unexplained. */
 static void check_points(ox_explain_state *s)
 {
-    for (size_t i = 0; s->points != s->inputs && i < s->input_count; i++) {
-        const ox_side *side = ox_side_of(s->inputs[i].x);
+    for (size_t i = 0; s->bind->points != s->bind->inputs && i < s->bind->input_count; i++) {
+        const ox_side *side = ox_side_of(s->bind->inputs[i].x);
         if (side->m != NULL && !side->is_point && !s->options->force) {
             ox_fail(s->arena, OX_ARGUMENT,
                     "input \"%s\" reaches the output without passing through the tensors to "
                     "explain at; force explains them all the same",
-                    s->inputs[i].x->name);
+                    s->bind->inputs[i].x->name);
         }
     }
-    for (size_t i = 0; i < s->point_count; i++) {
-        if (ox_side_of(s->points[i].x)->m == NULL && s->points != s->inputs) {
+    for (size_t i = 0; i < s->bind->point_count; i++) {
+        if (ox_side_of(s->bind->points[i].x)->m == NULL && s->bind->points != s->bind->inputs) {
             ox_fail(s->arena, OX_ARGUMENT, "tensor \"%s\" does not reach the output",
-                    s->points[i].x->name);
+                    s->bind->points[i].x->name);
         }
     }
 }
@@ -31,8 +31,8 @@ static void check_points(ox_explain_state *s)
 static uint64_t checksum(const ox_explain_state *s)
 {
     uint64_t hash = OX_HASH_START;
-    for (size_t i = 0; i < s->input_count; i++) {
-        const ox_tensor *t = s->inputs[i].given;
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        const ox_tensor *t = s->bind->inputs[i].given;
         if (t == NULL) {
             continue;
         }
@@ -65,7 +65,7 @@ static const char *join(ox_arena *a, size_t count, const char *const *texts, cha
 static const char *logits_of(const ox_explain_state *s)
 {
     static const char *const saturating[] = {"Softmax", "Sigmoid"};
-    const ox_node *n = s->output->node;
+    const ox_node *n = s->bind->output->node;
     while (n != NULL && strcmp(n->op, "Identity") == 0) {
         n = n->inputs[0]->node;
     }
@@ -81,9 +81,9 @@ static const char *logits_of(const ox_explain_state *s)
 static const char *precision(const ox_explain_state *s)
 {
     static const ox_type by_precision[] = {OX_BFLOAT16, OX_FLOAT16, OX_FLOAT, OX_DOUBLE};
-    int narrowest = s->options->cache_dtype == OX_FLOAT16 ? 1 : s->type == OX_DOUBLE ? 3 : 2;
-    for (size_t i = 0; i < s->order_count; i++) {
-        const ox_node *n = s->order[i];
+    int narrowest = s->options->cache_dtype == OX_FLOAT16 ? 1 : s->bind->type == OX_DOUBLE ? 3 : 2;
+    for (size_t i = 0; i < s->order->count; i++) {
+        const ox_node *n = s->order->nodes[i];
         for (size_t k = 0; k < n->input_count + n->output_count; k++) {
             ox_val v = k < n->input_count ? n->inputs[k] : n->outputs[k - n->input_count];
             for (int t = 0; v != NULL && t < narrowest; t++) {
@@ -97,14 +97,14 @@ static const char *precision(const ox_explain_state *s)
 /* What ox_check needs to read the outputs. */
 static void set_check(ox_explain_state *s)
 {
-    const char **each = ox_arena_alloc(s->arena, s->point_count, sizeof *each);
-    for (size_t i = 0; i < s->point_count; i++) {
-        each[i] = ox_arena_format(s->arena, "%d", s->points[i].batch_axis);
+    const char **each = ox_arena_alloc(s->arena, s->bind->point_count, sizeof *each);
+    for (size_t i = 0; i < s->bind->point_count; i++) {
+        each[i] = ox_arena_format(s->arena, "%d", s->bind->points[i].batch_axis);
     }
-    const char *axes = join(s->arena, s->point_count, each, ',');
+    const char *axes = join(s->arena, s->bind->point_count, each, ',');
     ox_model_set_property(s->model, "onnxexplainer.input_axes", axes);
     ox_model_set_property(s->model, "onnxexplainer.output_axis",
-                          ox_arena_format(s->arena, "%d", s->output_batch_axis));
+                          ox_arena_format(s->arena, "%d", s->bind->output_batch_axis));
     ox_model_set_property(s->model, "onnxexplainer.precision", precision(s));
 }
 
@@ -131,11 +131,11 @@ static void check_distinct(const ox_explain_state *s)
 static void check_features(const ox_explain_state *s)
 {
     size_t names = s->options->feature_count, total = 0, axis = 0;
-    if (names == 0 || s->points != s->inputs) {
+    if (names == 0 || s->bind->points != s->bind->inputs) {
         return;
     }
-    for (size_t i = 0; i < s->input_count; i++) {
-        const ox_explained *e = &s->inputs[i];
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        const ox_explained *e = &s->bind->inputs[i];
         size_t size = 1, last = 1;
         for (int d = 0; d < e->x->rank; d++) {
             ox_dim dim = e->x->dims[d];
@@ -172,23 +172,24 @@ static void set_metadata(ox_explain_state *s)
     const ox_options *o = s->options;
     ox_arena *a = s->arena;
     ox_model *m = s->model;
-    const char **points = ox_arena_alloc(a, s->point_count, sizeof *points);
-    for (size_t i = 0; i < s->point_count; i++) {
-        points[i] = s->points[i].x->name;
+    const char **points = ox_arena_alloc(a, s->bind->point_count, sizeof *points);
+    for (size_t i = 0; i < s->bind->point_count; i++) {
+        points[i] = s->bind->points[i].x->name;
     }
-    const char *inputs = join(a, s->point_count, points, ',');
+    const char *inputs = join(a, s->bind->point_count, points, ',');
     const char *features = join(a, o->feature_count, o->feature_names, '\n');
     ox_model_set_property(m, "onnxexplainer.version", OX_VERSION);
     ox_model_set_property(m, "onnxexplainer.method", "DeepSHAP");
     ox_model_set_property(m, "onnxexplainer.target", o->target == NULL ? "top" : o->target);
-    ox_model_set_property(m, "onnxexplainer.output", s->output->name);
+    ox_model_set_property(m, "onnxexplainer.output", s->bind->output->name);
     ox_model_set_property(m, "onnxexplainer.inputs", inputs);
     ox_model_set_property(m, "onnxexplainer.references",
-                          s->refs_count == 0
+                          s->bind->refs_count == 0
                               ? "input"
-                              : ox_arena_format(a, "%lld fnv1a:%016llx", (long long)s->refs_count,
+                              : ox_arena_format(a, "%lld fnv1a:%016llx",
+                                                (long long)s->bind->refs_count,
                                                 (unsigned long long)checksum(s)));
-    ox_model_set_property(m, "onnxexplainer.cache", caches[s->cache]);
+    ox_model_set_property(m, "onnxexplainer.cache", caches[s->plan->cache]);
     if (o->cache_dtype == OX_FLOAT16) {
         ox_model_set_property(m, "onnxexplainer.cache_dtype", "float16");
     }
@@ -213,8 +214,8 @@ static void set_metadata(ox_explain_state *s)
         }
         ox_model_set_property(m, "onnxexplainer.fixed", join(a, o->fix_count, fixed, ','));
     }
-    if (s->holes > 0) {
-        ox_model_set_property(m, "onnxexplainer.holes", ox_arena_format(a, "%zu", s->holes));
+    if (s->found->holes > 0) {
+        ox_model_set_property(m, "onnxexplainer.holes", ox_arena_format(a, "%zu", s->found->holes));
     }
     const char *logits = logits_of(s);
     if (logits != NULL) {
@@ -222,7 +223,7 @@ static void set_metadata(ox_explain_state *s)
         ox_note_to(o,
                    "output \"%s\" is a probability, which says little where it saturates: "
                    "--output-name=%s explains the value before",
-                   s->output->name, logits);
+                   s->bind->output->name, logits);
     }
 }
 
@@ -231,15 +232,15 @@ static void set_metadata(ox_explain_state *s)
 
 void ox_explain_check_rules(ox_explain_state *s)
 {
-    for (size_t i = 0; i < s->order_count; i++) {
-        const ox_node *n = s->order[i];
+    for (size_t i = 0; i < s->order->count; i++) {
+        const ox_node *n = s->order->nodes[i];
         const char *why = ox_walk_missing(s, n);
         bool refused = ox_side_of(n->outputs[0])->refused != NULL;
         if (why != NULL && (refused || !s->options->force)) {
             ox_fail(s->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(n), why);
         }
         if (why != NULL) {
-            s->holes++;
+            s->found->holes++;
             ox_note_to(s->options, "completeness is lost at %s: %s", ox_node_label(n), why);
         }
     }
@@ -247,9 +248,11 @@ void ox_explain_check_rules(ox_explain_state *s)
 
 void ox_explain_build(ox_explain_state *s)
 {
-    ox_plan_batch(s);
-    ox_target_find(s);
-    ox_plan(s);
+    ox_plan *plan = ox_plan_batch(s);
+    s->plan = plan;
+    s->target = ox_target_find(s);
+    ox_plan_steps(s, plan);
+    s->branch = ox_fork_new(s);
     ox_feed_references(s);
     ox_result_walk(s);
     check_points(s);
@@ -264,7 +267,7 @@ static void explain(ox_explain_state *s, void *user)
     ox_explain_check_given(s);
     ox_explain_check_rules(s);
     ox_explain_build(s);
-    if (s->cache == OX_CACHE_FILE) {
+    if (s->plan->cache == OX_CACHE_FILE) {
         ox_keep_run(s);
     }
     ox_graph_settle(s->g);

@@ -42,10 +42,62 @@ typedef struct ox_explained {
     ox_val x;
     int batch_axis;         /* -1: none */
     const ox_tensor *given; /* its references, or NULL */
-    ox_val references;      /* in the model's graph: R along the batch axis */
-    ox_val slices;          /* in the model's graph: [R, own shape with 1 in place of N] */
-    ox_val phi;             /* SHAP values [K, own shape], summed over the references' weights */
 } ox_explained;
+
+/* Each of these is written by one pass, and const to all that come after. */
+
+/* What is explained, by what, and where its samples are: attempt.c, bind.c, hold.c, shapes.c. */
+typedef struct ox_binding {
+    ox_val output; /* explained */
+    int output_batch_axis;
+    ox_type type; /* of the explained output's multiplier, f(x) and base value: float or double */
+
+    ox_explained *inputs; /* that differ between sample and reference */
+    size_t input_count;
+    ox_val *held; /* inputs and tensors of options.hold */
+    size_t held_count;
+    bool draws;           /* the output needs random numbers */
+    ox_explained *points; /* that get SHAP values: the inputs, or the tensors of options.at */
+    size_t point_count;
+    bool batch_free;    /* N is symbolic */
+    int64_t batch;      /* N where it is fixed, 1 without a batch axis */
+    bool one_at_a_time; /* references cannot be told from the sample's batch */
+    bool fold_shapes;   /* the output needs shapes of inputs that have no references */
+    bool sample_shapes; /* and not all are numbers: references take the sample's */
+    int64_t refs_count; /* R, 0 where it is known at run time only */
+} ox_binding;
+
+/* The nodes that multipliers reach, consumers first: order.c. */
+typedef struct ox_order {
+    ox_node **nodes;
+    size_t count;
+} ox_order;
+
+/* Which values of the output are explained: target.c. */
+typedef struct ox_target {
+    int64_t count;        /* K */
+    bool many;            /* the target axis exists */
+    int64_t size;         /* D, the output's values per sample */
+    ox_val flat;          /* int64 [N, K] flat indices, in `g` */
+    const double *picked; /* [K, D], 0 where not explained; NULL where data or callers choose */
+    ox_val rows;          /* [K, 1, D] for sums and differences, else NULL */
+    int lead;             /* lead axes of multipliers: K and R as far as they exist */
+} ox_target;
+
+/* How it is done: plan.c. */
+typedef struct ox_plan {
+    bool one_at_a_time;   /* references enter one by one, repeated to the sample's batch */
+    int64_t padded;       /* R rounded up to whole chunks */
+    int64_t chunk;        /* references per step, 0: no Scan over references */
+    int64_t target_chunk; /* targets per step, 0: no Scan over targets */
+    ox_cache cache;
+} ox_plan;
+
+/* References of one explained input: references.c. */
+typedef struct ox_fed {
+    ox_val all;    /* in the model's graph: R along the batch axis */
+    ox_val slices; /* in the model's graph: [R, own shape with 1 in place of N] */
+} ox_fed;
 
 /* A value that enters a Scan body. */
 typedef struct ox_entry {
@@ -60,57 +112,46 @@ typedef struct ox_cached {
     ox_val kept;     /* the constant */
 } ox_cached;
 
+/* The model once more beside itself, and the graphs that it is in: references.c, branch.c, steps.c,
+ * cache.c. */
+typedef struct ox_fork {
+    ox_graph *flow, *refs;
+    ox_fed *fed; /* by input */
+
+    ox_table state_index;       /* of the states, by name of what is outside */
+    ox_entry *states, *scanned; /* of the Scan */
+    size_t state_count, scanned_count;
+    ox_val weight; /* in `flow`: weights of the chunk's references, or NULL: all 1 */
+
+    ox_table cached_index; /* by type and name of what is computed */
+    ox_cached *cached;
+    size_t cached_count;
+} ox_fork;
+
+/* What comes out: walk.c, rest.c, and the method. */
+typedef struct ox_found {
+    ox_val seed;       /* [K, 1, own shape of the output]: the first multiplier */
+    ox_val rest;       /* terms that no rule passed on, summed, [lead, N], or NULL */
+    ox_val rest_whole; /* the same of values in which samples cannot be told apart, [lead] */
+    size_t holes;      /* nodes that let no multiplier pass, with options.force */
+    ox_val *phi;       /* SHAP values of each point, [K, own shape] */
+    ox_val base;       /* mean f(r) of the targets [K, N] */
+} ox_found;
+
 struct ox_explain_state {
     ox_model *model; /* the result in the making */
     const ox_options *options;
     ox_arena *arena;
-    ox_graph *g, *flow, *refs;
-    ox_type type; /* of the explained output's multiplier, f(x) and base value: float or double */
+    ox_graph *g;
+    bool blank;     /* the references have no contents: nothing is run */
+    bool no_output; /* there is none that could be explained */
 
-    ox_explained *inputs; /* that differ between sample and reference */
-    size_t input_count;
-    ox_val *held; /* inputs and tensors of options.hold */
-    size_t held_count;
-    bool draws;           /* the output needs random numbers */
-    ox_explained *points; /* that get SHAP values: the inputs, or the tensors of options.at */
-    size_t point_count;
-    bool batch_free;      /* N is symbolic */
-    int64_t batch;        /* N where it is fixed, 1 without a batch axis */
-    bool one_at_a_time;   /* references enter one by one, repeated to the sample's batch */
-    bool fold_shapes;     /* the output needs shapes of inputs that have no references */
-    bool sample_shapes;   /* and not all are numbers: references take the sample's */
-    int64_t refs_count;   /* R, 0 where it is known at run time only */
-    int64_t padded;       /* R rounded up to whole chunks */
-    int64_t chunk;        /* references per step, 0: no Scan over references */
-    int64_t target_chunk; /* targets per step, 0: no Scan over targets */
-    ox_cache cache;
-
-    ox_val output; /* explained */
-    int output_batch_axis;
-    int64_t target_count; /* K */
-    bool many_targets;    /* the target axis exists */
-    int64_t output_size;  /* D, its values per sample */
-    ox_val target;        /* int64 [N, K] flat indices, in `g` */
-    const double *picked; /* [K, D], 0 where not explained; NULL where data or callers choose */
-    ox_val rows;          /* [K, 1, D] for sums and differences, else NULL */
-    ox_val seed;          /* [K, 1, own shape of the output]: the first multiplier */
-    int lead;             /* lead axes of multipliers */
-
-    ox_node **order; /* nodes that multipliers reach, consumers first */
-    size_t order_count;
-    bool blank;        /* the references have no contents: nothing is run */
-    ox_val rest;       /* terms that no rule passed on, summed, [lead, N], or NULL */
-    ox_val rest_whole; /* the same of values in which samples cannot be told apart, [lead] */
-    size_t holes;      /* nodes that let no multiplier pass, with options.force */
-
-    ox_table state_index;       /* of the states, by name of what is outside */
-    ox_table cached_index;      /* by type and name of what is computed */
-    ox_entry *states, *scanned; /* of the Scan */
-    size_t state_count, scanned_count;
-    ox_cached *cached;
-    size_t cached_count;
-    ox_val weight; /* in `flow`: weights of the chunk's references, or NULL: all 1 */
-    ox_val base;   /* mean f(r) of the targets [K, N] */
+    const ox_binding *bind; /* in the order in which they are made */
+    const ox_order *order;
+    const ox_plan *plan;
+    const ox_target *target;
+    ox_fork *branch;
+    ox_found *found;
 };
 
 /* ---- explain.c ------------------------------------------------------------------------------ */
@@ -144,8 +185,8 @@ void ox_fix_inputs(ox_explain_state *s);
 /* Whether options.hold names an input or tensor. */
 bool ox_hold_names(const ox_options *o, const char *name);
 
-/* Finds s->held by name in the graph as it is now; gives up where there is none of a name. */
-void ox_hold_find(ox_explain_state *s);
+/* Finds b->held by name in the graph as it is now; gives up where there is none of a name. */
+void ox_hold_find(ox_explain_state *s, ox_binding *b);
 
 /* Whether v is one of them, or drawn. */
 bool ox_hold_is(const ox_explain_state *s, ox_val v);
@@ -157,7 +198,7 @@ bool ox_hold_any_draw(const ox_graph *g);
 
 /* Finds the explained inputs and the batch, checks the references against them, and sets the
  * dimensions of the inputs of s->model's graph. With force_fixed the batch is taken as 1. */
-void ox_bind(ox_explain_state *s, bool force_fixed);
+void ox_bind(ox_explain_state *s, ox_binding *b, bool force_fixed);
 
 /* Marks as needed what the output is computed from; with `past_held` also what held values are. */
 void ox_bind_mark_reached(ox_explain_state *s, bool past_held);
@@ -178,9 +219,11 @@ ox_val ox_feed_slices(const ox_explained *e, ox_val references);
 
 /* ---- explain/target.c --------------------------------------------------------------------- */
 
-void ox_target_find_output(ox_explain_state *s);
+/* The output, or the tensor in its place, as it is before lifting. */
+ox_val ox_target_output(ox_explain_state *s);
+
 /* Finds what is explained: K, and the flat indices. */
-void ox_target_find(ox_explain_state *s);
+const ox_target *ox_target_find(ox_explain_state *s);
 
 /* Reads places, sums, differences and lists of an output of `dims` (without its batch axis): the
  * flat indices [K], -1 for sums, and rows [K, D] of what each is made of. Returns K; gives up where
@@ -199,11 +242,11 @@ ox_val ox_target_value(ox_explain_state *s);
 
 /* ---- explain/plan.c ------------------------------------------------------------------------- */
 
-/* Decides whether one run of the reference branch takes all references. Needs the order. */
-void ox_plan_batch(ox_explain_state *s);
+/* Begins a plan: whether one run of the reference branch takes all references. */
+ox_plan *ox_plan_batch(ox_explain_state *s);
 
-/* Decides on cache and chunk, and makes the graphs. Needs the targets. */
-void ox_plan(ox_explain_state *s);
+/* Decides on cache and chunk. */
+void ox_plan_steps(ox_explain_state *s, ox_plan *plan);
 
 /* Bytes that a run may take. */
 uint64_t ox_plan_memory(const ox_explain_state *s);
@@ -211,7 +254,7 @@ uint64_t ox_plan_memory(const ox_explain_state *s);
 /* ---- explain/result.c -------------------------------------------------------------------------
  */
 
-/* Walks back and takes the mean over the references: s->inputs[].phi and s->base, in the model's
+/* Walks back and takes the mean over the references: s->found->phi and ->base, in the model's
  * graph. */
 void ox_result_walk(ox_explain_state *s);
 
@@ -232,7 +275,7 @@ void ox_rest_spread(ox_explain_state *s, ox_val *terms, const ox_val *dx);
 
 /* ---- explain/order.c ----------------------------------------------------------------------- */
 
-void ox_walk_order(ox_explain_state *s);
+const ox_order *ox_walk_order(ox_explain_state *s);
 
 /* Why no multiplier passes a node that one reaches; NULL where one does. */
 const char *ox_walk_missing(ox_explain_state *s, const ox_node *n);
@@ -243,7 +286,7 @@ ox_sign ox_sign_of(ox_explain_state *s, ox_val v);
 
 /* ---- explain/beyond.c ---------------------------------------------------------------------- */
 
-/* Marks values that may be beyond numbers where that has an effect. Needs the order. */
+/* Marks values that may be beyond numbers where that has an effect. */
 void ox_beyond_find(ox_explain_state *s);
 
 /* Whether v, which varies, is such a value, so that rules see stand-ins. */
@@ -272,8 +315,8 @@ void ox_standin_visit(ox_explain_state *s, ox_ctx *c, ox_rule rule);
 void ox_standin_check(ox_explain_state *s);
 /* ---- explain/shapes.c ---------------------------------------------------------------------- */
 
-/* Finds out whether shapes are computed with that the reference branch has not. Needs the order. */
-void ox_shapes_check(ox_explain_state *s);
+/* Finds out whether shapes are computed with that the reference branch has not. */
+void ox_shapes_check(ox_explain_state *s, ox_binding *b);
 
 /* ---- explain/place.c ----------------------------------------------------------------------- */
 
@@ -307,6 +350,9 @@ void ox_integrate(ox_explain_state *s, ox_ctx *c);
 void ox_mark_fusible(ox_explain_state *s);
 
 /* ---- explain/branch.c -------------------------------------------------------------------- */
+
+/* A branch with the graphs of the plan, nothing in it yet. */
+ox_fork *ox_fork_new(ox_explain_state *s);
 
 /* `v` as it is for the sample, in the flow graph; where it is fusible, computed once more, so that
  * nothing of ours reads what ONNX Runtime may fuse. */

@@ -16,25 +16,25 @@ bool ox_hold_names(const ox_options *o, const char *name)
     return false;
 }
 
-void ox_hold_find(ox_explain_state *s)
+void ox_hold_find(ox_explain_state *s, ox_binding *b)
 {
     const ox_options *o = s->options;
-    s->held = ox_arena_alloc(s->arena, o->hold_count, sizeof(ox_val));
-    s->held_count = 0;
+    b->held = ox_arena_alloc(s->arena, o->hold_count, sizeof(ox_val));
+    b->held_count = 0;
     for (size_t i = 0; i < o->hold_count; i++) {
         ox_val v = ox_graph_find(s->model->graph, o->hold[i]);
         if (v == NULL || v->constant != NULL) {
             ox_fail(s->arena, OX_ARGUMENT, "the model has no input or tensor \"%s\" to hold, its inputs are %s", o->hold[i],
                     ox_names_of(s->arena, s->model->inputs, s->model->graph->input_count));
         }
-        s->held[s->held_count++] = v;
+        b->held[b->held_count++] = v;
     }
 }
 
 bool ox_hold_is(const ox_explain_state *s, ox_val v)
 {
-    for (size_t i = 0; i < s->held_count; i++) {
-        if (s->held[i] == v) {
+    for (size_t i = 0; i < s->bind->held_count; i++) {
+        if (s->bind->held[i] == v) {
             return true;
         }
     }

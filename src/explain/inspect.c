@@ -65,9 +65,9 @@ static bool never_called(void *user, const ox_model *model, const ox_tensor *inp
  * not known. */
 static bool blank_references(ox_explain_state *s, ox_options *o)
 {
-    ox_tensor *t = ox_arena_alloc(s->arena, s->input_count, sizeof *t);
-    for (size_t i = 0; i < s->input_count; i++) {
-        const ox_explained *e = &s->inputs[i];
+    ox_tensor *t = ox_arena_alloc(s->arena, s->bind->input_count, sizeof *t);
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        const ox_explained *e = &s->bind->inputs[i];
         int lead = e->batch_axis < 0 ? 1 : 0;
         int rank = e->x->rank + lead;
         int64_t *dims = ox_arena_alloc(s->arena, (size_t)rank, sizeof *dims);
@@ -84,17 +84,17 @@ static bool blank_references(ox_explain_state *s, ox_options *o)
         t[i] = (ox_tensor){.name = e->x->name, .type = e->x->type, .rank = rank, .dims = dims};
     }
     o->references = t;
-    o->reference_count = s->input_count;
+    o->reference_count = s->bind->input_count;
     o->reference_source = OX_REFERENCES_GIVEN;
     return true;
 }
 
 static void add_bytes(const ox_explain_state *s, ox_report *report)
 {
-    for (size_t i = 0; i < s->cached_count; i++) {
-        const ox_value *kept = s->cached[i].kept;
-        if (kept->needed && s->padded > 0) {
-            report->cache_bytes += kept->constant->size / (uint64_t)s->padded;
+    for (size_t i = 0; i < s->branch->cached_count; i++) {
+        const ox_value *kept = s->branch->cached[i].kept;
+        if (kept->needed && s->plan->padded > 0) {
+            report->cache_bytes += kept->constant->size / (uint64_t)s->plan->padded;
         }
     }
 }
@@ -119,11 +119,11 @@ static void look(ox_explain_state *s, void *user)
     inspection *j = user;
     j->report = new_report(s);
     report_nodes(s, j->report);
-    for (size_t i = 0; i < s->order_count && !s->options->force; i++) {
-        const char *why = ox_walk_missing(s, s->order[i]);
+    for (size_t i = 0; i < s->order->count && !s->options->force; i++) {
+        const char *why = ox_walk_missing(s, s->order->nodes[i]);
         if (why != NULL && j->report->reason == NULL) {
             j->report->reason =
-                ox_arena_format(s->arena, "%s: %s", ox_node_label(s->order[i]), why);
+                ox_arena_format(s->arena, "%s: %s", ox_node_label(s->order->nodes[i]), why);
         }
     }
     j->sized = j->options.reference_count > 0 || blank_references(s, &j->options);
@@ -136,8 +136,8 @@ static void build(ox_explain_state *s, void *user)
     ox_explain_check_given(s);
     ox_explain_check_rules(s);
     ox_explain_build(s);
-    j->cache = s->cache;
-    if (s->cache == OX_CACHE_FILE) {
+    j->cache = s->plan->cache;
+    if (s->plan->cache == OX_CACHE_FILE) {
         add_bytes(s, j->report);
     }
 }
@@ -240,7 +240,7 @@ static bool finish(inspection *j, ox_error *err)
 /* Nothing to explain was found: there is no state but that. */
 static bool lacks_output(const ox_explain_state *s, const ox_error *err)
 {
-    return s->output == NULL && s->options->output_name == NULL && err->code == OX_UNSUPPORTED;
+    return s->no_output && err->code == OX_UNSUPPORTED;
 }
 
 ox_report *ox_inspect(const ox_model *model, const ox_options *options, ox_error *err)

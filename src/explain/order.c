@@ -47,7 +47,7 @@ static bool is_choice(const ox_node *n)
 /* The choice must be one of each sample on its own. */
 static void check_choice(ox_explain_state *s, const ox_node *n)
 {
-    if (is_choice(n) && (s->batch_free || s->batch > 1)) {
+    if (is_choice(n) && (s->bind->batch_free || s->bind->batch > 1)) {
         ox_fail(s->arena, OX_UNSUPPORTED,
                 "%s: an If's condition depends on the explained inputs of all samples at once; "
                 "explained without a batch (--no-batch), it is one sample's",
@@ -110,10 +110,11 @@ static ox_val next_of(const ox_node *n, bool composite, size_t i)
 }
 
 /* Depth first from the explained output, producers before consumers; then reversed. */
-void ox_walk_order(ox_explain_state *s)
+const ox_order *ox_walk_order(ox_explain_state *s)
 {
+    ox_order *order = ox_arena_alloc(s->arena, 1, sizeof *order);
     stack st = {0};
-    push(s, &st, s->output);
+    push(s, &st, s->bind->output);
     while (st.count > 0) {
         frame *top = &st.frames[st.count - 1];
         ox_node *n = top->node;
@@ -129,14 +130,15 @@ void ox_walk_order(ox_explain_state *s)
             continue;
         }
         st.count--;
-        s->order = ox_arena_grow(s->arena, s->order, s->order_count, sizeof *s->order);
-        s->order[s->order_count++] = n;
+        order->nodes = ox_arena_grow(s->arena, order->nodes, order->count, sizeof *order->nodes);
+        order->nodes[order->count++] = n;
     }
-    for (size_t i = 0; i < s->order_count / 2; i++) {
-        ox_node *n = s->order[i];
-        s->order[i] = s->order[s->order_count - 1 - i];
-        s->order[s->order_count - 1 - i] = n;
+    for (size_t i = 0; i < order->count / 2; i++) {
+        ox_node *n = order->nodes[i];
+        order->nodes[i] = order->nodes[order->count - 1 - i];
+        order->nodes[order->count - 1 - i] = n;
     }
+    return order;
 }
 
 const char *ox_walk_missing(ox_explain_state *s, const ox_node *n)

@@ -224,8 +224,8 @@ static const char *describe(ox_explain_state *s, ox_val v)
 
 const char *ox_place_missing(ox_explain_state *s)
 {
-    for (size_t i = s->order_count; i-- > 0;) { /* the first one in the model */
-        const ox_node *n = s->order[i];
+    for (size_t i = s->order->count; i-- > 0;) { /* the first one in the model */
+        const ox_node *n = s->order->nodes[i];
         for (size_t k = 0; k < n->output_count; k++) {
             ox_val v = n->outputs[k];
             if (v->rank >= 0 && ox_side_of(v)->varies && !place_of(v)->known) {
@@ -239,8 +239,8 @@ const char *ox_place_missing(ox_explain_state *s)
 /* Before the order is known, and of the batch axis alone. */
 const char *ox_place_lost(ox_explain_state *s)
 {
-    for (size_t i = 0; i < s->input_count; i++) {
-        ox_side_of(s->inputs[i].x)->varies = true;
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        ox_side_of(s->bind->inputs[i].x)->varies = true;
     }
     for (size_t i = 0; i < s->g->node_count; i++) {
         const ox_node *n = s->g->nodes[i];

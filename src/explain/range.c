@@ -75,8 +75,8 @@ static bool read_number(const char **text, double *x)
 void ox_range_set(ox_explain_state *s)
 {
     const char *lines = "";
-    for (size_t i = 0; i < s->input_count; i++) {
-        const ox_explained *e = &s->inputs[i];
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        const ox_explained *e = &s->bind->inputs[i];
         if (e->given == NULL) {
             continue;
         }

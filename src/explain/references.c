@@ -9,7 +9,7 @@
 /* Rows repeated, so that R is a multiple of the chunk. */
 static const void *padded_rows(ox_explain_state *s, const ox_tensor *t, size_t outer, size_t inner)
 {
-    size_t rows = (size_t)s->refs_count, padded = (size_t)s->padded;
+    size_t rows = (size_t)s->bind->refs_count, padded = (size_t)s->plan->padded;
     ox_budget_bring(s->arena, outer * rows * inner);
     unsigned char *data = ox_arena_alloc(s->arena, outer * padded, inner);
     for (size_t o = 0; o < outer; o++) {
@@ -32,9 +32,9 @@ static ox_val constant_references(ox_explain_state *s, const ox_explained *e)
         inner *= i > axis ? (size_t)dims[i] : 1;
         outer *= i < axis ? (size_t)dims[i] : 1;
     }
-    dims[axis] = s->padded;
+    dims[axis] = s->plan->padded;
     ox_const c = {.type = t->type, .rank = t->rank, .dims = dims};
-    c.size = outer * (size_t)s->padded * inner;
+    c.size = outer * (size_t)s->plan->padded * inner;
     c.data = s->blank ? NULL : padded_rows(s, t, outer, inner);
     return ox_graph_constant(s->g, NULL, &c);
 }
@@ -69,7 +69,7 @@ static ox_val input_references(ox_explain_state *s, const ox_explained *e)
  * zero that is computed from the sample (the index of the largest of a single value). */
 static ox_val hidden_from_folding(ox_explain_state *s, ox_val refs)
 {
-    ox_val x = s->inputs[0].x;
+    ox_val x = s->bind->inputs[0].x;
     ox_dim flat[1] = {ox_val_size(x)};
     ox_val first = ox_slice(ox_reshape(x, 1, flat), 0, 0, 1, 1);
     ox_attr axis = ox_attr_int("axis", 0);
@@ -102,7 +102,7 @@ ox_val ox_feed_slices(const ox_explained *e, ox_val v)
 /* One slice, in the reference graph, as the reference branch takes it. */
 static ox_val raw_of_slice(ox_explain_state *s, const ox_explained *e, ox_val slice)
 {
-    if (s->one_at_a_time) { /* repeated to the sample's batch */
+    if (s->plan->one_at_a_time) { /* repeated to the sample's batch */
         return ox_expand(slice, e->x->rank, e->x->dims);
     }
     /* [chunk, own shape with 1 in place of N]: the chunk takes the place of N */
@@ -155,10 +155,10 @@ static ox_val filled(ox_explain_state *s, const ox_explained *e)
 
 static void bind_filled(ox_explain_state *s)
 {
-    for (size_t i = 0; i < s->input_count; i++) {
-        ox_explained *e = &s->inputs[i];
-        e->references = filled(s, e);
-        ox_side_of(e->x)->raw = e->references;
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        const ox_explained *e = &s->bind->inputs[i];
+        s->branch->fed[i].all = filled(s, e);
+        ox_side_of(e->x)->raw = s->branch->fed[i].all;
     }
 }
 
@@ -168,22 +168,23 @@ void ox_feed_references(ox_explain_state *s)
         bind_filled(s);
         return;
     }
-    bool hide = s->cache == OX_CACHE_NONE && s->refs == s->g;
-    for (size_t i = 0; i < s->input_count; i++) {
-        ox_explained *e = &s->inputs[i];
+    bool hide = s->plan->cache == OX_CACHE_NONE && s->branch->refs == s->g;
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        const ox_explained *e = &s->bind->inputs[i];
+        ox_fed *fed = &s->branch->fed[i];
         bool given = s->options->reference_source == OX_REFERENCES_GIVEN;
-        e->references = given ? constant_references(s, e) : input_references(s, e);
-        e->slices = ox_feed_slices(e, e->references);
+        fed->all = given ? constant_references(s, e) : input_references(s, e);
+        fed->slices = ox_feed_slices(e, fed->all);
         ox_side *side = ox_side_of(e->x);
-        if (s->refs == s->g) {
-            side->raw = given && hide ? hidden_from_folding(s, e->references) : e->references;
-        } else if (s->refs == s->flow) {
-            side->raw =
-                raw_of_slice(s, e, ox_scan_slice(s, e->slices, s->one_at_a_time ? 0 : s->chunk));
+        if (s->branch->refs == s->g) {
+            side->raw = given && hide ? hidden_from_folding(s, fed->all) : fed->all;
+        } else if (s->branch->refs == s->branch->flow) {
+            side->raw = raw_of_slice(
+                s, e, ox_scan_slice(s, fed->slices, s->plan->one_at_a_time ? 0 : s->plan->chunk));
         } else {
-            ox_val slice =
-                ox_graph_input(s->refs, NULL, e->x->type, e->slices->rank - 1, e->slices->dims + 1);
-            if (s->one_at_a_time) {
+            ox_val slice = ox_graph_input(s->branch->refs, NULL, e->x->type, fed->slices->rank - 1,
+                                          fed->slices->dims + 1);
+            if (s->plan->one_at_a_time) {
                 side->raw = ox_expand(slice, e->x->rank, e->x->dims);
             } else { /* an axis for R = 1 in place of N: the slice has it already */
                 side->raw = slice;

@@ -12,8 +12,8 @@ static const double FAINT = 1e-20, TINY = 1e-37;
 /* The axis of v along which samples lie, -1 where there is none. */
 static int samples_axis(const ox_explain_state *s, ox_val v)
 {
-    if (!s->batch_free) {
-        return s->batch > 1 && v->rank > 0 && ox_dim_is(v->dims[0], s->batch) ? 0 : -1;
+    if (!s->bind->batch_free) {
+        return s->bind->batch > 1 && v->rank > 0 && ox_dim_is(v->dims[0], s->bind->batch) ? 0 : -1;
     }
     const ox_place *place = &ox_side_of(v)->place;
     return place->known ? place->axis : -1;
@@ -37,7 +37,7 @@ static ox_val split_factor(ox_explain_state *s, int lead, ox_val terms, ox_val v
 {
     ox_dim dims[OX_MAX_RANK];
     const ox_place *place = &ox_side_of(v)->place;
-    if (*axis < 0 || !s->batch_free || v->dims[*axis].size == 1) {
+    if (*axis < 0 || !s->bind->batch_free || v->dims[*axis].size == 1) {
         return terms;
     }
     if (lead + v->rank + 2 > OX_MAX_RANK) {
@@ -67,28 +67,29 @@ void ox_rest_add(ox_explain_state *s, int lead, ox_val v, ox_val terms)
 {
     int axis = samples_axis(s, v);
     terms = split_factor(s, lead, terms, v, &axis);
-    ox_val sum = ox_cast(sum_own(terms, terms->rank - lead, axis), s->type);
-    add_to(axis < 0 ? &s->rest_whole : &s->rest, sum);
+    ox_val sum = ox_cast(sum_own(terms, terms->rank - lead, axis), s->bind->type);
+    add_to(axis < 0 ? &s->found->rest_whole : &s->found->rest, sum);
 }
 
 void ox_rest_output(ox_explain_state *s, ox_val seed)
 {
-    ox_val v = s->output;
+    ox_val v = s->bind->output;
     if (!ox_side_of(v)->fusible) {
         return;
     }
-    ox_val e = ox_sub(ox_cast(ox_sample_output(s), s->type), ox_cast(ox_sample(s, v), s->type));
-    ox_val e0 =
-        ox_sub(ox_cast(ox_reference_output(s), s->type), ox_cast(ox_reference(s, v), s->type));
-    ox_rest_add(s, s->lead, v, ox_mul(seed, ox_sub(e, e0)));
+    ox_val e = ox_sub(ox_cast(ox_sample_output(s), s->bind->type),
+                      ox_cast(ox_sample(s, v), s->bind->type));
+    ox_val e0 = ox_sub(ox_cast(ox_reference_output(s), s->bind->type),
+                       ox_cast(ox_reference(s, v), s->bind->type));
+    ox_rest_add(s, s->target->lead, v, ox_mul(seed, ox_sub(e, e0)));
 }
 
 /* ---- to the explained inputs ---------------------------------------------------------------- */
 
 static bool told_apart(const ox_explain_state *s)
 {
-    for (size_t i = 0; i < s->point_count; i++) {
-        if (s->points[i].batch_axis < 0) {
+    for (size_t i = 0; i < s->bind->point_count; i++) {
+        if (s->bind->points[i].batch_axis < 0) {
             return false;
         }
     }
@@ -99,22 +100,22 @@ static bool told_apart(const ox_explain_state *s)
 static ox_val meet(ox_explain_state *s, const ox_explained *e, ox_val v)
 {
     ox_dim dims[OX_MAX_RANK];
-    memcpy(dims, v->dims, (size_t)s->lead * sizeof *dims);
+    memcpy(dims, v->dims, (size_t)s->target->lead * sizeof *dims);
     for (int i = 0; i < e->x->rank; i++) {
-        bool samples = v->rank > s->lead && i == e->batch_axis;
-        dims[s->lead + i] = samples ? v->dims[s->lead] : ox_dim_of(1);
+        bool samples = v->rank > s->target->lead && i == e->batch_axis;
+        dims[s->target->lead + i] = samples ? v->dims[s->target->lead] : ox_dim_of(1);
     }
-    return ox_reshape(v, s->lead + e->x->rank, dims);
+    return ox_reshape(v, s->target->lead + e->x->rank, dims);
 }
 
 /* What is left in relation to the sum of the weights: [lead, N] or [lead]. */
 static ox_val share_of(ox_explain_state *s, ox_val weight, bool apart)
 {
-    ox_val whole = s->rest_whole, share = NULL, all = weight;
-    if (s->rest != NULL && apart) {
-        share = ox_div(s->rest, ox_shift(weight, TINY));
-    } else if (s->rest != NULL) {
-        add_to(&whole, ox_sum(s->rest, -1, false));
+    ox_val whole = s->found->rest_whole, share = NULL, all = weight;
+    if (s->found->rest != NULL && apart) {
+        share = ox_div(s->found->rest, ox_shift(weight, TINY));
+    } else if (s->found->rest != NULL) {
+        add_to(&whole, ox_sum(s->found->rest, -1, false));
     }
     if (whole != NULL) {
         all = apart ? ox_sum(weight, -1, true) : weight;
@@ -126,20 +127,21 @@ static ox_val share_of(ox_explain_state *s, ox_val weight, bool apart)
 
 void ox_rest_spread(ox_explain_state *s, ox_val *terms, const ox_val *dx)
 {
-    if (s->rest == NULL && s->rest_whole == NULL) {
+    if (s->found->rest == NULL && s->found->rest_whole == NULL) {
         return;
     }
     bool apart = told_apart(s);
-    ox_val sum = NULL, *weights = ox_arena_alloc(s->arena, s->point_count, sizeof *weights);
-    for (size_t i = 0; i < s->point_count; i++) {
-        const ox_explained *e = &s->points[i];
-        ox_val size = ox_cast(ox_abs(terms[i]), s->type), d = ox_cast(ox_abs(dx[i]), s->type);
+    ox_val sum = NULL, *weights = ox_arena_alloc(s->arena, s->bind->point_count, sizeof *weights);
+    for (size_t i = 0; i < s->bind->point_count; i++) {
+        const ox_explained *e = &s->bind->points[i];
+        ox_val size = ox_cast(ox_abs(terms[i]), s->bind->type),
+               d = ox_cast(ox_abs(dx[i]), s->bind->type);
         weights[i] = ox_add(size, ox_scale(d, FAINT));
         add_to(&sum, sum_own(weights[i], e->x->rank, apart ? e->batch_axis : -1));
     }
     ox_val share = share_of(s, sum, apart);
-    for (size_t i = 0; i < s->point_count; i++) {
-        ox_val part = ox_mul(weights[i], meet(s, &s->points[i], share));
+    for (size_t i = 0; i < s->bind->point_count; i++) {
+        ox_val part = ox_mul(weights[i], meet(s, &s->bind->points[i], share));
         terms[i] = ox_add(terms[i], ox_cast(part, terms[i]->type));
     }
 }

@@ -25,9 +25,9 @@ static ox_val mean_body(const ox_val *in, const void *user)
 static ox_val mean_of(ox_explain_state *s, ox_val m, ox_val x, ox_val x0)
 {
     ox_dim dims[OX_MAX_RANK + 2] = {m->dims[0]};
-    memcpy(dims + s->many_targets, x->dims, (size_t)x->rank * sizeof *dims);
+    memcpy(dims + s->target->many, x->dims, (size_t)x->rank * sizeof *dims);
     return ox_call_shaped("MeanFlow", mean_body, NULL, 3, (ox_val[]){m, x, x0},
-                          x->rank + s->many_targets, dims);
+                          x->rank + s->target->many, dims);
 }
 
 /* The multiplier of a point. */
@@ -36,9 +36,9 @@ static ox_val multiplier_of(ox_explain_state *s, const ox_explained *e, ox_val d
     ox_val m = ox_side_of(e->x)->m;
     if (m == NULL) { /* nothing flows here, as from a stride that skips all of the input */
         ox_dim dims[OX_MAX_RANK + 2];
-        dims[0] = ox_dim_of(s->target_count);
-        memcpy(dims + s->many_targets, dx->dims, (size_t)dx->rank * sizeof *dims);
-        m = ox_zeros(s->flow, dx->type, dx->rank + s->many_targets, dims);
+        dims[0] = ox_dim_of(s->target->count);
+        memcpy(dims + s->target->many, dx->dims, (size_t)dx->rank * sizeof *dims);
+        m = ox_zeros(s->branch->flow, dx->type, dx->rank + s->target->many, dims);
     }
     if (e->x->type < OX_FLOAT16 &&
         e->x->type != OX_FLOAT) { /* masks: m may be infinite where dx is 0 */
@@ -51,64 +51,66 @@ static ox_val multiplier_of(ox_explain_state *s, const ox_explained *e, ox_val d
 /* Sum of terms over the references, weighted: [K, own shape]. Outside of a Scan the mean. */
 static ox_val sum_references(ox_explain_state *s, const ox_explained *e, ox_val terms)
 {
-    if (s->one_at_a_time) {
+    if (s->plan->one_at_a_time) {
         return terms;
     }
     int64_t axis = -1 - e->x->rank;
-    if (s->weight != NULL) {
-        ox_dim dims[OX_MAX_RANK] = {s->weight->dims[0]};
+    if (s->branch->weight != NULL) {
+        ox_dim dims[OX_MAX_RANK] = {s->branch->weight->dims[0]};
         for (int i = 1; i <= e->x->rank; i++) {
             dims[i] = ox_dim_of(1);
         }
-        ox_val weight = ox_cast(s->weight, terms->type);
+        ox_val weight = ox_cast(s->branch->weight, terms->type);
         terms = ox_mul(terms, ox_reshape(weight, e->x->rank + 1, dims));
     }
-    return ox_reduce(s->chunk > 0 ? "ReduceSum" : "ReduceMean", terms, 1, &axis, false);
+    return ox_reduce(s->plan->chunk > 0 ? "ReduceSum" : "ReduceMean", terms, 1, &axis, false);
 }
 
 /* phi of all points, in the flow graph: m * (x - x0), and what is left over. */
 static void find_phi(ox_explain_state *s)
 {
-    ox_val *terms = ox_arena_alloc(s->arena, s->point_count, sizeof *terms);
-    ox_val *dx = ox_arena_alloc(s->arena, s->point_count, sizeof *dx);
-    bool left = s->rest != NULL || s->rest_whole != NULL;
-    for (size_t i = 0; i < s->point_count; i++) {
-        ox_explained *e = &s->points[i];
+    ox_val *terms = ox_arena_alloc(s->arena, s->bind->point_count, sizeof *terms);
+    ox_val *dx = ox_arena_alloc(s->arena, s->bind->point_count, sizeof *dx);
+    bool left = s->found->rest != NULL || s->found->rest_whole != NULL;
+    for (size_t i = 0; i < s->bind->point_count; i++) {
+        const ox_explained *e = &s->bind->points[i];
         ox_val m = ox_side_of(e->x)->m;
         ox_type type = m != NULL ? m->type : ox_side_type(e->x->type);
         ox_val x = ox_standin(s, e->x, ox_cast(ox_sample(s, e->x), type), false);
         ox_val x0 = ox_standin(s, e->x, ox_cast(ox_reference(s, e->x), type), false);
         dx[i] = ox_sub(x, x0);
         m = multiplier_of(s, e, dx[i]);
-        if (!left && !s->one_at_a_time && s->weight == NULL && s->chunk == 0 &&
+        if (!left && !s->plan->one_at_a_time && s->branch->weight == NULL && s->plan->chunk == 0 &&
             x0->rank == x->rank + 1) {
-            e->phi = mean_of(s, m, x, x0);
+            s->found->phi[i] = mean_of(s, m, x, x0);
         } else {
             terms[i] = ox_mul(m, dx[i]);
         }
     }
     ox_rest_spread(s, terms, dx);
-    for (size_t i = 0; i < s->point_count; i++) {
-        ox_explained *e = &s->points[i];
-        e->phi = terms[i] == NULL ? e->phi : sum_references(s, e, terms[i]);
+    for (size_t i = 0; i < s->bind->point_count; i++) {
+        const ox_explained *e = &s->bind->points[i];
+        if (terms[i] != NULL) {
+            s->found->phi[i] = sum_references(s, e, terms[i]);
+        }
     }
 }
 
 /* The same of the explained output values: [K, N] as far as these axes exist. */
 static ox_val base_of(ox_explain_state *s, ox_val seed)
 {
-    ox_val y0 = ox_cast(ox_reference_output(s), s->type);
-    int rank = s->output->rank;
-    if (!s->one_at_a_time) {
-        if (s->weight != NULL) {
-            ox_dim dims[OX_MAX_RANK] = {s->weight->dims[0]};
+    ox_val y0 = ox_cast(ox_reference_output(s), s->bind->type);
+    int rank = s->bind->output->rank;
+    if (!s->plan->one_at_a_time) {
+        if (s->branch->weight != NULL) {
+            ox_dim dims[OX_MAX_RANK] = {s->branch->weight->dims[0]};
             for (int i = 1; i <= rank; i++) {
                 dims[i] = ox_dim_of(1);
             }
-            y0 = ox_mul(y0, ox_reshape(s->weight, rank + 1, dims));
+            y0 = ox_mul(y0, ox_reshape(s->branch->weight, rank + 1, dims));
         }
         int64_t axis = -1 - rank;
-        y0 = ox_reduce(s->chunk > 0 ? "ReduceSum" : "ReduceMean", y0, 1, &axis, true);
+        y0 = ox_reduce(s->plan->chunk > 0 ? "ReduceSum" : "ReduceMean", y0, 1, &axis, true);
     }
     return ox_target_pick(s, seed, y0);
 }
@@ -116,83 +118,88 @@ static ox_val base_of(ox_explain_state *s, ox_val seed)
 /* Weights of the references where they were padded to whole chunks. */
 static void make_weight(ox_explain_state *s)
 {
-    if (s->chunk == 0 || s->padded == s->refs_count) {
+    if (s->plan->chunk == 0 || s->plan->padded == s->bind->refs_count) {
         return;
     }
-    double *data = ox_arena_alloc(s->arena, (size_t)s->padded, sizeof *data);
-    for (int64_t i = 0; i < s->refs_count; i++) {
+    double *data = ox_arena_alloc(s->arena, (size_t)s->plan->padded, sizeof *data);
+    for (int64_t i = 0; i < s->bind->refs_count; i++) {
         data[i] = 1;
     }
-    s->weight = ox_scan_slice(s, ox_floats(s->g, s->type, 1, &s->padded, data), s->chunk);
+    s->branch->weight =
+        ox_scan_slice(s, ox_floats(s->g, s->bind->type, 1, &s->plan->padded, data), s->plan->chunk);
 }
 
 /* R as a number of the multipliers' type. */
 static ox_val count_references(ox_explain_state *s, ox_val like)
 {
-    return s->refs_count > 0 ? ox_number(like, (double)s->refs_count)
-                             : ox_cast(s->g->refs_size, like->type);
+    return s->bind->refs_count > 0 ? ox_number(like, (double)s->bind->refs_count)
+                                   : ox_cast(s->g->refs_size, like->type);
 }
 
 /* The flat indices [K, N], padded to whole steps by one beyond the last, which picks nothing. */
 static ox_val padded_targets(ox_explain_state *s, ox_val targets)
 {
-    int64_t steps = (s->target_count + s->target_chunk - 1) / s->target_chunk;
-    int64_t missing = steps * s->target_chunk - s->target_count;
+    int64_t steps = (s->target->count + s->plan->target_chunk - 1) / s->plan->target_chunk;
+    int64_t missing = steps * s->plan->target_chunk - s->target->count;
     if (missing == 0) {
         return targets;
     }
     ox_dim dims[2] = {ox_dim_of(missing), targets->dims[1]};
-    ox_val beyond = ox_expand(ox_int_scalar(s->g, s->output_size), 2, dims);
+    ox_val beyond = ox_expand(ox_int_scalar(s->g, s->target->size), 2, dims);
     return ox_concat(s->g, 2, (ox_val[]){targets, beyond}, 0);
 }
 
 /* The first multiplier, in the flow graph. */
 static ox_val first_multiplier(ox_explain_state *s)
 {
-    ox_val targets = ox_transpose(s->target, (int[]){1, 0});
-    if (s->target_chunk > 0) {
-        return ox_target_seed(s, ox_scan_slice(s, padded_targets(s, targets), s->target_chunk));
+    ox_val targets = ox_transpose(s->target->flat, (int[]){1, 0});
+    if (s->plan->target_chunk > 0) {
+        return ox_target_seed(s,
+                              ox_scan_slice(s, padded_targets(s, targets), s->plan->target_chunk));
     }
     ox_val seed = ox_target_seed(s, targets);
-    return s->flow == s->g ? seed : ox_scan_state(s, seed);
+    return s->branch->flow == s->g ? seed : ox_scan_state(s, seed);
 }
 
 void ox_result_walk(ox_explain_state *s)
 {
-    s->seed = first_multiplier(s);
+    s->found->phi = ox_arena_alloc(s->arena, s->bind->point_count, sizeof(ox_val));
+    s->found->seed = first_multiplier(s);
     make_weight(s);
-    ox_rest_output(s, s->seed);
-    ox_walk(s, s->seed);
-    ox_val **results = ox_arena_alloc(s->arena, s->point_count + 1, sizeof *results);
+    ox_rest_output(s, s->found->seed);
+    ox_walk(s, s->found->seed);
+    ox_val **results = ox_arena_alloc(s->arena, s->bind->point_count + 1, sizeof *results);
     find_phi(s);
-    for (size_t i = 0; i < s->point_count; i++) {
-        results[i] = &s->points[i].phi;
+    for (size_t i = 0; i < s->bind->point_count; i++) {
+        results[i] = &s->found->phi[i];
     }
-    s->base = base_of(s, s->seed);
-    results[s->point_count] = &s->base;
-    if (s->flow == s->g) {
+    s->found->base = base_of(s, s->found->seed);
+    results[s->bind->point_count] = &s->found->base;
+    if (s->branch->flow == s->g) {
         return;
     }
-    ox_scan_emit(s, results, s->point_count + 1, s->target_chunk > 0);
-    for (size_t i = 0; i <= s->point_count; i++) {
-        *results[i] = s->target_chunk > 0 ? ox_slice(*results[i], 0, 0, s->target_count, 1)
-                                          : ox_div(*results[i], count_references(s, *results[i]));
+    ox_scan_emit(s, results, s->bind->point_count + 1, s->plan->target_chunk > 0);
+    for (size_t i = 0; i <= s->bind->point_count; i++) {
+        *results[i] = s->plan->target_chunk > 0
+                          ? ox_slice(*results[i], 0, 0, s->target->count, 1)
+                          : ox_div(*results[i], count_references(s, *results[i]));
     }
 }
 
 /* [K, N] from [K, 1, N] and the like, then [N, K]; without the axes that do not exist. */
 static ox_val by_sample(ox_explain_state *s, ox_val v)
 {
-    ox_dim n = s->output_batch_axis < 0 ? ox_dim_of(1) : s->output->dims[s->output_batch_axis];
-    ox_dim dims[2] = {ox_dim_of(s->target_count), n};
+    ox_dim n = s->bind->output_batch_axis < 0 ? ox_dim_of(1)
+                                              : s->bind->output->dims[s->bind->output_batch_axis];
+    ox_dim dims[2] = {ox_dim_of(s->target->count), n};
     v = ox_transpose(ox_reshape(v, 2, dims), (int[]){1, 0});
     ox_dim result[2];
     int rank = 0;
-    if (s->output_batch_axis >= 0) {
+    if (s->bind->output_batch_axis >= 0) {
         result[rank++] = n;
     }
-    if (s->many_targets) {
-        result[rank++] = ox_dim_of(s->target_count);
+    if (s->target->many) {
+        result[rank++] = ox_dim_of(s->target->count);
     }
     return ox_reshape(v, rank, result);
 }
@@ -200,18 +207,19 @@ static ox_val by_sample(ox_explain_state *s, ox_val v)
 /* The base value, [K, N], double. */
 static ox_val base_by_target(ox_explain_state *s)
 {
-    ox_dim n = s->output_batch_axis < 0 ? ox_dim_of(1) : s->output->dims[s->output_batch_axis];
-    ox_dim dims[2] = {ox_dim_of(s->target_count), n};
-    return ox_cast(ox_reshape(s->base, 2, dims), OX_DOUBLE);
+    ox_dim n = s->bind->output_batch_axis < 0 ? ox_dim_of(1)
+                                              : s->bind->output->dims[s->bind->output_batch_axis];
+    ox_dim dims[2] = {ox_dim_of(s->target->count), n};
+    return ox_cast(ox_reshape(s->found->base, 2, dims), OX_DOUBLE);
 }
 
 /* phi [K, d0, d1, ...] with K moved behind the batch axis. */
-static ox_val target_axis(ox_explain_state *s, const ox_explained *e)
+static ox_val target_axis(ox_explain_state *s, const ox_explained *e, ox_val phi)
 {
     int order[OX_MAX_RANK];
     int rank = e->x->rank;
-    if (!s->many_targets) {
-        return e->phi;
+    if (!s->target->many) {
+        return phi;
     }
     for (int i = 0; i <= e->batch_axis; i++) {
         order[i] = i + 1;
@@ -220,12 +228,12 @@ static ox_val target_axis(ox_explain_state *s, const ox_explained *e)
     for (int i = e->batch_axis + 2; i <= rank; i++) {
         order[i] = i;
     }
-    return ox_transpose(e->phi, order);
+    return ox_transpose(phi, order);
 }
 
 /* The sum of an input's phi over all axes but K and the batch: [K, N], or [K, 1] without a batch; in
  * double, since there may be many. */
-static ox_val sum_of(ox_explain_state *s, const ox_explained *e)
+static ox_val sum_of(ox_explain_state *s, const ox_explained *e, ox_val phi)
 {
     int64_t axes[OX_MAX_RANK];
     size_t count = 0;
@@ -236,8 +244,8 @@ static ox_val sum_of(ox_explain_state *s, const ox_explained *e)
         }
     }
     ox_dim n = e->batch_axis >= 0 ? e->x->dims[e->batch_axis] : ox_dim_of(1);
-    ox_dim dims[2] = {ox_dim_of(s->target_count), n};
-    ox_val phi = ox_cast(e->phi, OX_DOUBLE);
+    ox_dim dims[2] = {ox_dim_of(s->target->count), n};
+    phi = ox_cast(phi, OX_DOUBLE);
     return ox_reshape(ox_reduce("ReduceSum", phi, count, axes, false), 2, dims);
 }
 
@@ -245,8 +253,8 @@ static ox_val sum_of(ox_explain_state *s, const ox_explained *e)
 static ox_val gap_of(ox_explain_state *s)
 {
     ox_val gap = ox_sub(ox_cast(ox_target_value(s), OX_DOUBLE), base_by_target(s));
-    for (size_t i = 0; i < s->point_count; i++) {
-        gap = ox_sub(gap, sum_of(s, &s->points[i]));
+    for (size_t i = 0; i < s->bind->point_count; i++) {
+        gap = ox_sub(gap, sum_of(s, &s->bind->points[i], s->found->phi[i]));
     }
     return gap;
 }
@@ -265,18 +273,19 @@ static void add_output(ox_explain_state *s, ox_val v, const char *name)
 void ox_result_outputs(ox_explain_state *s)
 {
     const char *former = ox_graph_scope(s->g, "onnxexplainer/result");
-    for (size_t i = 0; i < s->point_count; i++) {
-        const ox_explained *e = &s->points[i];
-        ox_val phi = ox_cast(target_axis(s, e), ox_side_type(e->x->type));
+    for (size_t i = 0; i < s->bind->point_count; i++) {
+        const ox_explained *e = &s->bind->points[i];
+        ox_val phi = ox_cast(target_axis(s, e, s->found->phi[i]), ox_side_type(e->x->type));
         add_output(s, phi, ox_arena_format(s->arena, "%s_shap", e->x->name));
     }
-    ox_dim n = s->output_batch_axis < 0 ? ox_dim_of(1) : s->output->dims[s->output_batch_axis];
-    ox_dim dims[2] = {n, ox_dim_of(s->target_count)};
-    ox_val target = ox_transpose(ox_reshape(s->target, 2, dims), (int[]){1, 0});
+    ox_dim n = s->bind->output_batch_axis < 0 ? ox_dim_of(1)
+                                              : s->bind->output->dims[s->bind->output_batch_axis];
+    ox_dim dims[2] = {n, ox_dim_of(s->target->count)};
+    ox_val target = ox_transpose(ox_reshape(s->target->flat, 2, dims), (int[]){1, 0});
     add_output(s, by_sample(s, target), "shap_target");
-    add_output(s, ox_cast(by_sample(s, s->base), s->type), "base_value");
+    add_output(s, ox_cast(by_sample(s, s->found->base), s->bind->type), "base_value");
     if (s->options->gap) {
-        add_output(s, ox_cast(by_sample(s, gap_of(s)), s->type), "completeness_gap");
+        add_output(s, ox_cast(by_sample(s, gap_of(s)), s->bind->type), "completeness_gap");
     }
     ox_graph_scope(s->g, former);
 }

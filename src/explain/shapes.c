@@ -16,8 +16,8 @@ static void mark_needed(void *user, ox_val v)
 
 static bool is_explained(const ox_explain_state *s, ox_val v)
 {
-    for (size_t i = 0; i < s->input_count; i++) {
-        if (s->inputs[i].x == v) {
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        if (s->bind->inputs[i].x == v) {
             return true;
         }
     }
@@ -48,7 +48,7 @@ static bool needs_others(const ox_explain_state *s, bool fold)
 {
     ox_graph *g = s->g;
     for (size_t i = 0; i < g->value_count; i++) {
-        g->values[i]->needed = g->values[i] == s->output;
+        g->values[i]->needed = g->values[i] == s->bind->output;
     }
     for (size_t i = g->node_count; i-- > 0;) {
         const ox_node *n = g->nodes[i];
@@ -158,8 +158,8 @@ static const ox_node *uses_batch(ox_explain_state *s)
             ox_side_of(n->outputs[k])->counts = counts_batch(n, n->outputs[k]);
         }
     }
-    for (size_t i = 0; i < s->order_count; i++) {
-        const ox_node *n = s->order[i];
+    for (size_t i = 0; i < s->order->count; i++) {
+        const ox_node *n = s->order->nodes[i];
         for (size_t k = 0; k < content_inputs(n); k++) {
             ox_val x = n->inputs[k];
             if (x != NULL && ox_type_is_float(x->type) && !ox_side_of(x)->varies &&
@@ -171,16 +171,16 @@ static const ox_node *uses_batch(ox_explain_state *s)
     return NULL;
 }
 
-void ox_shapes_check(ox_explain_state *s)
+void ox_shapes_check(ox_explain_state *s, ox_binding *b)
 {
-    s->fold_shapes = needs_others(s, false);
-    s->sample_shapes = s->fold_shapes && needs_others(s, true);
-    const ox_node *counts = s->batch_free ? uses_batch(s) : NULL;
-    if (!s->one_at_a_time && counts != NULL) {
+    b->fold_shapes = needs_others(s, false);
+    b->sample_shapes = b->fold_shapes && needs_others(s, true);
+    const ox_node *counts = b->batch_free ? uses_batch(s) : NULL;
+    if (!b->one_at_a_time && counts != NULL) {
         ox_note_to(s->options,
                    "references enter one at a time: %s: computes with a number that depends on how "
                    "many samples there are; a constant in its place, or --hold, keeps them apart",
                    ox_node_label(counts));
     }
-    s->one_at_a_time = s->one_at_a_time || s->sample_shapes || counts != NULL;
+    b->one_at_a_time = b->one_at_a_time || b->sample_shapes || counts != NULL;
 }

@@ -79,8 +79,8 @@ static void check_finite(ox_explain_state *s, const ox_explained *e)
 
 void ox_standin_check(ox_explain_state *s)
 {
-    for (size_t i = 0; i < s->input_count; i++) {
-        const ox_explained *e = &s->inputs[i];
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        const ox_explained *e = &s->bind->inputs[i];
         bool real = e->given != NULL && e->given->data != NULL && /* NULL: inspecting */
                     ox_type_is_float(e->given->type);
         if (real && !ox_beyond(s, e->x)) {

@@ -9,27 +9,28 @@
 
 static ox_val body_input(ox_explain_state *s, ox_val outside, int rank, const ox_dim *dims)
 {
-    ox_val v = ox_graph_value(s->flow, NULL, outside->type, rank, dims);
+    ox_val v = ox_graph_value(s->branch->flow, NULL, outside->type, rank, dims);
     v->is_input = true;
     return v;
 }
 
 ox_val ox_scan_state(ox_explain_state *s, ox_val outside)
 {
-    size_t i = ox_index_find(&s->state_index, outside->name);
+    size_t i = ox_index_find(&s->branch->state_index, outside->name);
     if (i != SIZE_MAX) {
-        return s->states[i].inside;
+        return s->branch->states[i].inside;
     }
-    ox_val known = ox_graph_known(s->flow, outside);
+    ox_val known = ox_graph_known(s->branch->flow, outside);
     if (known != NULL) {
         return known;
     }
     ox_val inside = body_input(s, outside, outside->rank, outside->dims);
     inside->elements = ox_shape_elements(outside);
-    s->state_index.arena = s->arena;
-    ox_index_add(&s->state_index, outside->name, s->state_count);
-    s->states = ox_arena_grow(s->arena, s->states, s->state_count, sizeof *s->states);
-    s->states[s->state_count++] = (ox_entry){.outside = outside, .inside = inside};
+    s->branch->state_index.arena = s->arena;
+    ox_index_add(&s->branch->state_index, outside->name, s->branch->state_count);
+    s->branch->states = ox_arena_grow(s->arena, s->branch->states, s->branch->state_count,
+                                      sizeof *s->branch->states);
+    s->branch->states[s->branch->state_count++] = (ox_entry){.outside = outside, .inside = inside};
     return inside;
 }
 
@@ -45,8 +46,10 @@ ox_val ox_scan_slice(ox_explain_state *s, ox_val outside, int64_t part)
         scanned = ox_reshape(outside, outside->rank + 1, dims);
     }
     ox_val inside = body_input(s, scanned, scanned->rank - 1, scanned->dims + 1);
-    s->scanned = ox_arena_grow(s->arena, s->scanned, s->scanned_count, sizeof *s->scanned);
-    s->scanned[s->scanned_count++] = (ox_entry){.outside = scanned, .inside = inside};
+    s->branch->scanned = ox_arena_grow(s->arena, s->branch->scanned, s->branch->scanned_count,
+                                       sizeof *s->branch->scanned);
+    s->branch->scanned[s->branch->scanned_count++] =
+        (ox_entry){.outside = scanned, .inside = inside};
     return inside;
 }
 
@@ -56,8 +59,9 @@ static void sum_over_steps(ox_explain_state *s, ox_val step)
     ox_val zero = ox_zeros(s->g, step->type, step->rank, step->dims);
     ox_val before = body_input(s, zero, step->rank, step->dims);
     ox_entry e = {.outside = zero, .inside = before, .next = ox_add(before, step)};
-    s->states = ox_arena_grow(s->arena, s->states, s->state_count, sizeof *s->states);
-    s->states[s->state_count++] = e;
+    s->branch->states = ox_arena_grow(s->arena, s->branch->states, s->branch->state_count,
+                                      sizeof *s->branch->states);
+    s->branch->states[s->branch->state_count++] = e;
 }
 
 /* Drops the entries that the pruned body does not use. */
@@ -83,16 +87,16 @@ static int by_use(const void *left, const void *right)
 
 static void add_output(ox_explain_state *s, ox_val v)
 {
-    ox_graph_output(s->flow, v, v->name);
+    ox_graph_output(s->branch->flow, v, v->name);
 }
 
 /* Outputs: states first, in the order of the inputs, then what is stacked. */
 static void close_body(ox_explain_state *s, size_t stacked_count, ox_val *const stacked[])
 {
-    ox_graph *body = s->flow;
-    for (size_t i = 0; i < s->state_count; i++) {
-        if (s->states[i].next != NULL) {
-            add_output(s, s->states[i].next);
+    ox_graph *body = s->branch->flow;
+    for (size_t i = 0; i < s->branch->state_count; i++) {
+        if (s->branch->states[i].next != NULL) {
+            add_output(s, s->branch->states[i].next);
         }
     }
     for (size_t i = 0; i < stacked_count; i++) {
@@ -100,22 +104,24 @@ static void close_body(ox_explain_state *s, size_t stacked_count, ox_val *const 
     }
     ox_graph_prune(body);
     ox_graph_sort(body);
-    s->state_count = keep_needed(s->states, s->state_count);
-    s->scanned_count = keep_needed(s->scanned, s->scanned_count);
-    if (s->state_count > 0) {
-        qsort(s->states, s->state_count, sizeof *s->states, by_use);
+    s->branch->state_count = keep_needed(s->branch->states, s->branch->state_count);
+    s->branch->scanned_count = keep_needed(s->branch->scanned, s->branch->scanned_count);
+    if (s->branch->state_count > 0) {
+        qsort(s->branch->states, s->branch->state_count, sizeof *s->branch->states, by_use);
     }
-    qsort(s->scanned, s->scanned_count, sizeof *s->scanned, by_use);
+    qsort(s->branch->scanned, s->branch->scanned_count, sizeof *s->branch->scanned, by_use);
     body->output_count = 0;
-    for (size_t i = 0; i < s->state_count; i++) {
-        const ox_entry *e = &s->states[i];
+    for (size_t i = 0; i < s->branch->state_count; i++) {
+        const ox_entry *e = &s->branch->states[i];
         add_output(s, e->next != NULL ? e->next : ox_unary("Identity", e->inside));
     }
     for (size_t i = 0; i < stacked_count; i++) {
         add_output(s, *stacked[i]);
     }
-    for (size_t i = 0; i < s->state_count + s->scanned_count; i++) {
-        const ox_entry *e = i < s->state_count ? &s->states[i] : &s->scanned[i - s->state_count];
+    for (size_t i = 0; i < s->branch->state_count + s->branch->scanned_count; i++) {
+        const ox_entry *e = i < s->branch->state_count
+                                ? &s->branch->states[i]
+                                : &s->branch->scanned[i - s->branch->state_count];
         body->inputs = ox_arena_grow(s->arena, body->inputs, body->input_count, sizeof(ox_val));
         body->inputs[body->input_count++] = e->inside;
     }
@@ -123,14 +129,15 @@ static void close_body(ox_explain_state *s, size_t stacked_count, ox_val *const 
 
 static ox_node *emit(ox_explain_state *s, size_t output_count)
 {
-    size_t count = s->state_count + s->scanned_count;
+    size_t count = s->branch->state_count + s->branch->scanned_count;
     ox_val *in = ox_arena_alloc(s->arena, count, sizeof *in);
     for (size_t i = 0; i < count; i++) {
-        in[i] = i < s->state_count ? s->states[i].outside : s->scanned[i - s->state_count].outside;
+        in[i] = i < s->branch->state_count ? s->branch->states[i].outside
+                                           : s->branch->scanned[i - s->branch->state_count].outside;
     }
     ox_attr attrs[] = {
-        {.name = "body", .kind = OX_ATTR_GRAPH, .graph = s->flow},
-        ox_attr_int("num_scan_inputs", (int64_t)s->scanned_count),
+        {.name = "body", .kind = OX_ATTR_GRAPH, .graph = s->branch->flow},
+        ox_attr_int("num_scan_inputs", (int64_t)s->branch->scanned_count),
     };
     return ox_graph_emit_node(s->g, "", "Scan", count, in, output_count, 2, attrs);
 }
@@ -139,7 +146,7 @@ static ox_node *emit(ox_explain_state *s, size_t output_count)
 static ox_val unstack(ox_explain_state *s, ox_val out, ox_val step)
 {
     ox_dim dims[OX_MAX_RANK];
-    ox_dim steps = s->scanned[0].outside->dims[0];
+    ox_dim steps = s->branch->scanned[0].outside->dims[0];
     dims[0] = steps;
     memcpy(dims + 1, step->dims, (size_t)step->rank * sizeof *dims);
     out->type = step->type;
@@ -156,18 +163,18 @@ void ox_scan_emit(ox_explain_state *s, ox_val *results[], size_t count, bool sta
     }
     size_t stacked = stack ? count : 0;
     close_body(s, stacked, results);
-    ox_node *scan = emit(s, s->state_count + stacked);
+    ox_node *scan = emit(s, s->branch->state_count + stacked);
     size_t next = 0;
-    for (size_t i = 0; i < s->state_count; i++) {
+    for (size_t i = 0; i < s->branch->state_count; i++) {
         ox_val out = scan->outputs[i];
-        out->type = s->states[i].inside->type;
-        out->rank = s->states[i].inside->rank;
-        out->dims = s->states[i].inside->dims;
-        if (s->states[i].next != NULL) {
+        out->type = s->branch->states[i].inside->type;
+        out->rank = s->branch->states[i].inside->rank;
+        out->dims = s->branch->states[i].inside->dims;
+        if (s->branch->states[i].next != NULL) {
             *results[next++] = out;
         }
     }
     for (size_t i = 0; i < stacked; i++) {
-        *results[i] = unstack(s, scan->outputs[s->state_count + i], *results[i]);
+        *results[i] = unstack(s, scan->outputs[s->branch->state_count + i], *results[i]);
     }
 }

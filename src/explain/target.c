@@ -44,33 +44,31 @@ static ox_val before_choice(const ox_graph *g)
     return NULL;
 }
 
-void ox_target_find_output(ox_explain_state *s)
+ox_val ox_target_output(ox_explain_state *s)
 {
     const char *name = s->options->output_name;
     ox_graph *g = s->model->graph;
-    s->output = NULL;
     if (name != NULL) {
-        s->output = ox_graph_find(g, name);
-        if (s->output == NULL || s->output->is_input || s->output->constant != NULL) {
+        ox_val named = ox_graph_find(g, name);
+        if (named == NULL || named->is_input || named->constant != NULL) {
             ox_fail(s->arena, OX_ARGUMENT,
                     "the model has no output or tensor \"%s\" to explain, its outputs are %s", name,
                     ox_names_of(s->arena, s->model->outputs, g->output_count));
         }
-        return;
+        return named;
     }
-    for (size_t i = 0; i < g->output_count && s->output == NULL; i++) {
+    for (size_t i = 0; i < g->output_count; i++) {
         ox_val output = before_maps(g->outputs[i]);
         if (ox_type_is_float(output->type) || output != g->outputs[i]) {
-            s->output = output;
+            return output;
         }
     }
-    if (s->output == NULL) {
-        ox_lift(s->model); /* which finds types */
-        ox_val before = before_choice(g);
-        ox_fail(s->arena, OX_UNSUPPORTED, "the model has no floating-point output%s%s%s",
-                before == NULL ? "" : "; output-name=", before == NULL ? "" : before->name,
-                before == NULL ? "" : " explains what it is chosen by");
-    }
+    s->no_output = true;
+    ox_lift(s->model); /* which finds types */
+    ox_val before = before_choice(g);
+    ox_fail(s->arena, OX_UNSUPPORTED, "the model has no floating-point output%s%s%s",
+            before == NULL ? "" : "; output-name=", before == NULL ? "" : before->name,
+            before == NULL ? "" : " explains what it is chosen by");
 }
 
 /* Shape of the output without its batch axis, the explained values' own coordinates. */
@@ -78,21 +76,21 @@ static int own_dims(ox_explain_state *s, int64_t *dims, int64_t *total)
 {
     int rank = 0;
     *total = 1;
-    for (int i = 0; i < s->output->rank; i++) {
-        if (i == s->output_batch_axis) {
+    for (int i = 0; i < s->bind->output->rank; i++) {
+        if (i == s->bind->output_batch_axis) {
             continue;
         }
-        if (!ox_dim_is_static(s->output->dims[i]) || rank == OX_MAX_RANK) {
+        if (!ox_dim_is_static(s->bind->output->dims[i]) || rank == OX_MAX_RANK) {
             ox_fail(s->arena, OX_UNSUPPORTED, "the shape of output \"%s\" is not known",
-                    s->output->name);
+                    s->bind->output->name);
         }
-        dims[rank++] = s->output->dims[i].size;
-        if (!ox_int_mul(*total, s->output->dims[i].size, total)) {
-            ox_fail(s->arena, OX_UNSUPPORTED, "output \"%s\" is too large", s->output->name);
+        dims[rank++] = s->bind->output->dims[i].size;
+        if (!ox_int_mul(*total, s->bind->output->dims[i].size, total)) {
+            ox_fail(s->arena, OX_UNSUPPORTED, "output \"%s\" is too large", s->bind->output->name);
         }
     }
     if (*total == 0) {
-        ox_fail(s->arena, OX_UNSUPPORTED, "output \"%s\" is empty", s->output->name);
+        ox_fail(s->arena, OX_UNSUPPORTED, "output \"%s\" is empty", s->bind->output->name);
     }
     return rank;
 }
@@ -102,7 +100,8 @@ static int own_dims(ox_explain_state *s, int64_t *dims, int64_t *total)
 
 static ox_dim batch_of_output(ox_explain_state *s)
 {
-    return s->output_batch_axis < 0 ? ox_dim_of(1) : s->output->dims[s->output_batch_axis];
+    return s->bind->output_batch_axis < 0 ? ox_dim_of(1)
+                                          : s->bind->output->dims[s->bind->output_batch_axis];
 }
 
 /* `v` of the output's own shape, batch first and the rest flattened. */
@@ -110,11 +109,11 @@ static ox_val flatten(ox_explain_state *s, ox_val v, int64_t total)
 {
     int order[OX_MAX_RANK];
     int at = 0;
-    if (s->output_batch_axis >= 0) {
-        order[at++] = s->output_batch_axis;
+    if (s->bind->output_batch_axis >= 0) {
+        order[at++] = s->bind->output_batch_axis;
     }
-    for (int i = 0; i < s->output->rank; i++) {
-        if (i != s->output_batch_axis) {
+    for (int i = 0; i < s->bind->output->rank; i++) {
+        if (i != s->bind->output_batch_axis) {
             order[at++] = i;
         }
     }
@@ -128,26 +127,27 @@ static ox_val unflatten(ox_explain_state *s, ox_val v)
 {
     ox_dim dims[OX_MAX_RANK];
     int order[OX_MAX_RANK];
-    int lead = s->many_targets, rank = lead;
-    if (s->many_targets) {
+    int lead = s->target->many, rank = lead;
+    if (s->target->many) {
         dims[0] = v->dims[0];
         order[0] = 0;
     }
-    if (s->output_batch_axis >= 0) {
+    if (s->bind->output_batch_axis >= 0) {
         dims[rank++] = batch_of_output(s);
     }
-    for (int i = 0; i < s->output->rank; i++) {
-        if (i != s->output_batch_axis) {
-            dims[rank++] = s->output->dims[i];
+    for (int i = 0; i < s->bind->output->rank; i++) {
+        if (i != s->bind->output_batch_axis) {
+            dims[rank++] = s->bind->output->dims[i];
         }
     }
     v = ox_reshape(v, rank, dims);
-    for (int i = 0, next = 1; i < s->output->rank; i++) { /* the batch axis where it belongs */
-        bool batch = i == s->output_batch_axis;
-        order[lead + i] = lead + (batch ? 0 : s->output_batch_axis < 0 ? i : next++);
+    for (int i = 0, next = 1; i < s->bind->output->rank;
+         i++) { /* the batch axis where it belongs */
+        bool batch = i == s->bind->output_batch_axis;
+        order[lead + i] = lead + (batch ? 0 : s->bind->output_batch_axis < 0 ? i : next++);
     }
     v = ox_transpose(v, order);
-    return s->lead > lead ? ox_unsqueeze(v, lead) : v;
+    return s->target->lead > lead ? ox_unsqueeze(v, lead) : v;
 }
 
 /* ---- the grammar
@@ -266,41 +266,42 @@ size_t ox_target_places(ox_arena *a, const char *text, const char *output, int r
     return count;
 }
 
-/* Places, differences and lists: their flat indices [K]; for sums and differences also the constant
- * rows [K, 1, D] that pick them. */
-static void constant_targets(ox_explain_state *s, const char *text, ox_val *flat)
+/* Places, differences and lists: returns their flat indices [K]; for sums and differences also the
+ * constant rows [K, 1, D] that pick them. */
+static ox_val constant_targets(ox_explain_state *s, ox_target *t, const char *text)
 {
     int64_t own[OX_MAX_RANK], total, *indices;
     double *rows;
     int rank = own_dims(s, own, &total);
-    size_t count = ox_target_places(s->arena, text, s->output->name, rank, own, &indices, &rows);
+    size_t count =
+        ox_target_places(s->arena, text, s->bind->output->name, rank, own, &indices, &rows);
     bool sums = false;
     for (size_t k = 0; k < count; k++) {
         sums = sums || indices[k] < 0;
     }
-    int64_t dims[3] = {(int64_t)count, 1, s->output_size};
-    s->target_count = (int64_t)count;
-    s->many_targets = count > 1;
-    s->picked = rows;
-    s->rows = sums ? ox_floats(s->g, s->type, 3, dims, rows) : NULL;
-    *flat = ox_ints(s->g, count, indices);
+    int64_t dims[3] = {(int64_t)count, 1, t->size};
+    t->count = (int64_t)count;
+    t->many = count > 1;
+    t->picked = rows;
+    t->rows = sums ? ox_floats(s->g, s->bind->type, 3, dims, rows) : NULL;
+    return ox_ints(s->g, count, indices);
 }
 
 /* Gigabytes of SHAP values of one sample, for as many targets. */
 static double result_size(const ox_explain_state *s, size_t targets)
 {
     double values = 0;
-    for (size_t i = 0; i < s->input_count; i++) {
-        ox_dim size = ox_val_size(s->inputs[i].x);
-        double width = (double)ox_type_size(ox_side_type(s->inputs[i].x->type));
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        ox_dim size = ox_val_size(s->bind->inputs[i].x);
+        double width = (double)ox_type_size(ox_side_type(s->bind->inputs[i].x->type));
         values += size.unknown == 0 ? (double)size.size * width : 0;
     }
     return values * (double)targets / 1e9;
 }
 
-static void all_targets(ox_explain_state *s, ox_val *flat)
+static ox_val all_targets(ox_explain_state *s, ox_target *t)
 {
-    size_t n = (size_t)s->output_size;
+    size_t n = (size_t)t->size;
     if (n > MAX_TARGETS) {
         bad_target(s, ox_arena_format(s->arena,
                                       "the output has %zu values, %d can be explained at most; "
@@ -311,9 +312,9 @@ static void all_targets(ox_explain_state *s, ox_val *flat)
     for (size_t i = 0; i < n; i++) {
         indices[i] = (int64_t)i;
     }
-    s->target_count = s->output_size;
-    s->many_targets = true;
-    *flat = ox_ints(s->g, n, indices);
+    t->count = t->size;
+    t->many = true;
+    return ox_ints(s->g, n, indices);
 }
 
 /* [K, N, D] with 1 at the flat indices [K, N], and none for an index beyond D. */
@@ -321,9 +322,10 @@ static ox_val one_hot(ox_explain_state *s, ox_val indices)
 {
     double off_on[2] = {0, 1};
     ox_graph *g = indices->graph;
-    ox_val in[] = {indices, ox_int_scalar(g, s->output_size),
+    ox_val in[] = {indices, ox_int_scalar(g, s->target->size),
                    ox_floats(g, OX_FLOAT, 1, (int64_t[]){2}, off_on)};
-    return ox_cast(ox_graph_emit(g, "OneHot", 3, in, 0, NULL), s->type); /* no double kernel */
+    return ox_cast(ox_graph_emit(g, "OneHot", 3, in, 0, NULL),
+                   s->bind->type); /* no double kernel */
 }
 
 /* The K best of each sample, [N, K]: by TopK, or ArgMax for a single one. */
@@ -349,18 +351,17 @@ static ox_val best(ox_explain_state *s, const char *order, int64_t count, int64_
 
 /* The flat indices as given, negative ones counted from the end. A Gather from 0, 1, .. stops the
  * run by an index beyond the output, where OneHot would explain nothing. */
-static ox_val checked(ox_explain_state *s, ox_val given)
+static ox_val checked(ox_explain_state *s, ox_val given, int64_t size)
 {
     const char *former = ox_graph_scope(s->g, "onnxexplainer/target/shap_target_input");
-    ox_val bounds[] = {ox_int_scalar(s->g, 0), ox_int_scalar(s->g, s->output_size),
-                       ox_int_scalar(s->g, 1)};
+    ox_val bounds[] = {ox_int_scalar(s->g, 0), ox_int_scalar(s->g, size), ox_int_scalar(s->g, 1)};
     ox_val range = ox_graph_emit(s->g, "Range", 3, bounds, 0, NULL);
     ox_val indices = ox_gather(range, given, 0);
     ox_graph_scope(s->g, former);
     return indices;
 }
 
-static ox_val target_input(ox_explain_state *s)
+static ox_val target_input(ox_explain_state *s, int64_t size)
 {
     const char *prefix = s->options->prefix == NULL ? "" : s->options->prefix;
     const char *name = ox_arena_format(s->arena, "%sshap_target_input", prefix);
@@ -369,9 +370,9 @@ static ox_val target_input(ox_explain_state *s)
                 "the model has a value called \"%s\" already; --prefix changes ours", name);
     }
     ox_dim dims[2] = {batch_of_output(s), ox_dim_of(1)};
-    int rank = s->output_batch_axis < 0 ? 0 : 1;
+    int rank = s->bind->output_batch_axis < 0 ? 0 : 1;
     ox_val given = ox_graph_input(s->g, name, OX_INT64, rank, dims);
-    return ox_reshape(checked(s, given), 2, dims);
+    return ox_reshape(checked(s, given, size), 2, dims);
 }
 
 /* "top:3" and the like: the order and K. */
@@ -396,39 +397,37 @@ static bool parse_best(ox_explain_state *s, const char *text, const char **order
     return strcmp(text, "top") == 0;
 }
 
-void ox_target_find(ox_explain_state *s)
+const ox_target *ox_target_find(ox_explain_state *s)
 {
     const char *text = s->options->target == NULL ? "top" : s->options->target;
     int64_t dims[OX_MAX_RANK], count = 1;
     const char *order = NULL;
-    ox_val flat = NULL;
-    own_dims(s, dims, &s->output_size);
-    s->target_count = 1;
+    ox_target *t = ox_arena_alloc(s->arena, 1, sizeof *t);
+    own_dims(s, dims, &t->size);
+    t->count = 1;
     const char *former = ox_graph_scope(s->g, "onnxexplainer/target");
     if (parse_best(s, text, &order, &count)) {
-        s->target = best(s, order, count, s->output_size);
-        s->target_count = count;
-        s->many_targets = strchr(text, ':') != NULL;
+        t->flat = best(s, order, count, t->size);
+        t->count = count;
+        t->many = strchr(text, ':') != NULL;
     } else if (strcmp(text, "input") == 0) {
-        s->target = target_input(s);
+        t->flat = target_input(s, t->size);
     } else {
-        if (strcmp(text, "all") == 0) {
-            all_targets(s, &flat);
-        } else {
-            constant_targets(s, text, &flat);
-        }
-        ox_dim each[2] = {batch_of_output(s), ox_dim_of(s->target_count)};
-        s->target = ox_expand(ox_unsqueeze(flat, 0), 2, each);
+        ox_val flat = strcmp(text, "all") == 0 ? all_targets(s, t) : constant_targets(s, t, text);
+        ox_dim each[2] = {batch_of_output(s), ox_dim_of(t->count)};
+        t->flat = ox_expand(ox_unsqueeze(flat, 0), 2, each);
     }
-    s->lead = s->many_targets + !s->one_at_a_time;
+    t->lead = t->many + !s->plan->one_at_a_time;
     ox_graph_scope(s->g, former);
+    return t;
 }
 
 ox_val ox_target_seed(ox_explain_state *s, ox_val indices)
 {
     const char *former = ox_graph_scope(indices->graph, "onnxexplainer/target");
-    ox_dim each[3] = {ox_dim_of(s->target_count), batch_of_output(s), ox_dim_of(s->output_size)};
-    ox_val rows = s->rows != NULL ? ox_expand(s->rows, 3, each) : one_hot(s, indices);
+    ox_dim each[3] = {ox_dim_of(s->target->count), batch_of_output(s), ox_dim_of(s->target->size)};
+    ox_val rows =
+        s->target->rows != NULL ? ox_expand(s->target->rows, 3, each) : one_hot(s, indices);
     ox_val seed = unflatten(s, rows);
     ox_graph_scope(indices->graph, former);
     return seed;
@@ -438,9 +437,9 @@ ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values)
 {
     int64_t axes[OX_MAX_RANK];
     size_t count = 0;
-    int rank = s->output->rank;
+    int rank = s->bind->output->rank;
     for (int i = 0; i < rank; i++) {
-        if (i != s->output_batch_axis) {
+        if (i != s->bind->output_batch_axis) {
             axes[count++] = i - rank;
         }
     }
@@ -452,12 +451,12 @@ ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values)
 
 ox_val ox_target_value(ox_explain_state *s)
 {
-    ox_val y = ox_cast(ox_predicted(s), s->type);
-    ox_val by_target = ox_transpose(s->target, (int[]){1, 0});
-    if (s->rows == NULL) {
-        ox_val values = ox_gather_elements(flatten(s, y, s->output_size), s->target, 1);
+    ox_val y = ox_cast(ox_predicted(s), s->bind->type);
+    ox_val by_target = ox_transpose(s->target->flat, (int[]){1, 0});
+    if (s->target->rows == NULL) {
+        ox_val values = ox_gather_elements(flatten(s, y, s->target->size), s->target->flat, 1);
         return ox_transpose(values, (int[]){1, 0});
     }
-    ox_dim dims[2] = {ox_dim_of(s->target_count), batch_of_output(s)};
+    ox_dim dims[2] = {ox_dim_of(s->target->count), batch_of_output(s)};
     return ox_reshape(ox_target_pick(s, ox_target_seed(s, by_target), y), 2, dims);
 }

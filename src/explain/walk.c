@@ -30,7 +30,7 @@ static bool hole(ox_ctx *c, const char *message)
 {
     ox_explain_state *s = c->sides->state;
     if (s->options->force) {
-        s->holes++;
+        s->found->holes++;
         ox_note_to(s->options, "completeness is lost at %s: %s", ox_node_label(c->node), message);
     }
     return s->options->force;
@@ -82,7 +82,7 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
         visit_composite(s, n);
         return;
     }
-    ox_ctx c = {.g = s->flow, .node = n, .lead = s->lead, .sides = sides};
+    ox_ctx c = {.g = s->branch->flow, .node = n, .lead = s->target->lead, .sides = sides};
     c.type = working_type(n);
     bool reached = false;
     for (size_t i = 0; i < n->output_count; i++) {
@@ -94,7 +94,7 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
     c.m = ox_m(&c, 0);
     const ox_row *row = ox_rule_find(n->domain, n->op);
     const char *scope = ox_arena_format(s->arena, "onnxexplainer/flow/%s", ox_node_base(n));
-    const char *former = ox_graph_scope(s->flow, scope);
+    const char *former = ox_graph_scope(s->branch->flow, scope);
     if (ox_integrate_wants(s, n)) {
         ox_integrate(s, &c);
     } else if (ox_standin_wants(s, n)) {
@@ -102,13 +102,14 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
     } else {
         row->rule(&c);
     }
-    ox_graph_scope(s->flow, former);
+    ox_graph_scope(s->branch->flow, former);
 }
 
 void ox_walk(ox_explain_state *s, ox_val seed)
 {
-    ox_side_of(s->output)->m = seed;
-    ox_sides sides = {s, sample_of, reference_of, stands_in, hole, rest, s->order, s->order_count};
+    ox_side_of(s->bind->output)->m = seed;
+    ox_sides sides = {s,    sample_of, reference_of,    stands_in,
+                      hole, rest,      s->order->nodes, s->order->count};
     while (sides.later_count > 0) {
         ox_node *n = *sides.later++;
         sides.later_count--;
