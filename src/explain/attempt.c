@@ -150,7 +150,9 @@ static bool begin(ox_explain_state *s, bool force_fixed)
     mark_inputs(s);
     ox_mark_fusible(s);
     find_points(s, b);
-    ox_integrate_check(s);
+    if (s->method->check != NULL) {
+        s->method->check(s);
+    }
     ox_cut_find(s->g);
     ox_place_find(s); /* for decompositions, and in these again */
     s->order = ox_walk_order(s);
@@ -200,6 +202,7 @@ bool ox_explain_attempt(ox_explain_state *s, const ox_model *source, const ox_op
         memset(s, 0, sizeof *s);
         s->blank = blank;
         s->options = options;
+        s->method = ox_method_find(options);
         s->model = ox_model_new(err);
         good = s->model != NULL && ox_arena_try(s->model->arena, try_once, &t, err);
         t.fixed = t.again;

@@ -251,10 +251,10 @@ void ox_explain_build(ox_explain_state *s)
     ox_plan *plan = ox_plan_batch(s);
     s->plan = plan;
     s->target = ox_target_find(s);
-    ox_plan_steps(s, plan);
+    s->method->steps(s, plan);
     s->branch = ox_fork_new(s);
-    ox_feed_references(s);
-    ox_result_walk(s);
+    s->method->feed(s);
+    s->method->attribute(s);
     check_points(s);
     ox_result_outputs(s);
     ox_graph_prune(s->g);

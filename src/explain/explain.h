@@ -1,6 +1,7 @@
 /* Explaining: forward on the sample, the reference branch, one backward walk, the mean over the
  * references. The parts of it, in the order in which explain.c calls them:
  *
+ *     explain/method.c     the methods, which say what of the following they need
  *     explain/attempt.c    the way into a model, shared with ox_inspect
  *     explain/fix.c        inputs that are settings
  *     explain/hold.c       what keeps the sample's value
@@ -138,6 +139,20 @@ typedef struct ox_found {
     ox_val base;       /* mean f(r) of the targets [K, N] */
 } ox_found;
 
+/* A method: what is run beside the model, and what is made of it. */
+typedef struct ox_method {
+    const char *name;
+    bool needs_rules;                                  /* multipliers pass through the model */
+    void (*check)(const ox_explain_state *s);          /* gives up where options do not fit */
+    void (*steps)(ox_explain_state *s, ox_plan *plan); /* cache and chunk */
+    void (*feed)(ox_explain_state *s);                 /* what the branch is run on */
+    void (*attribute)(ox_explain_state *s);            /* found->phi and found->base */
+
+    /* The nodes whose rule is another one, and that. */
+    bool (*replaces)(const ox_explain_state *s, const ox_node *n);
+    void (*replace)(ox_explain_state *s, ox_ctx *c);
+} ox_method;
+
 struct ox_explain_state {
     ox_model *model; /* the result in the making */
     const ox_options *options;
@@ -146,6 +161,7 @@ struct ox_explain_state {
     bool blank;     /* the references have no contents: nothing is run */
     bool no_output; /* there is none that could be explained */
 
+    const ox_method *method;
     const ox_binding *bind; /* in the order in which they are made */
     const ox_order *order;
     const ox_plan *plan;
@@ -164,6 +180,11 @@ void ox_explain_check_rules(ox_explain_state *s);
 
 /* Builds the explained graph; values kept of the references have no contents yet. */
 void ox_explain_build(ox_explain_state *s);
+
+/* ---- explain/method.c ----------------------------------------------------------------------- */
+
+/* The one that the options name. */
+const ox_method *ox_method_find(const ox_options *o);
 
 /* ---- explain/attempt.c ---------------------------------------------------------------------- */
 

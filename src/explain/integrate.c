@@ -88,7 +88,7 @@ void ox_integrate_check(const ox_explain_state *s)
 bool ox_integrate_wants(const ox_explain_state *s, const ox_node *n)
 {
     const ox_options *o = s->options;
-    if (o->integrate == 0 || n->domain[0] != '\0' || find(n->op) == NULL) {
+    if (n->domain[0] != '\0' || find(n->op) == NULL) {
         return false;
     }
     bool named = o->integrate_op_count == 0;

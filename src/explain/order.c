@@ -77,7 +77,8 @@ static void decompose(ox_explain_state *s, ox_node *n)
 {
     ox_side *first = ox_side_of(n->outputs[0]);
     const ox_row *row = ox_rule_find(n->domain, n->op);
-    bool composite = row != NULL && row->decompose != NULL && !ox_integrate_wants(s, n);
+    bool replaced = s->method->replaces != NULL && s->method->replaces(s, n);
+    bool composite = row != NULL && row->decompose != NULL && !replaced;
     if (!composite && !is_choice(n)) {
         return;
     }

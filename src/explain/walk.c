@@ -95,8 +95,8 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
     const ox_row *row = ox_rule_find(n->domain, n->op);
     const char *scope = ox_arena_format(s->arena, "onnxexplainer/flow/%s", ox_node_base(n));
     const char *former = ox_graph_scope(s->branch->flow, scope);
-    if (ox_integrate_wants(s, n)) {
-        ox_integrate(s, &c);
+    if (s->method->replaces != NULL && s->method->replaces(s, n)) {
+        s->method->replace(s, &c);
     } else if (ox_standin_wants(s, n)) {
         ox_standin_visit(s, &c, row->rule);
     } else {
