@@ -163,7 +163,9 @@ static int refuse(const arguments *a, const ox_report *report)
     if (count > NODES_NAMED) {
         ox_cli_say("%s: %zu more such nodes", a->model, count - NODES_NAMED);
     }
-    if (!count) {
+    if (count) {
+        ox_cli_say("%s: explain --method=kernel explains any model by its outputs", a->model);
+    } else {
         ox_cli_say("%s: cannot be explained: %s", a->model,
                    report->reason ? report->reason : "no reason given");
     }

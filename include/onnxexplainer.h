@@ -20,6 +20,9 @@
  *     completeness_gap   [N] or [N, K], f(x) - base_value - sum(phi), when asked for: what
  *                        rounding on the way makes the sum miss
  *
+ * Other methods than DeepSHAP (options.method) give values of another formula under the same names,
+ * and "permutation" their standard errors as <input>_shap_error behind each of them.
+ *
  * Functions that can fail take an ox_error last (NULL is allowed), return NULL or false,
  * and leave their arguments as they were. The library never prints and never exits.
  * Arguments are checked: what is out of range, without its data or not UTF-8 is refused with
@@ -282,6 +285,13 @@ typedef struct ox_options {
     /* Inputs that are settings, by name: constants from now on, and no inputs of the result. */
     const ox_tensor *fix;
     size_t fix_count;
+
+    /* How: docs/methods.md. NULL: "deepshap". 0 for the numbers: as the method has it. */
+    const char *method;
+    int64_t steps;   /* points on the way from a reference, at most OX_MAX_STEPS */
+    int64_t samples; /* draws, coalitions or permutations */
+    int64_t seed;    /* of what is drawn; the same gives the same model */
+    int64_t noise;   /* of smoothgrad: its deviation, in percent of a sample's range */
 } ox_options;
 
 #define OX_OPTIONS_INIT                                                                            \
@@ -290,6 +300,7 @@ typedef struct ox_options {
     }
 
 #define OX_MAX_POINTS 64
+#define OX_MAX_STEPS 1024
 
 /* Makes the model that predicts and explains. The result shares nothing with `model`, which may
  * be freed first. NULL for options: the defaults. Source of the method: ONNXExplainer (arXiv

@@ -351,4 +351,5 @@ def test_an_unknown_operator_is_named_and_nothing_else(cli, tmp_path):
                            tmp_path / "e.onnx"], capture_output=True, text=True)
     assert done.returncode == 1 and not (tmp_path / "e.onnx").exists()
     assert done.stderr == ('onnxexplainer: node 0 "" (com.example.Foo): '
-                           "no rule for com.example.Foo at opset 1\n")
+                           "no rule for com.example.Foo at opset 1; "
+                           "--method=kernel explains any model by its outputs\n")

@@ -18,7 +18,7 @@ def names(path, example):
 
 
 def test_recipes_are_there():
-    assert len(RECIPES) == 4
+    assert len(RECIPES) == 5
 
 
 @pytest.mark.parametrize("example, count, text", RECIPES, ids=[r[0] for r in RECIPES])

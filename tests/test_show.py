@@ -73,6 +73,8 @@ def compare(cli, tmp_path, path, references, *options):
     bare = told(cli, "show", path, {}, *options)
     assert shown.returncode == bare.returncode == made.returncode, (shown, bare, made)
     reason = made.stderr.strip().removeprefix("onnxexplainer: ").split(": ", 1)[-1]
+    reason, _, way_out = reason.partition("; --method")
+    assert way_out in shown.stderr
     assert made.returncode == 0 or reason in shown.stderr, (shown.stderr, made.stderr)
     return shown
 

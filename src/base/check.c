@@ -280,6 +280,23 @@ static bool check_integrate(const ox_options *o, ox_error *err)
     return check_distinct("integrate_ops", o->integrate_ops, o->integrate_op_count, err);
 }
 
+static bool check_method(const ox_options *o, ox_error *err)
+{
+    const int64_t numbers[] = {o->steps, o->samples, o->seed, o->noise};
+    static const char *const names[] = {"steps", "samples", "seed", "noise"};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (numbers[i] < 0) {
+            return ox_error_set(err, OX_ARGUMENT, "%s: %lld is below 0", names[i],
+                                (long long)numbers[i]);
+        }
+    }
+    if (o->steps > OX_MAX_STEPS) {
+        return ox_error_set(err, OX_ARGUMENT, "steps: %lld are more than %d", (long long)o->steps,
+                            OX_MAX_STEPS);
+    }
+    return check_text("method", o->method, err);
+}
+
 bool ox_check_options(const ox_options *given, ox_options *own, ox_error *err)
 {
     *own = (ox_options){.size = 0};
@@ -289,7 +306,7 @@ bool ox_check_options(const ox_options *given, ox_options *own, ox_error *err)
            check_distinct("hold", own->hold, own->hold_count, err) &&
            ox_check_tensors("fixed input", own->fix, own->fix_count, false, err) &&
            check_distinct("at", own->at, own->at_count, err) && check_cache(own, err) &&
-           check_integrate(own, err) && check_written(own, err);
+           check_integrate(own, err) && check_method(own, err) && check_written(own, err);
 }
 
 bool ox_check_session_options(const ox_session_options *given, ox_session_options *own,

@@ -32,6 +32,9 @@ static bool prepare(ox_explain_state *s, ox_binding *b, bool force_fixed)
     for (size_t i = 0; i < s->bind->input_count; i++) {
         b->inputs[i].x = ox_graph_find(s->g, s->bind->inputs[i].x->name);
     }
+    if (!s->method->needs_rules) { /* operators may be unknown */
+        ox_bind_declared(s, b->output);
+    }
     return ox_bind_check(s);
 }
 
@@ -156,8 +159,10 @@ static bool begin(ox_explain_state *s, bool force_fixed)
     ox_cut_find(s->g);
     ox_place_find(s); /* for decompositions, and in these again */
     s->order = ox_walk_order(s);
-    ox_beyond_find(s);
-    ox_standin_check(s);
+    if (s->method->needs_rules) {
+        ox_beyond_find(s);
+        ox_standin_check(s);
+    }
     ox_shapes_check(s, b);
     return true;
 }
@@ -180,6 +185,7 @@ static void try_once(void *user)
     s->arena = s->model->arena;
     ox_model_copy(s->model, (ox_model *)(uintptr_t)t->source);
     ox_budget_limit(s->arena, s->options->limit);
+    s->method = ox_method_find(s->arena, s->options);
     t->again = !begin(s, t->fixed);
     if (t->again) {
         ox_note_to(s->options,
@@ -202,7 +208,6 @@ bool ox_explain_attempt(ox_explain_state *s, const ox_model *source, const ox_op
         memset(s, 0, sizeof *s);
         s->blank = blank;
         s->options = options;
-        s->method = ox_method_find(options);
         s->model = ox_model_new(err);
         good = s->model != NULL && ox_arena_try(s->model->arena, try_once, &t, err);
         t.fixed = t.again;

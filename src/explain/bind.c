@@ -214,7 +214,7 @@ static int64_t check_references(ox_explain_state *s, const ox_explained *e,
  */
 
 /* The symbolic dimension that the explained output shares with an explained input; NULL: none. */
-static const char *shared_symbol(ox_explain_state *s)
+static const char *shared_symbol(const ox_explain_state *s)
 {
     for (size_t o = 0; o < s->model->graph->output_count; o++) {
         const ox_value_info *out = &s->model->outputs[o];
@@ -368,6 +368,32 @@ void ox_bind(ox_explain_state *s, ox_binding *b, bool force_fixed)
         }
     }
     set_dims(s);
+}
+
+void ox_bind_declared(const ox_explain_state *s, ox_val output)
+{
+    size_t count;
+    const ox_value_info *infos = ox_outputs(s->model, &count), *info = NULL;
+    for (size_t i = 0; i < count; i++) {
+        info = strcmp(infos[i].name, output->name) == 0 ? &infos[i] : info;
+    }
+    bool known = output->rank >= 0;
+    for (int d = 0; d < output->rank; d++) {
+        known = known && output->dims[d].unknown == 0;
+    }
+    if (known || info == NULL || info->rank < 0) {
+        return;
+    }
+    int axis = batch_axis_of(info, shared_symbol(s));
+    ox_dim *dims = ox_arena_alloc(s->arena, (size_t)info->rank, sizeof *dims);
+    for (int d = 0; d < info->rank; d++) {
+        bool batch = d == axis && info->dims[d] < 0;
+        dims[d] = batch                ? batch_dim(s)
+                  : info->dims[d] >= 0 ? ox_dim_of(info->dims[d])
+                                       : ox_dim_unknown(s->g);
+    }
+    output->rank = info->rank;
+    output->dims = dims;
 }
 
 bool ox_bind_check(ox_explain_state *s)

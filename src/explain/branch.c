@@ -16,21 +16,55 @@
 
 #include "explain/explain.h"
 
-ox_fork *ox_fork_new(ox_explain_state *s)
+/* A branch in which nothing is known of the former one's values. */
+static ox_fork *new_branch(ox_explain_state *s, int lead)
+{
+    ox_fork *b = ox_arena_alloc(s->arena, 1, sizeof *b);
+    b->lead = lead;
+    b->fed = ox_arena_alloc(s->arena, s->bind->input_count, sizeof *b->fed);
+    for (size_t i = 0; s->branch != NULL && i < s->g->value_count; i++) {
+        ox_side *side = s->g->values[i]->side;
+        if (side != NULL) {
+            side->raw = side->raw_apart = side->view = side->sample = NULL;
+        }
+    }
+    s->branch = b;
+    return b;
+}
+
+void ox_fork_begin(ox_explain_state *s)
 {
     const ox_plan *plan = s->plan;
-    ox_fork *b = ox_arena_alloc(s->arena, 1, sizeof *b);
+    ox_fork *b = new_branch(s, s->target->many + !plan->one_at_a_time);
     bool steps = plan->chunk > 0 || plan->target_chunk > 0;
     b->flow = steps ? ox_graph_inside(s->g, "onnxexplainer/step") : s->g;
     b->refs = plan->cache == OX_CACHE_FILE ? ox_graph_inside(s->g, "onnxexplainer/kept")
               : plan->cache == OX_CACHE_LOAD || plan->chunk == 0 ? s->g
                                                                  : b->flow;
-    b->fed = ox_arena_alloc(s->arena, s->bind->input_count, sizeof *b->fed);
-    s->branch = b;
     if (steps && s->g->batch_size != NULL) {
         b->flow->batch_size = ox_scan_state(s, s->g->batch_size);
     }
-    return b;
+}
+
+void ox_fork_points(ox_explain_state *s, bool folded)
+{
+    ox_fork *b = new_branch(s, s->target->many);
+    b->flow = b->refs = ox_graph_inside(s->g, "onnxexplainer/point");
+    b->points = true;
+    b->folded = folded;
+    if (s->g->batch_size != NULL && !folded) {
+        b->flow->batch_size = ox_scan_state(s, s->g->batch_size);
+    }
+    if (s->g->refs_size != NULL) {
+        b->flow->refs_size = ox_scan_state(s, s->g->refs_size);
+    }
+}
+
+void ox_fork_samples(ox_explain_state *s)
+{
+    ox_fork *b = new_branch(s, s->target->many);
+    b->flow = b->refs = s->g;
+    b->points = true;
 }
 
 /* ---- copies of nodes in another graph ----------------------------------------------------------
@@ -169,8 +203,9 @@ static bool ready(const target *t, ox_val v)
         return true;
     }
     bool weight = side->fusible && !side->depends;
-    if (t->references && t->s->plan->one_at_a_time && t->graph == t->s->branch->flow &&
-        !side->varies && !weight) { /* held, or a shape: as for the sample */
+    if (t->references && t->s->plan->one_at_a_time && !t->s->branch->folded &&
+        t->graph == t->s->branch->flow && !side->varies &&
+        !weight) { /* held, or a shape: as for the sample */
         *slot(t, v) = t->apart ? ox_sample(t->s, v) : sample_as_predicted(t->s, v);
         return true;
     }
@@ -359,13 +394,18 @@ static ox_val reference_of(ox_explain_state *s, ox_val v, bool apart)
 ox_val ox_reference(ox_explain_state *s, ox_val v)
 {
     ox_side *side = ox_side_of(v);
-    if (!side->varies) {
+    if (!side->varies && !(s->branch->folded && side->depends)) {
         return ox_sample(s, v);
     }
     if (side->view == NULL) {
         side->view = reference_of(s, v, side->fusible);
     }
     return side->view;
+}
+
+ox_val ox_point(ox_explain_state *s, ox_val v)
+{
+    return s->branch->flow == s->g ? ox_sample(s, v) : ox_reference(s, v);
 }
 
 ox_val ox_reference_output(ox_explain_state *s)

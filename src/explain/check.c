@@ -17,6 +17,9 @@
  * arithmetic cannot afford the room. */
 enum { ROUNDINGS = 256, ROUNDINGS_OF_16_BITS = 32 };
 
+/* The part of these numbers that an integral may miss. */
+static const double QUADRATURE = 0.01;
+
 /* A tensor with the sample axis in between: element (o, n, i) of [outer, samples, inner]. */
 typedef struct layout {
     const ox_tensor *tensor;
@@ -35,6 +38,8 @@ typedef struct check {
     size_t shap_count;
     size_t samples, targets;
     bool many;          /* there is a target axis */
+    bool adds_up;       /* the method's values do, */
+    bool quadrature;    /* within its error */
     double unit;        /* of rounding, times how many are allowed */
     const double *rows; /* [K, D] of sums and differences, else NULL */
 } check;
@@ -198,6 +203,9 @@ static double unit_of(const check *c)
         {"bfloat16", ROUNDINGS_OF_16_BITS * 0x1p-8},
         {"float64", ROUNDINGS * 0x1p-53},
     };
+    if (c->quadrature) {
+        return QUADRATURE;
+    }
     const char *name = property_or(c, "onnxexplainer.precision", "float32");
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (strcmp(name, types[i].name) == 0) {
@@ -255,6 +263,9 @@ static void recognise(check *c)
     }
     find_rows(c, axis);
     find_shap(c);
+    const char *sum = property_or(c, "onnxexplainer.sum", "");
+    c->adds_up = strcmp(sum, "none") != 0;
+    c->quadrature = strcmp(sum, "quadrature") == 0;
     c->unit = unit_of(c);
 }
 
@@ -384,7 +395,7 @@ static void count_sample(const check *c, tally *t, size_t n)
     bool broken = false, lacking = false, unknown = false;
     for (size_t k = 0; k < c->targets; k++) {
         finding f = look_at(c, n, k, most);
-        bool beyond = f.where == NULL && f.known && !(fabs(f.gap) <= f.bound);
+        bool beyond = c->adds_up && f.where == NULL && f.known && !(fabs(f.gap) <= f.bound);
         bool first = t->lacking.count == 0 && !lacking;
         /* by multiples of the bound, which may be 0 */
         if (beyond && (first || fabs(f.gap) * t->worst.bound > fabs(t->worst.gap) * f.bound)) {
@@ -395,7 +406,7 @@ static void count_sample(const check *c, tally *t, size_t n)
         t->where = t->where == NULL ? f.where : t->where;
         broken = broken || f.where != NULL;
         lacking = lacking || beyond;
-        unknown = unknown || !f.known;
+        unknown = unknown || (c->adds_up && !f.known);
     }
     if (broken) {
         add_sample(&t->broken, n);
@@ -426,9 +437,9 @@ static void tell_lacking(const check *c, const tally *t, ox_note note, void *use
     note(user,
          ox_arena_format(c->arena,
                          "the SHAP values of %s do not add up to f(x) - base value: sample %zu%s "
-                         "misses %.3g, where rounding explains %.1e",
+                         "misses %.3g, where %s explains %.1e",
                          name_samples(c->arena, &t->lacking, c->samples), t->worst_sample, of,
-                         t->worst.gap, t->worst.bound));
+                         t->worst.gap, c->quadrature ? "integration" : "rounding", t->worst.bound));
 }
 
 void ox_check_outputs(ox_arena *a, ox_lookup property, void *user, const ox_tensor *outputs,

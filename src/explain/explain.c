@@ -179,7 +179,8 @@ static void set_metadata(ox_explain_state *s)
     const char *inputs = join(a, s->bind->point_count, points, ',');
     const char *features = join(a, o->feature_count, o->feature_names, '\n');
     ox_model_set_property(m, "onnxexplainer.version", OX_VERSION);
-    ox_model_set_property(m, "onnxexplainer.method", "DeepSHAP");
+    bool deepshap = strcmp(s->method->name, "deepshap") == 0;
+    ox_model_set_property(m, "onnxexplainer.method", deepshap ? "DeepSHAP" : o->method);
     ox_model_set_property(m, "onnxexplainer.target", o->target == NULL ? "top" : o->target);
     ox_model_set_property(m, "onnxexplainer.output", s->bind->output->name);
     ox_model_set_property(m, "onnxexplainer.inputs", inputs);
@@ -214,6 +215,10 @@ static void set_metadata(ox_explain_state *s)
         }
         ox_model_set_property(m, "onnxexplainer.fixed", join(a, o->fix_count, fixed, ','));
     }
+    if (s->method->sum != OX_SUM_EXACT) {
+        const char *sum = s->method->sum == OX_SUM_NONE ? "none" : "quadrature";
+        ox_model_set_property(m, "onnxexplainer.sum", sum);
+    }
     if (s->found->holes > 0) {
         ox_model_set_property(m, "onnxexplainer.holes", ox_arena_format(a, "%zu", s->found->holes));
     }
@@ -232,12 +237,12 @@ static void set_metadata(ox_explain_state *s)
 
 void ox_explain_check_rules(ox_explain_state *s)
 {
-    for (size_t i = 0; i < s->order->count; i++) {
+    for (size_t i = 0; s->method->needs_rules && i < s->order->count; i++) {
         const ox_node *n = s->order->nodes[i];
         const char *why = ox_walk_missing(s, n);
         bool refused = ox_side_of(n->outputs[0])->refused != NULL;
         if (why != NULL && (refused || !s->options->force)) {
-            ox_fail(s->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(n), why);
+            ox_fail(s->arena, OX_UNSUPPORTED, "%s", ox_walk_refusal(s, n, why));
         }
         if (why != NULL) {
             s->found->holes++;
@@ -252,7 +257,7 @@ void ox_explain_build(ox_explain_state *s)
     s->plan = plan;
     s->target = ox_target_find(s);
     s->method->steps(s, plan);
-    s->branch = ox_fork_new(s);
+    ox_fork_begin(s);
     s->method->feed(s);
     s->method->attribute(s);
     check_points(s);

@@ -82,7 +82,6 @@ typedef struct ox_target {
     ox_val flat;          /* int64 [N, K] flat indices, in `g` */
     const double *picked; /* [K, D], 0 where not explained; NULL where data or callers choose */
     ox_val rows;          /* [K, 1, D] for sums and differences, else NULL */
-    int lead;             /* lead axes of multipliers: K and R as far as they exist */
 } ox_target;
 
 /* How it is done: plan.c. */
@@ -117,6 +116,9 @@ typedef struct ox_cached {
  * cache.c. */
 typedef struct ox_fork {
     ox_graph *flow, *refs;
+    bool points; /* both sides are what a value is at a point */
+    bool folded; /* N is another number than in the model's graph */
+    int lead;    /* lead axes of multipliers: K and R as far as they exist */
     ox_fed *fed; /* by input */
 
     ox_table state_index;       /* of the states, by name of what is outside */
@@ -136,13 +138,22 @@ typedef struct ox_found {
     ox_val rest_whole; /* the same of values in which samples cannot be told apart, [lead] */
     size_t holes;      /* nodes that let no multiplier pass, with options.force */
     ox_val *phi;       /* SHAP values of each point, [K, own shape] */
+    ox_val *error;     /* their standard errors, or NULL */
     ox_val base;       /* mean f(r) of the targets [K, N] */
 } ox_found;
+
+/* Whether values add up to f(x) - base value. */
+typedef enum ox_sum {
+    OX_SUM_NONE,       /* they are not meant to, or are estimates */
+    OX_SUM_EXACT,      /* but for rounding */
+    OX_SUM_QUADRATURE, /* but for the error of a sum in place of an integral */
+} ox_sum_kind;
 
 /* A method: what is run beside the model, and what is made of it. */
 typedef struct ox_method {
     const char *name;
     bool needs_rules;                                  /* multipliers pass through the model */
+    ox_sum_kind sum;                                   /* what its values add up to */
     void (*check)(const ox_explain_state *s);          /* gives up where options do not fit */
     void (*steps)(ox_explain_state *s, ox_plan *plan); /* cache and chunk */
     void (*feed)(ox_explain_state *s);                 /* what the branch is run on */
@@ -183,8 +194,27 @@ void ox_explain_build(ox_explain_state *s);
 
 /* ---- explain/method.c ----------------------------------------------------------------------- */
 
-/* The one that the options name. */
-const ox_method *ox_method_find(const ox_options *o);
+/* The one that the options name; gives up where there is none. */
+const ox_method *ox_method_find(ox_arena *a, const ox_options *o);
+
+/* ---- explain/gradients.c -------------------------------------------------------------------- */
+
+void ox_gradient_check(const ox_explain_state *s);
+void ox_gradient(ox_explain_state *s);
+void ox_gradient_times_input(ox_explain_state *s);
+void ox_integrated_gradients(ox_explain_state *s);
+void ox_expected_gradients(ox_explain_state *s);
+void ox_smooth_gradients(ox_explain_state *s);
+
+/* ---- explain/coalitions.c, explain/permutations.c ------------------------------------------- */
+
+void ox_exact(ox_explain_state *s);
+void ox_kernel(ox_explain_state *s);
+void ox_permutation(ox_explain_state *s);
+void ox_occlusion(ox_explain_state *s);
+
+/* Gives up where options ask for more than the model's outputs. */
+void ox_black_box_check(const ox_explain_state *s);
 
 /* ---- explain/attempt.c ---------------------------------------------------------------------- */
 
@@ -227,6 +257,9 @@ void ox_bind_mark_reached(ox_explain_state *s, bool past_held);
 /* The named tensors inside the model that depend on its inputs, for messages. */
 const char *ox_bind_list_tensors(ox_explain_state *s);
 
+/* Gives an output of unknown shape the one that the model declares. */
+void ox_bind_declared(const ox_explain_state *s, ox_val output);
+
 /* After lifting: false when the model declares a free batch that its nodes do not keep. */
 bool ox_bind_check(ox_explain_state *s);
 
@@ -258,6 +291,13 @@ ox_val ox_target_seed(ox_explain_state *s, ox_val indices);
 /* values [K, 1, own shape of the output] times seed, summed: [K, N]. */
 ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values);
 
+/* The targets' values in an output y that is like the explained one, with flat indices [N, K]: [N,
+ * K]. */
+ox_val ox_target_read(ox_explain_state *s, ox_val y, ox_val flat);
+
+/* The output's batch: N, or 1. */
+ox_dim ox_target_batch(const ox_explain_state *s);
+
 /* f(x) of the targets, [K, N], in the model's graph. */
 ox_val ox_target_value(ox_explain_state *s);
 
@@ -269,6 +309,9 @@ ox_plan *ox_plan_batch(ox_explain_state *s);
 /* Decides on cache and chunk. */
 void ox_plan_steps(ox_explain_state *s, ox_plan *plan);
 
+/* Bytes that a pair of a point and a reference takes, about; `backwards`: with multipliers. */
+uint64_t ox_plan_pair_bytes(ox_explain_state *s, bool backwards);
+
 /* Bytes that a run may take. */
 uint64_t ox_plan_memory(const ox_explain_state *s);
 
@@ -278,6 +321,12 @@ uint64_t ox_plan_memory(const ox_explain_state *s);
 /* Walks back and takes the mean over the references: s->found->phi and ->base, in the model's
  * graph. */
 void ox_result_walk(ox_explain_state *s);
+
+/* found->base alone, without multipliers. */
+void ox_result_base(ox_explain_state *s);
+
+/* found->base as [K, N], double. */
+ox_val ox_result_base_by_target(ox_explain_state *s);
 
 /* Adds the outputs. */
 void ox_result_outputs(ox_explain_state *s);
@@ -300,6 +349,9 @@ const ox_order *ox_walk_order(ox_explain_state *s);
 
 /* Why no multiplier passes a node that one reaches; NULL where one does. */
 const char *ox_walk_missing(ox_explain_state *s, const ox_node *n);
+
+/* The same with the node's name and the way out. */
+const char *ox_walk_refusal(ox_explain_state *s, const ox_node *n, const char *why);
 
 /* ---- explain/sign.c ------------------------------------------------------------------------ */
 
@@ -372,8 +424,18 @@ void ox_mark_fusible(ox_explain_state *s);
 
 /* ---- explain/branch.c -------------------------------------------------------------------- */
 
-/* A branch with the graphs of the plan, nothing in it yet. */
-ox_fork *ox_fork_new(ox_explain_state *s);
+/* Makes s->branch one with the graphs of the plan, nothing in it yet. */
+void ox_fork_begin(ox_explain_state *s);
+
+/* The same in the body of a Scan of its own, where both sides of a value are what it is at a point;
+ * `folded`: N in there is another number than in the model's graph. */
+void ox_fork_points(ox_explain_state *s, bool folded);
+
+/* The same in the model's graph, the points being the samples. */
+void ox_fork_samples(ox_explain_state *s);
+
+/* `v` as it is at the point. */
+ox_val ox_point(ox_explain_state *s, ox_val v);
 
 /* `v` as it is for the sample, in the flow graph; where it is fusible, computed once more, so that
  * nothing of ours reads what ONNX Runtime may fuse. */
@@ -407,11 +469,16 @@ void ox_keep_run(ox_explain_state *s);
 /* Brings a value of the model's graph into the Scan body: whole, as state; or step by step along
  * its first axis, `part` of it at a time (0: one, without the axis). */
 ox_val ox_scan_state(ox_explain_state *s, ox_val outside);
+
+/* The same with other dimensions inside. */
+ox_val ox_scan_state_of(ox_explain_state *s, ox_val outside, const ox_dim *dims);
 ox_val ox_scan_slice(ox_explain_state *s, ox_val outside, int64_t part);
 
 /* Closes the body, adds up the values that *results point to over the steps, or stacks them along
- * their first axis, and emits the Scan. *results are then in the model's graph. */
-void ox_scan_emit(ox_explain_state *s, ox_val *results[], size_t count, bool stack);
+ * their first axis, and emits the Scan. *results are then in the model's graph; those added up have
+ * `dims` there, NULL: as in the body. */
+void ox_scan_emit(ox_explain_state *s, ox_val *results[], size_t count, bool stack,
+                  const ox_dim *const *dims);
 
 /* ---- explain/range.c ----------------------------------------------------------------------- */
 

@@ -119,11 +119,11 @@ static void look(ox_explain_state *s, void *user)
     inspection *j = user;
     j->report = new_report(s);
     report_nodes(s, j->report);
-    for (size_t i = 0; i < s->order->count && !s->options->force; i++) {
+    bool refuses = s->method->needs_rules && !s->options->force;
+    for (size_t i = 0; i < s->order->count && refuses; i++) {
         const char *why = ox_walk_missing(s, s->order->nodes[i]);
         if (why != NULL && j->report->reason == NULL) {
-            j->report->reason =
-                ox_arena_format(s->arena, "%s: %s", ox_node_label(s->order->nodes[i]), why);
+            j->report->reason = ox_walk_refusal(s, s->order->nodes[i], why);
         }
     }
     j->sized = j->options.reference_count > 0 || blank_references(s, &j->options);

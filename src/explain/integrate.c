@@ -5,11 +5,11 @@
  * operator's rule with the point as both sides. What the quadrature leaves of m_y dy - sum(m dx) is
  * spread over the inputs; where they cannot take it, the rule stays. */
 #include <float.h>
-#include <math.h>
 #include <string.h>
 
 #include "base/names.h"
 #include "explain/explain.h"
+#include "explain/gauss.h"
 
 /* ---- what can be integrated ---------------------------------------------------------------- */
 
@@ -98,30 +98,7 @@ bool ox_integrate_wants(const ox_explain_state *s, const ox_node *n)
     return named;
 }
 
-/* ---- points ----------------------------------------------------------------------------------
- */
-
-/* Point i of `count` on [0, 1] and its weight: the i-th root of the Legendre polynomial, by
- * Newton's method from a guess that is close. */
-static void gauss_legendre(int i, int count, double *at, double *weight)
-{
-    double z = cos(3.14159265358979323846 * (i + 0.75) / (count + 0.5)), slope = 1;
-    for (int step = 0; step < 100; step++) {
-        double p = 1, before = 0;
-        for (int k = 1; k <= count; k++) {
-            double next = ((2 * k - 1) * z * p - (k - 1) * before) / k;
-            before = p;
-            p = next;
-        }
-        slope = count * (z * p - before) / (z * z - 1);
-        z -= p / slope;
-        if (fabs(p / slope) < 1e-15) {
-            break;
-        }
-    }
-    *at = (1 - z) / 2;
-    *weight = 1 / ((1 - z * z) * slope * slope);
-}
+/* ---- points ---------------------------------------------------------------------------------- */
 
 /* The operator at x, [..., own shape], with the axes before its own folded into the batch. */
 static ox_val forward(ox_ctx *c, ox_val x)
@@ -229,7 +206,7 @@ void ox_integrate(ox_explain_state *s, ox_ctx *c)
     ox_val x = finite(ox_x(c, 0)), x0 = finite(ox_x0(c, 0)), dx = ox_sub(x, x0), m = NULL;
     for (int i = 0; i < points; i++) {
         double at, weight;
-        gauss_legendre(i, points, &at, &weight);
+        ox_gauss_legendre(i, points, &at, &weight);
         ox_spot here = {.x = ox_add(x0, ox_scale(dx, at))};
         here.y = how->extent == SPATIAL ? forward(c, here.x) : NULL;
         ox_ctx there = *c;

@@ -1,30 +1,86 @@
 /* The methods: a row each. */
+#include "base/names.h"
+#include "explain/explain.h"
+
 #include <string.h>
 
-#include "explain/explain.h"
+#define BY_GRADIENTS                                                                               \
+    .needs_rules = true, .check = ox_gradient_check, .steps = ox_plan_steps,                       \
+    .feed = ox_feed_references
+
+#define BY_RUNS .check = ox_black_box_check, .steps = ox_plan_steps, .feed = ox_feed_references
 
 static const ox_method methods[] = {
     {
         .name = "deepshap",
         .needs_rules = true,
+        .sum = OX_SUM_EXACT,
         .steps = ox_plan_steps,
         .feed = ox_feed_references,
         .attribute = ox_result_walk,
     },
-    {
-        .name = "deepshap", /* with options.integrate */
-        .needs_rules = true,
-        .check = ox_integrate_check,
-        .steps = ox_plan_steps,
-        .feed = ox_feed_references,
-        .attribute = ox_result_walk,
-        .replaces = ox_integrate_wants,
-        .replace = ox_integrate,
-    },
+    {"gradient", BY_GRADIENTS, .attribute = ox_gradient},
+    {"input-x-gradient", BY_GRADIENTS, .attribute = ox_gradient_times_input},
+    {"integrated-gradients", BY_GRADIENTS, .sum = OX_SUM_QUADRATURE,
+     .attribute = ox_integrated_gradients},
+    {"expected-gradients", BY_GRADIENTS, .attribute = ox_expected_gradients},
+    {"smoothgrad", BY_GRADIENTS, .attribute = ox_smooth_gradients},
+    {"exact", BY_RUNS, .sum = OX_SUM_EXACT, .attribute = ox_exact},
+    {"kernel", BY_RUNS, .sum = OX_SUM_EXACT, .attribute = ox_kernel},
+    {"permutation", BY_RUNS, .sum = OX_SUM_EXACT, .attribute = ox_permutation},
+    {"occlusion", BY_RUNS, .attribute = ox_occlusion},
 };
 
-const ox_method *ox_method_find(const ox_options *o)
+/* DeepSHAP with options.integrate. */
+static const ox_method integrated = {
+    .name = "deepshap",
+    .needs_rules = true,
+    .sum = OX_SUM_EXACT,
+    .check = ox_integrate_check,
+    .steps = ox_plan_steps,
+    .feed = ox_feed_references,
+    .attribute = ox_result_walk,
+    .replaces = ox_integrate_wants,
+    .replace = ox_integrate,
+};
+
+enum { METHODS = sizeof methods / sizeof *methods };
+
+static const char *name_of(const void *of, size_t index)
 {
+    return ((const ox_method *)of)[index].name;
+}
+
+static const ox_method *find(const char *name, size_t length)
+{
+    for (size_t i = 0; i < METHODS; i++) {
+        if (strlen(methods[i].name) == length && strncmp(methods[i].name, name, length) == 0) {
+            return &methods[i];
+        }
+    }
+    return NULL;
+}
+
+/* "smoothgrad:gradient" and the like. */
+static bool smooths(const ox_method *m, const char *inner)
+{
+    const ox_method *of = find(inner, strlen(inner));
+    bool gradients = of != NULL && of->check == ox_gradient_check;
+    return gradients && of != m && m->attribute == ox_smooth_gradients;
+}
+
+const ox_method *ox_method_find(ox_arena *a, const ox_options *o)
+{
+    const char *name = o->method == NULL ? "deepshap" : o->method;
+    size_t length = strcspn(name, ":");
+    const ox_method *m = find(name, length);
+    if (m == NULL || (name[length] == ':' && !smooths(m, name + length + 1))) {
+        ox_fail(a, OX_ARGUMENT, "there is no method \"%s\", these are there: %s", name,
+                ox_names_list(a, name_of, methods, METHODS));
+    }
     bool integrates = o->integrate > 0 || o->integrate_op_count > 0;
-    return &methods[integrates];
+    if (integrates && m != &methods[0]) {
+        ox_fail(a, OX_ARGUMENT, "integrate goes with method deepshap");
+    }
+    return integrates ? &integrated : m;
 }

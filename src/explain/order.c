@@ -119,7 +119,7 @@ const ox_order *ox_walk_order(ox_explain_state *s)
     while (st.count > 0) {
         frame *top = &st.frames[st.count - 1];
         ox_node *n = top->node;
-        if (top->next == 0) {
+        if (top->next == 0 && s->method->needs_rules) {
             decompose(s, n);
         }
         bool composite = ox_side_of(n->outputs[0])->decomposed;
@@ -165,4 +165,14 @@ const char *ox_walk_missing(ox_explain_state *s, const ox_node *n)
         return strncmp(refused, label, length) == 0 ? refused + length : refused;
     }
     return NULL;
+}
+
+const char *ox_walk_refusal(ox_explain_state *s, const ox_node *n, const char *why)
+{
+    bool runs = !ox_node_has_body(n);
+    for (size_t i = 0; i < n->output_count; i++) {
+        runs = runs && !ox_side_of(n->outputs[i])->held;
+    }
+    return ox_arena_format(s->arena, "%s: %s%s", ox_node_label(n), why,
+                           runs ? "; --method=kernel explains any model by its outputs" : "");
 }

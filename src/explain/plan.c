@@ -104,6 +104,13 @@ static uint64_t working_bytes(ox_explain_state *s)
            (s->options->cache == OX_CACHE_NONE ? sum / (uint64_t)s->target->count : 0);
 }
 
+uint64_t ox_plan_pair_bytes(ox_explain_state *s, bool backwards)
+{
+    uint64_t sum, largest;
+    activation_bytes(s, &sum, &largest);
+    return 10 * largest + (backwards ? sum : 0);
+}
+
 /* At most `most` references, about the same number in every step: what fills up the last is lost.
  */
 static int64_t even_chunk(const ox_explain_state *s, uint64_t most)

@@ -81,7 +81,7 @@ void ox_rest_output(ox_explain_state *s, ox_val seed)
                       ox_cast(ox_sample(s, v), s->bind->type));
     ox_val e0 = ox_sub(ox_cast(ox_reference_output(s), s->bind->type),
                        ox_cast(ox_reference(s, v), s->bind->type));
-    ox_rest_add(s, s->target->lead, v, ox_mul(seed, ox_sub(e, e0)));
+    ox_rest_add(s, s->branch->lead, v, ox_mul(seed, ox_sub(e, e0)));
 }
 
 /* ---- to the explained inputs ---------------------------------------------------------------- */
@@ -100,12 +100,12 @@ static bool told_apart(const ox_explain_state *s)
 static ox_val meet(ox_explain_state *s, const ox_explained *e, ox_val v)
 {
     ox_dim dims[OX_MAX_RANK];
-    memcpy(dims, v->dims, (size_t)s->target->lead * sizeof *dims);
+    memcpy(dims, v->dims, (size_t)s->branch->lead * sizeof *dims);
     for (int i = 0; i < e->x->rank; i++) {
-        bool samples = v->rank > s->target->lead && i == e->batch_axis;
-        dims[s->target->lead + i] = samples ? v->dims[s->target->lead] : ox_dim_of(1);
+        bool samples = v->rank > s->branch->lead && i == e->batch_axis;
+        dims[s->branch->lead + i] = samples ? v->dims[s->branch->lead] : ox_dim_of(1);
     }
-    return ox_reshape(v, s->target->lead + e->x->rank, dims);
+    return ox_reshape(v, s->branch->lead + e->x->rank, dims);
 }
 
 /* What is left in relation to the sum of the weights: [lead, N] or [lead]. */

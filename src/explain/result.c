@@ -161,6 +161,13 @@ static ox_val first_multiplier(ox_explain_state *s)
     return s->branch->flow == s->g ? seed : ox_scan_state(s, seed);
 }
 
+/* Sums over the references as means; targets without those that fill up the last step. */
+static ox_val mean_of_steps(ox_explain_state *s, ox_val v)
+{
+    return s->plan->target_chunk > 0 ? ox_slice(v, 0, 0, s->target->count, 1)
+                                     : ox_div(v, count_references(s, v));
+}
+
 void ox_result_walk(ox_explain_state *s)
 {
     s->found->phi = ox_arena_alloc(s->arena, s->bind->point_count, sizeof(ox_val));
@@ -178,11 +185,22 @@ void ox_result_walk(ox_explain_state *s)
     if (s->branch->flow == s->g) {
         return;
     }
-    ox_scan_emit(s, results, s->bind->point_count + 1, s->plan->target_chunk > 0);
+    ox_scan_emit(s, results, s->bind->point_count + 1, s->plan->target_chunk > 0, NULL);
     for (size_t i = 0; i <= s->bind->point_count; i++) {
-        *results[i] = s->plan->target_chunk > 0
-                          ? ox_slice(*results[i], 0, 0, s->target->count, 1)
-                          : ox_div(*results[i], count_references(s, *results[i]));
+        *results[i] = mean_of_steps(s, *results[i]);
+    }
+}
+
+void ox_result_base(ox_explain_state *s)
+{
+    s->found->phi = ox_arena_alloc(s->arena, s->bind->point_count, sizeof(ox_val));
+    s->found->seed = first_multiplier(s);
+    make_weight(s);
+    s->found->base = base_of(s, s->found->seed);
+    ox_val *results[] = {&s->found->base};
+    if (s->branch->flow != s->g) {
+        ox_scan_emit(s, results, 1, s->plan->target_chunk > 0, NULL);
+        s->found->base = mean_of_steps(s, s->found->base);
     }
 }
 
@@ -205,7 +223,7 @@ static ox_val by_sample(ox_explain_state *s, ox_val v)
 }
 
 /* The base value, [K, N], double. */
-static ox_val base_by_target(ox_explain_state *s)
+ox_val ox_result_base_by_target(ox_explain_state *s)
 {
     ox_dim n = s->bind->output_batch_axis < 0 ? ox_dim_of(1)
                                               : s->bind->output->dims[s->bind->output_batch_axis];
@@ -252,7 +270,7 @@ static ox_val sum_of(ox_explain_state *s, const ox_explained *e, ox_val phi)
 /* f(x) - base - sum(phi), [K, N], double. */
 static ox_val gap_of(ox_explain_state *s)
 {
-    ox_val gap = ox_sub(ox_cast(ox_target_value(s), OX_DOUBLE), base_by_target(s));
+    ox_val gap = ox_sub(ox_cast(ox_target_value(s), OX_DOUBLE), ox_result_base_by_target(s));
     for (size_t i = 0; i < s->bind->point_count; i++) {
         gap = ox_sub(gap, sum_of(s, &s->bind->points[i], s->found->phi[i]));
     }
@@ -277,6 +295,10 @@ void ox_result_outputs(ox_explain_state *s)
         const ox_explained *e = &s->bind->points[i];
         ox_val phi = ox_cast(target_axis(s, e, s->found->phi[i]), ox_side_type(e->x->type));
         add_output(s, phi, ox_arena_format(s->arena, "%s_shap", e->x->name));
+        if (s->found->error != NULL) {
+            ox_val error = ox_cast(target_axis(s, e, s->found->error[i]), phi->type);
+            add_output(s, error, ox_arena_format(s->arena, "%s_shap_error", e->x->name));
+        }
     }
     ox_dim n = s->bind->output_batch_axis < 0 ? ox_dim_of(1)
                                               : s->bind->output->dims[s->bind->output_batch_axis];

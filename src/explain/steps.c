@@ -16,6 +16,11 @@ static ox_val body_input(ox_explain_state *s, ox_val outside, int rank, const ox
 
 ox_val ox_scan_state(ox_explain_state *s, ox_val outside)
 {
+    return ox_scan_state_of(s, outside, outside->dims);
+}
+
+ox_val ox_scan_state_of(ox_explain_state *s, ox_val outside, const ox_dim *dims)
+{
     size_t i = ox_index_find(&s->branch->state_index, outside->name);
     if (i != SIZE_MAX) {
         return s->branch->states[i].inside;
@@ -24,7 +29,7 @@ ox_val ox_scan_state(ox_explain_state *s, ox_val outside)
     if (known != NULL) {
         return known;
     }
-    ox_val inside = body_input(s, outside, outside->rank, outside->dims);
+    ox_val inside = body_input(s, outside, outside->rank, dims);
     inside->elements = ox_shape_elements(outside);
     s->branch->state_index.arena = s->arena;
     ox_index_add(&s->branch->state_index, outside->name, s->branch->state_count);
@@ -53,10 +58,10 @@ ox_val ox_scan_slice(ox_explain_state *s, ox_val outside, int64_t part)
     return inside;
 }
 
-/* Adds `step` up over the steps. */
-static void sum_over_steps(ox_explain_state *s, ox_val step)
+/* Adds `step` up over the steps; `dims` is its shape in the model's graph. */
+static void sum_over_steps(ox_explain_state *s, ox_val step, const ox_dim *dims)
 {
-    ox_val zero = ox_zeros(s->g, step->type, step->rank, step->dims);
+    ox_val zero = ox_zeros(s->g, step->type, step->rank, dims);
     ox_val before = body_input(s, zero, step->rank, step->dims);
     ox_entry e = {.outside = zero, .inside = before, .next = ox_add(before, step)};
     s->branch->states = ox_arena_grow(s->arena, s->branch->states, s->branch->state_count,
@@ -105,7 +110,8 @@ static void close_body(ox_explain_state *s, size_t stacked_count, ox_val *const 
     ox_graph_prune(body);
     ox_graph_sort(body);
     s->branch->state_count = keep_needed(s->branch->states, s->branch->state_count);
-    s->branch->scanned_count = keep_needed(s->branch->scanned, s->branch->scanned_count);
+    size_t used = keep_needed(s->branch->scanned, s->branch->scanned_count);
+    s->branch->scanned_count = used > 0 ? used : 1; /* it says how many steps there are */
     if (s->branch->state_count > 0) {
         qsort(s->branch->states, s->branch->state_count, sizeof *s->branch->states, by_use);
     }
@@ -156,10 +162,11 @@ static ox_val unstack(ox_explain_state *s, ox_val out, ox_val step)
     return ox_reshape(out, step->rank, dims + 1);
 }
 
-void ox_scan_emit(ox_explain_state *s, ox_val *results[], size_t count, bool stack)
+void ox_scan_emit(ox_explain_state *s, ox_val *results[], size_t count, bool stack,
+                  const ox_dim *const *dims)
 {
     for (size_t i = 0; !stack && i < count; i++) {
-        sum_over_steps(s, *results[i]);
+        sum_over_steps(s, *results[i], dims != NULL ? dims[i] : (*results[i])->dims);
     }
     size_t stacked = stack ? count : 0;
     close_body(s, stacked, results);
@@ -167,9 +174,10 @@ void ox_scan_emit(ox_explain_state *s, ox_val *results[], size_t count, bool sta
     size_t next = 0;
     for (size_t i = 0; i < s->branch->state_count; i++) {
         ox_val out = scan->outputs[i];
-        out->type = s->branch->states[i].inside->type;
-        out->rank = s->branch->states[i].inside->rank;
-        out->dims = s->branch->states[i].inside->dims;
+        ox_val first = s->branch->states[i].outside;
+        out->type = first->type;
+        out->rank = first->rank;
+        out->dims = first->dims;
         if (s->branch->states[i].next != NULL) {
             *results[next++] = out;
         }

@@ -98,7 +98,7 @@ static int own_dims(ox_explain_state *s, int64_t *dims, int64_t *total)
 /* ---- [N, D] and back
  * -------------------------------------------------------------------------------- */
 
-static ox_dim batch_of_output(ox_explain_state *s)
+ox_dim ox_target_batch(const ox_explain_state *s)
 {
     return s->bind->output_batch_axis < 0 ? ox_dim_of(1)
                                           : s->bind->output->dims[s->bind->output_batch_axis];
@@ -117,7 +117,7 @@ static ox_val flatten(ox_explain_state *s, ox_val v, int64_t total)
             order[at++] = i;
         }
     }
-    ox_dim dims[2] = {batch_of_output(s), ox_dim_of(total)};
+    ox_dim dims[2] = {ox_target_batch(s), ox_dim_of(total)};
     return ox_reshape(ox_transpose(v, order), 2, dims);
 }
 
@@ -133,7 +133,7 @@ static ox_val unflatten(ox_explain_state *s, ox_val v)
         order[0] = 0;
     }
     if (s->bind->output_batch_axis >= 0) {
-        dims[rank++] = batch_of_output(s);
+        dims[rank++] = ox_target_batch(s);
     }
     for (int i = 0; i < s->bind->output->rank; i++) {
         if (i != s->bind->output_batch_axis) {
@@ -147,7 +147,7 @@ static ox_val unflatten(ox_explain_state *s, ox_val v)
         order[lead + i] = lead + (batch ? 0 : s->bind->output_batch_axis < 0 ? i : next++);
     }
     v = ox_transpose(v, order);
-    return s->target->lead > lead ? ox_unsqueeze(v, lead) : v;
+    return s->branch->lead > lead ? ox_unsqueeze(v, lead) : v;
 }
 
 /* ---- the grammar
@@ -369,7 +369,7 @@ static ox_val target_input(ox_explain_state *s, int64_t size)
         ox_fail(s->arena, OX_ARGUMENT,
                 "the model has a value called \"%s\" already; --prefix changes ours", name);
     }
-    ox_dim dims[2] = {batch_of_output(s), ox_dim_of(1)};
+    ox_dim dims[2] = {ox_target_batch(s), ox_dim_of(1)};
     int rank = s->bind->output_batch_axis < 0 ? 0 : 1;
     ox_val given = ox_graph_input(s->g, name, OX_INT64, rank, dims);
     return ox_reshape(checked(s, given, size), 2, dims);
@@ -414,10 +414,9 @@ const ox_target *ox_target_find(ox_explain_state *s)
         t->flat = target_input(s, t->size);
     } else {
         ox_val flat = strcmp(text, "all") == 0 ? all_targets(s, t) : constant_targets(s, t, text);
-        ox_dim each[2] = {batch_of_output(s), ox_dim_of(t->count)};
+        ox_dim each[2] = {ox_target_batch(s), ox_dim_of(t->count)};
         t->flat = ox_expand(ox_unsqueeze(flat, 0), 2, each);
     }
-    t->lead = t->many + !s->plan->one_at_a_time;
     ox_graph_scope(s->g, former);
     return t;
 }
@@ -425,9 +424,12 @@ const ox_target *ox_target_find(ox_explain_state *s)
 ox_val ox_target_seed(ox_explain_state *s, ox_val indices)
 {
     const char *former = ox_graph_scope(indices->graph, "onnxexplainer/target");
-    ox_dim each[3] = {ox_dim_of(s->target->count), batch_of_output(s), ox_dim_of(s->target->size)};
-    ox_val rows =
-        s->target->rows != NULL ? ox_expand(s->target->rows, 3, each) : one_hot(s, indices);
+    ox_dim each[3] = {ox_dim_of(s->target->count), ox_target_batch(s), ox_dim_of(s->target->size)};
+    ox_val given = s->target->rows;
+    if (given != NULL && given->graph != indices->graph) {
+        given = ox_graph_constant(indices->graph, NULL, given->constant);
+    }
+    ox_val rows = given != NULL ? ox_expand(given, 3, each) : one_hot(s, indices);
     ox_val seed = unflatten(s, rows);
     ox_graph_scope(indices->graph, former);
     return seed;
@@ -449,6 +451,19 @@ ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values)
     return ox_reduce("ReduceSum", terms, count, axes, false);
 }
 
+ox_val ox_target_read(ox_explain_state *s, ox_val y, ox_val flat)
+{
+    ox_graph *g = y->graph;
+    y = flatten(s, ox_cast(y, s->bind->type), s->target->size);
+    if (s->target->rows == NULL) {
+        return ox_gather_elements(y, flat, 1);
+    }
+    ox_val rows = ox_graph_constant(g, NULL, s->target->rows->constant); /* [K, 1, D] */
+    ox_val zero = ox_number(rows, 0), y1 = ox_unsqueeze(y, 0);
+    ox_val terms = ox_where(ox_equal(rows, zero), zero, ox_mul(rows, y1));
+    return ox_transpose(ox_sum(terms, -1, false), (int[]){1, 0});
+}
+
 ox_val ox_target_value(ox_explain_state *s)
 {
     ox_val y = ox_cast(ox_predicted(s), s->bind->type);
@@ -457,6 +472,6 @@ ox_val ox_target_value(ox_explain_state *s)
         ox_val values = ox_gather_elements(flatten(s, y, s->target->size), s->target->flat, 1);
         return ox_transpose(values, (int[]){1, 0});
     }
-    ox_dim dims[2] = {ox_dim_of(s->target->count), batch_of_output(s)};
+    ox_dim dims[2] = {ox_dim_of(s->target->count), ox_target_batch(s)};
     return ox_reshape(ox_target_pick(s, ox_target_seed(s, by_target), y), 2, dims);
 }

@@ -13,12 +13,14 @@ static ox_val typed(ox_ctx *c, ox_val v, ox_val seen)
 
 static ox_val sample_of(ox_ctx *c, ox_val v)
 {
-    return typed(c, v, ox_sample(c->sides->state, v));
+    ox_explain_state *s = c->sides->state;
+    return typed(c, v, s->branch->points ? ox_point(s, v) : ox_sample(s, v));
 }
 
 static ox_val reference_of(ox_ctx *c, ox_val v)
 {
-    return typed(c, v, ox_reference(c->sides->state, v));
+    ox_explain_state *s = c->sides->state;
+    return typed(c, v, s->branch->points ? ox_point(s, v) : ox_reference(s, v));
 }
 
 static bool stands_in(ox_ctx *c, ox_val v)
@@ -82,7 +84,7 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
         visit_composite(s, n);
         return;
     }
-    ox_ctx c = {.g = s->branch->flow, .node = n, .lead = s->target->lead, .sides = sides};
+    ox_ctx c = {.g = s->branch->flow, .node = n, .lead = s->branch->lead, .sides = sides};
     c.type = working_type(n);
     bool reached = false;
     for (size_t i = 0; i < n->output_count; i++) {

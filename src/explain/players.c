@@ -1,0 +1,149 @@
+/* Players, mixtures of sample and reference, and what the model gives for them. Nothing is asked of
+ * the model but that it runs. */
+#include "explain/players.h"
+
+#include <string.h>
+
+ox_players ox_players_find(const ox_explain_state *s)
+{
+    ox_players p = {.count = 0};
+    ox_team *teams = ox_arena_alloc(s->arena, s->bind->input_count, sizeof *teams);
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        const ox_explained *e = &s->bind->inputs[i];
+        ox_team *t = &teams[i];
+        t->size = 1;
+        for (int d = 0; d < e->x->rank; d++) {
+            if (d != e->batch_axis && (!ox_dim_is_static(e->x->dims[d]) ||
+                                       !ox_int_mul(t->size, e->x->dims[d].size, &t->size))) {
+                ox_fail(s->arena, OX_UNSUPPORTED,
+                        "method %s: the shape of input \"%s\" is not known: references that are "
+                        "given say it",
+                        s->method->name, e->x->name);
+            }
+        }
+        t->first = p.count;
+        t->count = t->size;
+        p.count += t->count;
+    }
+    p.teams = teams;
+    return p;
+}
+
+/* ---- mixtures ------------------------------------------------------------------------------- */
+
+/* Where has kernels for these types only. */
+static ox_type chosen_type(ox_type type)
+{
+    switch (type) {
+    case OX_FLOAT16:
+    case OX_BFLOAT16: return OX_FLOAT;
+    case OX_INT8:
+    case OX_INT16:
+    case OX_UINT16:
+    case OX_BOOL: return OX_INT32;
+    case OX_UINT32:
+    case OX_UINT64: return OX_INT64;
+    default: return type;
+    }
+}
+
+/* The columns of an input's players for each of its values: [rows, 1, own shape with 1 for N]. */
+static ox_val mask_of(ox_explain_state *s, const ox_team *t, size_t i, ox_val mask)
+{
+    const ox_explained *e = &s->bind->inputs[i];
+    ox_dim dims[OX_MAX_RANK] = {mask->dims[0], ox_dim_of(1)};
+    mask = ox_slice(mask, 1, t->first, t->first + t->count, 1);
+    if (t->labels != NULL) {
+        mask = ox_gather(mask, ox_ints(mask->graph, (size_t)t->size, t->labels), 1);
+    }
+    for (int d = 0; d < e->x->rank; d++) {
+        dims[2 + d] = d == e->batch_axis ? ox_dim_of(1) : e->x->dims[d];
+    }
+    return ox_reshape(mask, e->x->rank + 2, dims);
+}
+
+void ox_players_mix(ox_explain_state *s, const ox_grid *grid, const ox_players *p, ox_val mask)
+{
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        ox_type type = chosen_type(grid->x[i]->type);
+        ox_val x = ox_cast(grid->x[i], type), x0 = ox_cast(grid->x0[i], type);
+        ox_grid_feed(s, grid, i, ox_where(mask_of(s, &p->teams[i], i, mask), x, x0));
+    }
+}
+
+/* ---- values --------------------------------------------------------------------------------- */
+
+/* N K in the model's graph. */
+static ox_dim pairs(const ox_explain_state *s)
+{
+    return ox_dim_mul(s->g, ox_target_batch(s), ox_dim_of(s->target->count));
+}
+
+ox_val ox_players_values(ox_explain_state *s, const ox_players *p, int64_t rows, ox_mask mask,
+                         const void *user)
+{
+    ox_grid grid = {.pairing = OX_PAIR_ALL, .rows = rows};
+    int64_t references = 1;
+    ox_grid_open(s, &grid);
+    ox_players_mix(s, &grid, p, mask(s, &grid, user));
+    ox_val y = ox_target_read(s, ox_reference_output(s), ox_grid_targets(s, &grid)); /* [N, K] */
+    int axis = s->bind->output_batch_axis < 0 ? -1 : 0;
+    y = ox_grid_unfold(s, &grid, y, 0, axis); /* [rows, references, N, K] */
+    ox_dim weight[4] = {grid.weight->dims[0], grid.weight->dims[1], ox_dim_of(1), ox_dim_of(1)};
+    y = ox_mul(ox_cast(y, OX_DOUBLE), ox_cast(ox_reshape(grid.weight, 4, weight), OX_DOUBLE));
+    y = ox_reduce("ReduceSum", y, 1, &references, false);
+    ox_dim each[2] = {ox_target_batch(s), ox_dim_of(s->target->count)};
+    ox_val all = ox_grid_close_rows(s, &grid, y, 2, each);
+    return ox_reshape(all, 2, (ox_dim[]){ox_dim_of(rows), pairs(s)});
+}
+
+/* [K, N] as [1, N K] in double. */
+static ox_val as_row(ox_explain_state *s, ox_val v)
+{
+    ox_val by_sample = ox_transpose(ox_cast(v, OX_DOUBLE), (int[]){1, 0});
+    return ox_reshape(by_sample, 2, (ox_dim[]){ox_dim_of(1), pairs(s)});
+}
+
+ox_val ox_players_all(ox_explain_state *s)
+{
+    return as_row(s, ox_target_value(s));
+}
+
+ox_val ox_players_none(ox_explain_state *s)
+{
+    return as_row(s, ox_result_base_by_target(s));
+}
+
+/* ---- results -------------------------------------------------------------------------------- */
+
+ox_val ox_players_part(ox_explain_state *s, const ox_players *p, size_t i, ox_val all)
+{
+    const ox_explained *e = &s->bind->inputs[i];
+    const ox_team *t = &p->teams[i];
+    ox_dim n = ox_target_batch(s), k = ox_dim_of(s->target->count), dims[OX_MAX_RANK];
+    int order[OX_MAX_RANK], lead = s->target->many, rank = lead;
+    ox_val own = ox_slice(all, 0, t->first, t->first + t->count, 1);
+    own = ox_reshape(own, 3, (ox_dim[]){ox_dim_of(t->count), n, k});
+    own = ox_transpose(own, (int[]){2, 1, 0}); /* [K, N, players] */
+    dims[0] = k;
+    if (e->batch_axis >= 0) {
+        dims[rank++] = n;
+    }
+    if (t->labels != NULL) {
+        dims[rank++] = ox_dim_of(t->count);
+        return ox_reshape(own, rank, dims);
+    }
+    for (int d = 0; d < e->x->rank; d++) {
+        if (d != e->batch_axis) {
+            dims[rank++] = e->x->dims[d];
+        }
+    }
+    own = ox_reshape(own, rank, dims);
+    for (int d = 0; d < lead; d++) {
+        order[d] = d;
+    }
+    for (int d = 0, at = 1; d < e->x->rank; d++) {
+        order[lead + d] = lead + (e->batch_axis < 0 ? d : d == e->batch_axis ? 0 : at++);
+    }
+    return ox_transpose(own, order);
+}
