@@ -1,9 +1,6 @@
 """ai.onnx.ml: what converters of classical models write, as standard operators."""
 
-import subprocess
-
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper
 from rulecheck import Rule, check, check_additive, floats, ints, node
@@ -111,19 +108,3 @@ def test_scores_before_a_map(explain, run):
     assert outputs["map"] == run(model, x)["map"]
     scores = np.array([[row[k] for k in range(3)] for row in outputs["map"]])
     np.testing.assert_array_equal(outputs["shap_target"].reshape(-1), scores.argmax(axis=1))
-
-
-def test_trees_are_refused(cli, tmp_path):
-    nodes = [ml("TreeEnsembleRegressor", "x", "y", n_targets=1, nodes_treeids=[0, 0, 0],
-                nodes_nodeids=[0, 1, 2], nodes_featureids=[0, 0, 0],
-                nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"], nodes_values=[0.5, 0.0, 0.0],
-                nodes_truenodeids=[1, 0, 0], nodes_falsenodeids=[2, 0, 0], target_treeids=[0, 0],
-                target_nodeids=[1, 2], target_ids=[0, 0], target_weights=[1.0, 2.0])]
-    rule = Rule(nodes, {"x": (2,)}, domains=ML)
-    onnx.save(rule.model, tmp_path / "tree.onnx")
-    np.save(tmp_path / "r.npy", rule.r["x"])
-    done = subprocess.run([cli, "explain", tmp_path / "tree.onnx", "--references",
-                           tmp_path / "r.npy", "-o", tmp_path / "out.onnx"],
-                          capture_output=True, text=True)
-    assert done.returncode != 0 and "TreeEnsembleRegressor" in done.stderr
-    assert "trees" in done.stderr

@@ -93,6 +93,7 @@
     X("PowExponentFlow", 0, OX_OURS_ELEMENTS)                                                      \
     X("Rounded", 2, OX_OURS_OPAQUE)                                                                \
     X("Spread", 0, OX_OURS_PHASES)                                                                 \
+    X("TreeFlow", 9, OX_OURS_TREES)                                                                \
     X("WinnerFlow", 5, OX_OURS_WINNER)
 
 typedef enum ox_kind {
@@ -101,8 +102,28 @@ typedef enum ox_kind {
     OX_OURS_MEAN,     /* the mean over the references */
     OX_OURS_WINNER,   /* winners among the last axis of x */
     OX_OURS_PHASES,   /* of strided convolutions; numbers follow in the name */
+    OX_OURS_TREES,    /* of leaves of trees */
     OX_OURS_OPAQUE,   /* its shape is told where it is made */
 } ox_kind;
+
+/* The operands of TreeFlow, for some leaves L of D features at most, J ranges a feature, the
+ * targets T that they add to and the columns C that they look at. Samples and references meet in
+ * all pairs, for each of B. A path that has less features is filled up with ranges that hold all. */
+enum {
+    OX_TREE_ACC,     /* [] or [K, B, R, N, C]: what the result is added to */
+    OX_TREE_M,       /* [K, B, R or 1, N, T] */
+    OX_TREE_X,       /* [B, N, features] */
+    OX_TREE_X0,      /* [B, R, features] */
+    OX_TREE_BOUNDS,  /* [3, J, L D]: least, greatest, above 0 where NaN is inside */
+    OX_TREE_VALUE,   /* [L, T] */
+    OX_TREE_WEIGHTS, /* [3, D + 1, D + 1]: of a and b, for P and for M; the identity */
+    OX_TREE_FEATURE, /* [L, D], int64 */
+    OX_TREE_COLUMNS, /* [C], int64: features, rising */
+    OX_TREE_INPUTS
+};
+
+/* Features on a path that the kernel has bits for. */
+#define OX_TREE_SIDES 32
 
 typedef struct ox_ours {
     const char *name;

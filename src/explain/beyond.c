@@ -39,6 +39,7 @@ typedef enum kind {
     MOVES,
     PICKS, /* maxima and their places */
     ROUNDS, /* to integers: the cut to their range is a rule that sees stand-ins */
+    SPLITS, /* trees: one of their leaves, whatever goes in */
     ROWS   /* softmax */
 } kind;
 
@@ -86,6 +87,7 @@ static kind kind_of(const ox_node *n)
         {flow_tile, MOVES},
         {flow_topk, PICKS},
         {flow_transpose, MOVES},
+        {flow_trees, SPLITS},
         {flow_unary, BENDS},
         {flow_where, CHOOSES},
     };
@@ -120,6 +122,7 @@ static unsigned absorbed(const ox_node *n)
 {
     switch (kind_of(n)) {
     case TESTS:
+    case SPLITS:
     case CHOOSES: return ALL;
     case BENDS:
     case PICKS:
@@ -239,6 +242,7 @@ static unsigned of_varying(ox_explain_state *s, const ox_node *n, int depth)
         beyond = of_inputs(s, n, 1, 3, true, depth) | of_inputs(s, n, 1, 3, false, depth);
         return beyond | ((beyond & FIXED) != 0 && ox_input_varies(n, 0) ? MASK : 0);
     case PICKS: return of_inputs(s, n, 0, 1, true, depth);
+    case SPLITS:
     case ROUNDS: return 0;
     case ROWS:
         beyond = of_inputs(s, n, 0, 1, true, depth);

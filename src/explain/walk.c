@@ -23,6 +23,13 @@ static ox_val reference_of(ox_ctx *c, ox_val v)
     return typed(c, v, s->branch->points ? ox_point(s, v) : ox_reference(s, v));
 }
 
+static ox_val side(ox_ctx *c, ox_val v, ox_seen seen)
+{
+    ox_explain_state *s = c->sides->state;
+    ox_val own = seen.reference ? ox_reference(s, v) : ox_sample(s, v);
+    return seen.stands_in ? ox_standin(s, v, own, false) : own;
+}
+
 static bool stands_in(ox_ctx *c, ox_val v)
 {
     return ox_beyond(c->sides->state, v);
@@ -110,7 +117,7 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
 void ox_walk(ox_explain_state *s, ox_val seed)
 {
     ox_side_of(s->bind->output)->m = seed;
-    ox_sides sides = {s,    sample_of, reference_of,    stands_in,
+    ox_sides sides = {s,    sample_of, reference_of,    side,           stands_in,
                       hole, rest,      s->order->nodes, s->order->count};
     while (sides.later_count > 0) {
         ox_node *n = *sides.later++;

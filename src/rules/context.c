@@ -24,6 +24,11 @@ bool ox_stands_in(ox_ctx *c, size_t i)
     return v != NULL && c->sides->stands_in(c, v);
 }
 
+ox_val ox_side_view(ox_ctx *c, ox_val v, ox_seen seen)
+{
+    return c->sides->side(c, v, seen);
+}
+
 ox_val ox_is_standin(ox_val v)
 {
     ox_val size = ox_abs(v);

@@ -207,4 +207,8 @@ void decompose_linear_regressor(const ox_node *n, ox_val *outputs);
 void decompose_linear_classifier(const ox_node *n, ox_val *outputs);
 void decompose_svm_regressor(const ox_node *n, ox_val *outputs);
 
+/* rules/trees_scores.c: ai.onnx.ml, what is made of the sums over trees */
+void decompose_trees(const ox_node *n, ox_val *outputs);
+void decompose_tree_classifier(const ox_node *n, ox_val *outputs);
+
 #endif

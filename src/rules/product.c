@@ -124,20 +124,25 @@ void flow_div(ox_ctx *c)
     ox_send(c, 1, ox_call("DivideConstantFlow", divide_constant_body, NULL, 4, in));
 }
 
-/* y = (x - offset) scale of ai.onnx.ml: m scale. */
-void flow_scaler(ox_ctx *c)
+ox_val ox_scaler_scale(const ox_node *n, ox_graph *g, ox_type type)
 {
-    const ox_attr *scale = ox_node_attr(c->node, "scale");
+    const ox_attr *scale = ox_node_attr(n, "scale");
     if (scale == NULL || scale->kind != OX_ATTR_FLOATS || scale->count == 0) {
-        ox_send(c, 0, c->m);
-        return;
+        return NULL;
     }
-    double *factors = ox_arena_alloc(c->g->arena, scale->count, sizeof *factors);
+    double *factors = ox_arena_alloc(g->arena, scale->count, sizeof *factors);
     for (size_t i = 0; i < scale->count; i++) {
         factors[i] = (double)scale->floats[i];
     }
     int64_t dims[1] = {(int64_t)scale->count};
-    ox_send(c, 0, ox_mul(c->m, ox_floats(c->g, c->m->type, 1, dims, factors)));
+    return ox_floats(g, type, 1, dims, factors);
+}
+
+/* y = (x - offset) scale of ai.onnx.ml: m scale. */
+void flow_scaler(ox_ctx *c)
+{
+    ox_val scale = ox_scaler_scale(c->node, c->g, c->m->type);
+    ox_send(c, 0, scale == NULL ? c->m : ox_mul(c->m, scale));
 }
 
 /* ---- matrices ---------------------------------------------------------------------------- */

@@ -26,6 +26,9 @@ ox_val ox_mean(ox_val x, ox_val x0);
 
 void flow_scaler(ox_ctx *c); /* rules/product.c: of ai.onnx.ml */
 
+/* Its factors as a constant of g; NULL where it has none. */
+ox_val ox_scaler_scale(const ox_node *n, ox_graph *g, ox_type type);
+
 /* rules/two_operands.c: operators whose operands are taken one after the other */
 void flow_prelu(ox_ctx *c);
 void flow_cast(ox_ctx *c);

@@ -20,6 +20,8 @@ static const ox_row rows[] = {
     {op, OX_DECOMPOSED, NULL, decompose, formula, domain},
 #define EITHER(op, decompose, rule, formula)                                                       \
     {op, OX_DIFFERENTIATED, rule, decompose, formula, NULL},
+#define EITHER_IN(domain, op, decompose, rule, formula)                                            \
+    {op, OX_DIFFERENTIATED, rule, decompose, formula, domain},
 #define NOTHING(op, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, why, NULL},
 #define NOTHING_BUT(op, decompose, why) {op, OX_CARRIES_NOTHING, flow_none, decompose, why, NULL},
 #define NOTHING_IN(domain, op, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, why, domain},
@@ -32,6 +34,7 @@ static const ox_row rows[] = {
 #undef MADE_OF
 #undef MADE_OF_IN
 #undef EITHER
+#undef EITHER_IN
 #undef NOTHING
 #undef NOTHING_BUT
 #undef NOTHING_IN
@@ -47,6 +50,7 @@ static const ox_rule_info infos[] = {
 #define MADE_OF(op, decompose, formula) {"", op, OX_DECOMPOSED, formula},
 #define MADE_OF_IN(domain, op, decompose, formula) {domain, op, OX_DECOMPOSED, formula},
 #define EITHER(op, decompose, rule, formula) {"", op, OX_DIFFERENTIATED, formula},
+#define EITHER_IN(domain, op, decompose, rule, formula) {domain, op, OX_DIFFERENTIATED, formula},
 #define NOTHING(op, why) {"", op, OX_CARRIES_NOTHING, why},
 #define NOTHING_BUT(op, decompose, why) {"", op, OX_CARRIES_NOTHING, why},
 #define NOTHING_IN(domain, op, why) {domain, op, OX_CARRIES_NOTHING, why},

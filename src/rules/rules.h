@@ -22,11 +22,18 @@ typedef struct ox_spot {
 typedef struct ox_ctx ox_ctx;
 typedef struct ox_explain_state ox_explain_state; /* explain/explain.h */
 
+/* How a side is seen in the value's own type: that of the sample or of the reference; as it is, or
+ * with stand-ins where v may hold any. */
+typedef struct ox_seen {
+    bool reference, stands_in;
+} ox_seen;
+
 /* What the walk, which calls the rules, does for them. */
 typedef struct ox_sides {
     ox_explain_state *state;
     ox_val (*sample)(ox_ctx *c, ox_val v); /* v on either side, in the type of the multipliers */
     ox_val (*reference)(ox_ctx *c, ox_val v);
+    ox_val (*side)(ox_ctx *c, ox_val v, ox_seen seen); /* as ox_side_view */
     bool (*stands_in)(ox_ctx *c, ox_val v);       /* as ox_stands_in */
     bool (*hole)(ox_ctx *c, const char *message); /* as ox_rule_hole; false: not by force */
     void (*rest)(ox_ctx *c, ox_val terms);        /* as ox_rest */
@@ -93,6 +100,9 @@ ox_val ox_y0(ox_ctx *c, size_t i);
 #define OX_STANDIN_LEAST 1e15
 bool ox_stands_in(ox_ctx *c, size_t i);
 ox_val ox_is_standin(ox_val v);
+
+/* A side of any value. */
+ox_val ox_side_view(ox_ctx *c, ox_val v, ox_seen seen);
 
 /* The same with integers as they are, where ox_x and ox_x0 make numbers of those that vary. */
 ox_val ox_x_raw(ox_ctx *c, size_t i);
@@ -220,6 +230,9 @@ void flow_log_softmax(ox_ctx *c);
 /* The rule of Softmax along the last axis: its multiplier for m and logits of both sides. */
 ox_val ox_softmax_flow(ox_val m, ox_val x, ox_val x0);
 void flow_reduce_log_sum_exp(ox_ctx *c);
+
+/* rules/trees.c */
+void flow_trees(ox_ctx *c);
 
 /* rules/select.c */
 void flow_clip(ox_ctx *c);

@@ -103,6 +103,15 @@ static void infer_classifier(ox_node *n)
     set_scores(n, 1, classes > 2 ? ox_dim_of((int64_t)classes) : ox_shape_any(n));
 }
 
+/* As many scores as classes, also where the trees add to one of two. */
+static void infer_tree_classifier(ox_node *n)
+{
+    infer_classifier(n);
+    size_t strings = attr_count(n, "classlabels_strings");
+    size_t classes = strings > 0 ? strings : attr_count(n, "classlabels_int64s");
+    set_scores(n, 1, classes > 0 ? ox_dim_of((int64_t)classes) : ox_shape_any(n));
+}
+
 /* A row of coefficients for each class; one for two classes gets a second score. */
 static void infer_linear_classifier(ox_node *n)
 {
@@ -171,7 +180,7 @@ static const ox_shape_row rows[] = {
     {"SVMRegressor", infer_svm_regressor},
     {"Scaler", infer_float},
     {"TreeEnsemble", infer_tree_ensemble},
-    {"TreeEnsembleClassifier", infer_classifier},
+    {"TreeEnsembleClassifier", infer_tree_classifier},
     {"TreeEnsembleRegressor", infer_tree_regressor},
 };
 

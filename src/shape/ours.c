@@ -61,6 +61,21 @@ static void infer_interleave(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 0), 4, dims);
 }
 
+/* [K, B, R, N, columns]. */
+static void infer_trees(ox_node *n)
+{
+    if (n->input_count != OX_TREE_INPUTS || ox_shape_rank(n, OX_TREE_M) != 5 ||
+        ox_shape_rank(n, OX_TREE_X) != 3 || ox_shape_rank(n, OX_TREE_X0) != 3 ||
+        ox_shape_rank(n, OX_TREE_COLUMNS) != 1) {
+        return;
+    }
+    ox_dim *dims = ox_shape_copy(n, OX_TREE_M);
+    dims[2] = ox_shape_dims(n, OX_TREE_X0)[1];
+    dims[3] = ox_shape_dims(n, OX_TREE_X)[1];
+    dims[4] = ox_shape_dims(n, OX_TREE_COLUMNS)[0];
+    ox_shape_set(n, 0, ox_shape_type(n, OX_TREE_M), 5, dims);
+}
+
 /* Element by element. */
 static void infer_elements(ox_node *n)
 {
@@ -83,6 +98,7 @@ void ox_shape_ours(ox_node *n)
     case OX_OURS_MEAN: infer_mean(n); return;
     case OX_OURS_WINNER: infer_winner(n); return;
     case OX_OURS_PHASES: infer_interleave(n); return;
+    case OX_OURS_TREES: infer_trees(n); return;
     case OX_OURS_OPAQUE: return;
     }
 }
