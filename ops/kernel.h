@@ -60,6 +60,7 @@ size_t ops_means(ops_op *to);
 size_t ops_winners(ops_op *to);
 size_t ops_phases(ops_op *to);
 size_t ops_blocks(ops_op *to);
+size_t ops_trees(ops_op *to);
 
 /* An error that names the operator. */
 OrtStatus *ops_fail(const ops_op *op, const char *format, ...)

@@ -126,6 +126,23 @@ static void make_blocked_parts(trial *t, int form)
     }
 }
 
+/* Two targets, b's, references, samples; three leaves of two features of four, in columns. */
+static void make_trees(trial *t, int form)
+{
+    int64_t refs = form == 1 ? 1 : 5, columns = form == 2 ? 2 : 4;
+    form == 3 ? GIVE(t, 2, 2, 5, 3, 4) : give(t, 0, (int64_t[]){0});
+    GIVE(t, 2, 2, refs, 3, 2);
+    GIVE(t, 2, 3, 4);
+    GIVE(t, 2, 5, 4);
+    GIVE(t, 3, form == 4 ? 2 : 1, 6);
+    GIVE(t, 3, 2);
+    GIVE(t, 3, 3, 3);
+    GIVE(t, 3, 2);
+    GIVE(t, columns);
+    t->in[7].below = columns;
+    t->in[8].below = columns;
+}
+
 /* False where the operator has no such form. */
 static bool make_trial(trial *t, int form)
 {
@@ -141,6 +158,8 @@ static bool make_trial(trial *t, int form)
         make_phases(t);
     } else if (strcmp(name, "WinnerFlow") == 0) {
         make_winner(t);
+    } else if (strcmp(name, "TreeFlow") == 0) {
+        make_trees(t, form);
     } else {
         make_elementwise(t, form);
     }
