@@ -205,6 +205,119 @@ def test_probit(spelling):
     pairs(spelled(spelling, grown, 1, post_transform=how), x, r)
 
 
+# ---- behind other operators, and in front of them ----------------------------------------------------
+
+OFFSET = [3.3, -1.7, 0.9, 1e3]
+SCALE = [0.7, 1.3, 0.11, 3.7]
+
+
+def scaler(inputs, outputs):
+    return trees.node_of("Scaler", inputs, outputs, offset=OFFSET, scale=SCALE)
+
+
+def constants():
+    return [numpy_helper.from_array(np.float32(OFFSET), "offset"),
+            numpy_helper.from_array(np.float32(SCALE), "scale")]
+
+
+CHAINS = {
+    "Scaler": lambda: [scaler("x", "s")],
+    "Sub Mul": lambda: [helper.make_node("Sub", ["x", "offset"], ["d"]),
+                        helper.make_node("Mul", ["d", "scale"], ["s"])],
+    "Sub Div": lambda: [helper.make_node("Sub", ["offset", "x"], ["d"]),
+                        helper.make_node("Div", ["d", "scale"], ["s"])],
+    "Mul Add": lambda: [helper.make_node("Mul", ["scale", "x"], ["d"]),
+                        helper.make_node("Add", ["offset", "d"], ["e"]),
+                        helper.make_node("Identity", ["e"], ["s"])],
+    "Scaler Concat": lambda: [scaler("x", "a"), helper.make_node("Concat", ["a"], ["s"], axis=1)],
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_small_differences_of_what_is_computed(chain):
+    """Neighbours, of which thresholds lie between what is computed of them: rounding leaves nothing of
+    that difference, but all of that of the inputs."""
+    before = CHAINS[chain]()
+    rng = np.random.default_rng(3)
+    x = rng.uniform(5e2, 2e3, (40, FEATURES)).astype(np.float32)
+    r = np.nextafter(x, np.float32(np.inf))
+    bare = trees.model(before, FEATURES, outputs=("s",))
+    bare.graph.output[0].type.tensor_type.elem_type = 1
+    bare.graph.initializer.extend(constants())
+    s, s0 = (run(session(bare), {"x": v})["s"] for v in (x, r))
+    differs = np.flatnonzero((s != s0).all(axis=1))
+    assert len(differs) > 0
+    row = differs[0]
+    low = np.minimum(s, s0)[row]
+    grown = [Split(f, "BRANCH_LEQ", float(low[f]), Leaf({0: 1.0 + f}), Leaf({0: 5.0 - f}))
+             for f in range(FEATURES)]
+    nodes = [*before, trees.node("TreeEnsembleRegressor", named(grown, "target", 1), "s")]
+    model = trees.model(nodes, FEATURES)
+    model.graph.initializer.extend(constants())
+    x, r = x[row:row + 1], r[row:row + 1]
+    sign = np.sign(s - s0)[row]
+    phi = pairs(model, x, r)[0, 0, 0]
+    np.testing.assert_allclose(phi, sign * (2 * np.arange(FEATURES) - 4) * -1, rtol=1e-5,
+                               atol=1e-6)
+
+
+def test_what_is_missing_goes_through_an_imputer_and_a_scaler():
+    before = [trees.node_of("Imputer", "x", "i", imputed_value_floats=[0.3, -0.2, 0.7, 1e3 + 0.5],
+                            replaced_value_float=float("nan")), scaler("i", "s")]
+    grown = forest(6, features=FEATURES)
+    x, r = (rows(seed, 4, FEATURES, True).astype(np.float32) for seed in (1, 2))
+    x[:, 3] += 1e3
+    r[:, 3] += 1e3
+    nodes = [*before, trees.node("TreeEnsembleRegressor", named(grown, "target", 1), "s")]
+
+    def f(v):
+        v = np.where(np.isnan(v), [0.3, -0.2, 0.7, 1e3 + 0.5], v).astype(np.float32)
+        return trees.scores(grown, (v - np.float32(OFFSET)) * np.float32(SCALE), 1)
+
+    check(pairs(trees.model(nodes, FEATURES), x, r), f, x, r, 3e-6)
+
+
+def test_infinite_values():
+    grown = forest(6, features=FEATURES, missing=True, modes=NAMED)
+    x, r = (rows(seed, 4, FEATURES, True).astype(np.float32) for seed in (1, 2))
+    x[0], x[1, :2], r[1] = [np.inf, -np.inf, 1e30, -3e38], np.inf, [-np.inf, 1e16, np.inf, np.nan]
+    phi = pairs(spelled("TreeEnsembleRegressor", grown, 1), x, r)
+    check(phi, lambda v: trees.scores(grown, v, 1), x, r, 3e-6)
+
+
+def test_categories():
+    """Columns of one category are players of their own: their sum adds up."""
+    grown = forest(8, features=FEATURES + 2)
+    nodes = [
+        helper.make_node("Split", ["x"], ["c", "n"], axis=1, num_outputs=2),
+        trees.node_of("OneHotEncoder", "c", "h3", cats_int64s=[0, 1], zeros=1),
+        helper.make_node("Flatten", ["h3"], ["h"]),
+        helper.make_node("Concat", ["n", "h"], ["s"], axis=1),
+        trees.node("TreeEnsembleRegressor", named(grown, "target", 1), "s")]
+    rng = np.random.default_rng(5)
+    x, r = (np.concatenate([rng.integers(0, 3, (5, 2)), rows(s, 5, 2)], 1).astype(np.float32)
+            for s in (1, 2))
+    phi = pairs(trees.model(nodes, FEATURES), x, r)
+    assert np.abs(phi[..., :2]).max() > 0
+
+
+def test_between_networks():
+    """Layers before, a layer and a Softmax behind."""
+    grown = forest(8, count=6, targets=3, features=FEATURES)
+    rng = np.random.default_rng(5)
+    w, v = (numpy_helper.from_array(rng.normal(size=s).astype(np.float32), n)
+            for s, n in (((FEATURES, FEATURES), "w"), ((3, 2), "v")))
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("Tanh", ["a"], ["s"]),
+             trees.node("TreeEnsembleRegressor", named(grown, "target", 3), "s", "t"),
+             helper.make_node("MatMul", ["t", "v"], ["u"]),
+             helper.make_node("Softmax", ["u"], ["y"], axis=-1)]
+    model = trees.model(nodes, FEATURES)
+    model.graph.initializer.extend([w, v])
+    x, r = (rows(seed, 4, FEATURES).astype(np.float32) for seed in (1, 2))
+    for kernels in (False, True):
+        assert np.abs(pairs(model, x, r, kernels)).max() > 0
+
+
 # ---- many leaves, and how they are run ------------------------------------------------------------
 
 

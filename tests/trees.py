@@ -178,6 +178,10 @@ def placed(trees, targets, dtype, **attributes):
     return out | attributes
 
 
+def node_of(op, inputs, outputs, **attributes):
+    return node(op, attributes, inputs, outputs)
+
+
 def node(op, attributes, inputs="x", outputs="y"):
     return helper.make_node(op, inputs.split(), outputs.split(), domain="ai.onnx.ml", **attributes)
 

@@ -9,15 +9,18 @@ The SHAP values are those of shap.TreeExplainer(feature_perturbation="interventi
 model_output="raw"): of margins, so that the exports have no post_transform. Needs shap, skl2onnx,
 onnxmltools and the libraries themselves; the arrays are named as by record_shap.py."""
 
+import itertools
+import math
 import pathlib
 import sys
 
 import numpy as np
 import onnx
 import onnxruntime
+import pandas
 import shap
 from onnx import helper
-from sklearn import datasets, ensemble
+from sklearn import compose, datasets, ensemble, impute, pipeline, preprocessing
 
 SAMPLES, REFERENCES, FEATURES = 6, 8, 10
 FOLDER = pathlib.Path(__file__).parent
@@ -167,11 +170,60 @@ def record(name):
     print(name, exported.ByteSize(), "bytes, gap", gap)
 
 
+# ---- a pipeline from columns with names ---------------------------------------------------------
+
+
+COLUMNS = ["age", "bmi", "bp", "s5", "sex"]
+
+
+def by_enumeration(predict, samples, references):
+    """[samples, columns]: a column is a player."""
+    phi, count = np.zeros((len(samples), len(COLUMNS))), len(COLUMNS)
+    for (s, row), (_, other) in itertools.product(samples.iterrows(), references.iterrows()):
+        hybrids = pandas.DataFrame([[(row if mask >> i & 1 else other)[c]
+                                     for i, c in enumerate(COLUMNS)]
+                                    for mask in range(1 << count)], columns=COLUMNS)
+        worth = predict(hybrids.astype(samples.dtypes))
+        for i, mask in itertools.product(range(count), range(1 << count)):
+            if not mask >> i & 1:
+                share = 1 / (count * math.comb(count - 1, bin(mask).count("1")))
+                phi[s, i] += share * (worth[mask | 1 << i] - worth[mask]) / len(references)
+    return phi
+
+
+def record_pipeline(name):
+    """Imputer, scaler, one-hot encoder of two categories, forest: values by enumeration."""
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
+    table = datasets.load_diabetes(as_frame=True, scaled=False)
+    x = table.data[COLUMNS].astype({c: np.float32 for c in COLUMNS[:4]} | {"sex": np.int64})
+    x.loc[np.random.default_rng(0).random(len(x)) < 0.2, "bp"] = np.nan
+    columns = compose.ColumnTransformer([
+        ("numbers", pipeline.make_pipeline(impute.SimpleImputer(), preprocessing.StandardScaler()),
+         COLUMNS[:4]), ("categories", preprocessing.OneHotEncoder(drop="if_binary"), ["sex"])])
+    model = pipeline.make_pipeline(columns, ensemble.RandomForestRegressor(
+        5, max_depth=4, random_state=0)).fit(x, table.target)
+    kinds = [(c, FloatTensorType([None, 1])) for c in COLUMNS[:4]] + [
+        ("sex", Int64TensorType([None, 1]))]
+    exported = to_onnx(model, initial_types=kinds)
+    exported.graph.output[0].name = exported.graph.node[-1].output[0] = "output"
+    samples, references = x[:6].reset_index(drop=True), x[6:12].reset_index(drop=True)
+    phi = by_enumeration(model.predict, samples, references)
+    arrays = {}
+    for i, c in enumerate(COLUMNS):
+        arrays |= {c: samples[[c]].to_numpy(), f"{c}_references": references[[c]].to_numpy(),
+                   f"{c}_shap": phi[:, None, i:i + 1]}
+    output, base = model.predict(samples)[:, None], model.predict(references).mean(keepdims=True)
+    onnx.save(exported, FOLDER / f"{name}.onnx")
+    np.savez_compressed(FOLDER / f"{name}.npz", output=output, base_value=base, **arrays)
+    print(name, exported.ByteSize(), "bytes, gap", np.abs(output[:, 0] - base - phi.sum(1)).max())
+
+
 def main():
     made = helper.make_attribute
     helper.make_attribute = lambda key, value, *a, **k: made(key, whole(value), *a, **k)
-    for name in sys.argv[1:] or CASES:
-        record(name)
+    for name in sys.argv[1:] or [*CASES, "trees_pipeline"]:
+        (record_pipeline if name == "trees_pipeline" else record)(name)
 
 
 if __name__ == "__main__":
