@@ -20,6 +20,10 @@ enum { COLUMNS = 256 };
 /* Targets of leaves that add to several. */
 enum { TARGETS = 8 };
 
+/* Numbers of the references that ONNX Runtime may fold into constants: more are computed in each
+ * run. */
+enum { FOLDED = 1 << 24 };
+
 /* Leaves [first, end) and the targets that they add to. */
 typedef struct group {
     const ox_box *boxes;
@@ -39,6 +43,7 @@ typedef struct trees {
     size_t column_count;
     int64_t features;
     ox_val m, x, x0; /* as TreeFlow takes them */
+    bool folds;      /* what belongs to references alone */
 } trees;
 
 /* ---- leaves ---------------------------------------------------------------------------------- */
@@ -227,10 +232,31 @@ static ox_val values(const trees *t, const group *g)
     return ox_floats(t->c->g, t->m->type, 2, dims, all);
 }
 
-/* phi of one group and its targets is added to acc. */
-static ox_val explain(const trees *t, const group *g, ox_val acc)
+/* v, but not before `after` is there, of which axis B or N is free: through a Reshape to [B, as it
+ * is, as it is], which moves nothing. ONNX Runtime would else compute what is needed of v for all
+ * leaves at once. */
+static ox_val late(const trees *t, ox_val v, ox_val after)
 {
-    ox_val in[OX_TREE_INPUTS] = {[OX_TREE_ACC] = acc, [OX_TREE_X] = t->x, [OX_TREE_X0] = t->x0};
+    static const int64_t same[] = {0, 0}, one = 1;
+    bool single = ox_dim_is(v->dims[0], 1);
+    int64_t axis = after->rank == 5 ? (single ? 3 : 1) : (single ? 1 : 0);
+    ox_attr range[] = {ox_attr_int("start", axis), ox_attr_int("end", axis + 1)};
+    ox_val first = ox_graph_emit(t->c->g, "Shape", 1, &after, 2, range);
+    first = single ? ox_min(first, ox_ints(t->c->g, 1, &one)) : first;
+    ox_val parts[] = {first, ox_ints(t->c->g, 2, same)};
+    ox_val in[] = {v, ox_concat(t->c->g, 2, parts, 0)};
+    ox_val moved = ox_graph_emit_node(t->c->g, "", "Reshape", 2, in, 1, 0, NULL)->outputs[0];
+    moved->rank = v->rank;
+    moved->dims = v->dims;
+    return moved;
+}
+
+/* phi of one group and its targets is added to acc; `before` is what was computed last, or NULL. */
+static ox_val explain(const trees *t, const group *g, ox_val acc, ox_val before)
+{
+    ox_val in[OX_TREE_INPUTS] = {[OX_TREE_ACC] = acc};
+    in[OX_TREE_X] = before == NULL ? t->x : late(t, t->x, before);
+    in[OX_TREE_X0] = t->folds ? t->x0 : late(t, t->x0, before == NULL ? t->x : before);
     bool all = g->target_count == (size_t)t->f->targets;
     ox_val targets = ox_ints(t->c->g, g->target_count, g->targets);
     in[OX_TREE_M] = all ? t->m : ox_gather(t->m, targets, -1);
@@ -272,6 +298,17 @@ static size_t step_of(const trees *t)
     return step > least ? step : least;
 }
 
+/* Whether the bits, weights and shares of all leaves and references are few. */
+static bool folds(const trees *t)
+{
+    ox_dim refs = t->x0->dims[1];
+    double count = ox_dim_is_static(refs) ? (double)refs.size : 100, numbers = 0;
+    for (size_t i = 0; i < t->boxes.count; i++) {
+        numbers += 4 * (double)t->boxes.items[i].count + (double)t->column_count;
+    }
+    return numbers * count < FOLDED;
+}
+
 /* The leaves from `first` that add to the same target, or to several. */
 static size_t end_of_kind(const trees *t, size_t first)
 {
@@ -283,7 +320,7 @@ static size_t end_of_kind(const trees *t, size_t first)
     return end;
 }
 
-static ox_val explain_targets(const trees *t, group g, ox_val acc)
+static ox_val explain_targets(const trees *t, group g, ox_val acc, ox_val before)
 {
     int64_t alone = t->alone[g.boxes[0].tree];
     size_t all = alone >= 0 ? 1 : (size_t)t->f->targets;
@@ -294,7 +331,7 @@ static ox_val explain_targets(const trees *t, group g, ox_val acc)
     for (size_t i = 0; i < all; i += TARGETS) {
         g.targets = targets + i;
         g.target_count = all - i < TARGETS ? all - i : TARGETS;
-        acc = explain(t, &g, acc);
+        acc = before = explain(t, &g, acc, before);
     }
     return acc;
 }
@@ -303,8 +340,9 @@ static ox_val explain_targets(const trees *t, group g, ox_val acc)
 static ox_val explain_all(trees *t)
 {
     bool shared = t->column_count <= COLUMNS;
-    ox_val none = ox_number(t->m, 0), acc = none, total = NULL;
+    ox_val none = ox_number(t->m, 0), acc = none, total = NULL, before = NULL;
     size_t step = step_of(t);
+    t->folds = folds(t);
     for (size_t first = 0; first < t->boxes.count;) {
         size_t kind = end_of_kind(t, first) - first, steps = (kind + step - 1) / step;
         size_t size = (kind + steps - 1) / steps;
@@ -315,8 +353,8 @@ static ox_val explain_all(trees *t)
             if (!shared) {
                 g.columns = columns_of(t, g.boxes, g.count, &g.column_count);
             }
-            ox_val phi = explain_targets(t, g, shared ? acc : none);
-            acc = phi;
+            ox_val phi = explain_targets(t, g, shared ? acc : none, before);
+            acc = before = phi;
             if (!shared) {
                 total = ox_made_plus(total, spread(t, phi, g.columns, g.column_count));
             }
