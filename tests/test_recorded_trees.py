@@ -2,6 +2,8 @@
 scikit-learn's own data sets: each pair of sample and reference equals enumeration, whatever the model
 is made of before or behind the trees."""
 
+import csv
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -85,11 +87,23 @@ def test_probabilities_add_up(name, transform):
     assert np.abs(out["x_shap"]).max() > 0.01
 
 
+def test_probabilities_are_told(cli, tmp_path):
+    told = []
+    for name in ("margin", "probability"):
+        model, recorded = read("trees_lightgbm_classifier")
+        np.save(tmp_path / "r.npy", recorded["x_references"])
+        if name == "probability":
+            model = with_transform(model, "LOGISTIC")
+        onnx.save(model, tmp_path / f"{name}.onnx")
+        done = subprocess.run([cli, "explain", tmp_path / f"{name}.onnx", "-r", tmp_path / "r.npy",
+                               "-o", tmp_path / "out.onnx"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        told.append("with post_transform NONE" in done.stderr)
+    assert told == [False, True]
+
+
 def test_names_of_columns(cli, tmp_path):
     """A table with a header goes in, values by column come out."""
-    import csv
-    import subprocess
-
     _, recorded = read("trees_pipeline")
     columns = [name.removesuffix("_shap") for name in recorded if name.endswith("_shap")]
     for file, end in (("x.csv", ""), ("r.csv", "_references")):

@@ -77,6 +77,22 @@ static const char *logits_of(const ox_explain_state *s)
     return NULL;
 }
 
+/* Whether the output is what an ensemble of trees makes of its margins, of which no tensor is left
+ * in the model. */
+static bool hides_margins(const ox_explain_state *s)
+{
+    const ox_node *n = s->bind->output->node;
+    while (n != NULL && strcmp(n->op, "Identity") == 0) {
+        n = n->inputs[0]->node;
+    }
+    if (n == NULL || strncmp(n->op, "TreeEnsemble", strlen("TreeEnsemble")) != 0) {
+        return false;
+    }
+    const ox_side *side = n->outputs[n->output_count - 1]->side;
+    const ox_node *made = side == NULL || side->alias == NULL ? NULL : side->alias->node;
+    return made != NULL && (strcmp(made->op, "Softmax") == 0 || strcmp(made->op, "Sigmoid") == 0);
+}
+
 /* The narrowest floating-point type that multipliers pass on their way: what sums are exact to. */
 static const char *precision(const ox_explain_state *s)
 {
@@ -229,6 +245,12 @@ static void set_metadata(ox_explain_state *s)
                    "output \"%s\" is a probability, which says little where it saturates: "
                    "--output-name=%s explains the value before",
                    s->bind->output->name, logits);
+    } else if (hides_margins(s)) {
+        ox_note_to(o,
+                   "output \"%s\" is a probability, explained behind the trees by its own rule; the "
+                   "margins, for which values of trees are exact, are what the model gives with "
+                   "post_transform NONE",
+                   s->bind->output->name);
     }
 }
 
