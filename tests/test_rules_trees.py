@@ -4,6 +4,7 @@ and refused where a file's lists make no trees."""
 import itertools
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
@@ -346,6 +347,20 @@ def test_however_it_is_run(options, kernels):
     wanted = {"1": wanted[:, 1], "0-1": wanted[:, 0] - wanted[:, 1],
               "top": wanted[np.arange(5), top]}.get(options.get("target"), wanted)
     np.testing.assert_allclose(other["x_shap"], wanted, atol=2e-6)
+
+
+def test_what_trees_compare_is_not_rounded(explain):
+    """References kept in float16 take the same ways."""
+    grown = forest(11, count=3, features=FEATURES)
+    nodes = [scaler("x", "s"), trees.node("TreeEnsembleRegressor", named(grown, "target", 1), "s")]
+    rng = np.random.default_rng(2)
+    beside = rng.choice(trees.VALUES, (2, 20, FEATURES)) + 1e-4  # as near as 16 bits are not
+    x, r = (np.float32(OFFSET) + beside / np.float32(SCALE)).astype(np.float32)
+    model = trees.model(nodes, FEATURES)
+    wide, narrow = (run(session(onnx.load(explain(model, r, "--cache=file", *more))),
+                        {"x": x})["x_shap"]
+                    for more in ((), ("--cache-dtype=float16",)))
+    np.testing.assert_allclose(narrow, wide, atol=2e-6)
 
 
 @pytest.mark.parametrize("kernels", [False, True])

@@ -6,10 +6,12 @@
 
 #include "explain/explain.h"
 
-/* Inputs and the explained output are kept as they are: base value and x - x0 lose nothing. */
+/* Inputs and the explained output are kept as they are: base value and x - x0 lose nothing; and what
+ * trees compare. */
 static ox_type kept_type(const ox_explain_state *s, ox_val v, ox_val computed)
 {
-    bool exact = computed->type != OX_FLOAT || v == s->bind->output;
+    bool exact =
+        computed->type != OX_FLOAT || v == s->bind->output || ox_side_of(v)->exact;
     for (size_t i = 0; i < s->bind->input_count; i++) {
         exact = exact || s->bind->inputs[i].x == v;
     }

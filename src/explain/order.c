@@ -131,6 +131,10 @@ const ox_order *ox_walk_order(ox_explain_state *s)
             continue;
         }
         st.count--;
+        const ox_row *row = ox_rule_find(n->domain, n->op);
+        if (row != NULL && row->rule == flow_trees && n->inputs[0] != NULL) {
+            ox_side_of(n->inputs[0])->exact = true;
+        }
         order->nodes = ox_arena_grow(s->arena, order->nodes, order->count, sizeof *order->nodes);
         order->nodes[order->count++] = n;
     }

@@ -27,6 +27,7 @@ typedef struct ox_side {
     bool held;    /* the sample's on both sides, whatever it is computed from */
     bool counts;  /* does not vary, but depends on the number of samples */
     bool fusible; /* may be part of what ONNX Runtime computes in integers: not to be read */
+    bool exact;   /* compared with thresholds by a rule: references are not to be rounded */
     bool order_seen;
     bool is_point;       /* explained in place of the inputs: multipliers stop here */
     bool decomposed;     /* of output 0: its node is, and its outputs have their aliases */
