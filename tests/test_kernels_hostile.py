@@ -26,6 +26,15 @@ POOL = dict(block=16, targets=1, kernel_shape=[3, 3], strides=[1, 1], pads=[0] *
 PARTS = dict(block=16, steps=[2, 2], size=[8, 8])
 FLOW = dict(block=16, targets=1)
 
+# acc, m, x, x0, bounds, value, weights, feature, columns: three leaves of two features
+TREES = [ones(), ones(1, 1, 1, 4, 1), ones(1, 4, 5), ones(1, 3, 5), ones(3, 1, 6), ones(3, 1),
+         ones(3, 3, 3), whole(3, 2), np.arange(5)]
+
+
+def trees(**changes):
+    return [changes.get(f"i{k}", v) for k, v in enumerate(TREES)]
+
+
 # operator, inputs (None: left out), attributes, what the error says
 REFUSED = {
     "scale of fewer channels": ("BlockedReluFlow", [ones(1, 4096, 4, 4)] * 3 + [ones(1, 16, 1, 1)],
@@ -97,6 +106,20 @@ REFUSED = {
                         "axis 2 is to have -4"),
     "a shape of three": ("Spread2x2At0x0", [ones(1, 1, 2, 2), np.array([1, 1, 4])], {},
                          "the shape is"),
+    "a feature beyond": ("TreeFlow", trees(i7=whole(3, 2) + 5, i8=np.arange(9)), {},
+                         "a feature lies outside"),
+    "a feature below 0": ("TreeFlow", trees(i7=whole(3, 2) - 1), {}, "a feature lies outside"),
+    "a feature without a column": ("TreeFlow", trees(i8=np.arange(1, 5)), {},
+                                   "a feature lies outside"),
+    "paths of many features": ("TreeFlow", trees(i7=whole(3, 33), i4=ones(3, 1, 99),
+                                                 i6=ones(3, 34, 34)), {}, "feature is .3,33."),
+    "bounds of others": ("TreeFlow", trees(i4=ones(3, 1, 7)), {}, "bounds is .3,1,7."),
+    "weights of shorter paths": ("TreeFlow", trees(i6=ones(3, 2, 2)), {}, "weights is"),
+    "values of other leaves": ("TreeFlow", trees(i5=ones(2, 1)), {}, "value is .2,1."),
+    "m of other samples": ("TreeFlow", trees(i1=ones(1, 1, 1, 3, 1)), {}, "m is"),
+    "m of other references": ("TreeFlow", trees(i1=ones(1, 1, 2, 4, 1)), {}, "m is"),
+    "references of fewer features": ("TreeFlow", trees(i3=ones(1, 3, 4)), {}, "x0 is"),
+    "acc of another shape": ("TreeFlow", trees(i0=ones(1, 1, 3, 4, 4)), {}, "acc is"),
     "a huge shape": ("Spread2x2At0x0", [ones(1, 1, 2, 2), np.array([1, 1, 2 ** 40, 2 ** 40])], {},
                      "axis 2 is to have"),
 }
@@ -116,6 +139,12 @@ ALLOWED = {
     "numbers": ("ReluFlow", [ones(), ones(), ones()], {}),
     "all axes": ("ReluFlow", [ones(*[1] * 31, 3), ones(3), ones(3)], {}),
     "no references": ("MeanFlow", [ones(0, 3), ones(3), ones(0, 3)], {}),
+    "leaves": ("TreeFlow", trees(i7=np.array([[0, 1], [2, 2], [4, 0]]), i0=ones(1, 1, 3, 4, 5)),
+               {}),
+    "no leaves": ("TreeFlow", trees(i4=ones(3, 1, 0), i5=ones(0, 1), i7=whole(0, 2)), {}),
+    "no ranges": ("TreeFlow", trees(i4=ones(3, 0, 6)), {}),
+    "no references of leaves": ("TreeFlow", trees(i3=ones(1, 0, 5)), {}),
+    "no samples of leaves": ("TreeFlow", trees(i1=ones(1, 1, 1, 0, 1), i2=ones(1, 0, 5)), {}),
     "an empty part": ("Spread2x2At1x1", [ones(1, 1, 0, 0), np.array([0, 0, 0, 0])], {}),
 }
 

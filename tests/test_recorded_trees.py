@@ -75,7 +75,7 @@ def test_pairs_equal_enumeration(name, kernels):
 
 @pytest.mark.parametrize("name, transform", [
     ("trees_lightgbm_classifier", "LOGISTIC"), ("trees_xgboost_classifier", "LOGISTIC"),
-    ("trees_random_forest_classifier", "SOFTMAX")])
+    ("trees_lightgbm_of_three", "SOFTMAX"), ("trees_xgboost_of_three", "SOFTMAX")])
 def test_probabilities_add_up(name, transform):
     model, recorded = read(name)
     explained = library.explain(with_transform(model, transform), {"x": recorded["x_references"]},
@@ -85,6 +85,21 @@ def test_probabilities_add_up(name, transform):
     np.testing.assert_allclose(out["output"].sum(axis=1), 1, rtol=1e-6)
     assert np.abs(out["completeness_gap"]).max() <= 1e-6
     assert np.abs(out["x_shap"]).max() > 0.01
+
+
+@pytest.mark.parametrize("kernels", [False, True])
+def test_an_isolation_forest_adds_up(kernels):
+    """Its trees give lengths of paths, in which logarithms, powers and choices follow."""
+    model = onnx.load(FOLDER / "isolation_forest.onnx")
+    _, recorded = read("trees_random_forest")  # of the same data
+    x, r = recorded["x"], recorded["x_references"]
+    name = model.graph.input[0].name
+    y, y0 = (run(session(model), {name: v})["scores"][:, 0].astype(np.float64) for v in (x, r))
+    one = session(library.explain(model, None, output_name="scores"), kernels)
+    for i in range(len(r)):
+        phi = run(one, {name: x, f"{name}_references": r[i:i + 1]})[f"{name}_shap"]
+        assert np.abs(y - y0[i] - phi.sum(axis=1)).max() <= 1e-6
+        assert np.abs(phi).max() > 1e-3
 
 
 def test_probabilities_are_told(cli, tmp_path):

@@ -95,6 +95,8 @@ CASES = {  # data set, model; whether values are missing
     "trees_hist_gradient_boosting": ("diabetes", lambda: sklearn("HistGradientBoostingRegressor",
                                                                  max_iter=6, max_leaf_nodes=8),
                                      True),
+    "trees_lightgbm_of_three": ("wine", lambda: lightgbm("LGBMClassifier", max_depth=3), False),
+    "trees_xgboost_of_three": ("wine", lambda: xgboost("XGBClassifier"), False),
     "trees_gradient_boosting": ("diabetes", lambda: sklearn("GradientBoostingRegressor",
                                                             n_estimators=8), False),
 }
@@ -219,11 +221,24 @@ def record_pipeline(name):
     print(name, exported.ByteSize(), "bytes, gap", np.abs(output[:, 0] - base - phi.sum(1)).max())
 
 
+def record_isolation(name):
+    """An isolation forest, whose scores are what much arithmetic makes of its trees: the model alone."""
+    from skl2onnx import to_onnx
+    x, _ = data("diabetes", False)
+    model = ensemble.IsolationForest(n_estimators=4, max_samples=16, random_state=0).fit(x)
+    exported = to_onnx(model, x[:1], target_opset={"": 18, "ai.onnx.ml": 3})
+    onnx.save(exported, FOLDER / f"{name}.onnx")
+    print(name, exported.ByteSize(), "bytes")
+
+
+OTHERS = {"trees_pipeline": record_pipeline, "isolation_forest": record_isolation}
+
+
 def main():
     made = helper.make_attribute
     helper.make_attribute = lambda key, value, *a, **k: made(key, whole(value), *a, **k)
-    for name in sys.argv[1:] or [*CASES, "trees_pipeline"]:
-        (record_pipeline if name == "trees_pipeline" else record)(name)
+    for name in sys.argv[1:] or [*CASES, *OTHERS]:
+        OTHERS.get(name, record)(name)
 
 
 if __name__ == "__main__":
