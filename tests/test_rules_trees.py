@@ -128,6 +128,32 @@ def test_averages(spelling):
     check(phi, lambda v: trees.scores(grown, v, 3, average=True), x, r, 3e-6)
 
 
+def test_shared_subtrees():
+    """Converters write a set of categories as tests for equality in a row, which lead to one
+    subtree; others may meet as well."""
+    shared = Split(1, "BRANCH_LEQ", 0.0, Leaf({0: 1.0}), Leaf({0: 5.0}))
+    end = Split(2, "BRANCH_LEQ", 0.25, shared, Leaf({0: -3.0}))
+    node = end
+    for member in (0.0, 1.0, 2.0):
+        node = Split(0, "BRANCH_EQ", member, shared, node)
+    made = named([node], "target", 1)
+    copies = [i for i, v in enumerate(made["nodes_featureids"]) if v == 1]
+    for name in ("nodes_truenodeids", "nodes_falsenodeids"):
+        made[name] = [copies[0] if v in copies and v != copies[0] else v for v in made[name]]
+    model = trees.model([trees.node("TreeEnsembleRegressor", made)], FEATURES)
+    x, r = (rows(seed, 6, FEATURES).astype(np.float32) for seed in (1, 2))
+    check(pairs(model, x, r), lambda v: trees.scores([node], v, 1), x, r, 3e-6)
+
+
+@pytest.mark.parametrize("spelling", ["TreeEnsembleRegressor", "TreeEnsembleClassifier"])
+def test_the_first_opset(spelling):
+    grown = forest(5, targets=3, features=FEATURES)
+    x, r = (rows(seed, 3, FEATURES).astype(np.float32) for seed in (1, 2))
+    model = spelled(spelling, grown, 3)
+    model.opset_import[1].version = 1
+    check(pairs(model, x, r), lambda v: trees.scores(grown, v, 3), x, r, 3e-6)
+
+
 def test_what_nothing_tests_gets_nothing():
     grown = [Leaf({0: 1.0}), Split(2, "BRANCH_LEQ", 0.0, Leaf({0: 1.0}), Leaf({0: 4.0}))]
     x, r = np.ones((1, FEATURES), np.float32), -np.ones((1, FEATURES), np.float32)
@@ -421,8 +447,10 @@ def changed(**lists):
 
 
 REFUSED = {
-    "a cycle": (changed(nodes_truenodeids=(1, 0)), "is met twice"),
-    "a node of itself": (changed(nodes_falsenodeids=(0, 0)), "is met twice"),
+    "a cycle": (changed(nodes_truenodeids=(1, 0)), "leads back to itself in tree 0"),
+    "a node of itself": (changed(nodes_falsenodeids=(0, 0)), "leads back to itself in tree 0"),
+    "a cycle of members": (changed(nodes_modes=(0, "BRANCH_EQ"), nodes_falsenodeids=(0, 0)),
+                           "lead back to themselves"),
     "a dangling node": (changed(nodes_truenodeids=(0, 99)), "node 99 of tree 0 is named"),
     "a node below 0": (changed(nodes_falsenodeids=(0, -1)), "node -1 of tree 0 is named"),
     "a node twice": (changed(nodes_nodeids=(1, 0)), "node 0 of tree 0 is there twice"),
@@ -449,7 +477,7 @@ def test_refused(name):
 
 
 PLACES = {
-    "a cycle": (dict(nodes_trueleafs=[0] * 4, nodes_truenodeids=[1, 0, 3, 2]), "is met twice"),
+    "a cycle": (dict(nodes_trueleafs=[0] * 4, nodes_truenodeids=[1, 0, 3, 2]), "leads back to itself"),
     "a node below 0": (dict(nodes_truenodeids=[-1, 0, 3, 3]), "node -1 is named of 4"),
     "a leaf beyond": (dict(nodes_falsenodeids=[2, 6, 5, 4]), "leaf 6 is named of 6"),
     "fewer leaves": (dict(leaf_targetids=[0]), "leaf_weights has 6 entries, leaf_targetids has 1"),

@@ -32,7 +32,7 @@ typedef struct walk {
     const ox_forest *f;
     ox_arena *a;
     int64_t features;
-    size_t tree, *seen; /* of each node the last tree that met it, from 1 */
+    size_t tree;
     visit *stack;
     size_t depth;
     ox_boxes boxes;
@@ -213,30 +213,75 @@ static _Noreturn void bad(const walk *w, const char *what)
     ox_fail(w->a, OX_INVALID, "%s: %s", ox_node_label(w->f->node), what);
 }
 
-/* Nodes that meet again are no tree: they would go round, or make more leaves than a file has. */
-static void enter(walk *w, size_t at)
+/* Subtrees may be shared, as converters do for categories; a path that is longer than there are
+ * nodes goes round. */
+static void check_split(const walk *w, size_t at, const step *path)
 {
-    if (w->seen[at] == w->tree + 1) {
-        bad(w, ox_arena_format(w->a, "node %zu is met twice on the way from the root of tree %zu",
-                               at, w->tree));
-    }
-    w->seen[at] = w->tree + 1;
     const ox_split *s = &w->f->splits[at];
+    if (path != NULL && path->depth > w->f->count) {
+        bad(w, ox_arena_format(w->a, "node %zu of its nodes leads back to itself in tree %zu", at,
+                               w->tree));
+    }
     if (s->feature < 0 || s->feature >= w->features) {
         bad(w, ox_arena_format(w->a, "it tests feature %" PRId64 " of an input of %" PRId64,
                                s->feature, w->features));
     }
 }
 
-/* Each inner node is entered once a tree, and pushes two. */
+static bool asks_for_members(const ox_split *s)
+{
+    return s->test == OX_TEST_EQ || s->test == OX_TEST_MEMBER;
+}
+
+/* Whether `next`, where s does not pass, asks the same of other members. */
+static bool goes_on(const ox_split *s, const ox_split *next)
+{
+    return asks_for_members(next) && next->feature == s->feature && next->yes == s->yes &&
+           next->missing == s->missing;
+}
+
+/* Tests for equality in a row that lead to one subtree, as converters write sets of categories, are
+ * one test: else the subtree would be there once for each member. */
+static const ox_split *merged(const walk *w, const ox_split *s)
+{
+    const ox_split *all = w->f->splits, *last = s;
+    size_t nodes = 0, count = s->count, at = 0;
+    for (; asks_for_members(s) && goes_on(s, &all[last->no]); last = &all[last->no]) {
+        if (nodes++ == w->f->count) {
+            bad(w,
+                ox_arena_format(w->a, "tree %zu has nodes that lead back to themselves", w->tree));
+        }
+        count += all[last->no].count;
+    }
+    if (last == s) {
+        return s;
+    }
+    ox_budget_spend(w->a, OX_COST_ELEMENTS, count);
+    double *values = ox_arena_alloc(w->a, count, sizeof *values);
+    for (const ox_split *each = s;; each = &all[each->no]) {
+        for (size_t i = 0; i < each->count; i++) {
+            values[at++] = each->values[i];
+        }
+        if (each == last) {
+            break;
+        }
+    }
+    ox_split *one = ox_arena_copy(w->a, s, 1, sizeof *one);
+    one->test = OX_TEST_MEMBER;
+    one->no = last->no;
+    one->count = count;
+    one->values = values;
+    return one;
+}
+
+/* On the way down each node leaves one other behind. */
 static void make_room(walk *w)
 {
     size_t room;
-    if (!ox_size_mul(w->f->count, 2, &room) || !ox_size_add(room, 1, &room)) {
+    if (!ox_size_add(w->f->count, 4, &room)) {
         bad(w, "it has too many nodes");
     }
     w->stack = ox_arena_alloc(w->a, room, sizeof *w->stack);
-    w->seen = ox_arena_alloc(w->a, w->f->count, sizeof *w->seen);
 }
 
 static void push(walk *w, size_t at, const step *path)
@@ -265,7 +310,8 @@ ox_boxes ox_forest_boxes(const ox_forest *f, int64_t features)
                 add_leaf(&w, s, v.path);
                 continue;
             }
-            enter(&w, v.at);
+            check_split(&w, v.at, v.path);
+            s = merged(&w, s);
             branch(&w, s, v.path, false);
             branch(&w, s, v.path, true);
         }
