@@ -1,9 +1,10 @@
-"""trees.py [--trees 100 --leaves 31 --features 30 --references 100 --rows 1000 --rounds 3 --threads 2]
+"""An ensemble of trees beside SHAP's.
 
-Explains a LightGBM regressor with shap.TreeExplainer (interventional, its C++) and with its explained
-export, in Python's ONNX Runtime and by `onnxexplainer run`, with kernels and without, taking turns.
-Needs lightgbm, shap, onnxmltools and onnxruntime; ONNXEXPLAINER names the command line, by default that
-of build/. Prints a table of seconds; `run` is with its start, reading and writing."""
+Explains a LightGBM regressor with shap.TreeExplainer (interventional, its C++) and with its
+explained export, in Python's ONNX Runtime and by `onnxexplainer run`, with kernels and without,
+taking turns. Needs lightgbm, shap, onnxmltools and onnxruntime; ONNXEXPLAINER names the command
+line, by default that of build/. Prints a table of seconds; `run` is with its start, reading and
+writing."""
 
 import argparse
 import os
@@ -102,8 +103,8 @@ def main():
                 found[name] = go()
                 seconds[name].append(time.perf_counter() - start)
     wanted = next(iter(found.values()))
-    print(f"{o.trees} trees of {o.leaves} leaves, {o.features} features, {o.references} references, "
-          f"{o.rows} rows, {o.threads} threads, {o.rounds} rounds\n")
+    print(f"{o.trees} trees of {o.leaves} leaves, {o.features} features, {o.references} "
+          f"references, {o.rows} rows, {o.threads} threads, {o.rounds} rounds\n")
     print("| | least s | median s | of SHAP's | largest difference, of the largest value |")
     print("| --- | ---: | ---: | ---: | ---: |")
     base = min(next(iter(seconds.values())))

@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import library
+import trees
 from conftest import ROOT
 from rulecheck import floats, ints, node
 
@@ -88,6 +89,9 @@ MODELS = {
     "tanh": one(node("Tanh", "x", "y"), X),
     "tile": one(node("Tile", "x r", "y"), X, r=ints(1, 2)),
     "transpose": one(node("Transpose", "x", "y", perm=[0, 2, 1]), (3, 4)),
+    "tree_ensemble": one(node("TreeEnsembleRegressor", "x", "y", **trees.named(
+        [trees.Split(1, "BRANCH_LEQ", 0.5, trees.Leaf({0: 1.0}), trees.Leaf({0: 3.0}))],
+        "target", 1)), X, domain="ai.onnx.ml"),
     "where": one(node("Where", "c a b", "y"), X, X, c=np.array([[True, False, True, True]])),
 }
 UPDATE = bool(os.environ.get("OX_UPDATE"))

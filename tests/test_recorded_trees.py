@@ -1,6 +1,6 @@
-"""Ensembles of trees as the converters of LightGBM, XGBoost, CatBoost and scikit-learn write them, on
-scikit-learn's own data sets: each pair of sample and reference equals enumeration, whatever the model
-is made of before or behind the trees."""
+"""Ensembles of trees as the converters of LightGBM, XGBoost, CatBoost and scikit-learn write them,
+on scikit-learn's own data sets: each pair of sample and reference equals enumeration, whatever the
+model is made of before or behind the trees."""
 
 import csv
 import subprocess

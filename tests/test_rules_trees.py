@@ -1,5 +1,5 @@
-"""Ensembles of trees: equal to enumeration for every pair of sample and reference, in all spellings,
-and refused where a file's lists make no trees."""
+"""Ensembles of trees: equal to enumeration for every pair of sample and reference, in all
+spellings, and refused where a file's lists make no trees."""
 
 import itertools
 
@@ -232,7 +232,7 @@ def test_probit(spelling):
     pairs(spelled(spelling, grown, 1, post_transform=how), x, r)
 
 
-# ---- behind other operators, and in front of them ----------------------------------------------------
+# ---- behind other operators, and in front of them -----------------------------------------------
 
 OFFSET = [3.3, -1.7, 0.9, 1e3]
 SCALE = [0.7, 1.3, 0.11, 3.7]
@@ -262,8 +262,8 @@ CHAINS = {
 
 @pytest.mark.parametrize("chain", CHAINS)
 def test_small_differences_of_what_is_computed(chain):
-    """Neighbours, of which thresholds lie between what is computed of them: rounding leaves nothing of
-    that difference, but all of that of the inputs."""
+    """Neighbours, of which thresholds lie between what is computed of them: rounding leaves nothing
+    of that difference, but all of that of the inputs."""
     before = CHAINS[chain]()
     rng = np.random.default_rng(3)
     x = rng.uniform(5e2, 2e3, (40, FEATURES)).astype(np.float32)
@@ -345,7 +345,7 @@ def test_between_networks():
         assert np.abs(pairs(model, x, r, kernels)).max() > 0
 
 
-# ---- many leaves, and how they are run ------------------------------------------------------------
+# ---- many leaves, and how they are run ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("isa", ["functions", "naive", "plain", "avx2", "avx512", "neon"])
@@ -360,7 +360,8 @@ def test_kernels_and_functions_agree_with_enumeration(isa, monkeypatch):
 
 @pytest.mark.parametrize("kernels", [False, True])
 @pytest.mark.parametrize("options", [{"chunk": 2}, {"cache": 3}, {"no_functions": True},
-                                     {"target": "1"}, {"target": "0-1"}, {"target": "top"}], ids=str)
+                                     {"target": "1"}, {"target": "0-1"}, {"target": "top"}],
+                         ids=str)
 def test_however_it_is_run(options, kernels):
     grown = forest(11, count=3, targets=2, features=FEATURES)
     x, r = (rows(seed, 5, FEATURES).astype(np.float32) for seed in (1, 2))
@@ -454,7 +455,8 @@ REFUSED = {
     "a dangling node": (changed(nodes_truenodeids=(0, 99)), "node 99 of tree 0 is named"),
     "a node below 0": (changed(nodes_falsenodeids=(0, -1)), "node -1 of tree 0 is named"),
     "a node twice": (changed(nodes_nodeids=(1, 0)), "node 0 of tree 0 is there twice"),
-    "a feature beyond": (changed(nodes_featureids=(0, FEATURES)), f"feature {FEATURES} of an input"),
+    "a feature beyond": (changed(nodes_featureids=(0, FEATURES)),
+                         f"feature {FEATURES} of an input"),
     "a feature below 0": (changed(nodes_featureids=(0, -1)), "feature -1 of an input"),
     "an unknown mode": (changed(nodes_modes=(0, "BRANCH_LIKE")), 'is called "BRANCH_LIKE"'),
     "a target beyond": (changed(target_ids=(0, 1)), "adds to target 1 of 1"),
@@ -477,7 +479,8 @@ def test_refused(name):
 
 
 PLACES = {
-    "a cycle": (dict(nodes_trueleafs=[0] * 4, nodes_truenodeids=[1, 0, 3, 2]), "leads back to itself"),
+    "a cycle": (dict(nodes_trueleafs=[0] * 4, nodes_truenodeids=[1, 0, 3, 2]),
+                "leads back to itself"),
     "a node below 0": (dict(nodes_truenodeids=[-1, 0, 3, 3]), "node -1 is named of 4"),
     "a leaf beyond": (dict(nodes_falsenodeids=[2, 6, 5, 4]), "leaf 6 is named of 6"),
     "fewer leaves": (dict(leaf_targetids=[0]), "leaf_weights has 6 entries, leaf_targetids has 1"),

@@ -1,5 +1,6 @@
-"""Ensembles of decision trees for the tests: random ones, the three spellings of ai.onnx.ml, what they
-say of a sample, and Shapley values by enumeration, in double precision and apart from the library."""
+"""Ensembles of decision trees for the tests: random ones, the three spellings of ai.onnx.ml, what
+they say of a sample, and Shapley values by enumeration, in double precision and apart from the
+library."""
 
 import itertools
 import math

@@ -222,7 +222,7 @@ def record_pipeline(name):
 
 
 def record_isolation(name):
-    """An isolation forest, whose scores are what much arithmetic makes of its trees: the model alone."""
+    """An isolation forest, whose scores are what much arithmetic makes of its trees: the model."""
     from skl2onnx import to_onnx
     x, _ = data("diabetes", False)
     model = ensemble.IsolationForest(n_estimators=4, max_samples=16, random_state=0).fit(x)
