@@ -34,6 +34,7 @@ SECONDARY = {"LayerNormalization": "no rule for its output"}
 def refusal(name, message):
     """What kind of refusal this is; an expected one, by the table of rules or by the list above."""
     state, reason = library.rules().get(backend.operator(CASES[name].model), ("", ""))
+    message = message.removesuffix("; --method=kernel explains any model by its outputs")
     if state == "refused" and message.endswith(f": {reason}"):
         return "refused" if reason == "not yet" else "not explainable"
     for pattern, part, anything in REFUSED:

@@ -38,5 +38,6 @@ def test_shown(cli, tmp_path):
         "3 Loop refused around its number of steps is known at run time only".split()]
     for op in ("Tanh", "ReduceSum", "Cast", "Reshape", "MatMul"):
         assert sum(f" {op} " in line for line in listed) == 1, op
-    assert done.stderr.endswith('cannot be explained: node 3 "around" (Loop): its number of steps '
-                                "is known at run time only\n")
+    assert ('cannot be explained: node 3 "around" (Loop): its number of steps is known at run time '
+            "only\n") in done.stderr
+    assert done.stderr.endswith("explain --method=kernel explains any model by its outputs\n")

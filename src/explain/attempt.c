@@ -1,5 +1,6 @@
 /* The way that ox_explain and ox_inspect both take into a model: with the batch as it is declared
  * first and, where it does not stay free, once more from the start with a batch of 1. */
+#include <stdio.h>
 #include <string.h>
 
 #include "explain/explain.h"
@@ -176,6 +177,7 @@ typedef struct attempt {
     void *user;
     bool fixed; /* the batch */
     bool again;
+    char lost[512]; /* where the batch is, which outlives the attempt that found it */
 } attempt;
 
 static void try_once(void *user)
@@ -188,9 +190,7 @@ static void try_once(void *user)
     s->method = ox_method_find(s->arena, s->options);
     t->again = !begin(s, t->fixed);
     if (t->again) {
-        ox_note_to(s->options,
-                   "the batch does not stay free through the model, so it is fixed to 1: %s",
-                   ox_place_lost(s));
+        snprintf(t->lost, sizeof t->lost, "%s", ox_place_lost(s));
     } else {
         t->work(s, t->user);
     }
@@ -216,6 +216,10 @@ bool ox_explain_attempt(ox_explain_state *s, const ox_model *source, const ox_op
         ox_free(s->model);
         s->model = NULL;
         return false;
+    }
+    if (t.lost[0] != '\0') {
+        ox_note_to(options, "the batch does not stay free through the model, so it is fixed to 1: %s",
+                   t.lost);
     }
     return true;
 }
