@@ -163,8 +163,12 @@ static void gather(const ops_task *t, int k, const float *from, size_t begin, si
         run = run < count ? run : count;
         if (strides[last] == 0) {
             fill(to, run, from[offset]);
-        } else {
+        } else if (strides[last] == 1) {
             memcpy(to, from + offset, run * sizeof *to);
+        } else { /* the axis of a mean lies between */
+            for (size_t i = 0; i < run; i++) {
+                to[i] = from[offset + i * strides[last]];
+            }
         }
         to += run;
         count -= run;
