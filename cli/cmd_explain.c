@@ -1,5 +1,6 @@
 /* onnxexplainer explain: makes a model that predicts and explains. */
 #include "fix.h"
+#include "groups.h"
 #include "options.h"
 #include "output.h"
 #include "references.h"
@@ -24,6 +25,7 @@ typedef struct arguments {
     ox_texts integrate_ops;
     ox_texts hold;
     ox_texts fix;
+    ox_texts groups;
     ox_texts at;
     const char *pixel_text;
     ox_pixels pixels;
@@ -163,6 +165,8 @@ static int parse(arguments *a, int argc, char **argv)
         {"seed", 0, OX_OPTION_COUNT, &o->seed, "SEED", "of what is drawn (default: 0)"},
         {"noise", 0, OX_OPTION_COUNT, &o->noise, "PERCENT",
          "deviation of smoothgrad's noise (default: 15 % of the range)"},
+        {"groups", 0, OX_OPTION_LIST, &a->groups, "GROUPS",
+         "one value for each: patch:HxW, tokens, [NAME=]LABELS.npy, FILE"},
         {"integrate", 0, OX_OPTION_TEXT, &a->integrate, "K[:OP,...]",
          "integrate softmaxes, poolings, normalisations: K points"},
         {"external-data", 0, OX_OPTION_FLAG, &a->split, NULL,
@@ -253,16 +257,23 @@ static ox_model *explain_model(arguments *a, const ox_model *model, ox_error *er
     ox_arrays references = {NULL, 0}, fixed = {NULL, 0};
     ox_model *explained = NULL;
     ox_tensor *fix = NULL;
+    ox_groups groups = {.text = NULL};
     bool given = a->options.reference_source == OX_REFERENCES_GIVEN;
     bool good = ox_fix_load(model, &a->fix, &fixed, err) &&
-                (fix = ox_references_tensors(&fixed, err)) != NULL;
+                (fix = ox_references_tensors(&fixed, err)) != NULL &&
+                ox_groups_load(&a->groups, &groups, err);
     a->options.fix = fix;
     a->options.fix_count = fixed.count;
+    a->options.groups = groups.groups;
+    a->options.group_count = groups.group_count;
+    a->options.labels = groups.tensors;
+    a->options.label_count = groups.maps.count;
     if (good && (!given || ox_references_load(model, &a->options, &a->references, &a->pixels,
                                               &references, err))) {
         explained = explain(a, model, &references, err);
     }
     free(fix);
+    ox_groups_free(&groups);
     ox_arrays_free(&fixed);
     ox_arrays_free(&references);
     return explained;

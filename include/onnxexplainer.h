@@ -292,6 +292,14 @@ typedef struct ox_options {
     int64_t samples; /* draws, coalitions or permutations */
     int64_t seed;    /* of what is drawn; the same gives the same model */
     int64_t noise;   /* of smoothgrad: its deviation, in percent of a sample's range */
+
+    /* Values that are one player, and get one value together: `<input>_shap` then has an axis of
+     * groups in place of the input's own. "patch:HxW" of pictures, "tokens", or "NAME: FEATURE,
+     * FEATURE" by feature_names; and whole numbers in the shape of a sample, by input name. */
+    const char *const *groups;
+    size_t group_count;
+    const ox_tensor *labels;
+    size_t label_count;
 } ox_options;
 
 #define OX_OPTIONS_INIT                                                                            \

@@ -126,6 +126,33 @@ def test_fixed_inputs_and_external_data(run, cli, tmp_path):
     """, tmp_path)
 
 
+def test_methods_and_groups(run, cli, tmp_path):
+    """As of the command line, to the byte: groups by a file, by texts, and by labels."""
+    table = onnx.parser.parse_model('''<ir_version: 10, opset_import: ["": 18]>
+        g (float[N,3] x) => (float[N,3] y) { y = Tanh(x) }''')
+    onnx.save(table, tmp_path / "m.onnx")
+    np.save(tmp_path / "r.npy", np.zeros((2, 3), np.float32))
+    np.save(tmp_path / "labels.npy", np.array([1, 0, 1]))
+    (tmp_path / "names.txt").write_text("a\nb\nc\n")
+    (tmp_path / "groups.txt").write_text("outer: a, c\n")
+    for spec in ("groups.txt", "labels.npy"):
+        subprocess.run([cli, "explain", "-q", "m.onnx", "-r", "r.npy", "-o", spec + ".onnx",
+                        "--method=permutation", "--samples=3", "--seed=4", "--target=1",
+                        "--feature-names=names.txt", f"--groups={spec}"], cwd=tmp_path, check=True)
+    run("""
+    folder = pathlib.Path(sys.argv[1])
+    options = dict(method="permutation", samples=3, seed=4, target="1", feature_names=["a", "b", "c"])
+    labels = np.load(folder / "labels.npy")
+    for spec, ways in (("groups.txt", (folder / "groups.txt", "outer: a, c", ["outer: a, c"])),
+                       ("labels.npy", (folder / "labels.npy", labels, {"x": labels}, [labels]))):
+        for groups in ways:
+            made = ox.explain(folder / "m.onnx", folder / "r.npy", groups=groups, **options)
+            assert made == (folder / (spec + ".onnx")).read_bytes(), groups
+    refused(ox.ArgumentError, "there is no method", ox.explain, folder / "m.onnx",
+            folder / "r.npy", method="kernal")
+    """, tmp_path)
+
+
 def test_explain_is_the_command_line(run, explain, tmp_path):
     """The same bytes, with options of every kind."""
     options = ["--target=1,2", "--gap", "--chunk=5", "--memory=1G", "--prefix=p.",

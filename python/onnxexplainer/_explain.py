@@ -91,7 +91,7 @@ def _set_feature_names(c: _abi.ox_options, value: Any) -> None:
 SETTERS = {"cache": _set_cache, "cache_dtype": _set_cache_dtype, "integrate": _set_integrate,
            "feature_names": _set_feature_names}
 # They are no fields of ox_options.
-OURS = ("references", "output", "quiet", "external_data", "fix")
+OURS = ("references", "output", "quiet", "external_data", "fix", "groups")
 
 
 def check_keywords(given: Iterable[str], known: Iterable[str], function: str) -> None:
@@ -239,6 +239,34 @@ def _set_fixed(c: _abi.ox_options, model: Model, fixed: Mapping[str, Any]) -> Te
     return tensors
 
 
+def _set_groups(c: _abi.ox_options, model: Model, groups: Any) -> Tensors:
+    """Rules, files and label maps, one or several; what is returned is to be kept."""
+    texts: list[str] = []
+    maps: dict[str, Any] = {}
+    alone = isinstance(groups, (str, os.PathLike)) or hasattr(groups, "shape") or is_mapping(groups)
+    given = [] if groups is None else [groups] if alone else list(groups)
+    names = [info.name for info in model.inputs()]
+    for spec in given:
+        name, _, path = str(spec).rpartition("=") if isinstance(spec, str) else ("", "", "")
+        if is_mapping(spec):
+            maps.update(spec)
+        elif isinstance(spec, str) and (spec == "tokens" or spec.startswith("patch:") or
+                                        ":" in spec and not os.path.exists(spec)):
+            texts.append(spec)
+        elif isinstance(spec, (str, os.PathLike)) and pathlib.Path(spec).suffix == ".npy":
+            maps[name or names[0]] = load(path or spec)
+        elif isinstance(spec, (str, os.PathLike)):
+            lines = pathlib.Path(spec).read_text(encoding="utf-8").splitlines()
+            texts += [line for line in lines if line.strip()]
+        else:
+            maps[names[0]] = spec
+    arrays = [(name, np.asarray(as_array(value), order="C")) for name, value in maps.items()]
+    tensors = Tensors([(name, array, TYPES[array.dtype]) for name, array in arrays])
+    c.groups, c.group_count = _texts(texts), len(texts)
+    c.labels, c.label_count = tensors.items, tensors.count
+    return tensors
+
+
 # ---- explaining --------------------------------------------------------------------------
 
 
@@ -299,8 +327,9 @@ def explain(model: Source, references: References, *, output: str | os.PathLike[
         c.note, c.warn = remarks.note, remarks.warn
         fixed = _set_fixed(c, original, options.get("fix") or {})
         kept = _set_references(c, original, references, [*_list(options.get("hold") or ()), *(options.get("fix") or ())], remarks)
+        labels = _set_groups(c, original, options.get("groups"))
         with Model(call("ox_explain", original.pointer, ctypes.byref(c))) as explained:
-            del kept, fixed
+            del kept, fixed, labels
             if output is None:
                 return explained.serialize()
             call("ox_write_split" if split else "ox_write", explained.pointer, text_path(output))

@@ -294,7 +294,9 @@ static bool check_method(const ox_options *o, ox_error *err)
         return ox_error_set(err, OX_ARGUMENT, "steps: %lld are more than %d", (long long)o->steps,
                             OX_MAX_STEPS);
     }
-    return check_text("method", o->method, err);
+    return check_text("method", o->method, err) &&
+           check_distinct("groups", o->groups, o->group_count, err) &&
+           ox_check_tensors("label map", o->labels, o->label_count, true, err);
 }
 
 bool ox_check_options(const ox_options *given, ox_options *own, ox_error *err)

@@ -3,7 +3,8 @@
 #include "explain/coalition_solve.h"
 #include "explain/players.h"
 
-enum { MOST_EXACT = 16 };
+/* Players of exact, and patches along each side of a picture for occlusion. */
+enum { MOST_EXACT = 16, PATCHES = 14 };
 
 void ox_black_box_check(const ox_explain_state *s)
 {
@@ -33,6 +34,7 @@ static void give(ox_explain_state *s, const ox_players *p, ox_val all)
     for (size_t i = 0; i < s->bind->input_count; i++) {
         s->found->phi[i] = ox_players_part(s, p, i, all);
     }
+    ox_players_mark(s, p);
 }
 
 /* phi = inner (f(coalitions) - base) + outer (f(x) - base). */
@@ -138,9 +140,15 @@ static ox_val all_but_one(ox_explain_state *s, const ox_grid *grid, const void *
     return ox_unary("Not", ox_equal(player, ox_unsqueeze(grid->row, 1)));
 }
 
+/* Pictures without groups are covered patch by patch, and each place gets its patch's value. */
 void ox_occlusion(ox_explain_state *s)
 {
     ox_players p = ox_players_find(s);
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        ox_team *t = &p.teams[i];
+        t->spread = t->labels == NULL && ox_groups_patches(s, i, t, PATCHES);
+    }
+    ox_players_count(s, &p);
     ox_result_base(s);
     ox_val values = ox_players_values(s, &p, p.count, all_but_one, &p);
     give(s, &p, ox_sub(ox_players_all(s), values));

@@ -115,7 +115,8 @@ static void set_check(ox_explain_state *s)
 {
     const char **each = ox_arena_alloc(s->arena, s->bind->point_count, sizeof *each);
     for (size_t i = 0; i < s->bind->point_count; i++) {
-        each[i] = ox_arena_format(s->arena, "%d", s->bind->points[i].batch_axis);
+        int axis = ox_result_axis(s, i);
+        each[i] = ox_arena_format(s->arena, "%d", axis);
     }
     const char *axes = join(s->arena, s->bind->point_count, each, ',');
     ox_model_set_property(s->model, "onnxexplainer.input_axes", axes);
@@ -282,6 +283,9 @@ void ox_explain_build(ox_explain_state *s)
     ox_fork_begin(s);
     s->method->feed(s);
     s->method->attribute(s);
+    if (!s->method->players && s->options->group_count + s->options->label_count > 0) {
+        ox_players_sum(s);
+    }
     check_points(s);
     ox_result_outputs(s);
     ox_graph_prune(s->g);

@@ -139,6 +139,7 @@ typedef struct ox_found {
     size_t holes;      /* nodes that let no multiplier pass, with options.force */
     ox_val *phi;       /* SHAP values of each point, [K, own shape] */
     ox_val *error;     /* their standard errors, or NULL */
+    int64_t *grouped;  /* by input: groups that have values in place of its own shape, or 0; NULL */
     ox_val base;       /* mean f(r) of the targets [K, N] */
 } ox_found;
 
@@ -153,6 +154,7 @@ typedef enum ox_sum {
 typedef struct ox_method {
     const char *name;
     bool needs_rules;                                  /* multipliers pass through the model */
+    bool players;                                      /* its values are those of groups already */
     ox_sum_kind sum;                                   /* what its values add up to */
     void (*check)(const ox_explain_state *s);          /* gives up where options do not fit */
     void (*steps)(ox_explain_state *s, ox_plan *plan); /* cache and chunk */
@@ -212,6 +214,9 @@ void ox_exact(ox_explain_state *s);
 void ox_kernel(ox_explain_state *s);
 void ox_permutation(ox_explain_state *s);
 void ox_occlusion(ox_explain_state *s);
+
+/* explain/players.c: sums found->phi over the groups of options. */
+void ox_players_sum(ox_explain_state *s);
 
 /* Gives up where options ask for more than the model's outputs. */
 void ox_black_box_check(const ox_explain_state *s);
@@ -327,6 +332,9 @@ void ox_result_base(ox_explain_state *s);
 
 /* found->base as [K, N], double. */
 ox_val ox_result_base_by_target(ox_explain_state *s);
+
+/* The axis of samples in the values of point i without their targets, -1: none. */
+int ox_result_axis(const ox_explain_state *s, size_t i);
 
 /* Adds the outputs. */
 void ox_result_outputs(ox_explain_state *s);

@@ -8,7 +8,8 @@
     .needs_rules = true, .check = ox_gradient_check, .steps = ox_plan_steps,                       \
     .feed = ox_feed_references
 
-#define BY_RUNS .check = ox_black_box_check, .steps = ox_plan_steps, .feed = ox_feed_references
+#define BY_RUNS                                                                                    \
+    .players = true, .check = ox_black_box_check, .steps = ox_plan_steps, .feed = ox_feed_references
 
 static const ox_method methods[] = {
     {

@@ -93,4 +93,5 @@ void ox_permutation(ox_explain_state *s)
         s->found->phi[i] = ox_players_part(s, &p, i, mean);
         s->found->error[i] = ox_players_part(s, &p, i, error);
     }
+    ox_players_mark(s, &p);
 }

@@ -4,28 +4,41 @@
 
 #include <string.h>
 
-ox_players ox_players_find(const ox_explain_state *s)
+/* How many values a sample has of each input. */
+static ox_team *sized_teams(const ox_explain_state *s)
 {
-    ox_players p = {.count = 0};
     ox_team *teams = ox_arena_alloc(s->arena, s->bind->input_count, sizeof *teams);
     for (size_t i = 0; i < s->bind->input_count; i++) {
         const ox_explained *e = &s->bind->inputs[i];
-        ox_team *t = &teams[i];
-        t->size = 1;
+        teams[i].size = 1;
         for (int d = 0; d < e->x->rank; d++) {
-            if (d != e->batch_axis && (!ox_dim_is_static(e->x->dims[d]) ||
-                                       !ox_int_mul(t->size, e->x->dims[d].size, &t->size))) {
+            if (d != e->batch_axis &&
+                (!ox_dim_is_static(e->x->dims[d]) ||
+                 !ox_int_mul(teams[i].size, e->x->dims[d].size, &teams[i].size))) {
                 ox_fail(s->arena, OX_UNSUPPORTED,
-                        "method %s: the shape of input \"%s\" is not known: references that are "
-                        "given say it",
-                        s->method->name, e->x->name);
+                        "the shape of input \"%s\" is not known: references that are given say it",
+                        e->x->name);
             }
         }
-        t->first = p.count;
-        t->count = t->size;
-        p.count += t->count;
+        teams[i].count = teams[i].size;
     }
-    p.teams = teams;
+    return teams;
+}
+
+void ox_players_count(const ox_explain_state *s, ox_players *p)
+{
+    p->count = 0;
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        p->teams[i].first = p->count;
+        p->count += p->teams[i].count;
+    }
+}
+
+ox_players ox_players_find(const ox_explain_state *s)
+{
+    ox_players p = {.teams = sized_teams(s)};
+    ox_groups_find(s, p.teams);
+    ox_players_count(s, &p);
     return p;
 }
 
@@ -129,9 +142,12 @@ ox_val ox_players_part(ox_explain_state *s, const ox_players *p, size_t i, ox_va
     if (e->batch_axis >= 0) {
         dims[rank++] = n;
     }
-    if (t->labels != NULL) {
+    if (t->labels != NULL && !t->spread) {
         dims[rank++] = ox_dim_of(t->count);
         return ox_reshape(own, rank, dims);
+    }
+    if (t->labels != NULL) {
+        own = ox_gather(own, ox_ints(s->g, (size_t)t->size, t->labels), 2);
     }
     for (int d = 0; d < e->x->rank; d++) {
         if (d != e->batch_axis) {
@@ -146,4 +162,66 @@ ox_val ox_players_part(ox_explain_state *s, const ox_players *p, size_t i, ox_va
         order[lead + d] = lead + (e->batch_axis < 0 ? d : d == e->batch_axis ? 0 : at++);
     }
     return ox_transpose(own, order);
+}
+
+/* phi [K, own shape] of input i as [K, N, values of a sample]. */
+static ox_val by_value(ox_explain_state *s, const ox_team *t, size_t i, ox_val phi)
+{
+    const ox_explained *e = &s->bind->inputs[i];
+    int order[OX_MAX_RANK], lead = s->target->many, at = lead;
+    for (int d = 0; d < lead; d++) {
+        order[d] = d;
+    }
+    if (e->batch_axis >= 0) {
+        order[at++] = lead + e->batch_axis;
+    }
+    for (int d = 0; d < e->x->rank; d++) {
+        if (d != e->batch_axis) {
+            order[at++] = lead + d;
+        }
+    }
+    ox_dim dims[3] = {ox_dim_of(s->target->count), ox_dim_of(1), ox_dim_of(t->size)};
+    dims[1] = e->batch_axis >= 0 ? e->x->dims[e->batch_axis] : dims[1];
+    return ox_reshape(ox_transpose(phi, order), 3, dims);
+}
+
+/* Such values, added up by their labels: [K, N, groups]. */
+static ox_val by_label(ox_explain_state *s, const ox_team *t, ox_val values)
+{
+    ox_dim sums[3] = {values->dims[0], values->dims[1], ox_dim_of(t->count)};
+    ox_dim one[3] = {ox_dim_of(1), ox_dim_of(1), ox_dim_of(t->size)};
+    ox_val labels = ox_reshape(ox_ints(s->g, (size_t)t->size, t->labels), 3, one);
+    ox_val zeros = ox_zeros(s->g, values->type, 3, sums);
+    return ox_scatter_add(zeros, ox_expand(labels, 3, values->dims), values, 2);
+}
+
+void ox_players_sum(ox_explain_state *s)
+{
+    ox_players p = ox_players_find(s);
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        if (p.teams[i].labels == NULL) {
+            continue;
+        }
+        ox_val sums = by_label(s, &p.teams[i], by_value(s, &p.teams[i], i, s->found->phi[i]));
+        ox_dim dims[3];
+        int rank = 0;
+        if (s->target->many) {
+            dims[rank++] = sums->dims[0];
+        }
+        if (s->bind->inputs[i].batch_axis >= 0) {
+            dims[rank++] = sums->dims[1];
+        }
+        dims[rank++] = sums->dims[2];
+        s->found->phi[i] = ox_reshape(sums, rank, dims);
+    }
+    ox_players_mark(s, &p);
+}
+
+void ox_players_mark(ox_explain_state *s, const ox_players *p)
+{
+    s->found->grouped = ox_arena_alloc(s->arena, s->bind->input_count, sizeof(int64_t));
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        const ox_team *t = &p->teams[i];
+        s->found->grouped[i] = t->labels != NULL && !t->spread ? t->count : 0;
+    }
 }

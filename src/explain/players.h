@@ -9,14 +9,29 @@ typedef struct ox_team {
     int64_t first, count;  /* among all players */
     int64_t size;          /* values of a sample */
     const int64_t *labels; /* [size], the player of each from 0 on; NULL: each is one */
+    bool spread;           /* each value gets its player's, in the shape of the input */
 } ox_team;
 
 typedef struct ox_players {
     int64_t count;
-    const ox_team *teams; /* by input */
+    ox_team *teams; /* by input */
 } ox_players;
 
+/* The players of a method that runs the model on mixtures. */
 ox_players ox_players_find(const ox_explain_state *s);
+
+/* explain/groups.c: gives teams, of which the sizes are known, labels as the options say. */
+void ox_groups_find(const ox_explain_state *s, ox_team *teams);
+
+/* Makes patches of a picture, `parts` along each side; false for what is none. */
+bool ox_groups_patches(const ox_explain_state *s, size_t i, ox_team *t, int64_t parts);
+
+
+/* Counts the players over all teams. */
+void ox_players_count(const ox_explain_state *s, ox_players *p);
+
+/* Says in s->found which inputs have values per group. */
+void ox_players_mark(ox_explain_state *s, const ox_players *p);
 
 /* What stands in the body for a mixture of sample and reference, `mask` saying whose values are the
  * sample's: bool [rows, players]. Feeds all inputs. */

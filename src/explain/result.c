@@ -231,37 +231,56 @@ ox_val ox_result_base_by_target(ox_explain_state *s)
     return ox_cast(ox_reshape(s->found->base, 2, dims), OX_DOUBLE);
 }
 
-/* phi [K, d0, d1, ...] with K moved behind the batch axis. */
-static ox_val target_axis(ox_explain_state *s, const ox_explained *e, ox_val phi)
+static bool is_grouped(const ox_explain_state *s, size_t i)
+{
+    return s->found->grouped != NULL && s->found->grouped[i] > 0;
+}
+
+int ox_result_axis(const ox_explain_state *s, size_t i)
+{
+    int axis = s->bind->points[i].batch_axis;
+    return is_grouped(s, i) && axis > 0 ? 0 : axis;
+}
+
+/* Axes of the values of point i without their targets. */
+static int result_rank(const ox_explain_state *s, size_t i)
+{
+    const ox_explained *e = &s->bind->points[i];
+    return is_grouped(s, i) ? 1 + (e->batch_axis >= 0) : e->x->rank;
+}
+
+/* phi [K, d0, d1, ...] of point i with K moved behind the batch axis. */
+static ox_val target_axis(ox_explain_state *s, size_t i, ox_val phi)
 {
     int order[OX_MAX_RANK];
-    int rank = e->x->rank;
+    int rank = result_rank(s, i), axis = ox_result_axis(s, i);
     if (!s->target->many) {
         return phi;
     }
-    for (int i = 0; i <= e->batch_axis; i++) {
-        order[i] = i + 1;
+    for (int d = 0; d <= axis; d++) {
+        order[d] = d + 1;
     }
-    order[e->batch_axis + 1] = 0;
-    for (int i = e->batch_axis + 2; i <= rank; i++) {
-        order[i] = i;
+    order[axis + 1] = 0;
+    for (int d = axis + 2; d <= rank; d++) {
+        order[d] = d;
     }
     return ox_transpose(phi, order);
 }
 
-/* The sum of an input's phi over all axes but K and the batch: [K, N], or [K, 1] without a batch; in
- * double, since there may be many. */
-static ox_val sum_of(ox_explain_state *s, const ox_explained *e, ox_val phi)
+/* The sum of phi of point i over all axes but K and the batch: [K, N], or [K, 1] without a batch;
+ * in double, since there may be many. */
+static ox_val sum_of(ox_explain_state *s, size_t i, ox_val phi)
 {
+    const ox_explained *e = &s->bind->points[i];
     int64_t axes[OX_MAX_RANK];
     size_t count = 0;
-    int rank = e->x->rank;
-    for (int i = 0; i < rank; i++) {
-        if (i != e->batch_axis) {
-            axes[count++] = i - rank;
+    int rank = result_rank(s, i), axis = ox_result_axis(s, i);
+    for (int d = 0; d < rank; d++) {
+        if (d != axis) {
+            axes[count++] = d - rank;
         }
     }
-    ox_dim n = e->batch_axis >= 0 ? e->x->dims[e->batch_axis] : ox_dim_of(1);
+    ox_dim n = axis >= 0 ? e->x->dims[e->batch_axis] : ox_dim_of(1);
     ox_dim dims[2] = {ox_dim_of(s->target->count), n};
     phi = ox_cast(phi, OX_DOUBLE);
     return ox_reshape(ox_reduce("ReduceSum", phi, count, axes, false), 2, dims);
@@ -272,7 +291,7 @@ static ox_val gap_of(ox_explain_state *s)
 {
     ox_val gap = ox_sub(ox_cast(ox_target_value(s), OX_DOUBLE), ox_result_base_by_target(s));
     for (size_t i = 0; i < s->bind->point_count; i++) {
-        gap = ox_sub(gap, sum_of(s, &s->bind->points[i], s->found->phi[i]));
+        gap = ox_sub(gap, sum_of(s, i, s->found->phi[i]));
     }
     return gap;
 }
@@ -293,10 +312,10 @@ void ox_result_outputs(ox_explain_state *s)
     const char *former = ox_graph_scope(s->g, "onnxexplainer/result");
     for (size_t i = 0; i < s->bind->point_count; i++) {
         const ox_explained *e = &s->bind->points[i];
-        ox_val phi = ox_cast(target_axis(s, e, s->found->phi[i]), ox_side_type(e->x->type));
+        ox_val phi = ox_cast(target_axis(s, i, s->found->phi[i]), ox_side_type(e->x->type));
         add_output(s, phi, ox_arena_format(s->arena, "%s_shap", e->x->name));
         if (s->found->error != NULL) {
-            ox_val error = ox_cast(target_axis(s, e, s->found->error[i]), phi->type);
+            ox_val error = ox_cast(target_axis(s, i, s->found->error[i]), phi->type);
             add_output(s, error, ox_arena_format(s->arena, "%s_shap_error", e->x->name));
         }
     }
