@@ -37,10 +37,10 @@ typedef enum kind {
     TESTS,    /* elementwise, comparisons */
     CHOOSES,  /* Where */
     MOVES,
-    PICKS, /* maxima and their places */
+    PICKS,  /* maxima and their places */
     ROUNDS, /* to integers: the cut to their range is a rule that sees stand-ins */
     SPLITS, /* trees: one of their leaves, whatever goes in */
-    ROWS   /* softmax */
+    ROWS    /* softmax */
 } kind;
 
 static kind kind_of(const ox_node *n)
@@ -110,11 +110,6 @@ bool ox_beyond_is_elementwise(const ox_node *n)
 bool ox_beyond_is_rows(const ox_node *n)
 {
     return kind_of(n) == ROWS;
-}
-
-static bool is(const ox_node *n, const char *op)
-{
-    return n->domain[0] == '\0' && strcmp(n->op, op) == 0;
 }
 
 /* What the operator makes finite again. */
@@ -187,23 +182,23 @@ static unsigned of_operator(ox_explain_state *s, const ox_node *n)
 {
     static const char *const partial[] = {"Acos", "Acosh", "Asin", "Atanh"};
     ox_sign first = input_sign(s, n, 0);
-    if (is(n, "Exp") || is(n, "Sinh") || is(n, "Cosh")) {
+    if (ox_node_is(n, "Exp") || ox_node_is(n, "Sinh") || ox_node_is(n, "Cosh")) {
         return OVERFLOWS;
     }
-    if (is(n, "Log") || is(n, "Reciprocal")) {
+    if (ox_node_is(n, "Log") || ox_node_is(n, "Reciprocal")) {
         return first == OX_SIGN_POSITIVE ? 0 : DOMAIN;
     }
-    if (is(n, "Sqrt")) {
+    if (ox_node_is(n, "Sqrt")) {
         return first == OX_SIGN_ANY ? DOMAIN : 0;
     }
-    if (is(n, "Pow")) {
+    if (ox_node_is(n, "Pow")) {
         return power_is_finite(s, n) ? 0 : DOMAIN;
     }
-    if (is(n, "Div") || is(n, "Mod")) {
+    if (ox_node_is(n, "Div") || ox_node_is(n, "Mod")) {
         return ox_input_varies(n, 1) && input_sign(s, n, 1) != OX_SIGN_POSITIVE ? DOMAIN : 0;
     }
     for (size_t i = 0; i < sizeof partial / sizeof *partial; i++) {
-        if (is(n, partial[i])) {
+        if (ox_node_is(n, partial[i])) {
             return DOMAIN;
         }
     }
@@ -215,7 +210,7 @@ static unsigned elementwise(ox_explain_state *s, const ox_node *n, kind k, int d
 {
     unsigned beyond = of_inputs(s, n, 0, SIZE_MAX, true, depth) | of_operator(s, n);
     unsigned fixed = k == STRAIGHT ? of_inputs(s, n, 0, SIZE_MAX, false, depth) : 0;
-    bool product = is(n, "Mul") || is(n, "Div");
+    bool product = ox_node_is(n, "Mul") || ox_node_is(n, "Div");
     return beyond | (fixed == 0 ? 0 : product ? MASK : FIXED);
 }
 
@@ -246,7 +241,7 @@ static unsigned of_varying(ox_explain_state *s, const ox_node *n, int depth)
     case ROUNDS: return 0;
     case ROWS:
         beyond = of_inputs(s, n, 0, 1, true, depth);
-        return beyond == 0 ? 0 : is(n, "Softmax") ? ROW : ROW | (beyond & (MASK | FIXED));
+        return beyond == 0 ? 0 : ox_node_is(n, "Softmax") ? ROW : ROW | (beyond & (MASK | FIXED));
     default: break;
     }
     beyond = of_inputs(s, n, 0, SIZE_MAX, true, depth);
@@ -256,7 +251,7 @@ static unsigned of_varying(ox_explain_state *s, const ox_node *n, int depth)
 static unsigned of_fixed(ox_explain_state *s, const ox_node *n, int depth)
 {
     const ox_attr *value = ox_node_attr(n, "value");
-    bool partial = is(n, "Log") || is(n, "Div") || is(n, "Reciprocal");
+    bool partial = ox_node_is(n, "Log") || ox_node_is(n, "Div") || ox_node_is(n, "Reciprocal");
     if (value != NULL && value->kind == OX_ATTR_TENSOR && value->tensor != NULL) {
         return of_constant(value->tensor);
     }
@@ -297,7 +292,7 @@ static unsigned beyond_of(ox_explain_state *s, ox_val v, int depth)
 static unsigned carried(const ox_node *n, unsigned wanted)
 {
     switch (kind_of(n)) {
-    case ROWS: return is(n, "LogSoftmax") ? wanted & (MASK | FIXED) : 0;
+    case ROWS: return ox_node_is(n, "LogSoftmax") ? wanted & (MASK | FIXED) : 0;
     case SPREADS: return (wanted & FAR) != 0 ? DOMAIN | FAR : 0;
     default: return wanted;
     }

@@ -4,6 +4,10 @@
 
 #include <string.h>
 
+#define BY_RULES                                                                                   \
+    "deepshap", .needs_rules = true, .sum = OX_SUM_EXACT, .steps = ox_plan_steps,                  \
+    .feed = ox_feed_references, .attribute = ox_result_walk
+
 #define BY_GRADIENTS                                                                               \
     .needs_rules = true, .check = ox_gradient_check, .steps = ox_plan_steps,                       \
     .feed = ox_feed_references
@@ -12,14 +16,7 @@
     .players = true, .check = ox_black_box_check, .steps = ox_plan_steps, .feed = ox_feed_references
 
 static const ox_method methods[] = {
-    {
-        .name = "deepshap",
-        .needs_rules = true,
-        .sum = OX_SUM_EXACT,
-        .steps = ox_plan_steps,
-        .feed = ox_feed_references,
-        .attribute = ox_result_walk,
-    },
+    {BY_RULES},
     {"gradient", BY_GRADIENTS, .attribute = ox_gradient},
     {"input-x-gradient", BY_GRADIENTS, .attribute = ox_gradient_times_input},
     {"integrated-gradients", BY_GRADIENTS, .sum = OX_SUM_QUADRATURE,
@@ -34,13 +31,8 @@ static const ox_method methods[] = {
 
 /* DeepSHAP with options.integrate. */
 static const ox_method integrated = {
-    .name = "deepshap",
-    .needs_rules = true,
-    .sum = OX_SUM_EXACT,
+    BY_RULES,
     .check = ox_integrate_check,
-    .steps = ox_plan_steps,
-    .feed = ox_feed_references,
-    .attribute = ox_result_walk,
     .replaces = ox_integrate_wants,
     .replace = ox_integrate,
 };

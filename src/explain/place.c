@@ -129,11 +129,6 @@ static void place_kept(const ox_node *n, ox_val y, ox_place *to)
     }
 }
 
-static bool is_op(const ox_node *n, const char *op)
-{
-    return n->domain[0] == '\0' && strcmp(n->op, op) == 0;
-}
-
 static void place(ox_val y)
 {
     static const char *const reshapes[] = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"};
@@ -155,16 +150,16 @@ static void place(ox_val y)
         return;
     }
     for (size_t i = 0; i < sizeof reshapes / sizeof *reshapes; i++) {
-        if (is_op(n, reshapes[i])) {
+        if (ox_node_is(n, reshapes[i])) {
             place_reshaped(n->inputs[0], y, to);
             return;
         }
     }
-    if (is_op(n, "Transpose")) {
+    if (ox_node_is(n, "Transpose")) {
         place_transposed(n, n->inputs[0], y, to);
-    } else if (is_op(n, "Tile")) {
+    } else if (ox_node_is(n, "Tile")) {
         place_tiled(n->inputs[0], y, to);
-    } else if (!is_op(n, "Concat") || !place_joined(n, y, to)) {
+    } else if (!ox_node_is(n, "Concat") || !place_joined(n, y, to)) {
         place_kept(n, y, to);
     }
 }
@@ -206,7 +201,7 @@ static const char *reason(ox_val v)
     }
     switch (axis_of(v)) {
     case -1:
-        return is_op(v->node, "Reshape")
+        return ox_node_is(v->node, "Reshape")
                    ? "has no batch axis; -1, or what Shape says of it, in place of its size keeps "
                      "it"
                    : "has no batch axis; keep it, or explain a tensor before (--output-name)";

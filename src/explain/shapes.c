@@ -109,8 +109,8 @@ static size_t content_inputs(const ox_node *n)
  * samples, or so many rows of a table that are not all the same. */
 static bool counts_places(const ox_node *n)
 {
-    bool range = n->domain[0] == '\0' && strcmp(n->op, "Range") == 0;
-    bool slice = n->domain[0] == '\0' && strcmp(n->op, "Slice") == 0;
+    bool range = ox_node_is(n, "Range");
+    bool slice = ox_node_is(n, "Slice");
     ox_val x = ox_node_input(n, 0);
     ox_val limit = range ? ox_node_input(n, 1) : slice ? ox_node_input(n, 2) : NULL;
     const ox_dim *ends = limit == NULL ? NULL : ox_shape_elements(limit);

@@ -244,6 +244,9 @@ bool ox_node_has_body(const ox_node *n);
 /* Input i, NULL where it is left out or beyond the end. */
 ox_val ox_node_input(const ox_node *n, size_t i);
 
+/* Whether n is this operator of the standard domain. NULL for n is none. */
+bool ox_node_is(const ox_node *n, const char *op);
+
 /* A constant tensor as doubles (floating-point and integer types) or int64s, in the arena; NULL for
  * other types or contents not known. */
 const double *ox_const_doubles(ox_arena *a, const ox_const *c);

@@ -42,6 +42,11 @@ bool ox_node_has_body(const ox_node *n)
     return false;
 }
 
+bool ox_node_is(const ox_node *n, const char *op)
+{
+    return n != NULL && n->domain[0] == '\0' && strcmp(n->op, op) == 0;
+}
+
 ox_val ox_node_input(const ox_node *n, size_t i)
 {
     return i < n->input_count ? n->inputs[i] : NULL;

@@ -11,11 +11,6 @@ typedef struct items {
     size_t count;
 } items;
 
-static bool is_op(const ox_node *n, const char *op)
-{
-    return n != NULL && n->domain[0] == '\0' && strcmp(n->op, op) == 0;
-}
-
 ox_val ox_control_origin(const ox_control *c, ox_val v)
 {
     while (v != NULL && v->node != NULL) {
@@ -23,7 +18,7 @@ ox_val ox_control_origin(const ox_control *c, ox_val v)
         if (n->no_parts != NULL) {
             ox_fail(n->graph->arena, OX_UNSUPPORTED, "%s", n->no_parts);
         }
-        if (n->parts == NULL && !is_op(n, "Identity")) {
+        if (n->parts == NULL && !ox_node_is(n, "Identity")) {
             break;
         }
         v = n->parts != NULL ? n->parts[v->output] : ox_node_input(n, 0);
@@ -36,7 +31,7 @@ ox_val ox_control_origin(const ox_control *c, ox_val v)
 
 bool ox_control_is_sequence(ox_val v)
 {
-    return is_op(v->node, "SequenceConstruct") || is_op(v->node, "SequenceEmpty");
+    return ox_node_is(v->node, "SequenceConstruct") || ox_node_is(v->node, "SequenceEmpty");
 }
 
 static items items_of(const ox_control *c, size_t i)
@@ -45,7 +40,7 @@ static items items_of(const ox_control *c, size_t i)
     if (!ox_control_is_sequence(v)) {
         ox_control_fail(c, "what its sequence holds is not known");
     }
-    bool empty = is_op(v->node, "SequenceEmpty");
+    bool empty = ox_node_is(v->node, "SequenceEmpty");
     items s = {v->node->inputs, empty ? 0 : v->node->input_count};
     for (size_t k = 0; k < s.count; k++) {
         if (s.values[k] == NULL) {
@@ -239,7 +234,7 @@ static void expand_optional(const ox_control *c, ox_val *outputs)
 
 static bool holds_nothing(ox_val v)
 {
-    return is_op(v->node, "Optional");
+    return ox_node_is(v->node, "Optional");
 }
 
 static void expand_get_element(const ox_control *c, ox_val *outputs)

@@ -10,11 +10,6 @@
 
 #include <string.h>
 
-static bool is(const ox_node *n, const char *op)
-{
-    return n != NULL && n->domain[0] == '\0' && strcmp(n->op, op) == 0;
-}
-
 static bool last_axis(const ox_node *softmax)
 {
     int64_t axis = ox_node_int(softmax, "axis", -1);
@@ -43,23 +38,23 @@ static const ox_node *product_of(ox_ctx *c, ox_val v, ox_val *factor)
 {
     static const char *const steps[] = {"Add", "Sub", "Mul", "Div", "Where", "Identity"};
     for (const ox_node *n = ox_maker_of(v); n != NULL;) {
-        if (is(n, "MatMul")) {
+        if (ox_node_is(n, "MatMul")) {
             return ox_input_varies(n, 0) && ox_input_varies(n, 1) ? n : NULL;
         }
         bool known = false;
         for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-            known = known || is(n, steps[i]);
+            known = known || ox_node_is(n, steps[i]);
         }
         int i = known ? varying_input(n) : -1;
-        if (i < 0 || (is(n, "Sub") && i != 0) || (is(n, "Div") && i != 0) ||
-            (is(n, "Where") && i == 0) || n->inputs[i]->rank != n->outputs[0]->rank) {
+        if (i < 0 || (ox_node_is(n, "Sub") && i != 0) || (ox_node_is(n, "Div") && i != 0) ||
+            (ox_node_is(n, "Where") && i == 0) || n->inputs[i]->rank != n->outputs[0]->rank) {
             return NULL;
         }
         ox_ctx at = *c;
         at.node = n;
-        if (is(n, "Mul") || is(n, "Div")) {
-            ox_val scale = ox_x(&at, is(n, "Mul") ? 1 - (size_t)i : 1);
-            scale = is(n, "Mul") ? scale : ox_unary("Reciprocal", scale);
+        if (ox_node_is(n, "Mul") || ox_node_is(n, "Div")) {
+            ox_val scale = ox_x(&at, ox_node_is(n, "Mul") ? 1 - (size_t)i : 1);
+            scale = ox_node_is(n, "Mul") ? scale : ox_unary("Reciprocal", scale);
             *factor = *factor == NULL ? scale : ox_mul(*factor, scale);
         }
         n = ox_maker_of(n->inputs[i]);
@@ -83,7 +78,7 @@ void ox_attention_share(ox_ctx *c)
     const ox_node *softmax = c->node->inputs[0]->node;
     ox_val factor = NULL;
     bool matrices = c->node->inputs[0]->rank >= 2 && c->node->inputs[1]->rank >= 2;
-    if (!matrices || !ox_varies(c, 1) || !is(softmax, "Softmax") || !last_axis(softmax)) {
+    if (!matrices || !ox_varies(c, 1) || !ox_node_is(softmax, "Softmax") || !last_axis(softmax)) {
         return;
     }
     const ox_node *product = product_of(c, softmax->inputs[0], &factor);

@@ -18,11 +18,6 @@ typedef struct part {
     bool squeezed; /* the axis is not in the result */
 } part;
 
-static bool is(const ox_node *n, const char *op)
-{
-    return n->domain[0] == '\0' && strcmp(n->op, op) == 0;
-}
-
 /* The number that input i is, or the only one in it. */
 static bool only_number(const ox_node *n, size_t i, int64_t otherwise, int64_t *number)
 {
@@ -51,7 +46,7 @@ static int64_t clamp(int64_t at, int64_t size)
 static bool read_part(const ox_node *n, part *p)
 {
     ox_val x = ox_node_input(n, 0);
-    bool slice = is(n, "Slice"), gather = is(n, "Gather");
+    bool slice = ox_node_is(n, "Slice"), gather = ox_node_is(n, "Gather");
     int64_t axis = 0, step = 1;
     if (x == NULL || x->rank < 1 || (!slice && !gather) || n->input_count < 2) {
         return false;
@@ -79,7 +74,8 @@ void ox_cut_find(ox_graph *g)
 {
     for (size_t i = 0; i < g->node_count; i++) {
         ox_node *n = g->nodes[i];
-        if (n->output_count == 1 && (is(n, "Slice") || is(n, "Gather")) && n->inputs[0] != NULL) {
+        if (n->output_count == 1 && (ox_node_is(n, "Slice") || ox_node_is(n, "Gather")) &&
+            n->inputs[0] != NULL) {
             ox_side *x = ox_side_of(n->inputs[0]);
             ox_side_of(n->outputs[0])->cut_before = x->last_cut;
             x->last_cut = n;

@@ -22,11 +22,6 @@ static ox_val plain(ox_ctx *c, ox_val v)
     return ox_sub(x, x0);
 }
 
-static bool is(const ox_node *n, const char *op)
-{
-    return n->domain[0] == '\0' && strcmp(n->op, op) == 0;
-}
-
 static bool is_real(ox_val v)
 {
     return v->type == OX_FLOAT || v->type == OX_DOUBLE;
@@ -65,11 +60,11 @@ static ox_val unless_beyond(ox_ctx *c, const ox_node *n, ox_val u, ox_val d_of_u
 static ox_val of_linear(ox_ctx *c, const ox_node *n, size_t i, int depth)
 {
     ox_val d = difference(c, n->inputs[i], depth), passed = d;
-    if (is(n, "Mul")) {
+    if (ox_node_is(n, "Mul")) {
         passed = ox_mul(d, factor(c, n->inputs[1 - i], d->type));
-    } else if (is(n, "Div")) {
+    } else if (ox_node_is(n, "Div")) {
         passed = ox_div(d, factor(c, n->inputs[1], d->type));
-    } else if (is(n, "Sub") && i == 1) {
+    } else if (ox_node_is(n, "Sub") && i == 1) {
         passed = ox_neg(d);
     } else if (strcmp(n->op, "Scaler") == 0) {
         ox_val scale = ox_scaler_scale(n, c->g, d->type);
@@ -82,9 +77,9 @@ static ox_val of_linear(ox_ctx *c, const ox_node *n, size_t i, int depth)
 static bool is_linear(const ox_node *n, size_t *i)
 {
     bool scaler = strcmp(n->domain, "ai.onnx.ml") == 0 && strcmp(n->op, "Scaler") == 0;
-    bool either = is(n, "Add") || is(n, "Mul") || is(n, "Sub");
+    bool either = ox_node_is(n, "Add") || ox_node_is(n, "Mul") || ox_node_is(n, "Sub");
     *i = either && n->input_count == 2 && !ox_input_varies(n, 0) ? 1 : 0;
-    return (scaler || either || is(n, "Div")) && is_alone(n, *i);
+    return (scaler || either || ox_node_is(n, "Div")) && is_alone(n, *i);
 }
 
 /* The parts that vary, in the type of the result. */
@@ -106,7 +101,7 @@ static ox_val of_concat(ox_ctx *c, const ox_node *n, int depth)
 
 static bool is_concat(const ox_node *n)
 {
-    bool known = is(n, "Concat") && n->outputs[0]->rank > 0;
+    bool known = ox_node_is(n, "Concat") && n->outputs[0]->rank > 0;
     for (size_t i = 0; known && i < n->input_count; i++) {
         known = is_real(n->inputs[i]) && n->inputs[i]->rank == n->outputs[0]->rank;
     }
@@ -126,7 +121,7 @@ static ox_val difference(ox_ctx *c, ox_val v, int depth)
     if (is_concat(n)) {
         return of_concat(c, n, depth - 1);
     }
-    bool same = is(n, "Identity") || (is(n, "Cast") && is_real(n->inputs[0]));
+    bool same = ox_node_is(n, "Identity") || (ox_node_is(n, "Cast") && is_real(n->inputs[0]));
     return same ? difference(c, n->inputs[0], depth - 1) : plain(c, v);
 }
 

@@ -113,7 +113,7 @@ enum { WINNERS_MAX = 256 };
 static const ox_node *arg_max_of(ox_val v)
 {
     const ox_node *n = v->node;
-    while (n != NULL && n->domain[0] == '\0' && strcmp(n->op, "Cast") == 0) {
+    while (ox_node_is(n, "Cast")) {
         n = n->inputs[0]->node;
     }
     if (n == NULL || n->domain[0] != '\0' || strcmp(n->op, "ArgMax") != 0 ||

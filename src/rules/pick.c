@@ -136,7 +136,7 @@ static numbered numbered_of(ox_val v, int *left)
         return (numbered){false, false, 0};
     }
     --*left;
-    if (n->domain[0] == '\0' && strcmp(n->op, "Range") == 0) {
+    if (ox_node_is(n, "Range")) {
         return of_range(n);
     }
     if (is_one_of(n, same, sizeof same / sizeof *same)) {
