@@ -8,30 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 import library
-from conftest import BUILD
-from trees import shapley
+from trees import run, session, shapley
 
 FOLDER = Path(__file__).parent / "recorded"
 NAMES = sorted(path.stem for path in FOLDER.glob("trees_*.npz"))
 TABLES = [name for name in NAMES if name != "trees_pipeline"]
-KERNELS = str(BUILD / "libonnxexplainer_ops.so")
-
-
-def session(model, kernels=False):
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    if kernels:
-        options.register_custom_ops_library(KERNELS)
-    return onnxruntime.InferenceSession(model.SerializeToString(), options)
-
-
-def run(s, feeds):
-    return dict(zip([o.name for o in s.get_outputs()], s.run(None, feeds)))
 
 
 def read(name):

@@ -5,32 +5,15 @@ import itertools
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
 import library
 import trees
-from conftest import BUILD
-from trees import Leaf, Split, forest, named, placed, rows
+from trees import Leaf, Split, forest, named, placed, rows, run, session
 
 FEATURES = 4
 NAMED = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ"]
-KERNELS = str(BUILD / "libonnxexplainer_ops.so")
-
-
-def session(model, kernels=False):
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    if kernels:
-        options.register_custom_ops_library(KERNELS)
-    return onnxruntime.InferenceSession(model.SerializeToString(), options,
-                                        providers=["CPUExecutionProvider"])
-
-
-def run(s, feeds):
-    return dict(zip([o.name for o in s.get_outputs()], s.run(None, feeds)))
 
 
 def pairs(model, x, r, kernels=False, **options):

@@ -7,12 +7,29 @@ import math
 import operator
 
 import numpy as np
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+
+from conftest import BUILD
 
 MODES = {"BRANCH_LEQ": operator.le, "BRANCH_LT": operator.lt, "BRANCH_GTE": operator.ge,
          "BRANCH_GT": operator.gt, "BRANCH_EQ": operator.eq, "BRANCH_NEQ": operator.ne}
 VALUES = np.array([-1.0, -0.5, 0.0, 0.25, 0.5, 1.0])  # thresholds, and often what is compared
 WHOLE = np.array([0.0, 1.0, 2.0])  # members: of others ONNX Runtime (1.32) has none, or errs
+
+
+def session(model, kernels=False):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    if kernels:
+        options.register_custom_ops_library(str(BUILD / "libonnxexplainer_ops.so"))
+    return onnxruntime.InferenceSession(model.SerializeToString(), options,
+                                        providers=["CPUExecutionProvider"])
+
+
+def run(s, feeds):
+    return dict(zip([o.name for o in s.get_outputs()], s.run(None, feeds)))
 
 
 class Leaf:
