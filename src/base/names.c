@@ -1,7 +1,7 @@
 /* Lists of names for messages, which have room for a few. */
 #include "base/names.h"
 
-enum { NAMED_MAX = 8 };
+enum { NAMED_MAX = 10 };
 
 const char *ox_names_list(ox_arena *a, ox_name_at name, const void *of, size_t count)
 {
