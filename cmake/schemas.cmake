@@ -8,8 +8,10 @@ file(MAKE_DIRECTORY ${OX_SCHEMA_DIR})
 add_custom_command(
     OUTPUT ${OX_SCHEMA_TABLE}
     COMMAND ${OX_PYTHON} ${PROJECT_SOURCE_DIR}/cmake/schemas.py
-            ${PROJECT_SOURCE_DIR}/src/base/ours.h ${OX_SCHEMA_TABLE}
+            ${PROJECT_SOURCE_DIR}/src/base ${OX_SCHEMA_TABLE}
     DEPENDS ${PROJECT_SOURCE_DIR}/cmake/schemas.py ${PROJECT_SOURCE_DIR}/src/base/ours.h
+            ${PROJECT_SOURCE_DIR}/src/base/flows.inc
+            ${PROJECT_SOURCE_DIR}/src/base/operators.inc
             ${onnx_package}/version.py ${onnxruntime_package}/__init__.py
     COMMENT "Generating schema_table.h")
 

@@ -1,8 +1,8 @@
-"""schemas.py OURS OUT: writes the table of operator schemas that src/model/schema.c includes.
+"""schemas.py BASE OUT: writes the table of operator schemas that src/model/schema.c includes.
 
 The standard's come from the onnx package, every version of each; those of ONNX Runtime's own
 operators (com.microsoft, and what it keeps in the standard domain) from the onnxruntime package;
-those of our functions from OURS, the header that lists them."""
+those of our functions from BASE, the folder of the tables that list them."""
 
 import pathlib
 import re
@@ -52,11 +52,20 @@ def rows(text, macro):
     return [[column.strip('"') for column in row] for row in found]
 
 
-def functions(header):
+def flows(base):
+    """(name, y, count) of those that have a kernel."""
+    own = re.findall(r'^KERNEL_FLOW\(\w+, "(\w+)", (\d), (\d)', (base / "flows.inc").read_text(), re.M)
+    operators = re.findall(r'^KERNEL\("(\w+)", \w+, \w+, "[^"]*", \w+, (\d), (\d)',
+                           (base / "operators.inc").read_text(), re.M)
+    assert own and operators
+    return own + operators
+
+
+def functions(base):
     """Rows of those of our functions that more than the function runs: {name: inputs}, every one of
     which must be there."""
-    text, counts = pathlib.Path(header).read_text(), {}
-    for _, name, y, count, *_ in rows(text, "OX_KERNEL_FLOWS"):
+    text, counts = (base / "ours.h").read_text(), {}
+    for name, y, count in flows(base):
         counts[f"{name}Flow"] = 3 + 2 * int(y) + int(count)
         counts[f"{name}SumFlow"] = counts[f"{name}Flow"] + 1
     counts |= {f"{name}Flow": 3 for _, name in rows(text, "OX_AXIS_FLOWS")}
@@ -67,9 +76,9 @@ def functions(header):
             f"{{1, 1, 1, 0x1}}, NULL, 0, false}}," for name, count in counts.items()}
 
 
-def table(header):
+def table(base):
     """The text of the table; lists of attributes that are equal stand once."""
-    lists, rows = {}, functions(header)
+    lists, rows = {}, functions(base)
     for (name, domain, since), schema in schemas().items():
         attrs = attributes(schema)
         at = lists.setdefault(attrs, f"attrs_{len(lists)}") if attrs else "NULL"
@@ -87,4 +96,4 @@ def table(header):
     yield f"enum {{ NEWEST_OPSET = {defs.onnx_opset_version()} }};"
 
 
-pathlib.Path(sys.argv[2]).write_text("\n".join(table(sys.argv[1])) + "\n")
+pathlib.Path(sys.argv[2]).write_text("\n".join(table(pathlib.Path(sys.argv[1]))) + "\n")

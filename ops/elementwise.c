@@ -60,7 +60,10 @@ static OrtStatus *run_axis_flow(ops_call *c)
 
 size_t ops_elementwise(ops_op *to)
 {
-    static const ops_op table[] = {OX_KERNEL_FLOWS(FLOW) OX_AXIS_FLOWS(AXIS_FLOW)};
+    static const ops_op table[] = {
+#define KERNEL_FLOW FLOW
+#include "base/flows.inc"
+        OX_AXIS_FLOWS(AXIS_FLOW)};
     if (to != NULL) {
         memcpy(to, table, sizeof table);
     }

@@ -33,10 +33,10 @@
             vec_store_part(out + i, result, count - i);                                            \
         }                                                                                          \
     }
-#define FLOW(id, name, y, count, ...)                                                              \
+#define KERNEL_FLOW(id, name, y, count, ...)                                                              \
     ROW(id, OX_OPERANDS(y, count), vec_mul(v[0], slope_##id(&OPS_PAIR(y, count))))
+#include "base/flows.inc"
 
-OX_KERNEL_FLOWS(FLOW)
 ROW(add, 2, vec_add(v[0], v[1]))
 ROW(add_product, 4, vec_fma(v[0], vec_sub(v[1], v[2]), v[3]))
 
@@ -44,4 +44,7 @@ ROW(add_product, 4, vec_fma(v[0], vec_sub(v[1], v[2]), v[3]))
 #define AXIS_ENTRY(id, ...) OPS_VARIANT(row_##id),
 
 const ops_isa OPS_VARIANT(ops) = {
-    OPS_QUOTE(OPS_ISA), {OX_KERNEL_FLOWS(ENTRY) OX_AXIS_FLOWS(AXIS_ENTRY) OPS_PARTS(ENTRY)}};
+    OPS_QUOTE(OPS_ISA), {
+#define KERNEL_FLOW ENTRY
+#include "base/flows.inc"
+    OX_AXIS_FLOWS(AXIS_ENTRY) OPS_PARTS(ENTRY)}};

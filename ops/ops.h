@@ -11,19 +11,21 @@
 
 #include <stddef.h>
 
-/* Rows of `<name>Flow` and `<name>SumFlow`, whose last operand is added to m, are OX_KERNEL_FLOWS
- * of base/ours.h, those of OX_AXIS_FLOWS have no sum. */
+/* Rows of `<name>Flow` and `<name>SumFlow`, whose last operand is added to m, are each KERNEL_FLOW
+ * of base/flows.inc; those of OX_AXIS_FLOWS (base/ours.h) have no sum. */
 
 /* Rows without a function of their own: a + b, and a (b - c) + d. */
 #define OPS_PARTS(X) X(add, "") X(add_product, "")
 
 #define OPS_ID(id, ...) OPS_##id,
 typedef enum ops_id {
-    OX_KERNEL_FLOWS(OPS_ID) OX_AXIS_FLOWS(OPS_ID) OPS_PARTS(OPS_ID) OPS_COUNT
+#define KERNEL_FLOW OPS_ID
+#include "base/flows.inc"
+    OX_AXIS_FLOWS(OPS_ID) OPS_PARTS(OPS_ID) OPS_COUNT
 } ops_id;
 #undef OPS_ID
 
-/* The operands v of a flow, by what its row in base/ours.h says of y and parameters. */
+/* The operands v of a flow, by what its row in base/flows.inc says of y and parameters. */
 #define OPS_PAIR(has_y, count)                                                                     \
     (pair)                                                                                         \
     {                                                                                              \

@@ -18,8 +18,7 @@ CIRCLES = {
         "an arena counts what it gives out, and what is too much leaves through the arena",
     ("lift/control", "lift/sequence"):
         "SequenceMap writes out a body, in which sequences are written out",
-    ("tune/conv", "tune/elementwise", "tune/flow", "tune/layout", "tune/move", "tune/pool",
-     "tune/table"):
+    ("tune/conv", "tune/elementwise", "tune/flow", "tune/layout"):
         "a form that is put off is written where it is asked for, by a flow over forms",
 }
 

@@ -115,9 +115,12 @@ def test_functions_of_padded_channels(cli, explain, names, twice):
 
 def table():
     """{function: whether the plan takes it for finite}"""
-    text = (ROOT / "src/base/ours.h").read_text()
-    flows = re.findall(r'X\(\w+, "(\w+)", [01], [012], ([01]), ', text)
-    others = re.findall(r'X\((?:\w+, "(\w+)"|"(\w+)Flow", \d, \w+)\)', text)
+    base = ROOT / "src" / "base"
+    flows = re.findall(r'^(?:KERNEL|UNARY)\("(\w+)".*, \w+, [01], [012], ([01]), \{.*\}\)$',
+                       (base / "operators.inc").read_text(), re.MULTILINE)
+    flows += re.findall(r'^KERNEL_FLOW\(\w+, "(\w+)", [01], [012], ([01]), ',
+                        (base / "flows.inc").read_text(), re.MULTILINE)
+    others = re.findall(r'X\((?:\w+, "(\w+)"|"(\w+)Flow", \d, \w+)\)', (base / "ours.h").read_text())
     return {name: finite == "1" for name, finite in flows} | {a or b: False for a, b in others}
 
 

@@ -3,13 +3,15 @@
 
 #include <string.h>
 
-#define FLOW(id, name, y, count, finite, ...)                                                      \
+static const ox_ours rows[] = {
+#define KERNEL_FLOW(id, name, y, count, finite, ...)                                               \
     {name "Flow", OX_OURS_ELEMENTS, finite}, {name "SumFlow", OX_OURS_ELEMENTS, finite},
+#define PLAIN_FLOW KERNEL_FLOW
+#include "base/flows.inc"
 #define AXIS_FLOW(id, name) {name "Flow", OX_OURS_ROWS, false},
+    OX_AXIS_FLOWS(AXIS_FLOW)
 #define OTHER(name, inputs, kind) {name, kind, false},
-
-static const ox_ours rows[] = {OX_KERNEL_FLOWS(FLOW) OX_PLAIN_FLOWS(FLOW) OX_AXIS_FLOWS(AXIS_FLOW)
-                                   OX_OTHER_FUNCTIONS(OTHER)};
+        OX_OTHER_FUNCTIONS(OTHER)};
 
 const ox_ours *ox_ours_find(const char *function)
 {

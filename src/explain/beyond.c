@@ -30,99 +30,36 @@ enum {
 
 /* ---- kinds of operators ---------------------------------------------------------------------- */
 
-typedef enum kind {
-    SPREADS,  /* sums: what is beyond numbers makes all beyond numbers that it enters */
-    STRAIGHT, /* elementwise, and beyond numbers where an operand is */
-    BENDS,    /* elementwise, and may make finite what was not */
-    TESTS,    /* elementwise, comparisons */
-    CHOOSES,  /* Where */
-    MOVES,
-    PICKS,  /* maxima and their places */
-    ROUNDS, /* to integers: the cut to their range is a rule that sees stand-ins */
-    SPLITS, /* trees: one of their leaves, whatever goes in */
-    ROWS    /* softmax */
-} kind;
-
-static kind kind_of(const ox_node *n)
+static ox_beyond_kind kind_of(const ox_node *n)
 {
-    static const struct {
-        ox_rule rule;
-        kind kind;
-    } kinds[] = {
-        {flow_add, STRAIGHT},
-        {flow_cast, STRAIGHT},
-        {flow_clip, BENDS},
-        {flow_concat, MOVES},
-        {flow_depth_to_space, MOVES},
-        {flow_div, STRAIGHT},
-        {flow_expand, MOVES},
-        {flow_extreme, BENDS},
-        {flow_gather, MOVES},
-        {flow_gather_elements, MOVES},
-        {flow_gather_nd_batched, MOVES},
-        {flow_global_max_pool, PICKS},
-        {flow_hardmax, PICKS},
-        {flow_identity, MOVES},
-        {flow_log_softmax, ROWS},
-        {flow_max_pool, PICKS},
-        {flow_mean, STRAIGHT},
-        {flow_mul, STRAIGHT},
-        {flow_neg, STRAIGHT},
-        {flow_pad, MOVES},
-        {flow_pow, BENDS},
-        {flow_prelu, BENDS},
-        {flow_reduce_extreme, PICKS},
-        {flow_reduce_log_sum_exp, PICKS},
-        {flow_reshape, MOVES},
-        {flow_reverse_sequence, MOVES},
-        {flow_rounded, ROUNDS},
-        {flow_scaler, STRAIGHT},
-        {flow_scatter_reduced, MOVES},
-        {flow_slice, MOVES},
-        {flow_softmax, ROWS},
-        {flow_space_to_depth, MOVES},
-        {flow_split, MOVES},
-        {flow_step, TESTS},
-        {flow_sub, STRAIGHT},
-        {flow_tile, MOVES},
-        {flow_topk, PICKS},
-        {flow_transpose, MOVES},
-        {flow_trees, SPLITS},
-        {flow_unary, BENDS},
-        {flow_where, CHOOSES},
-    };
     const ox_row *row = ox_rule_find(n->domain, n->op);
-    for (size_t i = 0; row != NULL && i < sizeof kinds / sizeof *kinds; i++) {
-        if (kinds[i].rule == row->rule) {
-            bool to_integer = row->rule == flow_cast && !ox_type_is_float(n->outputs[0]->type);
-            return to_integer ? TESTS : kinds[i].kind;
-        }
-    }
-    return SPREADS;
+    bool to_integer =
+        row != NULL && row->rule == flow_cast && !ox_type_is_float(n->outputs[0]->type);
+    return row == NULL ? OX_SPREADS : to_integer ? OX_TESTS : row->beyond;
 }
 
 bool ox_beyond_is_elementwise(const ox_node *n)
 {
-    kind k = kind_of(n);
-    return k == STRAIGHT || k == BENDS || k == TESTS;
+    ox_beyond_kind k = kind_of(n);
+    return k == OX_STRAIGHT || k == OX_BENDS || k == OX_TESTS;
 }
 
 bool ox_beyond_is_rows(const ox_node *n)
 {
-    return kind_of(n) == ROWS;
+    return kind_of(n) == OX_ROWS;
 }
 
 /* What the operator makes finite again. */
 static unsigned absorbed(const ox_node *n)
 {
     switch (kind_of(n)) {
-    case TESTS:
-    case SPLITS:
-    case CHOOSES: return ALL;
-    case BENDS:
-    case PICKS:
-    case ROUNDS:
-    case ROWS: return MASK | DOMAIN;
+    case OX_TESTS:
+    case OX_SPLITS:
+    case OX_CHOOSES: return ALL;
+    case OX_BENDS:
+    case OX_PICKS:
+    case OX_ROUNDS:
+    case OX_ROWS: return MASK | DOMAIN;
     default: return 0;
     }
 }
@@ -206,10 +143,10 @@ static unsigned of_operator(ox_explain_state *s, const ox_node *n)
 }
 
 /* A mask times what varies, or picked by it, is one that varies. */
-static unsigned elementwise(ox_explain_state *s, const ox_node *n, kind k, int depth)
+static unsigned elementwise(ox_explain_state *s, const ox_node *n, ox_beyond_kind k, int depth)
 {
     unsigned beyond = of_inputs(s, n, 0, SIZE_MAX, true, depth) | of_operator(s, n);
-    unsigned fixed = k == STRAIGHT ? of_inputs(s, n, 0, SIZE_MAX, false, depth) : 0;
+    unsigned fixed = k == OX_STRAIGHT ? of_inputs(s, n, 0, SIZE_MAX, false, depth) : 0;
     bool product = ox_node_is(n, "Mul") || ox_node_is(n, "Div");
     return beyond | (fixed == 0 ? 0 : product ? MASK : FIXED);
 }
@@ -226,20 +163,20 @@ static unsigned moved(ox_explain_state *s, const ox_node *n, int depth)
 
 static unsigned of_varying(ox_explain_state *s, const ox_node *n, int depth)
 {
-    kind k = kind_of(n);
+    ox_beyond_kind k = kind_of(n);
     unsigned beyond = 0;
     switch (k) {
-    case STRAIGHT:
-    case BENDS:
-    case TESTS: return elementwise(s, n, k, depth);
-    case MOVES: return moved(s, n, depth);
-    case CHOOSES:
+    case OX_STRAIGHT:
+    case OX_BENDS:
+    case OX_TESTS: return elementwise(s, n, k, depth);
+    case OX_MOVES: return moved(s, n, depth);
+    case OX_CHOOSES:
         beyond = of_inputs(s, n, 1, 3, true, depth) | of_inputs(s, n, 1, 3, false, depth);
         return beyond | ((beyond & FIXED) != 0 && ox_input_varies(n, 0) ? MASK : 0);
-    case PICKS: return of_inputs(s, n, 0, 1, true, depth);
-    case SPLITS:
-    case ROUNDS: return 0;
-    case ROWS:
+    case OX_PICKS: return of_inputs(s, n, 0, 1, true, depth);
+    case OX_SPLITS:
+    case OX_ROUNDS: return 0;
+    case OX_ROWS:
         beyond = of_inputs(s, n, 0, 1, true, depth);
         return beyond == 0 ? 0 : ox_node_is(n, "Softmax") ? ROW : ROW | (beyond & (MASK | FIXED));
     default: break;
@@ -292,8 +229,8 @@ static unsigned beyond_of(ox_explain_state *s, ox_val v, int depth)
 static unsigned carried(const ox_node *n, unsigned wanted)
 {
     switch (kind_of(n)) {
-    case ROWS: return ox_node_is(n, "LogSoftmax") ? wanted & (MASK | FIXED) : 0;
-    case SPREADS: return (wanted & FAR) != 0 ? DOMAIN | FAR : 0;
+    case OX_ROWS: return ox_node_is(n, "LogSoftmax") ? wanted & (MASK | FIXED) : 0;
+    case OX_SPREADS: return (wanted & FAR) != 0 ? DOMAIN | FAR : 0;
     default: return wanted;
     }
 }

@@ -1,4 +1,4 @@
-/* Operators that move data: what their rules share, and the rules that rules.h does not list. */
+/* Operators that move data: what their rules share, and rules of others than the table's rows. */
 #ifndef OX_RULES_MOVE_H
 #define OX_RULES_MOVE_H
 
@@ -23,14 +23,8 @@ ox_val ox_index_like(ox_ctx *c, ox_val like, int lead);
 /* Moves the lead axes of v behind the own ones, or back: GatherND and ScatterND take whole slices. */
 ox_val ox_lead_last(ox_ctx *c, ox_val v, int lead, bool back);
 
-void flow_gather_elements(ox_ctx *c);
-void flow_gather_block_quantized(ox_ctx *c);
 void flow_gather_nd(ox_ctx *c);
 void flow_scatter_elements(ox_ctx *c);
 void flow_scatter_nd(ox_ctx *c);
-
-/* rules/move.c */
-void flow_cumsum(ox_ctx *c);
-void flow_trilu(ox_ctx *c);
 
 #endif

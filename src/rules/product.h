@@ -1,4 +1,4 @@
-/* Operators of two operands: what their rules share, and the rules that rules.h does not list. */
+/* Operators of two operands: what their rules share. */
 #ifndef OX_RULES_PRODUCT_H
 #define OX_RULES_PRODUCT_H
 
@@ -24,14 +24,7 @@ ox_val ox_finite(ox_val v);
 /* (x + x0) / 2 with one pass over the pairs. */
 ox_val ox_mean(ox_val x, ox_val x0);
 
-void flow_scaler(ox_ctx *c); /* rules/product.c: of ai.onnx.ml */
-
 /* Its factors as a constant of g; NULL where it has none. */
 ox_val ox_scaler_scale(const ox_node *n, ox_graph *g, ox_type type);
-
-/* rules/two_operands.c: operators whose operands are taken one after the other */
-void flow_prelu(ox_ctx *c);
-void flow_cast(ox_ctx *c);
-void flow_step(ox_ctx *c); /* comparisons, logic, Mod */
 
 #endif

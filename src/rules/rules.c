@@ -1,10 +1,7 @@
-/* The table of operators, and finding a row in it. */
-#include <string.h>
+/* The rules of the table of operators (base/operators.inc), and finding one. */
+#include "rules/rules.h"
 
-#include "lift/lift.h"
-#include "rules/decompose.h"
-#include "rules/move.h"
-#include "rules/product.h"
+#include "base/operators.h"
 
 void flow_none(ox_ctx *c)
 {
@@ -12,83 +9,40 @@ void flow_none(ox_ctx *c)
 }
 
 static const ox_row rows[] = {
-#define RULE(op, rule, formula) {op, OX_DIFFERENTIATED, rule, NULL, formula, NULL},
-#define IN_DOMAIN(domain, op, rule, formula) {op, OX_DIFFERENTIATED, rule, NULL, formula, domain},
-#define UNARY(op, formula) {op, OX_DIFFERENTIATED, flow_unary, NULL, formula, NULL},
-#define MADE_OF(op, decompose, formula) {op, OX_DECOMPOSED, NULL, decompose, formula, NULL},
-#define MADE_OF_IN(domain, op, decompose, formula)                                                 \
-    {op, OX_DECOMPOSED, NULL, decompose, formula, domain},
-#define EITHER(op, decompose, rule, formula)                                                       \
-    {op, OX_DIFFERENTIATED, rule, decompose, formula, NULL},
-#define EITHER_IN(domain, op, decompose, rule, formula)                                            \
-    {op, OX_DIFFERENTIATED, rule, decompose, formula, domain},
-#define NOTHING(op, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, why, NULL},
-#define NOTHING_BUT(op, decompose, why) {op, OX_CARRIES_NOTHING, flow_none, decompose, why, NULL},
-#define NOTHING_IN(domain, op, why) {op, OX_CARRIES_NOTHING, flow_none, NULL, why, domain},
-#define REFUSED(op, why) {op, OX_NO_RULE, flow_none, NULL, why, NULL},
-#define REFUSED_IN(domain, op, why) {op, OX_NO_RULE, flow_none, NULL, why, domain},
-#include "rules/table.h"
-#undef RULE
-#undef IN_DOMAIN
-#undef UNARY
-#undef MADE_OF
-#undef MADE_OF_IN
-#undef EITHER
-#undef EITHER_IN
-#undef NOTHING
-#undef NOTHING_BUT
-#undef NOTHING_IN
-#undef REFUSED
-#undef REFUSED_IN
+#define RULE(flow, kind) .state = OX_DIFFERENTIATED, .rule = flow, .beyond = OX_##kind
+#define MADE_OF(made) .state = OX_DECOMPOSED, .decompose = made
+#define EITHER(made, flow, kind) RULE(flow, kind), .decompose = made
+#define NOTHING .state = OX_CARRIES_NOTHING, .rule = flow_none
+#define NOTHING_BUT(made) NOTHING, .decompose = made
+#define REFUSED .state = OX_NO_RULE, .rule = flow_none
+#define OP(domain, op, shape, how, layout, text) {how, .formula = text},
+#define LIFTED(op, shape) {.formula = NULL},
+#include "base/operators.inc"
 };
 
 /* The same rows for users of the library. */
 static const ox_rule_info infos[] = {
-#define RULE(op, rule, formula) {"", op, OX_DIFFERENTIATED, formula},
-#define IN_DOMAIN(domain, op, rule, formula) {domain, op, OX_DIFFERENTIATED, formula},
-#define UNARY(op, formula) {"", op, OX_DIFFERENTIATED, formula},
-#define MADE_OF(op, decompose, formula) {"", op, OX_DECOMPOSED, formula},
-#define MADE_OF_IN(domain, op, decompose, formula) {domain, op, OX_DECOMPOSED, formula},
-#define EITHER(op, decompose, rule, formula) {"", op, OX_DIFFERENTIATED, formula},
-#define EITHER_IN(domain, op, decompose, rule, formula) {domain, op, OX_DIFFERENTIATED, formula},
-#define NOTHING(op, why) {"", op, OX_CARRIES_NOTHING, why},
-#define NOTHING_BUT(op, decompose, why) {"", op, OX_CARRIES_NOTHING, why},
-#define NOTHING_IN(domain, op, why) {domain, op, OX_CARRIES_NOTHING, why},
-#define REFUSED(op, why) {"", op, OX_NO_RULE, why},
-#define REFUSED_IN(domain, op, why) {domain, op, OX_NO_RULE, why},
-#include "rules/table.h"
+#define RULE(...) OX_DIFFERENTIATED
+#define MADE_OF(made) OX_DECOMPOSED
+#define EITHER(...) OX_DIFFERENTIATED
+#define NOTHING OX_CARRIES_NOTHING
+#define NOTHING_BUT(made) OX_CARRIES_NOTHING
+#define REFUSED OX_NO_RULE
+#define OP(domain, op, shape, how, layout, text) {domain, op, how, text},
+#define LIFTED(op, shape)
+#include "base/operators.inc"
 };
-
-enum { ROW_COUNT = sizeof rows / sizeof rows[0] };
-
-static int compare(const char *domain, const char *op, const ox_row *row)
-{
-    int order = strcmp(op, row->op);
-    return order != 0 ? order : strcmp(domain, row->domain == NULL ? "" : row->domain);
-}
 
 const ox_row *ox_rule_find(const char *domain, const char *op)
 {
-    size_t low = 0, high = ROW_COUNT;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = compare(domain, op, &rows[middle]);
-        if (order == 0) {
-            return &rows[middle];
-        }
-        if (order < 0) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    return NULL;
+    int row = ox_operator_find(domain, op);
+    return row < 0 || rows[row].formula == NULL ? NULL : &rows[row];
 }
 
 const ox_rule_info *ox_rules(size_t *count)
 {
     if (count != NULL) {
-        *count = ROW_COUNT;
+        *count = sizeof infos / sizeof infos[0];
     }
     return infos;
 }

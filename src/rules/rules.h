@@ -58,7 +58,7 @@ struct ox_ctx {
 typedef void (*ox_rule)(ox_ctx *c);
 
 /* Both sides of an elementwise operator y = f(x), and up to two parameters of f as scalars. y and
- * y0 are NULL where the row of base/ours.h says that the slope does not use them. */
+ * y0 are NULL where the row of base/flows.inc says that the slope does not use them. */
 typedef struct ox_pair {
     ox_val x, x0, y, y0, a, b;
 } ox_pair;
@@ -71,13 +71,26 @@ typedef ox_val (*ox_slope)(const ox_pair *p);
  * stays NULL cannot be explained. */
 typedef void (*ox_decompose)(const ox_node *n, ox_val *outputs);
 
+/* What a rule makes of infinities and NaN. */
+typedef enum ox_beyond_kind {
+    OX_SPREADS,  /* sums: what is beyond numbers makes all beyond numbers that it enters */
+    OX_STRAIGHT, /* elementwise, and beyond numbers where an operand is */
+    OX_BENDS,    /* elementwise, and may make finite what was not */
+    OX_TESTS,    /* elementwise, comparisons */
+    OX_CHOOSES,  /* Where */
+    OX_MOVES,
+    OX_PICKS,  /* maxima and their places */
+    OX_ROUNDS, /* to integers: the cut to their range is a rule that sees stand-ins */
+    OX_SPLITS, /* trees: one of their leaves, whatever goes in */
+    OX_ROWS    /* softmax */
+} ox_beyond_kind;
+
 typedef struct ox_row {
-    const char *op;
     ox_state state;
     ox_rule rule;
     ox_decompose decompose;
-    const char *formula; /* one line for docs/ops.md */
-    const char *domain;  /* NULL: the default one */
+    ox_beyond_kind beyond; /* of the rule */
+    const char *formula;   /* one line for docs/ops.md */
 } ox_row;
 
 /* The row of an operator; NULL where there is none. */
@@ -171,77 +184,23 @@ ox_val ox_transpose_own(ox_val m, int own_rank, const int *permutation);
 /* Carries nothing: a shape, an index, a comparison. */
 void flow_none(ox_ctx *c);
 
-/* rules/unary.c: elementwise f(x), by its slope, in one fused node. */
-void flow_unary(ox_ctx *c);
-
-/* rules/product.c */
-void flow_add(ox_ctx *c); /* Add, Sum */
-void flow_sub(ox_ctx *c);
-void flow_neg(ox_ctx *c);
-void flow_mean(ox_ctx *c);
-void flow_mul(ox_ctx *c);
-void flow_div(ox_ctx *c);
-void flow_matmul(ox_ctx *c);
-void flow_gemm(ox_ctx *c);
-void flow_where(ox_ctx *c);
-void flow_extreme(ox_ctx *c); /* Min, Max */
-void flow_pow(ox_ctx *c);
-
-/* rules/move.c */
-void flow_identity(ox_ctx *c); /* Identity, Dropout, Cast */
-void flow_reshape(ox_ctx *c);  /* Reshape, Flatten, Squeeze, Unsqueeze */
-void flow_transpose(ox_ctx *c);
-void flow_concat(ox_ctx *c);
-void flow_split(ox_ctx *c);
-void flow_slice(ox_ctx *c);
-void flow_gather(ox_ctx *c);
-void flow_pad(ox_ctx *c);
-void flow_expand(ox_ctx *c);
-void flow_tile(ox_ctx *c);
-void flow_depth_to_space(ox_ctx *c);
-void flow_space_to_depth(ox_ctx *c);
-
-/* rules/conv.c */
-void flow_conv(ox_ctx *c);
-void flow_conv_transpose(ox_ctx *c);
-
-void flow_batch_normalization(ox_ctx *c);
-
-/* rules/pool.c */
-void flow_average_pool(ox_ctx *c);
-void flow_global_average_pool(ox_ctx *c);
-void flow_max_pool(ox_ctx *c);
-void flow_global_max_pool(ox_ctx *c);
-
-/* rules/resize.c */
-void flow_resize(ox_ctx *c);
+/* flow_.. and decompose_.. of the table. */
+#define RULE(rule, beyond) void rule(ox_ctx *c);
+#define MADE_OF(decompose) void decompose(const ox_node *n, ox_val *outputs);
+#define EITHER(decompose, rule, beyond) MADE_OF(decompose) RULE(rule, beyond)
+#define NOTHING
+#define NOTHING_BUT(decompose) MADE_OF(decompose)
+#define REFUSED
+#define OP(domain, op, shape, how, layout, formula) how
+#define LIFTED(op, shape)
+#include "base/operators.inc"
 
 /* rules/attention_flow.c: after the rule of a MatMul, where its left operand is the Softmax of a
  * product: moves shares between the three matrices of attention. */
 void ox_attention_share(ox_ctx *c);
 
-/* rules/reduce.c */
-void flow_reduce_sum(ox_ctx *c);
-void flow_reduce_mean(ox_ctx *c);
-void flow_reduce_extreme(ox_ctx *c); /* ReduceMax, ReduceMin */
-void flow_softmax(ox_ctx *c);
-void flow_log_softmax(ox_ctx *c);
-
-/* The rule of Softmax along the last axis: its multiplier for m and logits of both sides. */
+/* rules/reduce.c: the rule of Softmax along the last axis: its multiplier for m and logits of both
+ * sides. */
 ox_val ox_softmax_flow(ox_val m, ox_val x, ox_val x0);
-void flow_reduce_log_sum_exp(ox_ctx *c);
-
-/* rules/trees.c */
-void flow_trees(ox_ctx *c);
-
-/* rules/select.c */
-void flow_clip(ox_ctx *c);
-void flow_hardmax(ox_ctx *c);
-void flow_reverse_sequence(ox_ctx *c);
-void flow_topk(ox_ctx *c);
-
-/* rules/scatter.c: those of rules/index.c, and batch axes and reductions */
-void flow_gather_nd_batched(ox_ctx *c);
-void flow_scatter_reduced(ox_ctx *c);
 
 #endif

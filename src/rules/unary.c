@@ -21,9 +21,11 @@ typedef struct entry {
     parameter parameters[2];
 } entry;
 
-#define ENTRY(id, name, y, count, finite, ...) {name, slope_##id, y, count, {__VA_ARGS__}},
-
-static const entry entries[] = {OX_KERNEL_FLOWS(ENTRY) OX_PLAIN_FLOWS(ENTRY)};
+static const entry entries[] = {
+#define KERNEL_FLOW(id, name, y, count, finite, ...) {name, slope_##id, y, count, {__VA_ARGS__}},
+#define PLAIN_FLOW KERNEL_FLOW
+#include "base/flows.inc"
+};
 
 static const entry *entry_of(const char *op)
 {
@@ -161,7 +163,7 @@ void flow_unary(ox_ctx *c)
 
 static const struct {
     double exponent;
-    const char *name; /* in base/ours.h */
+    const char *name; /* in base/flows.inc */
 } powers[] = {
     {-1, "Reciprocal"}, {-0.5, "InverseRoot"}, {0.5, "Sqrt"}, {2, "Square"}, {3, "Cube"},
 };

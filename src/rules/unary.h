@@ -1,4 +1,4 @@
-/* Slopes of elementwise operators y = f(x), found through the table of base/ours.h: the divided
+/* Slopes of elementwise operators y = f(x), found through base/flows.inc: the divided
  * difference (f(x) - f(x0)) / (x - x0), f' in the limit, in forms that neither cancel nor overflow
  * and stay between the least and the greatest f' from x0 to x.
  *
@@ -13,19 +13,17 @@
 #include "base/ours.h"
 #include "rules/product.h"
 
-/* rules/slopes.c: slope_<id> of every row of base/ours.h */
-
-#define OX_DECLARE(id, ...) ox_val slope_##id(const ox_pair *p);
-OX_KERNEL_FLOWS(OX_DECLARE)
-OX_PLAIN_FLOWS(OX_DECLARE)
-#undef OX_DECLARE
+/* rules/slopes.c: slope_<id> of every flow */
+#define KERNEL_FLOW(id, ...) ox_val slope_##id(const ox_pair *p);
+#define PLAIN_FLOW KERNEL_FLOW
+#include "base/flows.inc"
 
 /* 1 - a; 1 where a condition holds, else 0, in the type of `like`; a cut to [least, greatest]. */
 ox_val ox_one_minus(ox_val a);
 ox_val ox_indicator(ox_val condition, ox_val like);
 ox_val ox_clip(ox_val a, double least, double greatest);
 
-/* rules/unary.c: `<name>Flow` of base/ours.h, of its operands, m first. */
+/* rules/unary.c: `<name>Flow` of base/flows.inc, of its operands, m first. */
 ox_val ox_flow(const char *name, const ox_val *operands);
 
 /* rules/unary.c: y = x^b with a constant b. */

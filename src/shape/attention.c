@@ -7,7 +7,7 @@
 
 /* x [T, N, I] and recurrent weights [D, gates * H, H] give Y [T, D, N, H] and the last states
  * [D, N, H]; with layout 1 the batch comes first: [N, T, I], [N, T, D, H], [N, D, H]. */
-static void infer_recurrent(ox_node *n)
+void infer_recurrent(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 3, 3);
     int weights = ox_shape_need(n, 2, 3, 3);
@@ -73,7 +73,7 @@ static ox_dim with_past(const ox_node *n, size_t past, ox_dim length)
     return rank < 0 ? ox_shape_any(n) : ox_shape_add(n->graph, ox_shape_dims(n, past)[2], length);
 }
 
-static void infer_attention(ox_node *n)
+void infer_attention(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 3, 4);
     ox_type type = ox_shape_type(n, 0);
@@ -93,7 +93,7 @@ static void infer_attention(ox_node *n)
 }
 
 /* q, k, v packed as [B, T, H * d]: output [B, T, Hq * dv], state [B, Hkv, dk, dv]. */
-static void infer_linear_attention(ox_node *n)
+void infer_linear_attention(ox_node *n)
 {
     heads q = read_heads(n, 0, "q_num_heads");
     heads k = read_heads(n, 1, "kv_num_heads");
@@ -105,13 +105,13 @@ static void infer_linear_attention(ox_node *n)
     ox_shape_set(n, 1, kept, 4, state);
 }
 
-static void infer_rotary_embedding(ox_node *n)
+void infer_rotary_embedding(ox_node *n)
 {
     ox_shape_same(n, 0, 0);
 }
 
 /* x [N, C, L], weights [C, 1, k]: the state holds the last k - 1 values. */
-static void infer_causal_conv(ox_node *n)
+void infer_causal_conv(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 3, 3);
     int weights = ox_shape_need(n, 1, 3, 3);
@@ -126,15 +126,3 @@ static void infer_causal_conv(ox_node *n)
     }
     ox_shape_set(n, 1, ox_shape_type(n, 0), 3, state);
 }
-
-static const ox_shape_row rows[] = {
-    {"Attention", infer_attention},
-    {"CausalConvWithState", infer_causal_conv},
-    {"GRU", infer_recurrent},
-    {"LSTM", infer_recurrent},
-    {"LinearAttention", infer_linear_attention},
-    {"RNN", infer_recurrent},
-    {"RotaryEmbedding", infer_rotary_embedding},
-};
-
-const ox_shape_family ox_shape_attention = {"", rows, sizeof rows / sizeof rows[0]};

@@ -3,15 +3,8 @@
 
 #include <string.h>
 
-/* ---- as standard operators ------------------------------------------------------------------- */
-
-static void infer_conv(ox_node *n)
-{
-    ox_shape_infer_as(n, "Conv");
-}
-
 /* As Conv, of which the channels are the last axis of x, the weights and y. */
-static void infer_nhwc_conv(ox_node *n)
+void infer_nhwc_conv(ox_node *n)
 {
     if (ox_shape_need(n, 0, 4, 4) != 4 || ox_shape_need(n, 1, 4, 4) != 4) {
         return;
@@ -35,36 +28,6 @@ static void infer_nhwc_conv(ox_node *n)
         const ox_dim *d = out->dims;
         ox_shape_set(n, 0, out->type, 4, (ox_dim[]){d[0], d[2], d[3], d[1]});
     }
-}
-
-static void infer_gemm(ox_node *n)
-{
-    ox_shape_infer_as(n, "Gemm");
-}
-
-static void infer_quantize(ox_node *n)
-{
-    ox_shape_infer_as(n, "QuantizeLinear");
-}
-
-static void infer_dequantize(ox_node *n)
-{
-    ox_shape_infer_as(n, "DequantizeLinear");
-}
-
-static void infer_average_pool(ox_node *n)
-{
-    ox_shape_infer_as(n, "AveragePool");
-}
-
-static void infer_global_average_pool(ox_node *n)
-{
-    ox_shape_infer_as(n, "GlobalAveragePool");
-}
-
-static void infer_same(ox_node *n)
-{
-    ox_shape_same(n, 0, 0);
 }
 
 /* ---- products -------------------------------------------------------------------------------- */
@@ -108,18 +71,18 @@ static void infer_product(ox_node *n, ox_type type, const char *swap_a, const ch
     ox_shape_set(n, 0, type, rank + 2, out);
 }
 
-static void infer_fused_matmul(ox_node *n)
+void infer_fused_matmul(ox_node *n)
 {
     infer_product(n, ox_shape_type(n, 0), "transA", "transB");
 }
 
 /* MatMulIntegerToFloat, DynamicQuantizeMatMul. */
-static void infer_matmul_to_float(ox_node *n)
+void infer_matmul_to_float(ox_node *n)
 {
     infer_product(n, ox_shape_type(n, 2), NULL, NULL);
 }
 
-static void infer_matmul_nbits(ox_node *n)
+void infer_matmul_nbits(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     ox_dim *dims = rank < 1 ? NULL : ox_shape_copy(n, 0);
@@ -130,7 +93,7 @@ static void infer_matmul_nbits(ox_node *n)
 }
 
 /* As Gather, of a table whose bytes hold several numbers each. */
-static void infer_gather_block_quantized(ox_node *n)
+void infer_gather_block_quantized(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 1, INT32_MAX), picks = ox_shape_rank(n, 1);
     int64_t bits = ox_node_int(n, "bits", 4);
@@ -154,7 +117,7 @@ static void infer_gather_block_quantized(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 2), out, dims);
 }
 
-static void infer_qgemm(ox_node *n)
+void infer_qgemm(ox_node *n)
 {
     int a = ox_shape_need(n, 0, 2, 2), b = ox_shape_need(n, 3, 2, 2);
     bool swap_a = ox_node_int(n, "transA", 0) != 0, swap_b = ox_node_int(n, "transB", 0) != 0;
@@ -167,7 +130,7 @@ static void infer_qgemm(ox_node *n)
 /* ---- integers -------------------------------------------------------------------------------- */
 
 /* QLinearAdd, QLinearMul: operands are inputs 0 and 3. */
-static void infer_qlinear_binary(ox_node *n)
+void infer_qlinear_binary(ox_node *n)
 {
     int rank = 0;
     ox_dim *dims = NULL;
@@ -182,7 +145,7 @@ static void infer_qlinear_binary(ox_node *n)
 }
 
 /* Parts are inputs 2, 5, 8, ... */
-static void infer_qlinear_concat(ox_node *n)
+void infer_qlinear_concat(ox_node *n)
 {
     int rank = ox_shape_rank(n, 2);
     if (rank < 0) {
@@ -204,19 +167,19 @@ static void infer_qlinear_concat(ox_node *n)
 /* ---- normalisations -------------------------------------------------------------------------- */
 
 /* Mean and deviation, outputs 1 and 2, are of training; output 3 is the sum. */
-static void infer_skip(ox_node *n)
+void infer_skip(ox_node *n)
 {
     ox_shape_same(n, 0, 0);
     ox_shape_same(n, 3, 0);
 }
 
-static void infer_skip_group(ox_node *n)
+void infer_skip_group(ox_node *n)
 {
     ox_shape_same(n, 0, 0);
     ox_shape_same(n, 1, 0);
 }
 
-static void infer_lstm(ox_node *n)
+void infer_dynamic_quantize_lstm(ox_node *n)
 {
     ox_node plain = *n;
     int rank = ox_shape_need(n, 2, 3, 3);
@@ -227,10 +190,10 @@ static void infer_lstm(ox_node *n)
         plain.inputs = ox_arena_copy(n->graph->arena, n->inputs, n->input_count, sizeof(ox_val));
         plain.inputs[2] = &weights;
     }
-    ox_shape_infer_as(&plain, "LSTM");
+    infer_recurrent(&plain);
 }
 
-static void infer_embed(ox_node *n)
+void infer_embed(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 2, 2), words = ox_shape_need(n, 2, 2, 2);
     ox_dim dims[3] = {ox_shape_any(n), ox_shape_any(n), ox_shape_any(n)};
@@ -287,12 +250,12 @@ static void infer_self_attention(ox_node *n, ox_type type, size_t past)
     ox_shape_set(n, 1, type, heads > 0 ? 5 : -1, kept);
 }
 
-static void infer_attention(ox_node *n)
+void infer_contrib_attention(ox_node *n)
 {
     infer_self_attention(n, ox_shape_type(n, 0), 4);
 }
 
-static void infer_qattention(ox_node *n)
+void infer_qattention(ox_node *n)
 {
     infer_self_attention(n, ox_shape_type(n, 3), 8);
 }
@@ -316,7 +279,7 @@ static void heads_of(const ox_node *n, size_t i, int64_t heads, ox_dim *out)
 }
 
 /* Keys and values are those of input 2, or stand with those before. */
-static void infer_multi_head_attention(ox_node *n)
+void infer_multi_head_attention(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     int64_t heads = ox_node_int(n, "num_heads", 0);
@@ -339,7 +302,7 @@ static void infer_multi_head_attention(ox_node *n)
 
 /* query [B, S, H * D], or heads of queries, keys and values side by side; keys that are kept
  * [B, Hk, T, D]. */
-static void infer_group_query_attention(ox_node *n)
+void infer_group_query_attention(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 3, 3), past = ox_shape_need(n, 3, 4, 4);
     int64_t heads = ox_node_int(n, "num_heads", 0), own = ox_node_int(n, "kv_num_heads", 0);
@@ -369,53 +332,3 @@ static void infer_group_query_attention(ox_node *n)
         ox_shape_set(n, i, type, rank < 0 || own < 1 ? -1 : 4, kept);
     }
 }
-
-static const ox_shape_row rows[] = {
-    {"Attention", infer_attention},
-    {"BiasAdd", infer_same},
-    {"BiasGelu", infer_same},
-    {"DequantizeLinear", infer_dequantize},
-    {"DynamicQuantizeLSTM", infer_lstm},
-    {"DynamicQuantizeMatMul", infer_matmul_to_float},
-    {"EmbedLayerNormalization", infer_embed},
-    {"FastGelu", infer_same},
-    {"FusedConv", infer_conv},
-    {"FusedGemm", infer_gemm},
-    {"FusedMatMul", infer_fused_matmul},
-    {"FusedMatMulActivation", infer_fused_matmul},
-    {"GatherBlockQuantized", infer_gather_block_quantized},
-    {"Gelu", infer_same},
-    {"GroupNorm", infer_same},
-    {"GroupQueryAttention", infer_group_query_attention},
-    {"MatMulBnb4", infer_matmul_nbits},
-    {"MatMulIntegerToFloat", infer_matmul_to_float},
-    {"MatMulNBits", infer_matmul_nbits},
-    {"MoE", infer_same},
-    {"MultiHeadAttention", infer_multi_head_attention},
-    {"NhwcConv", infer_nhwc_conv},
-    {"QAttention", infer_qattention},
-    {"QGemm", infer_qgemm},
-    {"QLinearAdd", infer_qlinear_binary},
-    {"QLinearAveragePool", infer_average_pool},
-    {"QLinearConcat", infer_qlinear_concat},
-    {"QLinearGlobalAveragePool", infer_global_average_pool},
-    {"QLinearLeakyRelu", infer_same},
-    {"QLinearMul", infer_qlinear_binary},
-    {"QLinearSigmoid", infer_same},
-    {"QLinearSoftmax", infer_same},
-    {"QMoE", infer_same},
-    {"QuantizeLinear", infer_quantize},
-    {"QuickGelu", infer_same},
-    {"RotaryEmbedding", infer_same},
-    {"SkipGroupNorm", infer_skip_group},
-    {"SkipLayerNormalization", infer_skip},
-    {"SkipSimplifiedLayerNormalization", infer_skip},
-    {"TransposeMatMul", infer_fused_matmul},
-};
-
-const ox_shape_family ox_shape_contrib = {"com.microsoft", rows, sizeof rows / sizeof rows[0]};
-
-/* Some are written without a domain. */
-static const ox_shape_row default_rows[] = {{"SimplifiedLayerNormalization", infer_same}};
-
-const ox_shape_family ox_shape_contrib_default = {"", default_rows, 1};

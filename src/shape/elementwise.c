@@ -1,12 +1,12 @@
 /* Shapes of elementwise operators, and of those whose output looks like an input. */
 #include "shape/shape.h"
 
-static void infer_same(ox_node *n)
+void infer_same(ox_node *n)
 {
     ox_shape_same(n, 0, 0);
 }
 
-static void infer_identity(ox_node *n)
+void infer_identity(ox_node *n)
 {
     ox_shape_same(n, 0, 0);
     ox_val v = ox_node_input(n, 0);
@@ -108,37 +108,37 @@ static ox_type first_type(const ox_node *n)
     return OX_NONE;
 }
 
-static void infer_broadcast(ox_node *n)
+void infer_broadcast(ox_node *n)
 {
     broadcast(n, first_type(n), NULL);
 }
 
-static void infer_add(ox_node *n)
+void infer_add(ox_node *n)
 {
     broadcast(n, first_type(n), ox_shape_add);
 }
 
-static void infer_sub(ox_node *n)
+void infer_sub(ox_node *n)
 {
     broadcast(n, first_type(n), ox_shape_sub);
 }
 
-static void infer_mul(ox_node *n)
+void infer_mul(ox_node *n)
 {
     broadcast(n, first_type(n), ox_shape_mul);
 }
 
-static void infer_div(ox_node *n)
+void infer_div(ox_node *n)
 {
     broadcast(n, first_type(n), ox_shape_div);
 }
 
-static void infer_min(ox_node *n)
+void infer_min(ox_node *n)
 {
     broadcast(n, first_type(n), ox_shape_min);
 }
 
-static void infer_max(ox_node *n)
+void infer_max(ox_node *n)
 {
     broadcast(n, first_type(n), ox_shape_max);
 }
@@ -155,18 +155,18 @@ static ox_dim floor_mod(ox_graph *g, ox_dim a, ox_dim b)
     return ox_dim_is_static(a) ? ox_dim_of(rest < 0 ? rest + b.size : rest) : ox_dim_unknown(g);
 }
 
-static void infer_mod(ox_node *n)
+void infer_mod(ox_node *n)
 {
     broadcast(n, first_type(n), ox_node_int(n, "fmod", 0) == 0 ? floor_mod : NULL);
 }
 
-static void infer_pow(ox_node *n)
+void infer_pow(ox_node *n)
 {
     broadcast(n, ox_shape_type(n, 0), NULL);
 }
 
 /* The slope is spread over x, never the other way round. */
-static void infer_prelu(ox_node *n)
+void infer_prelu(ox_node *n)
 {
     ox_dim *dims = NULL;
     int rank = broadcast_inputs(n, &dims);
@@ -178,27 +178,27 @@ static void infer_prelu(ox_node *n)
 
 /* ---- comparisons and choices ------------------------------------------------------------ */
 
-static void infer_compare(ox_node *n)
+void infer_compare(ox_node *n)
 {
     broadcast(n, OX_BOOL, NULL);
 }
 
-static void infer_and(ox_node *n)
+void infer_and(ox_node *n)
 {
     broadcast(n, OX_BOOL, ox_shape_and);
 }
 
-static void infer_or(ox_node *n)
+void infer_or(ox_node *n)
 {
     broadcast(n, OX_BOOL, ox_shape_or);
 }
 
-static void infer_equal(ox_node *n)
+void infer_equal(ox_node *n)
 {
     broadcast(n, OX_BOOL, ox_shape_equal);
 }
 
-static void infer_less(ox_node *n)
+void infer_less(ox_node *n)
 {
     broadcast(n, OX_BOOL, ox_shape_less);
 }
@@ -223,27 +223,27 @@ static ox_dim greater_or_equal(ox_graph *g, ox_dim a, ox_dim b)
     return opposite(g, ox_shape_less(g, a, b));
 }
 
-static void infer_greater(ox_node *n)
+void infer_greater(ox_node *n)
 {
     broadcast(n, OX_BOOL, greater);
 }
 
-static void infer_less_or_equal(ox_node *n)
+void infer_less_or_equal(ox_node *n)
 {
     broadcast(n, OX_BOOL, less_or_equal);
 }
 
-static void infer_greater_or_equal(ox_node *n)
+void infer_greater_or_equal(ox_node *n)
 {
     broadcast(n, OX_BOOL, greater_or_equal);
 }
 
-static void infer_test(ox_node *n)
+void infer_test(ox_node *n)
 {
     ox_shape_set(n, 0, OX_BOOL, ox_shape_rank(n, 0), ox_shape_dims(n, 0));
 }
 
-static void infer_where(ox_node *n)
+void infer_where(ox_node *n)
 {
     ox_type type = ox_shape_type(n, 1) != OX_NONE ? ox_shape_type(n, 1) : ox_shape_type(n, 2);
     size_t count = 0;
@@ -300,19 +300,19 @@ static ox_dim nonzero(ox_graph *g, ox_dim a)
     return a.unknown != 0 ? ox_dim_unknown(g) : ox_dim_of(a.size != 0);
 }
 
-static void infer_neg(ox_node *n)
+void infer_neg(ox_node *n)
 {
     ox_shape_same(n, 0, 0);
     map_elements(n, negative);
 }
 
-static void infer_abs(ox_node *n)
+void infer_abs(ox_node *n)
 {
     ox_shape_same(n, 0, 0);
     map_elements(n, absolute);
 }
 
-static void infer_not(ox_node *n)
+void infer_not(ox_node *n)
 {
     infer_test(n);
     map_elements(n, opposite);
@@ -331,129 +331,31 @@ static void cast_to(ox_node *n, ox_type type)
     }
 }
 
-static void infer_cast(ox_node *n)
+void infer_cast(ox_node *n)
 {
     cast_to(n, ox_shape_type_attr(n, "to", OX_NONE));
 }
 
-static void infer_cast_like(ox_node *n)
+void infer_cast_like(ox_node *n)
 {
     cast_to(n, ox_shape_type(n, 1));
 }
 
-static void infer_bit_cast(ox_node *n)
+void infer_bit_cast(ox_node *n)
 {
     ox_shape_set(n, 0, ox_shape_type_attr(n, "to", OX_NONE), ox_shape_rank(n, 0),
                  ox_shape_dims(n, 0));
 }
 
 /* Bernoulli, EyeLike, RandomNormalLike, RandomUniformLike. */
-static void infer_like(ox_node *n)
+void infer_like(ox_node *n)
 {
     ox_type type = ox_shape_type_attr(n, "dtype", ox_shape_type(n, 0));
     ox_shape_set(n, 0, type, ox_shape_rank(n, 0), ox_shape_dims(n, 0));
 }
 
-static void infer_dropout(ox_node *n)
+void infer_dropout(ox_node *n)
 {
     ox_shape_same(n, 0, 0);
     ox_shape_set(n, 1, OX_BOOL, ox_shape_rank(n, 0), ox_shape_dims(n, 0));
 }
-
-static const ox_shape_row rows[] = {
-    {"Abs", infer_abs},
-    {"Acos", infer_same},
-    {"Acosh", infer_same},
-    {"Add", infer_add},
-    {"And", infer_and},
-    {"Asin", infer_same},
-    {"Asinh", infer_same},
-    {"Atan", infer_same},
-    {"Atanh", infer_same},
-    {"Bernoulli", infer_like},
-    {"BitCast", infer_bit_cast},
-    {"BitShift", infer_broadcast},
-    {"BitwiseAnd", infer_broadcast},
-    {"BitwiseNot", infer_same},
-    {"BitwiseOr", infer_broadcast},
-    {"BitwiseXor", infer_broadcast},
-    {"Cast", infer_cast},
-    {"CastLike", infer_cast_like},
-    {"Ceil", infer_same},
-    {"Celu", infer_same},
-    {"Clip", infer_same},
-    {"Cos", infer_same},
-    {"Cosh", infer_same},
-    {"CumProd", infer_same},
-    {"CumSum", infer_same},
-    {"Div", infer_div},
-    {"Dropout", infer_dropout},
-    {"Elu", infer_same},
-    {"Equal", infer_equal},
-    {"Erf", infer_same},
-    {"Exp", infer_same},
-    {"EyeLike", infer_like},
-    {"Floor", infer_same},
-    {"Gelu", infer_same},
-    {"Greater", infer_greater},
-    {"GreaterOrEqual", infer_greater_or_equal},
-    {"GroupNormalization", infer_same},
-    {"HardSigmoid", infer_same},
-    {"HardSwish", infer_same},
-    {"Hardmax", infer_same},
-    {"Identity", infer_identity},
-    {"InstanceNormalization", infer_same},
-    {"IsInf", infer_test},
-    {"IsNaN", infer_test},
-    {"LRN", infer_same},
-    {"LeakyRelu", infer_same},
-    {"Less", infer_less},
-    {"LessOrEqual", infer_less_or_equal},
-    {"Log", infer_same},
-    {"LogSoftmax", infer_same},
-    {"LpNormalization", infer_same},
-    {"Max", infer_max},
-    {"Mean", infer_broadcast},
-    {"MeanVarianceNormalization", infer_same},
-    {"Min", infer_min},
-    {"Mish", infer_same},
-    {"Mod", infer_mod},
-    {"Mul", infer_mul},
-    {"Neg", infer_neg},
-    {"Not", infer_not},
-    {"Or", infer_or},
-    {"PRelu", infer_prelu},
-    {"Pow", infer_pow},
-    {"RMSNormalization", infer_same},
-    {"RandomNormalLike", infer_like},
-    {"RandomUniformLike", infer_like},
-    {"Reciprocal", infer_same},
-    {"RegexFullMatch", infer_test},
-    {"Relu", infer_same},
-    {"ReverseSequence", infer_same},
-    {"Round", infer_same},
-    {"Selu", infer_same},
-    {"Shrink", infer_same},
-    {"Sigmoid", infer_same},
-    {"Sign", infer_same},
-    {"Sin", infer_same},
-    {"Sinh", infer_same},
-    {"Softmax", infer_same},
-    {"Softplus", infer_same},
-    {"Softsign", infer_same},
-    {"Sqrt", infer_same},
-    {"StringConcat", infer_broadcast},
-    {"Sub", infer_sub},
-    {"Sum", infer_add},
-    {"SwiGLU", infer_same},
-    {"Swish", infer_same},
-    {"Tan", infer_same},
-    {"Tanh", infer_same},
-    {"TensorScatter", infer_same},
-    {"ThresholdedRelu", infer_same},
-    {"Trilu", infer_same},
-    {"Where", infer_where},
-    {"Xor", infer_compare},
-};
-
-const ox_shape_family ox_shape_elementwise = {"", rows, sizeof rows / sizeof rows[0]};

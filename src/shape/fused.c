@@ -5,22 +5,16 @@
 
 /* ---- one of the standard --------------------------------------------------------------------- */
 
-/* Those of the same name. */
-static void infer_standard(ox_node *n)
-{
-    ox_shape_infer_as(n, n->op);
-}
-
-static void infer_torch_embedding(ox_node *n)
+void infer_torch_embedding(ox_node *n)
 {
     ox_node plain = *n;
     plain.input_count = 2;
     if (n->input_count >= 2) {
-        ox_shape_infer_as(&plain, "Gather");
+        infer_gather(&plain);
     }
 }
 
-static void infer_expand_dims(ox_node *n)
+void infer_expand_dims(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     int64_t at = 0;
@@ -38,7 +32,7 @@ static void infer_expand_dims(ox_node *n)
 }
 
 /* As a standard operator whose input and output have their channels last. */
-static void infer_channels_last(ox_node *n, const char *op)
+static void infer_channels_last(ox_node *n, void (*infer)(ox_node *n))
 {
     if (ox_shape_need(n, 0, 4, 4) != 4) {
         return;
@@ -54,53 +48,48 @@ static void infer_channels_last(ox_node *n, const char *op)
     plain.inputs[0] = &x;
     plain.output_count = 1;
     plain.outputs = &out;
-    ox_shape_infer_as(&plain, op);
+    infer(&plain);
     if (y.rank == 4) {
         d = y.dims;
         ox_shape_set(n, 0, y.type, 4, (ox_dim[]){d[0], d[2], d[3], d[1]});
     }
 }
 
-static void infer_nhwc_max_pool(ox_node *n)
+void infer_nhwc_max_pool(ox_node *n)
 {
-    infer_channels_last(n, "MaxPool");
+    infer_channels_last(n, infer_pool);
 }
 
-static void infer_nhwc_fused_conv(ox_node *n)
+void infer_nhwc_fused_conv(ox_node *n)
 {
-    infer_channels_last(n, "Conv");
+    infer_channels_last(n, infer_conv);
 }
 
-static void infer_qlinear_conv(ox_node *n)
+void infer_contrib_qlinear_conv(ox_node *n)
 {
     if (ox_node_int(n, "channels_last", 0) != 0) {
-        infer_channels_last(n, "QLinearConv");
+        infer_channels_last(n, infer_qlinear_conv);
     } else {
-        ox_shape_infer_as(n, "QLinearConv");
+        infer_qlinear_conv(n);
     }
 }
 
 /* ---- elementwise ----------------------------------------------------------------------------- */
 
-static void infer_same(ox_node *n)
-{
-    ox_shape_same(n, 0, 0);
-}
-
-static void infer_two(ox_node *n)
+void infer_two(ox_node *n)
 {
     ox_shape_same(n, 0, 0);
     ox_shape_same(n, 1, 0);
 }
 
-static void infer_gemma_rotary(ox_node *n)
+void infer_gemma_rotary(ox_node *n)
 {
     ox_shape_same(n, 0, 1);
     ox_shape_same(n, 1, 3);
 }
 
 /* The last axis holds two halves. */
-static void infer_half(ox_node *n)
+void infer_half(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 1, INT32_MAX);
     ox_dim *dims = rank < 1 ? NULL : ox_shape_copy(n, 0), half;
@@ -110,7 +99,7 @@ static void infer_half(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 0), rank < 1 ? -1 : rank, dims);
 }
 
-static void infer_swiglu(ox_node *n)
+void infer_swiglu(ox_node *n)
 {
     if (ox_node_input(n, 1) != NULL) {
         infer_same(n);
@@ -120,7 +109,7 @@ static void infer_swiglu(ox_node *n)
 }
 
 /* Condition and operands, inputs 1 and 4. */
-static void infer_qlinear_where(ox_node *n)
+void infer_qlinear_where(ox_node *n)
 {
     static const size_t inputs[] = {0, 1, 4};
     int rank = 0;
@@ -139,7 +128,7 @@ static void infer_qlinear_where(ox_node *n)
 /* ---- others ---------------------------------------------------------------------------------- */
 
 /* Rows of a and b. */
-static void infer_cdist(ox_node *n)
+void infer_cdist(ox_node *n)
 {
     int a = ox_shape_need(n, 0, 2, 2), b = ox_shape_need(n, 1, 2, 2);
     ox_dim dims[2] = {a < 0 ? ox_shape_any(n) : ox_shape_dims(n, 0)[0],
@@ -147,19 +136,14 @@ static void infer_cdist(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 0), 2, dims);
 }
 
-static void infer_matmul_integer16(ox_node *n)
-{
-    ox_shape_infer_as(n, "MatMulInteger");
-}
-
-static void infer_gemm_fast_gelu(ox_node *n)
+void infer_gemm_fast_gelu(ox_node *n)
 {
     ox_node plain = *n;
     plain.input_count = n->input_count < 2 ? n->input_count : 2;
-    ox_shape_infer_as(&plain, "MatMul");
+    infer_matmul(&plain);
 }
 
-static void infer_unfold(ox_node *n)
+void infer_unfold(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 1, INT32_MAX - 1);
     int64_t size = ox_node_int(n, "size", 0), step = ox_node_int(n, "step", 1);
@@ -176,7 +160,7 @@ static void infer_unfold(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 0), rank + 1, dims);
 }
 
-static void infer_qembed(ox_node *n)
+void infer_qembed(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 2, 2), words = ox_shape_need(n, 2, 2, 2);
     ox_dim dims[3] = {ox_shape_any(n), ox_shape_any(n), ox_shape_any(n)};
@@ -189,37 +173,3 @@ static void infer_qembed(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 8), 3, dims);
     ox_shape_set(n, 1, OX_INT32, 1, dims);
 }
-
-static const ox_shape_row rows[] = {
-    {"BiasDropout", infer_two},
-    {"BiasSoftmax", infer_same},
-    {"BiasSplitGelu", infer_half},
-    {"BranchwiseRMSNorm", infer_same},
-    {"CDist", infer_cdist},
-    {"CausalConvWithState", infer_standard},
-    {"ExpandDims", infer_expand_dims},
-    {"GatedAdd", infer_same},
-    {"GatedRMSNorm", infer_same},
-    {"GatherND", infer_standard},
-    {"GemmFastGelu", infer_gemm_fast_gelu},
-    {"GemmaRotaryEmbedding", infer_gemma_rotary},
-    {"GridSample", infer_standard},
-    {"Inverse", infer_same},
-    {"LinearAttention", infer_standard},
-    {"LinearAttentionGate", infer_two},
-    {"MatMulInteger16", infer_matmul_integer16},
-    {"NhwcFusedConv", infer_nhwc_fused_conv},
-    {"NhwcMaxPool", infer_nhwc_max_pool},
-    {"Pad", infer_standard},
-    {"QEmbedLayerNormalization", infer_qembed},
-    {"QLinearConv", infer_qlinear_conv},
-    {"QLinearWhere", infer_qlinear_where},
-    {"SampleOp", infer_same},
-    {"ScaledSiLU", infer_same},
-    {"SwiGLU", infer_swiglu},
-    {"TorchEmbedding", infer_torch_embedding},
-    {"Trilu", infer_standard},
-    {"UnfoldTensor", infer_unfold},
-};
-
-const ox_shape_family ox_shape_fused = {"com.microsoft", rows, sizeof rows / sizeof rows[0]};

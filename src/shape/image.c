@@ -78,7 +78,7 @@ static void check_count(const ox_node *n, const char *what, size_t count, size_t
 }
 
 /* Resize at 11 and later: x, roi, scales, sizes; at 10 and Upsample: x, scales. */
-static void infer_resize(ox_node *n)
+void infer_resize(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     if (rank < 0) {
@@ -117,7 +117,7 @@ static void infer_resize(ox_node *n)
 /* ---- sampling --------------------------------------------------------------------------- */
 
 /* x [N, C, ...] at grid [N, ..., d]: [N, C, ...] of the grid. */
-static void infer_grid_sample(ox_node *n)
+void infer_grid_sample(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 3, INT32_MAX);
     int grid = ox_shape_need(n, 1, 3, INT32_MAX);
@@ -134,7 +134,7 @@ static void infer_grid_sample(ox_node *n)
 }
 
 /* theta [N, 2, 3] and size [N, C, H, W]: [N, H, W, 2]; the same in three dimensions. */
-static void infer_affine_grid(ox_node *n)
+void infer_affine_grid(ox_node *n)
 {
     ox_shape_list size = ox_shape_input_list(n, 1);
     if (size.items == NULL) {
@@ -152,7 +152,7 @@ static void infer_affine_grid(ox_node *n)
 }
 
 /* x [N, C, H, W] with rois [K, 4]: [K, C, output_height, output_width]. */
-static void infer_roi_align(ox_node *n)
+void infer_roi_align(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 4, 4);
     int rois = ox_shape_need(n, 1, 2, 2);
@@ -188,7 +188,7 @@ static int64_t read_blocksize(const ox_node *n)
     return block;
 }
 
-static void infer_depth_to_space(ox_node *n)
+void infer_depth_to_space(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 4, 4);
     int64_t block = read_blocksize(n);
@@ -202,7 +202,7 @@ static void infer_depth_to_space(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 0), rank, dims);
 }
 
-static void infer_space_to_depth(ox_node *n)
+void infer_space_to_depth(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 4, 4);
     int64_t block = read_blocksize(n);
@@ -217,7 +217,7 @@ static void infer_space_to_depth(ox_node *n)
 }
 
 /* x [N, C * block, L]: [N, C, ...image_shape]. */
-static void infer_col2im(ox_node *n)
+void infer_col2im(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 3, 3);
     ox_shape_list image = ox_shape_input_list(n, 1);
@@ -244,7 +244,7 @@ static void infer_col2im(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 0), (int)image.count + 2, dims);
 }
 
-static void infer_center_crop_pad(ox_node *n)
+void infer_center_crop_pad(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     if (rank < 0) {
@@ -265,24 +265,9 @@ static void infer_center_crop_pad(ox_node *n)
 }
 
 /* [height, width, channels] of a file. */
-static void infer_image_decoder(ox_node *n)
+void infer_image_decoder(ox_node *n)
 {
     bool gray = strcmp(ox_node_string(n, "pixel_format", "RGB"), "Grayscale") == 0;
     ox_dim dims[3] = {ox_shape_any(n), ox_shape_any(n), ox_dim_of(gray ? 1 : 3)};
     ox_shape_set(n, 0, OX_UINT8, 3, dims);
 }
-
-static const ox_shape_row rows[] = {
-    {"AffineGrid", infer_affine_grid},
-    {"CenterCropPad", infer_center_crop_pad},
-    {"Col2Im", infer_col2im},
-    {"DepthToSpace", infer_depth_to_space},
-    {"GridSample", infer_grid_sample},
-    {"ImageDecoder", infer_image_decoder},
-    {"Resize", infer_resize},
-    {"RoiAlign", infer_roi_align},
-    {"SpaceToDepth", infer_space_to_depth},
-    {"Upsample", infer_resize},
-};
-
-const ox_shape_family ox_shape_image = {"", rows, sizeof rows / sizeof rows[0]};

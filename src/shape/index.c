@@ -128,7 +128,7 @@ static bool read_slice(const ox_node *n, int rank, slice *s)
     return true;
 }
 
-static void infer_slice(ox_node *n)
+void infer_slice(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     slice s;
@@ -172,7 +172,7 @@ static ox_dim padded(const ox_node *n, ox_dim size, ox_dim begin, ox_dim end)
     return pads == 0 ? size : ox_shape_any(n);
 }
 
-static void infer_pad(ox_node *n)
+void infer_pad(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     ox_shape_list pads = ox_shape_list_of(n, 1, "pads");
@@ -231,7 +231,7 @@ static void gather_elements(ox_node *n, int axis, int rank, const ox_dim *dims)
     ox_shape_fill(n, 0, out);
 }
 
-static void infer_gather(ox_node *n)
+void infer_gather(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 1, INT32_MAX);
     int picks = ox_shape_rank(n, 1);
@@ -256,13 +256,13 @@ static void infer_gather(ox_node *n)
     gather_elements(n, axis, out, dims);
 }
 
-static void infer_gather_elements(ox_node *n)
+void infer_gather_elements(ox_node *n)
 {
     ox_shape_set(n, 0, ox_shape_type(n, 0), ox_shape_rank(n, 1), ox_shape_dims(n, 1));
 }
 
 /* indices [..., k] into data after the batch axes: [..., rest of data]. */
-static void infer_gather_nd(ox_node *n)
+void infer_gather_nd(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 1, INT32_MAX);
     int picks = ox_shape_need(n, 1, 1, INT32_MAX);
@@ -288,14 +288,14 @@ static void infer_gather_nd(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 0), out, dims);
 }
 
-static void infer_scatter(ox_node *n)
+void infer_scatter(ox_node *n)
 {
     ox_shape_same(n, 0, 0);
 }
 
 /* ---- counts that depend on the data ----------------------------------------------------- */
 
-static void infer_one_hot(ox_node *n)
+void infer_one_hot(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     ox_dim *dims = NULL;
@@ -335,7 +335,7 @@ static ox_dim kept_by(const ox_node *n)
     return ox_dim_of(kept);
 }
 
-static void infer_compress(ox_node *n)
+void infer_compress(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     ox_dim any = kept_by(n);
@@ -351,7 +351,7 @@ static void infer_compress(ox_node *n)
 }
 
 /* Y, indices, inverse_indices, counts. */
-static void infer_unique(ox_node *n)
+void infer_unique(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     ox_dim found = ox_shape_any(n);
@@ -374,7 +374,7 @@ static void infer_unique(ox_node *n)
 }
 
 /* [rank, count], the coordinates of what is not 0. */
-static void infer_nonzero(ox_node *n)
+void infer_nonzero(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     size_t count = 0;
@@ -398,26 +398,8 @@ static void infer_nonzero(ox_node *n)
     }
 }
 
-static void infer_non_max_suppression(ox_node *n)
+void infer_non_max_suppression(ox_node *n)
 {
     ox_dim dims[2] = {ox_shape_any(n), ox_dim_of(3)};
     ox_shape_set(n, 0, OX_INT64, 2, dims);
 }
-
-static const ox_shape_row rows[] = {
-    {"Compress", infer_compress},
-    {"Gather", infer_gather},
-    {"GatherElements", infer_gather_elements},
-    {"GatherND", infer_gather_nd},
-    {"NonMaxSuppression", infer_non_max_suppression},
-    {"NonZero", infer_nonzero},
-    {"OneHot", infer_one_hot},
-    {"Pad", infer_pad},
-    {"Scatter", infer_scatter},
-    {"ScatterElements", infer_scatter},
-    {"ScatterND", infer_scatter},
-    {"Slice", infer_slice},
-    {"Unique", infer_unique},
-};
-
-const ox_shape_family ox_shape_index = {"", rows, sizeof rows / sizeof rows[0]};

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static void infer_gemm(ox_node *n)
+void infer_gemm(ox_node *n)
 {
     int a = ox_shape_need(n, 0, 2, 2);
     int b = ox_shape_need(n, 1, 2, 2);
@@ -59,17 +59,17 @@ static void multiply(ox_node *n, size_t left, size_t right, ox_type type)
     ox_shape_set(n, 0, type, rank, dims);
 }
 
-static void infer_matmul(ox_node *n)
+void infer_matmul(ox_node *n)
 {
     multiply(n, 0, 1, ox_shape_type(n, 0));
 }
 
-static void infer_matmul_integer(ox_node *n)
+void infer_matmul_integer(ox_node *n)
 {
     multiply(n, 0, 1, OX_INT32);
 }
 
-static void infer_qlinear_matmul(ox_node *n)
+void infer_qlinear_matmul(ox_node *n)
 {
     multiply(n, 0, 3, ox_shape_type(n, 7));
 }
@@ -216,7 +216,7 @@ static void make_output(const einsum *e, ox_dim *dims, int *rank)
     }
 }
 
-static void infer_einsum(ox_node *n)
+void infer_einsum(ox_node *n)
 {
     for (size_t i = 0; i < n->input_count; i++) {
         if (ox_shape_rank(n, i) < 0) {
@@ -238,13 +238,3 @@ static void infer_einsum(ox_node *n)
     }
     ox_shape_set(n, 0, ox_shape_type(n, 0), rank, dims);
 }
-
-static const ox_shape_row rows[] = {
-    {"Einsum", infer_einsum},
-    {"Gemm", infer_gemm},
-    {"MatMul", infer_matmul},
-    {"MatMulInteger", infer_matmul_integer},
-    {"QLinearMatMul", infer_qlinear_matmul},
-};
-
-const ox_shape_family ox_shape_linear = {"", rows, sizeof rows / sizeof rows[0]};

@@ -30,7 +30,7 @@ static void set_list(ox_node *n, ox_type type, const ox_attr *list, const int64_
     }
 }
 
-static void infer_constant(ox_node *n)
+void infer_constant(ox_node *n)
 {
     for (size_t i = 0; i < n->attr_count; i++) {
         const ox_attr *attr = &n->attrs[i];
@@ -52,7 +52,7 @@ static void infer_constant(ox_node *n)
     }
 }
 
-static void infer_constant_of_shape(ox_node *n)
+void infer_constant_of_shape(ox_node *n)
 {
     const ox_attr *value = ox_node_attr(n, "value");
     const ox_const *c = value != NULL && value->kind == OX_ATTR_TENSOR ? value->tensor : NULL;
@@ -80,7 +80,7 @@ static int64_t clamp_axis(int64_t axis, int rank)
     return axis < 0 ? 0 : axis > rank ? rank : axis;
 }
 
-static void infer_shape(ox_node *n)
+void infer_shape(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     ox_dim length = ox_shape_any(n);
@@ -98,7 +98,7 @@ static void infer_shape(ox_node *n)
     }
 }
 
-static void infer_size(ox_node *n)
+void infer_size(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     ox_shape_set(n, 0, OX_INT64, 0, NULL);
@@ -157,7 +157,7 @@ static bool plain_range(const ox_node *n, ox_dim *count)
     return !ox_dim_is_static(*count);
 }
 
-static void infer_range(ox_node *n)
+void infer_range(ox_node *n)
 {
     ox_dim length = ox_shape_any(n);
     int64_t part[3] = {0, 0, 0};
@@ -181,30 +181,17 @@ static void infer_range(ox_node *n)
 }
 
 /* RandomNormal, RandomUniform. */
-static void infer_random(ox_node *n)
+void infer_random(ox_node *n)
 {
     ox_type type = ox_shape_type_attr(n, "dtype", OX_FLOAT);
     ox_shape_list shape = ox_shape_list_of(n, SIZE_MAX, "shape");
     ox_shape_set(n, 0, type, shape.items == NULL ? -1 : (int)shape.count, shape.items);
 }
 
-static void infer_multinomial(ox_node *n)
+void infer_multinomial(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 2, 2);
     ox_dim dims[2] = {rank < 0 ? ox_shape_any(n) : ox_shape_dims(n, 0)[0],
                       ox_dim_of(ox_node_int(n, "sample_size", 1))};
     ox_shape_set(n, 0, ox_shape_type_attr(n, "dtype", OX_INT32), 2, dims);
 }
-
-static const ox_shape_row rows[] = {
-    {"Constant", infer_constant},
-    {"ConstantOfShape", infer_constant_of_shape},
-    {"Multinomial", infer_multinomial},
-    {"RandomNormal", infer_random},
-    {"RandomUniform", infer_random},
-    {"Range", infer_range},
-    {"Shape", infer_shape},
-    {"Size", infer_size},
-};
-
-const ox_shape_family ox_shape_make = {"", rows, sizeof rows / sizeof rows[0]};

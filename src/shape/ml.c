@@ -15,19 +15,14 @@ static size_t attr_count(const ox_node *n, const char *name)
 }
 
 /* Normalizer, Scaler. */
-static void infer_float(ox_node *n)
+void infer_float(ox_node *n)
 {
     ox_shape_set(n, 0, OX_FLOAT, ox_shape_rank(n, 0), ox_shape_dims(n, 0));
 }
 
 /* Binarizer, Imputer. */
-static void infer_same(ox_node *n)
-{
-    ox_shape_same(n, 0, 0);
-}
-
 /* x [..., C] with K indices: [..., K]; a vector gets a row axis. */
-static void infer_array_feature_extractor(ox_node *n)
+void infer_array_feature_extractor(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 1, INT32_MAX);
     if (rank < 0) {
@@ -48,7 +43,7 @@ static void infer_array_feature_extractor(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 0), out_rank, dims);
 }
 
-static void infer_feature_vectorizer(ox_node *n)
+void infer_feature_vectorizer(ox_node *n)
 {
     size_t count = 0;
     const int64_t *widths = ox_node_ints(n, "inputdimensions", &count);
@@ -68,31 +63,31 @@ static void set_scores(ox_node *n, size_t output, ox_dim width)
     ox_shape_set(n, output, OX_FLOAT, 2, dims);
 }
 
-static void infer_linear_regressor(ox_node *n)
+void infer_linear_regressor(ox_node *n)
 {
     set_scores(n, 0, ox_dim_of(ox_node_int(n, "targets", 1)));
 }
 
-static void infer_svm_regressor(ox_node *n)
+void infer_svm_regressor(ox_node *n)
 {
     set_scores(n, 0, ox_dim_of(1));
 }
 
-static void infer_tree_regressor(ox_node *n)
+void infer_tree_regressor(ox_node *n)
 {
     set_scores(n, 0,
                ox_node_attr(n, "n_targets") != NULL ? ox_dim_of(ox_node_int(n, "n_targets", 1))
                                                     : ox_shape_any(n));
 }
 
-static void infer_tree_ensemble(ox_node *n)
+void infer_tree_ensemble(ox_node *n)
 {
     infer_tree_regressor(n);
     ox_shape_set(n, 0, ox_shape_type(n, 0), -1, NULL);
 }
 
 /* Labels [N], and scores [N, classes] except for the forms of binary models. */
-static void infer_classifier(ox_node *n)
+void infer_classifier(ox_node *n)
 {
     size_t strings = attr_count(n, "classlabels_strings");
     size_t ints = attr_count(n, "classlabels_ints") + attr_count(n, "classlabels_int64s");
@@ -104,7 +99,7 @@ static void infer_classifier(ox_node *n)
 }
 
 /* As many scores as classes, also where the trees add to one of two. */
-static void infer_tree_classifier(ox_node *n)
+void infer_tree_classifier(ox_node *n)
 {
     infer_classifier(n);
     size_t strings = attr_count(n, "classlabels_strings");
@@ -113,7 +108,7 @@ static void infer_tree_classifier(ox_node *n)
 }
 
 /* A row of coefficients for each class; one for two classes gets a second score. */
-static void infer_linear_classifier(ox_node *n)
+void infer_linear_classifier(ox_node *n)
 {
     infer_classifier(n);
     int rank = ox_shape_rank(n, 0);
@@ -127,7 +122,7 @@ static void infer_linear_classifier(ox_node *n)
 
 /* ---- categories ------------------------------------------------------------------------- */
 
-static void infer_one_hot_encoder(ox_node *n)
+void infer_one_hot_encoder(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     size_t count = attr_count(n, "cats_int64s") + attr_count(n, "cats_strings");
@@ -141,7 +136,7 @@ static void infer_one_hot_encoder(ox_node *n)
     ox_shape_set(n, 0, OX_FLOAT, rank < 0 ? -1 : rank + 1, dims);
 }
 
-static void infer_label_encoder(ox_node *n)
+void infer_label_encoder(ox_node *n)
 {
     const ox_attr *tensor = ox_node_attr(n, "values_tensor");
     ox_type type = OX_NONE;
@@ -157,31 +152,10 @@ static void infer_label_encoder(ox_node *n)
     ox_shape_set(n, 0, type, ox_shape_rank(n, 0), ox_shape_dims(n, 0));
 }
 
-static void infer_category_mapper(ox_node *n)
+void infer_category_mapper(ox_node *n)
 {
     ox_type type = ox_shape_type(n, 0) == OX_STRING  ? OX_INT64
                    : ox_shape_type(n, 0) == OX_INT64 ? OX_STRING
                                                      : OX_NONE;
     ox_shape_set(n, 0, type, ox_shape_rank(n, 0), ox_shape_dims(n, 0));
 }
-
-static const ox_shape_row rows[] = {
-    {"ArrayFeatureExtractor", infer_array_feature_extractor},
-    {"Binarizer", infer_same},
-    {"CategoryMapper", infer_category_mapper},
-    {"FeatureVectorizer", infer_feature_vectorizer},
-    {"Imputer", infer_same},
-    {"LabelEncoder", infer_label_encoder},
-    {"LinearClassifier", infer_linear_classifier},
-    {"LinearRegressor", infer_linear_regressor},
-    {"Normalizer", infer_float},
-    {"OneHotEncoder", infer_one_hot_encoder},
-    {"SVMClassifier", infer_classifier},
-    {"SVMRegressor", infer_svm_regressor},
-    {"Scaler", infer_float},
-    {"TreeEnsemble", infer_tree_ensemble},
-    {"TreeEnsembleClassifier", infer_tree_classifier},
-    {"TreeEnsembleRegressor", infer_tree_regressor},
-};
-
-const ox_shape_family ox_shape_ml = {"ai.onnx.ml", rows, sizeof rows / sizeof rows[0]};

@@ -118,7 +118,7 @@ static ox_dim copied_dim(const ox_node *n, int axis)
     return rank < 0 ? ox_shape_any(n) : ox_shape_dims(n, 0)[axis];
 }
 
-static void infer_reshape(ox_node *n)
+void infer_reshape(ox_node *n)
 {
     ox_shape_list target = ox_shape_list_of(n, 1, "shape");
     int in_rank = ox_shape_rank(n, 0);
@@ -158,7 +158,7 @@ static void infer_reshape(ox_node *n)
     set_reshaped(n, rank, dims);
 }
 
-static void infer_flatten(ox_node *n)
+void infer_flatten(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     ox_dim dims[2] = {ox_shape_any(n), ox_shape_any(n)};
@@ -174,7 +174,7 @@ static void infer_flatten(ox_node *n)
     set_reshaped(n, 2, dims);
 }
 
-static void infer_squeeze(ox_node *n)
+void infer_squeeze(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     ox_shape_list axes = ox_shape_list_of(n, 1, "axes");
@@ -202,7 +202,7 @@ static void infer_squeeze(ox_node *n)
     set_reshaped(n, kept, dims);
 }
 
-static void infer_unsqueeze(ox_node *n)
+void infer_unsqueeze(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     ox_shape_list axes = ox_shape_list_of(n, 1, "axes");
@@ -223,7 +223,7 @@ static void infer_unsqueeze(ox_node *n)
 
 /* ---- order of axes ---------------------------------------------------------------------- */
 
-static void infer_transpose(ox_node *n)
+void infer_transpose(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     if (rank < 0) {
@@ -296,7 +296,7 @@ static void concat_elements(ox_node *n, int axis)
     ox_shape_fill(n, 0, elements);
 }
 
-static void infer_concat(ox_node *n)
+void infer_concat(ox_node *n)
 {
     int rank = -1;
     bool whole = true;
@@ -340,7 +340,7 @@ static ox_dim part_size(const ox_node *n, ox_dim whole, size_t parts, size_t i)
     return ox_dim_div(whole, ox_dim_of((int64_t)parts), &part) ? part : ox_shape_any(n);
 }
 
-static void infer_split(ox_node *n)
+void infer_split(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 1, INT32_MAX);
     ox_shape_list sizes = ox_shape_list_of(n, 1, "split");
@@ -383,7 +383,7 @@ static void infer_split(ox_node *n)
 
 /* ---- repeating -------------------------------------------------------------------------- */
 
-static void infer_expand(ox_node *n)
+void infer_expand(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     ox_shape_list shape = ox_shape_input_list(n, 1);
@@ -407,7 +407,7 @@ static void infer_expand(ox_node *n)
     }
 }
 
-static void infer_tile(ox_node *n)
+void infer_tile(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     ox_shape_list repeats = ox_shape_input_list(n, 1);
@@ -436,11 +436,3 @@ static void infer_tile(ox_node *n)
         ox_shape_fill(n, 0, elements);
     }
 }
-
-static const ox_shape_row rows[] = {
-    {"Concat", infer_concat},   {"Expand", infer_expand},       {"Flatten", infer_flatten},
-    {"Reshape", infer_reshape}, {"Split", infer_split},         {"Squeeze", infer_squeeze},
-    {"Tile", infer_tile},       {"Transpose", infer_transpose}, {"Unsqueeze", infer_unsqueeze},
-};
-
-const ox_shape_family ox_shape_move = {"", rows, sizeof rows / sizeof rows[0]};

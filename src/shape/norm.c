@@ -1,7 +1,7 @@
 /* Shapes of normalizations with more than one output, and of quantization. */
 #include "shape/shape.h"
 
-static void infer_quantize(ox_node *n)
+void infer_quantize(ox_node *n)
 {
     ox_type type = ox_shape_type(n, 2);
     type = type != OX_NONE ? type : n->input_count > 2 && n->inputs[2] ? OX_NONE : OX_UINT8;
@@ -9,14 +9,14 @@ static void infer_quantize(ox_node *n)
     ox_shape_set(n, 0, asked != OX_NONE ? asked : type, ox_shape_rank(n, 0), ox_shape_dims(n, 0));
 }
 
-static void infer_dequantize(ox_node *n)
+void infer_dequantize(ox_node *n)
 {
     ox_type asked = ox_shape_type_attr(n, "output_dtype", OX_NONE);
     ox_shape_set(n, 0, asked != OX_NONE ? asked : ox_shape_type(n, 1), ox_shape_rank(n, 0),
                  ox_shape_dims(n, 0));
 }
 
-static void infer_dynamic_quantize(ox_node *n)
+void infer_dynamic_quantize(ox_node *n)
 {
     ox_shape_set(n, 0, OX_UINT8, ox_shape_rank(n, 0), ox_shape_dims(n, 0));
     ox_shape_set(n, 1, OX_FLOAT, 0, NULL);
@@ -26,7 +26,7 @@ static void infer_dynamic_quantize(ox_node *n)
 /* ---- normalizations --------------------------------------------------------------------- */
 
 /* Running mean and variance, in older spellings and in training. */
-static void infer_batch_normalization(ox_node *n)
+void infer_batch_normalization(ox_node *n)
 {
     ox_shape_same(n, 0, 0);
     for (size_t i = 1; i < n->output_count; i++) {
@@ -35,7 +35,7 @@ static void infer_batch_normalization(ox_node *n)
 }
 
 /* Mean and InvStdDev keep the normalized axes as 1. */
-static void infer_layer_normalization(ox_node *n)
+void infer_layer_normalization(ox_node *n)
 {
     ox_shape_same(n, 0, 0);
     ox_type type = ox_shape_type_attr(n, "stash_type", OX_FLOAT);
@@ -50,13 +50,3 @@ static void infer_layer_normalization(ox_node *n)
     ox_shape_set(n, 1, type, rank, dims);
     ox_shape_set(n, 2, type, rank, dims);
 }
-
-static const ox_shape_row rows[] = {
-    {"BatchNormalization", infer_batch_normalization},
-    {"DequantizeLinear", infer_dequantize},
-    {"DynamicQuantizeLinear", infer_dynamic_quantize},
-    {"LayerNormalization", infer_layer_normalization},
-    {"QuantizeLinear", infer_quantize},
-};
-
-const ox_shape_family ox_shape_norm = {"", rows, sizeof rows / sizeof rows[0]};

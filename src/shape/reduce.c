@@ -29,7 +29,7 @@ static ox_shape_calc *calc_of(const char *op)
 }
 
 /* No axes are all axes, or none with noop_with_empty_axes. */
-static void infer_reduce(ox_node *n)
+void infer_reduce(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     ox_type type = ox_shape_type(n, 0);
@@ -68,7 +68,7 @@ static void infer_reduce(ox_node *n)
 }
 
 /* ArgMax, ArgMin. */
-static void infer_arg(ox_node *n)
+void infer_arg(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     bool keep = ox_node_int(n, "keepdims", 1) != 0;
@@ -85,7 +85,7 @@ static void infer_arg(ox_node *n)
     ox_shape_set(n, 0, OX_INT64, kept, dims);
 }
 
-static void infer_topk(ox_node *n)
+void infer_topk(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 1, INT32_MAX);
     ox_dim *dims = NULL;
@@ -104,29 +104,9 @@ static void infer_topk(ox_node *n)
 }
 
 /* Loss per element, or reduced to a scalar; SoftmaxCrossEntropyLoss has log_prob, too. */
-static void infer_loss(ox_node *n)
+void infer_loss(ox_node *n)
 {
     bool each = strcmp(ox_node_string(n, "reduction", "mean"), "none") == 0;
     ox_shape_set(n, 0, ox_shape_type(n, 0), each ? ox_shape_rank(n, 1) : 0, ox_shape_dims(n, 1));
     ox_shape_same(n, 1, 0);
 }
-
-static const ox_shape_row rows[] = {
-    {"ArgMax", infer_arg},
-    {"ArgMin", infer_arg},
-    {"NegativeLogLikelihoodLoss", infer_loss},
-    {"ReduceL1", infer_reduce},
-    {"ReduceL2", infer_reduce},
-    {"ReduceLogSum", infer_reduce},
-    {"ReduceLogSumExp", infer_reduce},
-    {"ReduceMax", infer_reduce},
-    {"ReduceMean", infer_reduce},
-    {"ReduceMin", infer_reduce},
-    {"ReduceProd", infer_reduce},
-    {"ReduceSum", infer_reduce},
-    {"ReduceSumSquare", infer_reduce},
-    {"SoftmaxCrossEntropyLoss", infer_loss},
-    {"TopK", infer_topk},
-};
-
-const ox_shape_family ox_shape_reduce = {"", rows, sizeof rows / sizeof rows[0]};

@@ -4,14 +4,6 @@
 
 #include <string.h>
 
-void ox_shape_infer_as(ox_node *n, const char *op)
-{
-    ox_node plain = *n;
-    plain.op = op;
-    plain.domain = "";
-    n->graph->infer(&plain);
-}
-
 /* ---- reading ---------------------------------------------------------------------------- */
 
 ox_type ox_shape_type(const ox_node *n, size_t i)

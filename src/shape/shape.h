@@ -1,6 +1,6 @@
 /* What shape inference shares: how the families of operators read inputs and set outputs.
  *
- * Each family (a file) has a table of its operators, in which table.c looks them up; shape.c merges
+ * A family of operators is a file of their inferences, which table.c looks up; shape.c merges
  * what they find with what is known of the outputs already, and knows how to broadcast. Contents of small
  * integer tensors are followed as well (shape/elements.c). Wrong models leave by ox_fail, what is
  * not known stays unknown. */
@@ -9,32 +9,15 @@
 
 #include "graph/graph.h"
 
-typedef struct ox_shape_row {
-    const char *op;
-    void (*infer)(ox_node *n);
-} ox_shape_row;
-
-/* The operators of one file, sorted by name. */
-typedef struct ox_shape_family {
-    const char *domain;
-    const ox_shape_row *rows;
-    size_t count;
-} ox_shape_family;
-
-extern const ox_shape_family ox_shape_attention, ox_shape_contrib, ox_shape_contrib_default,
-    ox_shape_elementwise, ox_shape_fused, ox_shape_image, ox_shape_index, ox_shape_linear, ox_shape_make,
-    ox_shape_ml, ox_shape_move, ox_shape_norm, ox_shape_reduce, ox_shape_signal, ox_shape_window;
+/* infer_.. of each operator. */
+#define OP(domain, op, shape, how, layout, formula) void shape(ox_node *n);
+#define LIFTED(op, shape) void shape(ox_node *n);
+#include "base/operators.inc"
 
 /* Sets type, rank, dims and elements of the node's outputs, as far as they follow from the
  * inputs; what is already known of an output stays where inference knows less. Gives up where
  * the inputs contradict the operator. shape/table.c. */
 void ox_shape_infer(ox_node *n);
-
-/* All of them; *count gets their number. */
-const ox_shape_family *const *ox_shape_families(size_t *count);
-
-/* Infers n as the standard operator `op` of the same inputs and attributes. */
-void ox_shape_infer_as(ox_node *n, const char *op);
 
 /* ---- reading (shape.c) ----------------------------------------------------------------- */
 

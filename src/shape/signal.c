@@ -2,7 +2,7 @@
 #include "shape/shape.h"
 
 /* BlackmanWindow, HammingWindow, HannWindow. */
-static void infer_window(ox_node *n)
+void infer_window(ox_node *n)
 {
     ox_shape_list size = ox_shape_input_list(n, 0);
     ox_dim length = size.items != NULL && size.count == 1 ? size.items[0] : ox_shape_any(n);
@@ -34,7 +34,7 @@ static ox_dim transformed(const ox_node *n, ox_dim length, bool onesided, bool i
 }
 
 /* x [..., 1 or 2]; the output is complex but for the inverse of a onesided transform. */
-static void infer_dft(ox_node *n)
+void infer_dft(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 2, INT32_MAX);
     if (rank < 0) {
@@ -58,7 +58,7 @@ static void infer_dft(ox_node *n)
 }
 
 /* signal [N, L, 1 or 2]: [N, frames, bins, 2]. */
-static void infer_stft(ox_node *n)
+void infer_stft(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 2, 3);
     ox_dim dims[4] = {ox_shape_any(n), ox_shape_any(n), ox_shape_any(n), ox_dim_of(2)};
@@ -87,7 +87,7 @@ static void infer_stft(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 0), 4, dims);
 }
 
-static void infer_mel_weights(ox_node *n)
+void infer_mel_weights(ox_node *n)
 {
     int64_t number = 0;
     ox_dim dims[2] = {ox_shape_any(n), ox_shape_any(n)};
@@ -101,7 +101,7 @@ static void infer_mel_weights(ox_node *n)
 }
 
 /* [..., M, M]: [...]. */
-static void infer_det(ox_node *n)
+void infer_det(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 2, INT32_MAX);
     if (rank >= 2) {
@@ -111,7 +111,7 @@ static void infer_det(ox_node *n)
 }
 
 /* [C] or [N, C] of words: counts of the n-grams. */
-static void infer_tf_idf(ox_node *n)
+void infer_tf_idf(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 1, 2);
     size_t count = 0;
@@ -128,16 +128,3 @@ static void infer_tf_idf(ox_node *n)
     dims[rank - 1] = ox_dim_of(ox_shape_plus(n, most, 1));
     ox_shape_set(n, 0, OX_FLOAT, rank, dims);
 }
-
-static const ox_shape_row rows[] = {
-    {"BlackmanWindow", infer_window},
-    {"DFT", infer_dft},
-    {"Det", infer_det},
-    {"HammingWindow", infer_window},
-    {"HannWindow", infer_window},
-    {"MelWeightMatrix", infer_mel_weights},
-    {"STFT", infer_stft},
-    {"TfIdfVectorizer", infer_tf_idf},
-};
-
-const ox_shape_family ox_shape_signal = {"", rows, sizeof rows / sizeof rows[0]};

@@ -144,17 +144,17 @@ static void convolve(ox_node *n, size_t weight, ox_type type)
 }
 
 /* Conv and DeformConv. */
-static void infer_conv(ox_node *n)
+void infer_conv(ox_node *n)
 {
     convolve(n, 1, ox_shape_type(n, 0));
 }
 
-static void infer_conv_integer(ox_node *n)
+void infer_conv_integer(ox_node *n)
 {
     convolve(n, 1, OX_INT32);
 }
 
-static void infer_qlinear_conv(ox_node *n)
+void infer_qlinear_conv(ox_node *n)
 {
     convolve(n, 3, ox_shape_type(n, 7));
 }
@@ -183,7 +183,7 @@ static ox_dim unslide(const ox_node *n, const window *w, ox_dim in, int64_t extr
 }
 
 /* x [N, C, ...] with weights [C, M / group, ...]: [N, M, ...]. */
-static void infer_conv_transpose(ox_node *n)
+void infer_conv_transpose(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 2, INT32_MAX);
     int weight_rank = ox_shape_need(n, 1, 2, INT32_MAX);
@@ -219,7 +219,7 @@ static void infer_conv_transpose(ox_node *n)
 /* ---- pools ------------------------------------------------------------------------------ */
 
 /* AveragePool, LpPool, MaxPool with its indices. */
-static void infer_pool(ox_node *n)
+void infer_pool(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 2, INT32_MAX);
     ox_dim *dims = NULL;
@@ -235,7 +235,7 @@ static void infer_pool(ox_node *n)
     ox_shape_set(n, 1, OX_INT64, rank, dims);
 }
 
-static void infer_global_pool(ox_node *n)
+void infer_global_pool(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 2, INT32_MAX);
     ox_dim *dims = NULL;
@@ -248,7 +248,7 @@ static void infer_global_pool(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, 0), rank, dims);
 }
 
-static void infer_max_unpool(ox_node *n)
+void infer_max_unpool(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 2, INT32_MAX);
     ox_shape_list asked = ox_shape_input_list(n, 2);
@@ -270,7 +270,7 @@ static void infer_max_unpool(ox_node *n)
 }
 
 /* x [N, C, H, W] with rois [K, 5]: [K, C, pooled_shape]. */
-static void infer_max_roi_pool(ox_node *n)
+void infer_max_roi_pool(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 4, 4);
     int rois = ox_shape_need(n, 1, 2, 2);
@@ -283,21 +283,3 @@ static void infer_max_roi_pool(ox_node *n)
     }
     ox_shape_set(n, 0, ox_shape_type(n, 0), 4, dims);
 }
-
-static const ox_shape_row rows[] = {
-    {"AveragePool", infer_pool},
-    {"Conv", infer_conv},
-    {"ConvInteger", infer_conv_integer},
-    {"ConvTranspose", infer_conv_transpose},
-    {"DeformConv", infer_conv},
-    {"GlobalAveragePool", infer_global_pool},
-    {"GlobalLpPool", infer_global_pool},
-    {"GlobalMaxPool", infer_global_pool},
-    {"LpPool", infer_pool},
-    {"MaxPool", infer_pool},
-    {"MaxRoiPool", infer_max_roi_pool},
-    {"MaxUnpool", infer_max_unpool},
-    {"QLinearConv", infer_qlinear_conv},
-};
-
-const ox_shape_family ox_shape_window = {"", rows, sizeof rows / sizeof rows[0]};

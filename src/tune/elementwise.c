@@ -2,6 +2,7 @@
  * else, as long as their inputs broadcast in the same way. */
 #include <string.h>
 
+#include "base/ours.h"
 #include "tune/tune.h"
 
 /* How an input [.., C, H, W] broadcasts to the result. */
@@ -89,7 +90,9 @@ static bool result_dims(ox_tuner *t, const ox_node *n, int *rank, ox_dim *dims)
     return *rank >= 4 && ox_dims_static(3, dims + *rank - 3);
 }
 
-bool layout_elementwise(ox_tuner *t, ox_node *n)
+/* `finite`: of small operands of any value, zeros among them, the result is finite. What is not may
+ * not see padded channels, where a filter's 0 would not make it vanish. */
+static bool elementwise(ox_tuner *t, ox_node *n, bool finite)
 {
     int rank;
     ox_dim dims[OX_TUNE_RANK];
@@ -109,7 +112,7 @@ bool layout_elementwise(ox_tuner *t, ox_node *n)
             return false;
         }
     }
-    if (!some || (padded && !ox_tune_finite(n))) {
+    if (!some || (padded && !finite)) {
         return false;
     }
     ox_view view = split ? OX_SPLIT : OX_FOLDED;
@@ -130,6 +133,17 @@ bool layout_elementwise(ox_tuner *t, ox_node *n)
         ox_graph_emit_node(t->g, n->domain, n->op, n->input_count, in, 1, n->attr_count, n->attrs);
     ox_form_set(t, ox_form_of(n->outputs[0]), copy->outputs[0], view, rank, dims);
     return true;
+}
+
+bool layout_elementwise(ox_tuner *t, ox_node *n)
+{
+    const ox_ours *f = strcmp(n->domain, "onnxexplainer") == 0 ? ox_ours_find(n->op) : NULL;
+    return elementwise(t, n, f == NULL || f->finite);
+}
+
+bool layout_whole_blocks(ox_tuner *t, ox_node *n)
+{
+    return elementwise(t, n, false);
 }
 
 bool layout_add(ox_tuner *t, ox_node *n)

@@ -134,8 +134,8 @@ static void write_node(ox_tuner *t, ox_node *n)
     ox_model_visit_captured(n, check_captures, t);
     const char *former = ox_graph_scope(t->g, n->name[0] != '\0' ? n->name : n->op);
     /* What ONNX Runtime folds at load is computed as in the graph that was read, and once. */
-    ox_layout layout = n->output_count == 1 && !constant ? ox_tune_find(n) : NULL;
-    if (layout == NULL || !layout(t, n)) {
+    bool stays = n->output_count != 1 || constant;
+    if (stays || !ox_tune_find(n)(t, n)) {
         copy_node(t, n);
     }
     ox_graph_scope(t->g, former);

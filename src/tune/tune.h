@@ -43,11 +43,8 @@ typedef struct ox_form {
 /* Writes node n anew; false where it does not know how, having written nothing. */
 typedef bool (*ox_layout)(ox_tuner *t, ox_node *n);
 
-/* The table, by domain and operator; NULL where nodes stay as they are. */
+/* By the table; layout_none where nodes stay as they are. */
 ox_layout ox_tune_find(const ox_node *n);
-
-/* Whether the node gives finite numbers of whatever padded channels hold. */
-bool ox_tune_finite(const ox_node *n);
 
 /* `explained` in the blocked layout, `block` channels a block. */
 ox_model *ox_tune_layout(const ox_model *explained, int64_t block, bool kernels, ox_error *err);
@@ -94,27 +91,17 @@ ox_val ox_tune_emit(ox_tuner *t, const char *op, size_t input_count, const ox_va
 
 /* ---- rows of the table ------------------------------------------------------------------- */
 
-bool layout_conv(ox_tuner *t, ox_node *n); /* tune/conv.c */
-bool layout_batch_normalization(ox_tuner *t, ox_node *n);
+#define OP(domain, op, shape, how, layout, formula) bool layout(ox_tuner *t, ox_node *n);
+#define LIFTED(op, shape)
+#include "base/operators.inc"
+bool layout_mul_flow(ox_tuner *t, ox_node *n); /* tune/flow.c */
+bool layout_flow(ox_tuner *t, ox_node *n);
+bool layout_winner_flow(ox_tuner *t, ox_node *n); /* tune/pool.c */
+bool layout_phases(ox_tuner *t, ox_node *n);
 
 /* Mul or Add of a constant of one number a channel to what a convolution makes for this alone: in
  * its filters and bias, as ONNX Runtime does. */
 bool ox_tune_fold_into_conv(ox_tuner *t, ox_node *n);
-bool layout_pool(ox_tuner *t, ox_node *n); /* tune/move.c */
-bool layout_reshape(ox_tuner *t, ox_node *n);
-bool layout_shape(ox_tuner *t, ox_node *n);
-bool layout_concat(ox_tuner *t, ox_node *n);
-bool layout_slice(ox_tuner *t, ox_node *n);
-bool layout_expand(ox_tuner *t, ox_node *n);
-bool layout_resize(ox_tuner *t, ox_node *n);
-bool layout_elementwise(ox_tuner *t, ox_node *n); /* tune/elementwise.c */
-bool layout_add(ox_tuner *t, ox_node *n);
-bool layout_mul(ox_tuner *t, ox_node *n); /* tune/flow.c */
-bool layout_mul_flow(ox_tuner *t, ox_node *n);
-bool layout_flow(ox_tuner *t, ox_node *n);
-bool layout_reduce_sum(ox_tuner *t, ox_node *n);
-bool layout_winner_flow(ox_tuner *t, ox_node *n); /* tune/pool.c */
-bool layout_phases(ox_tuner *t, ox_node *n);
 
 /* Whether x is the sample's and x0 the references' beside multipliers like y. */
 bool ox_tune_plays(const ox_form *x, const ox_form *x0, int rank, const ox_dim *dims);
