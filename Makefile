@@ -19,7 +19,7 @@ setup:
 	@PYTHON=$(PYTHON) tools/setup
 
 test: all
-	@PYTHON=$(PYTHON) tools/setup clang
+	@PYTHON=$(PYTHON) tools/setup clang mandoc zsh
 	@build/venv/bin/python tools/test
 
 demo: all

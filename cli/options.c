@@ -45,6 +45,7 @@ static void print_json(const ox_command *command)
     ox_json_text(&json, "name", command->name);
     ox_json_text(&json, "usage", command->usage);
     ox_json_text(&json, "summary", command->summary);
+    ox_json_text(&json, "operand", command->operand);
     ox_json_begin(&json, "options", '[');
     for (size_t i = 0; i < command->option_count; i++) {
         const ox_option *o = &command->options[i];

@@ -32,7 +32,8 @@ def prefix(tmp_path_factory):
 def test_nothing_of_the_build_is_left(prefix):
     files = [path for path in prefix.rglob("*") if path.is_file()]
     names = {path.name for path in files}
-    assert {"onnxexplainer", "libonnxexplainer_ops.so", "onnxexplainer.h", "LICENSE",
+    assert {"onnxexplainer.1", "onnxexplainer-explain.1", "_onnxexplainer",
+            "onnxexplainer", "libonnxexplainer_ops.so", "onnxexplainer.h", "LICENSE",
             "onnxexplainer.pc", "onnxexplainerConfig.cmake"} <= names
     for path in files:
         assert str(BUILD).encode() not in path.read_bytes(), path
