@@ -29,8 +29,16 @@ typedef struct arguments {
     bool tune, no_tune;
     bool stats;
     bool strict;
+    bool json;
     bool quiet;
 } arguments;
+
+/* What a run was like, besides its outputs. */
+typedef struct outcome {
+    ox_findings found;
+    bool checked;
+    double opened, ran; /* seconds */
+} outcome;
 
 static int parse(arguments *a, int argc, char **argv)
 {
@@ -63,6 +71,7 @@ static int parse(arguments *a, int argc, char **argv)
          "say how long it took, and the peak of memory"},
         {"strict", 0, OX_OPTION_FLAG, &a->strict, NULL,
          "fail where SHAP values are not finite or do not add up"},
+        {"json", 0, OX_OPTION_FLAG, &a->json, NULL, "print what it printed as JSON, all samples"},
         {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors and warnings"},
     };
     const ox_command command = {
@@ -86,6 +95,9 @@ static int parse(arguments *a, int argc, char **argv)
         !ox_cli_has_suffix(a->output, ".csv") && !ox_cli_has_suffix(a->output, ".json")) {
         return ox_cli_usage("run", "%s: results are written as .npz, .csv or .json",
                             *a->output ? a->output : "\"\"");
+    }
+    if (a->json && a->output && (!strcmp(a->output, "-") || !strcmp(a->output, "/dev/stdout"))) {
+        return ox_cli_usage("run", "--json and -o %s both write to standard output", a->output);
     }
     code = ox_sheet_refuse("run", a->output, "model", &a->model, 1);
     if (code < 0) {
@@ -219,10 +231,12 @@ static bool find_faults(const ox_session *session, const ox_arrays *outputs, con
 /* Says what is wrong with the results of an explained model; false where --strict fails by it. */
 static bool check_outputs(const arguments *a, const ox_session *session,
                           const ox_signature *signature, const ox_arrays *outputs,
-                          const bool *stacked, ox_error *err)
+                          const bool *stacked, outcome *o, ox_error *err)
 {
     ox_findings found;
     bool good = find_faults(session, outputs, stacked, &found, err);
+    o->checked = good;
+    o->found = found;
     if (!good && !a->strict && err->code != OX_MEMORY) { /* outputs that others have changed */
         ox_cli_say("warning: not checked: %s", err->message);
         return true;
@@ -243,7 +257,8 @@ static bool check_outputs(const arguments *a, const ox_session *session,
 
 /* Reads the model and the samples, and runs. The model is gone before it runs: ONNX Runtime has
  * its own copy of the weights. */
-static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs, ox_error *err)
+static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs, outcome *o,
+                ox_error *err)
 {
     double start = ox_seconds();
     ox_model *model = ox_cli_read_model(a->model, a->limit, err);
@@ -274,12 +289,14 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
     bool *stacked = NULL;
     good = good && session &&
            ox_batch_run(session, signature, &inputs, &a->batch, outputs, &stacked, err);
+    o->opened = opened - start;
+    o->ran = ox_seconds() - opened;
     if (good && a->stats) {
-        ox_cli_say("opened in %.3f s, run in %.3f s, peak memory %.0f MiB", opened - start,
-                   ox_seconds() - opened, ox_peak_memory());
+        ox_cli_say("opened in %.3f s, run in %.3f s, peak memory %.0f MiB", o->opened, o->ran,
+                   ox_peak_memory());
     }
-    good = good &&
-           (!signature->explained || check_outputs(a, session, signature, outputs, stacked, err));
+    good = good && (!signature->explained ||
+                    check_outputs(a, session, signature, outputs, stacked, o, err));
     free(stacked);
     ox_session_free(session);
     ox_arrays_free(&inputs);
@@ -340,6 +357,64 @@ static void print_outputs(const ox_arrays *outputs)
     }
 }
 
+static void write_findings(ox_json *json, const outcome *o)
+{
+    if (!o->checked) {
+        ox_json_text(json, "findings", NULL);
+        return;
+    }
+    ox_json_begin(json, "findings", '{');
+    ox_json_integer(json, "samples", (long long)o->found.samples);
+    ox_json_integer(json, "not_finite", (long long)o->found.not_finite);
+    ox_json_integer(json, "incomplete", (long long)o->found.incomplete);
+    ox_json_integer(json, "unknown", (long long)o->found.unknown);
+    ox_json_end(json, '}');
+}
+
+/* docs/json.md has its members. */
+static void print_json(const ox_signature *signature, const ox_arrays *outputs, const outcome *o)
+{
+    ox_json json = {.file = stdout};
+    ox_json_begin(&json, NULL, '{');
+    ox_json_begin(&json, "outputs", '[');
+    for (size_t i = 0; i < outputs->count; i++) {
+        const ox_array *array = &outputs->items[i];
+        ox_json_begin(&json, NULL, '{');
+        ox_json_text(&json, "name", array->name);
+        ox_json_text(&json, "type", ox_type_name(array->type));
+        ox_json_begin(&json, "dims", '[');
+        for (int k = 0; k < array->rank; k++) {
+            ox_json_integer(&json, NULL, (long long)array->dims[k]);
+        }
+        ox_json_end(&json, ']');
+        ox_json_end(&json, '}');
+    }
+    ox_json_end(&json, ']');
+    ox_summary_json(&json, signature, outputs);
+    write_findings(&json, o);
+    ox_json_begin(&json, "seconds", '{');
+    ox_json_number(&json, "open", o->opened);
+    ox_json_number(&json, "run", o->ran);
+    ox_json_end(&json, '}');
+    ox_json_number(&json, "peak_mib", ox_peak_memory());
+    ox_json_end(&json, '}');
+    printf("\n");
+}
+
+static void print(const arguments *a, const ox_signature *signature, const ox_arrays *outputs,
+                  const outcome *o)
+{
+    if (a->json) {
+        print_json(signature, outputs, o);
+    } else if (a->quiet || (a->output && !strcmp(a->output, "-"))) {
+        return;
+    } else if (signature->explained) {
+        ox_summary_print(signature, outputs);
+    } else if (!a->output) {
+        print_outputs(outputs);
+    }
+}
+
 int ox_cmd_run(int argc, char **argv)
 {
     arguments a = {.model = NULL};
@@ -350,16 +425,13 @@ int ox_cmd_run(int argc, char **argv)
     ox_error err;
     ox_signature signature = {.inputs = NULL};
     ox_arrays outputs = {NULL, 0};
-    bool good = run(&a, &signature, &outputs, &err);
+    outcome o = {.checked = false};
+    bool good = run(&a, &signature, &outputs, &o, &err);
     if (good && a.output) {
         good = write_outputs(&a, &outputs, &signature, &err);
     }
-    if (good && !a.quiet && (!a.output || strcmp(a.output, "-"))) {
-        if (signature.explained) {
-            ox_summary_print(&signature, &outputs);
-        } else if (!a.output) {
-            print_outputs(&outputs);
-        }
+    if (good) {
+        print(&a, &signature, &outputs, &o);
     }
     ox_arrays_free(&outputs);
     ox_signature_free(&signature);

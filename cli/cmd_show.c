@@ -2,6 +2,7 @@
 #include "fix.h"
 #include "options.h"
 #include "references.h"
+#include "show.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ typedef struct arguments {
     ox_texts fix;
     ox_options options;
     bool nodes;
+    bool json;
 } arguments;
 
 /* One line of the operator table: nodes of the same operator and treatment. */
@@ -23,11 +25,6 @@ typedef struct group {
     const ox_node_report *first;
     size_t count;
 } group;
-
-static const char *const domains[] = {"", "ai.onnx.ml", "com.microsoft", "onnxexplainer"};
-
-static const char *const properties[] = {"version", "method", "target",     "output",
-                                         "inputs",  "prefix", "references", "cache"};
 
 static void print_values(const char *title, const ox_value_info *infos, size_t count)
 {
@@ -51,10 +48,10 @@ static void print_model(const ox_model *model)
     infos = ox_outputs(model, &count);
     print_values("outputs", infos, count);
     printf("IR %lld", (long long)ox_ir_version(model));
-    for (size_t i = 0; i < sizeof domains / sizeof *domains; i++) {
-        if (ox_opset(model, domains[i])) {
-            printf(", %s %lld", domains[i][0] ? domains[i] : "opset",
-                   (long long)ox_opset(model, domains[i]));
+    for (size_t i = 0; ox_show_domains[i]; i++) {
+        const char *domain = ox_show_domains[i];
+        if (ox_opset(model, domain)) {
+            printf(", %s %lld", domain[0] ? domain : "opset", (long long)ox_opset(model, domain));
         }
     }
     printf("\n");
@@ -62,12 +59,10 @@ static void print_model(const ox_model *model)
         return;
     }
     printf("explained by onnxexplainer\n");
-    for (size_t i = 0; i < sizeof properties / sizeof *properties; i++) {
-        char key[64];
-        snprintf(key, sizeof key, "onnxexplainer.%s", properties[i]);
-        const char *value = ox_metadata(model, key);
-        if (value && *value) {
-            printf("  %s: %s\n", properties[i], value);
+    for (size_t i = 0; ox_show_properties[i]; i++) {
+        const char *value = ox_show_property(model, ox_show_properties[i]);
+        if (value) {
+            printf("  %s: %s\n", ox_show_properties[i], value);
         }
     }
 }
@@ -215,6 +210,7 @@ static int parse(arguments *a, int argc, char **argv)
         {"no-batch", 0, OX_OPTION_FLAG, &o->no_batch, NULL, "the model has no batch axis"},
         {"limit", 0, OX_OPTION_BYTES, &o->limit, "BYTES", "as for explain"},
         {"nodes", 0, OX_OPTION_FLAG, &a->nodes, NULL, "a line for every node"},
+        {"json", 0, OX_OPTION_FLAG, &a->json, NULL, "all of it as JSON"},
     };
     const ox_command command = {
         .name = "show",
@@ -228,6 +224,47 @@ static int parse(arguments *a, int argc, char **argv)
     return ox_options_parse(&command, argc, argv, &a->model);
 }
 
+/* What is found out of a model that is not explained yet. */
+static bool print_report(const arguments *a, const ox_report *report, ox_error *err)
+{
+    if (!print_operators(report, err)) {
+        return false;
+    }
+    if (a->nodes) {
+        print_nodes(report);
+    }
+    if (report->tensor_count) {
+        print_values("tensors", report->tensors, report->tensor_count);
+    }
+    if (report->cache_bytes) {
+        printf("cache: %llu bytes per reference\n", (unsigned long long)report->cache_bytes);
+    }
+    return true;
+}
+
+static int show(const arguments *a, const ox_model *model)
+{
+    ox_error err = {OX_OK, ""};
+    bool explained = ox_metadata(model, "onnxexplainer.version") != NULL;
+    if (!a->json) {
+        print_model(model);
+    }
+    ox_report *report = explained ? NULL : inspect(a, model, &err);
+    bool good = explained || report;
+    if (a->json) {
+        ox_show_json(stdout, model, report, good ? NULL : err.message);
+    } else if (report) {
+        good = print_report(a, report, &err);
+    }
+    int code = good ? OX_EXIT_OK : ox_cli_fail(&err);
+    if (good && report && !report->explainable) {
+        fflush(stdout);
+        code = refuse(a, report);
+    }
+    ox_report_free(report);
+    return code;
+}
+
 int ox_cmd_show(int argc, char **argv)
 {
     arguments a = {.model = NULL, .options = OX_OPTIONS_INIT};
@@ -237,34 +274,7 @@ int ox_cmd_show(int argc, char **argv)
     }
     ox_error err;
     ox_model *model = ox_cli_read_model(a.model, a.options.limit, &err);
-    if (!model) {
-        return ox_cli_fail(&err);
-    }
-    print_model(model);
-    code = OX_EXIT_OK;
-    ox_report *report = NULL;
-    if (!ox_metadata(model, "onnxexplainer.version")) {
-        report = inspect(&a, model, &err);
-        if (!report || !print_operators(report, &err)) {
-            code = ox_cli_fail(&err);
-        }
-    }
-    if (report && code == OX_EXIT_OK) {
-        if (a.nodes) {
-            print_nodes(report);
-        }
-        if (report->tensor_count) {
-            print_values("tensors", report->tensors, report->tensor_count);
-        }
-        if (report->cache_bytes) {
-            printf("cache: %llu bytes per reference\n", (unsigned long long)report->cache_bytes);
-        }
-        fflush(stdout);
-        if (!report->explainable) {
-            code = refuse(&a, report);
-        }
-    }
-    ox_report_free(report);
+    code = model ? show(&a, model) : ox_cli_fail(&err);
     ox_free(model);
     return code;
 }

@@ -3,17 +3,39 @@
 
 #include <math.h>
 
+/* Bytes of the character of UTF-8 that begins here, 0 where none does. */
+static int utf8_length(const char *text)
+{
+    unsigned char lead = (unsigned char)text[0], next = (unsigned char)text[1];
+    int length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    bool overlong = (lead == 0xe0 && next < 0xa0) || (lead == 0xf0 && next < 0x90);
+    bool beyond = lead > 0xf4 || (lead == 0xf4 && next > 0x8f) || (lead == 0xed && next > 0x9f);
+    if (overlong || beyond) {
+        return 0;
+    }
+    for (int i = 1; i < length; i++) {
+        if (((unsigned char)text[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    return length;
+}
+
+/* Names come from files that may hold anything: what is no UTF-8 is replaced, as readers do. */
 static void print_string(FILE *file, const char *text)
 {
     putc('"', file);
-    for (; *text; text++) {
+    for (int length = 0; *text; text += length > 0 ? length : 1) {
         unsigned char c = (unsigned char)*text;
+        length = utf8_length(text);
         if (c == '"' || c == '\\') {
             fprintf(file, "\\%c", c);
         } else if (c < ' ') {
             fprintf(file, "\\u%04x", c);
+        } else if (length > 0) {
+            fwrite(text, 1, (size_t)length, file);
         } else {
-            putc(c, file);
+            fputs("\\ufffd", file);
         }
     }
     putc('"', file);

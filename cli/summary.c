@@ -21,6 +21,7 @@ typedef struct explained {
 } explained;
 
 typedef struct row {
+    size_t sample;
     long long target;
     bool known;   /* is f(x) among the outputs? */
     double value; /* f(x) */
@@ -59,7 +60,7 @@ static bool recognise(explained *e)
 static row row_at(const explained *e, size_t n, size_t k)
 {
     size_t at = n * e->targets + k, ignored;
-    row r = {.known = true};
+    row r = {.sample = n, .known = true};
     r.target = (long long)((const int64_t *)e->target->data)[at];
     r.base = ox_array_at(e->base, at);
     for (size_t i = 0; i < e->signature->input_count; i++) {
@@ -90,7 +91,7 @@ static double relative_gap(const row *r)
     return gap == 0 ? 0 : gap / scale;
 }
 
-static void print_row(const row *r, size_t n)
+static void print_row(const row *r)
 {
     char target[24] = "-", value[24] = "-", gap[24] = "-";
     if (r->target >= 0) {
@@ -100,7 +101,27 @@ static void print_row(const row *r, size_t n)
         snprintf(value, sizeof value, "%.6g", r->value);
         snprintf(gap, sizeof gap, "%.1e", r->gap);
     }
-    printf("%6zu %7s %12s %12.6g %12.6g %9s\n", n, target, value, r->base, r->sum, gap);
+    printf("%6zu %7s %12s %12.6g %12.6g %9s\n", r->sample, target, value, r->base, r->sum, gap);
+}
+
+/* The largest relative gap so far, and whose it is. */
+typedef struct worst {
+    size_t known; /* of so many */
+    double gap;
+    size_t sample;
+} worst;
+
+static void take(worst *w, const row *r)
+{
+    if (!r->known) {
+        return;
+    }
+    double relative = relative_gap(r);
+    bool first = w->known++ == 0;
+    if (first || (!isnan(w->gap) && !(relative <= w->gap))) { /* NaN, once seen, stays */
+        w->gap = relative;
+        w->sample = r->sample;
+    }
 }
 
 void ox_summary_print(const ox_signature *signature, const ox_arrays *outputs)
@@ -111,28 +132,47 @@ void ox_summary_print(const ox_signature *signature, const ox_arrays *outputs)
     }
     printf("%6s %7s %12s %12s %12s %9s\n", "sample", "target", "f(x)", "base value", "sum of SHAP",
            "gap");
-    size_t count = e.samples * e.targets, worst = 0, known = 0;
-    double largest = -1;
+    size_t count = e.samples * e.targets;
+    worst w = {.known = 0};
     for (size_t i = 0; i < count; i++) {
         row r = row_at(&e, i / e.targets, i % e.targets);
         if (i < ROWS_SHOWN) {
-            print_row(&r, i / e.targets);
+            print_row(&r);
         }
-        if (!r.known) {
-            continue;
-        }
-        known++;
-        double relative = relative_gap(&r);
-        if (isnan(largest) || (relative <= largest && !isnan(relative))) {
-            continue;
-        }
-        largest = relative; /* NaN, once seen, stays */
-        worst = i / e.targets;
+        take(&w, &r);
     }
     if (count > ROWS_SHOWN) {
         printf("... %zu more\n", count - ROWS_SHOWN);
     }
-    if (known) {
-        printf("largest relative gap %.1e (sample %zu)\n", largest, worst);
+    if (w.known) {
+        printf("largest relative gap %.1e (sample %zu)\n", w.gap, w.sample);
     }
+}
+
+/* What is not known is null, as what is no number. */
+static void write_row(ox_json *json, const row *r)
+{
+    ox_json_begin(json, NULL, '{');
+    ox_json_integer(json, "sample", (long long)r->sample);
+    ox_json_integer(json, "target", r->target);
+    ox_json_number(json, "value", r->known ? r->value : (double)NAN);
+    ox_json_number(json, "base_value", r->base);
+    ox_json_number(json, "sum", r->sum);
+    ox_json_number(json, "gap", r->known ? r->gap : (double)NAN);
+    ox_json_end(json, '}');
+}
+
+void ox_summary_json(ox_json *json, const ox_signature *signature, const ox_arrays *outputs)
+{
+    explained e = {.signature = signature, .outputs = outputs};
+    size_t count = recognise(&e) ? e.samples * e.targets : 0;
+    worst w = {.known = 0};
+    ox_json_begin(json, "samples", '[');
+    for (size_t i = 0; i < count; i++) {
+        row r = row_at(&e, i / e.targets, i % e.targets);
+        write_row(json, &r);
+        take(&w, &r);
+    }
+    ox_json_end(json, ']');
+    ox_json_number(json, "largest_relative_gap", w.known ? w.gap : (double)NAN);
 }

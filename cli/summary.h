@@ -3,11 +3,16 @@
 #define OX_CLI_SUMMARY_H
 
 #include "array.h"
+#include "json.h"
 #include "signature.h"
 
 /* Prints sample, target, f(x), base value, sum of SHAP values and gap for the first samples of an
  * explained model, and the largest relative gap over all. Prints nothing where the outputs are
  * not those of an explained model. */
 void ox_summary_print(const ox_signature *signature, const ox_arrays *outputs);
+
+/* The same as members "samples", of all of them, and "largest_relative_gap", null where nothing is
+ * known of it. */
+void ox_summary_json(ox_json *json, const ox_signature *signature, const ox_arrays *outputs);
 
 #endif
