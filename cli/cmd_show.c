@@ -1,6 +1,8 @@
 /* onnxexplainer show: what a model takes and gives, and how each of its operators is treated. */
 #include "fix.h"
+#include "graph.h"
 #include "options.h"
+#include "output.h"
 #include "references.h"
 #include "show.h"
 
@@ -18,6 +20,8 @@ typedef struct arguments {
     ox_options options;
     bool nodes;
     bool json;
+    bool dot;
+    const char *html;
 } arguments;
 
 /* One line of the operator table: nodes of the same operator and treatment. */
@@ -211,6 +215,9 @@ static int parse(arguments *a, int argc, char **argv)
         {"limit", 0, OX_OPTION_BYTES, &o->limit, "BYTES", "as for explain"},
         {"nodes", 0, OX_OPTION_FLAG, &a->nodes, NULL, "a line for every node"},
         {"json", 0, OX_OPTION_FLAG, &a->json, NULL, "all of it as JSON"},
+        {"dot", 0, OX_OPTION_FLAG, &a->dot, NULL, "the graph for Graphviz"},
+        {"html", 0, OX_OPTION_TEXT, &a->html, "FILE",
+         "the graph as a page to look at, which opens offline"},
     };
     const ox_command command = {
         .name = "show",
@@ -221,7 +228,14 @@ static int parse(arguments *a, int argc, char **argv)
         .options = options,
         .option_count = sizeof options / sizeof *options,
     };
-    return ox_options_parse(&command, argc, argv, &a->model);
+    int code = ox_options_parse(&command, argc, argv, &a->model);
+    if (code >= 0) {
+        return code;
+    }
+    if (a->nodes + a->json + a->dot + (a->html != NULL) > 1) {
+        return ox_cli_usage("show", "--nodes, --json, --dot and --html exclude each other");
+    }
+    return a->html ? ox_sheet_refuse("show", a->html, "model", &a->model, 1) : -1;
 }
 
 /* What is found out of a model that is not explained yet. */
@@ -242,22 +256,52 @@ static bool print_report(const arguments *a, const ox_report *report, ox_error *
     return true;
 }
 
+static bool write_page(const char *path, const ox_drawing *drawing, ox_error *err)
+{
+    ox_sheet sheet;
+    if (!ox_sheet_keeps(drawing->model, path, err) || !ox_sheet_begin(&sheet, path, err)) {
+        return false;
+    }
+    bool good = ox_graph_html(sheet.file, drawing, err);
+    return ox_sheet_end(&sheet, good, err) && good;
+}
+
+/* In another form than the tables, which also show what cannot be looked into. */
+static bool write(const arguments *a, const ox_model *model, const ox_report *report,
+                  const char *reason, ox_error *err)
+{
+    const char *slash = strrchr(a->model, '/');
+    ox_drawing drawing = {.title = slash && slash[1] ? slash + 1 : a->model,
+                          .model = model,
+                          .report = report,
+                          .explained = ox_metadata(model, "onnxexplainer.version") != NULL};
+    if (a->json) {
+        ox_show_json(stdout, model, report, reason);
+        return true;
+    }
+    return a->dot ? ox_graph_dot(stdout, &drawing, err) : write_page(a->html, &drawing, err);
+}
+
 static int show(const arguments *a, const ox_model *model)
 {
-    ox_error err = {OX_OK, ""};
+    ox_error err = {OX_OK, ""}, why = {OX_OK, ""};
     bool explained = ox_metadata(model, "onnxexplainer.version") != NULL;
-    if (!a->json) {
+    bool tables = !a->json && !a->dot && !a->html, good = true;
+    if (tables) {
         print_model(model);
     }
-    ox_report *report = explained ? NULL : inspect(a, model, &err);
-    bool good = explained || report;
-    if (a->json) {
-        ox_show_json(stdout, model, report, good ? NULL : err.message);
+    ox_report *report = explained ? NULL : inspect(a, model, &why);
+    bool found = explained || report;
+    if (!tables && !found && why.code == OX_MEMORY) { /* which says nothing of the model */
+        good = false;
+        err = why;
+    } else if (!tables) {
+        good = write(a, model, report, found ? NULL : why.message, &err);
     } else if (report) {
         good = print_report(a, report, &err);
     }
-    int code = good ? OX_EXIT_OK : ox_cli_fail(&err);
-    if (good && report && !report->explainable) {
+    int code = good && found ? OX_EXIT_OK : ox_cli_fail(good ? &why : &err);
+    if (code == OX_EXIT_OK && report && !report->explainable) {
         fflush(stdout);
         code = refuse(a, report);
     }

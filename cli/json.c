@@ -21,7 +21,8 @@ static int utf8_length(const char *text)
     return length;
 }
 
-/* Names come from files that may hold anything: what is no UTF-8 is replaced, as readers do. */
+/* Names come from files that may hold anything: what is no UTF-8 is replaced, as readers do, and no
+ * tag begins where the text stands in a page. */
 static void print_string(FILE *file, const char *text)
 {
     putc('"', file);
@@ -30,7 +31,7 @@ static void print_string(FILE *file, const char *text)
         length = utf8_length(text);
         if (c == '"' || c == '\\') {
             fprintf(file, "\\%c", c);
-        } else if (c < ' ') {
+        } else if (c < ' ' || c == '<') {
             fprintf(file, "\\u%04x", c);
         } else if (length > 0) {
             fwrite(text, 1, (size_t)length, file);

@@ -1,8 +1,6 @@
 /* The object that `show --json` prints: docs/json.md has its members. */
 #include "show.h"
 
-#include "json.h"
-
 const char *const ox_show_domains[] = {"", "ai.onnx.ml", "com.microsoft", "onnxexplainer", NULL};
 
 const char *const ox_show_properties[] = {"version", "method", "target",     "output", "inputs",
@@ -34,7 +32,7 @@ static void write_dims(ox_json *json, const ox_value_info *info)
     ox_json_end(json, ']');
 }
 
-static void write_values(ox_json *json, const char *key, const ox_value_info *infos, size_t count)
+void ox_show_values(ox_json *json, const char *key, const ox_value_info *infos, size_t count)
 {
     ox_json_begin(json, key, '[');
     for (size_t i = 0; i < count; i++) {
@@ -51,15 +49,16 @@ static void write_model(ox_json *json, const ox_model *model)
 {
     size_t count;
     const ox_value_info *infos = ox_inputs(model, &count);
-    write_values(json, "inputs", infos, count);
+    ox_show_values(json, "inputs", infos, count);
     infos = ox_outputs(model, &count);
-    write_values(json, "outputs", infos, count);
+    ox_show_values(json, "outputs", infos, count);
     ox_json_integer(json, "ir_version", (long long)ox_ir_version(model));
     ox_json_begin(json, "opsets", '{');
     for (size_t i = 0; ox_show_domains[i]; i++) {
         const char *domain = ox_show_domains[i];
         if (ox_opset(model, domain)) {
-            ox_json_integer(json, domain[0] ? domain : "ai.onnx", (long long)ox_opset(model, domain));
+            const char *name = domain[0] ? domain : "ai.onnx";
+            ox_json_integer(json, name, (long long)ox_opset(model, domain));
         }
     }
     ox_json_end(json, '}');
@@ -109,7 +108,7 @@ void ox_show_json(FILE *file, const ox_model *model, const ox_report *report, co
     if (report) {
         ox_json_integer(&json, "cache_bytes", (long long)report->cache_bytes);
         write_nodes(&json, report);
-        write_values(&json, "tensors", report->tensors, report->tensor_count);
+        ox_show_values(&json, "tensors", report->tensors, report->tensor_count);
     }
     ox_json_end(&json, '}');
     fputs("\n", file);

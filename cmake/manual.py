@@ -164,7 +164,7 @@ _onnxexplainer()
     esac
     if [[ -n $others && $option =~ ^($others)$ ]]; then
         return
-    elif [[ -n $files && $option =~ ^($files)$ ]] || [[ ${COMP_WORDS[COMP_CWORD - 1]} == "=" ]]; then
+    elif [[ -n $files && $option =~ ^($files)$ || ${COMP_WORDS[COMP_CWORD - 1]} == "=" ]]; then
         _onnxexplainer_files "$current"
     elif [[ $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

@@ -205,6 +205,29 @@ OX_API int64_t ox_ir_version(const ox_model *model);
 /* Value of a metadata property, NULL where there is none; lives as long as the model. */
 OX_API const char *ox_metadata(const ox_model *model, const char *key);
 
+/* A node of a model's graph. An input that is left out, or an output, is "". */
+typedef struct ox_node_info {
+    size_t index; /* its position in the file that was read */
+    const char *name;
+    const char *op;
+    const char *domain; /* "" for the default one */
+    const char *const *inputs; /* its own, then what its subgraphs use of the graph, once per use */
+    size_t input_count;
+    const char *const *outputs;
+    size_t output_count;
+} ox_node_info;
+
+typedef struct ox_node_list {
+    const ox_node_info *nodes; /* in topological order */
+    size_t count;
+    void *memory; /* the library's */
+} ox_node_list;
+
+/* The nodes of a model and, by the names of values, its edges. Names are the model's, which must
+ * live as long. Release with ox_nodes_free, which allows NULL. NULL and err on failure. */
+OX_API ox_node_list *ox_nodes(const ox_model *model, ox_error *err);
+OX_API void ox_nodes_free(ox_node_list *list);
+
 /* ---- explaining ------------------------------------------------------------------------ */
 
 /* Where the references come from. */

@@ -89,12 +89,21 @@ static bool inspect(const ox_model *model, const ox_options *options, ox_error *
     return inspected;
 }
 
+static bool list_nodes(const ox_model *model, ox_error *err)
+{
+    ox_node_list *list = ox_nodes(model, err);
+    bool listed = list != NULL;
+    assert(!listed || list->count > 0);
+    ox_nodes_free(list);
+    return listed;
+}
+
 /* Everything that a user does with a model in memory. */
 static bool use(const small_bytes *bytes, const ox_options *options, ox_error *err)
 {
     size_t written = 0;
     ox_model *model = ox_parse(bytes->data, bytes->size, NULL, err);
-    bool good = model != NULL && inspect(model, options, err);
+    bool good = model != NULL && list_nodes(model, err) && inspect(model, options, err);
     ox_model *explained = good ? ox_explain(model, options, err) : NULL;
     ox_free(model);
     good = explained != NULL && ox_serialize(explained, count_bytes, &written, err);

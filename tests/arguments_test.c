@@ -290,6 +290,8 @@ static void test_models(const ox_model *model)
            "/dev/null: cannot write: bad address");
     explain(NULL, NULL, "explain NULL", "model: none given (NULL)");
     explain(model, NULL, "no options", "no references");
+    expect("nodes NULL", ox_nodes(NULL, &err) != NULL, &err, "model: none given (NULL)");
+    ox_nodes_free(NULL);
     expect("inspect NULL", ox_inspect(NULL, NULL, &err) != NULL, &err, "model: none given (NULL)");
     ox_report *report = ox_inspect(model, NULL, &err);
     expect("inspect without options", report != NULL && report->explainable, &err, "");

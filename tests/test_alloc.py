@@ -154,6 +154,9 @@ def walk(cli, folder, command, sessions):
 
 FILES = {
     "show": ["show", "net.onnx", "--nodes"],
+    "show as JSON": ["show", "net.onnx", "--json"],
+    "show as text for Graphviz": ["show", "plain.onnx", "--dot"],
+    "show as a page": ["show", "net.onnx", "--html=OUT/p.html"],
     "show a choice": ["show", "two.onnx", "-rtwo.npz"],
     "explain": ["explain", "net.onnx", "-rrows.npy", "--gap", "--feature-names=names.txt",
                 "-oOUT/e.onnx"],

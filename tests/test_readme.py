@@ -24,7 +24,8 @@ def test_shell(tmp_path):
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     made = {path.name for path in (tmp_path / "build").iterdir()}
-    assert made == {"digits.onnx", "digits.npz", "digits.png", "all.onnx", "why3not8.onnx"}
+    assert made == {"digits.onnx", "graph.html", "digits.npz", "digits.png", "all.onnx",
+                    "why3not8.onnx"}
 
 
 def test_c(tmp_path):
