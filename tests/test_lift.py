@@ -311,14 +311,43 @@ def test_no_opset(lift):
 
 @pytest.mark.parametrize("op, opset, outputs, attrs, what", [
     ("BatchNormalization", 7, 1, {"spatial": 0}, "spatial=0 of opset 7 has no later spelling"),
-    ("BatchNormalization", 9, 2, {}, "BatchNormalization for training of opset 9 has no later "
-                                     "spelling"),
     ("Dropout", 10, 2, {}, "the mask of Dropout of opset 10 has no later spelling"),
 ])
 def test_refused(lift, op, opset, outputs, attrs, what):
     arrays = (x4, *per_channel) if op == "BatchNormalization" else (x4,)
     model, _ = one_node(op, opset, arrays, outputs, (), attrs)
     assert lift(model) == f'node 0 "node" ({op}): {what}'
+
+
+EVAL = "; export the model for inference, in PyTorch after model.eval()"
+FURTHER = ["y", "mean", "var", "saved_mean", "saved_var"]
+
+
+@pytest.mark.parametrize("opset, outputs, attrs, by", [
+    (7, FURTHER, {}, "its further outputs"),
+    (9, FURTHER, {}, "its further outputs"),
+    (9, ["y", "", "", "", "saved_var"], {}, "its further outputs"),
+    (14, FURTHER[:3], {"training_mode": 1}, "training_mode=1"),
+    (15, FURTHER[:1], {"training_mode": 1}, "training_mode=1"),
+    (9, ["y", "", "", "", ""], {}, None),
+    (9, ["y", "", ""], {}, None),
+    (9, ["y"], {}, None),
+    (14, ["y", "", ""], {}, None),
+])
+def test_batch_normalization_for_training(lift, opset, outputs, attrs, by):
+    """Further outputs that have a name train, used or not; ONNX Runtime does the same."""
+    arrays = {name: array.shape for name, (_, array) in zip("xsbmv", [(0, x4), *per_channel])}
+    nodes = [helper.make_node("BatchNormalization", list(arrays), outputs, "node", **attrs),
+             helper.make_node("Relu", ["y"], ["z"])]
+    inputs = [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in arrays.items()]
+    result = helper.make_tensor_value_info("z", TensorProto.FLOAT, x4.shape)
+    model = helper.make_model(helper.make_graph(nodes, "g", inputs, [result]), ir_version=7,
+                              opset_imports=[helper.make_opsetid("", opset)])
+    said = lift(model)
+    if by is None:
+        assert [list(n.output) for n in said.graph.node] == [["y"], ["z"]]
+    else:
+        assert said == f'node 0 "node" (BatchNormalization): is in training mode, by {by}{EVAL}'
 
 
 @pytest.mark.parametrize("op, inputs, outputs, what", [

@@ -176,12 +176,29 @@ static void respell_dropout(ox_node *n, int64_t opset)
 
 /* ---- other changes ----------------------------------------------------------------------- */
 
+/* Up to opset 13 a further output, used or not, says that the node trains: it normalises by the
+ * batch at hand then, so that samples depend on each other. Later an attribute says so. */
+static bool trains(const ox_node *n, int64_t opset)
+{
+    bool named = false;
+    for (size_t i = 1; i < n->output_count; i++) {
+        named = named || n->outputs[i]->name[0] != '\0';
+    }
+    return opset < 14 ? named : ox_node_int(n, "training_mode", 0) != 0;
+}
+
 static void respell_batch_normalization(ox_node *n, int64_t opset)
 {
+    if (trains(n, opset)) {
+        ox_fail(arena_of(n), OX_UNSUPPORTED,
+                "%s: is in training mode, by %s; export the model for inference, in PyTorch after "
+                "model.eval()",
+                ox_node_label(n), opset < 14 ? "its further outputs" : "training_mode=1");
+    }
     if (ox_node_int(n, "spatial", 1) == 0) {
         refuse(n, opset, "spatial=0");
     }
-    keep_first_output(n, opset, "BatchNormalization for training");
+    n->output_count = 1;
     drop_attr(n, "spatial");
     put(n);
 }
@@ -361,10 +378,10 @@ static void respell_resize(ox_node *n, int64_t opset)
 
 /* ---- the table --------------------------------------------------------------------------- */
 
-enum { NEVER = 1 << 30 }; /* in no opset: the operator was taken out */
+enum { NEVER = 1 << 30 }; /* in no opset: the operator was taken out, or is looked at always */
 
 static const ox_respelling rows[] = {
-    {"", "BatchNormalization", 14, respell_batch_normalization},
+    {"", "BatchNormalization", NEVER, respell_batch_normalization},
     {"", "Clip", 11, respell_clip},
     {"", "Dropout", 12, respell_dropout},
     {"", "Hardmax", 13, respell_softmax},

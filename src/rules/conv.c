@@ -172,13 +172,10 @@ void flow_conv_transpose(ox_ctx *c)
     send_bias(c);
 }
 
-/* y = (x - mean) * scale / sqrt(var + epsilon) + b, each per channel. */
+/* y = (x - mean) * scale / sqrt(var + epsilon) + b, each per channel. Not for training, which
+ * lift/respell.c refuses. */
 void flow_batch_normalization(ox_ctx *c)
 {
-    bool trained = ox_m(c, 1) != NULL || ox_m(c, 2) != NULL;
-    if (ox_node_int(c->node, "training_mode", 0) != 0 || trained) {
-        ox_rule_fail(c, "training_mode is not supported");
-    }
     for (size_t i = 1; i < 5; i++) {
         if (ox_varies(c, i)) {
             ox_rule_fail(c, "it has parameters that depend on the input");

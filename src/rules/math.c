@@ -158,7 +158,7 @@ void decompose_softmax_cross_entropy(const ox_node *n, ox_val *outputs)
 /* ---- BatchNormalization -------------------------------------------------------------------- */
 
 /* (x - mean) / sqrt(var + epsilon) scale + bias where one of these is computed; with constants it
- * has a rule of its own, which refuses training_mode as well. */
+ * has a rule of its own. */
 void decompose_batch_normalization(const ox_node *n, ox_val *outputs)
 {
     bool computed = false;
@@ -166,7 +166,7 @@ void decompose_batch_normalization(const ox_node *n, ox_val *outputs)
         const ox_val v = ox_node_input(n, i);
         computed = computed || (v != NULL && ox_contents(v) == NULL);
     }
-    if (!computed || ox_node_int(n, "training_mode", 0) != 0) {
+    if (!computed) {
         return;
     }
     ox_val x = ox_made_of_rank(n, 0, 2, OX_MAX_RANK), each[5] = {NULL};
