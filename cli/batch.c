@@ -149,7 +149,7 @@ static bool plan_inputs(plan *p, bool all, ox_error *err)
 {
     const ox_signature *s = p->signature;
     const char *symbol = batch_symbol(s);
-    p->whole = all || stands_elsewhere(s, symbol);
+    p->whole = all || s->whole || stands_elsewhere(s, symbol);
     for (size_t i = 0; i < s->input_count; i++) {
         const ox_array *array = ox_arrays_find(p->inputs, s->inputs[i].name);
         if (!array) {
@@ -429,6 +429,22 @@ static bool run_whole(plan *p, ox_session *session, const ox_batch *options, ox_
     return plan_inputs(p, true, err) && call(p, session, 0, 0, 0, err);
 }
 
+/* Where samples depend on the others of their batch, results would be those of the cut. */
+static bool refuse_cut(const plan *p, const ox_batch *options, ox_error *err)
+{
+    for (size_t i = 0; i < p->inputs->count; i++) {
+        const ox_array *a = p->feeds[i].array;
+        if (p->signature->whole && options->size > 0 && a->rank > 0 &&
+            a->dims[0] > (int64_t)options->size) {
+            return ox_cli_error(err, OX_ARGUMENT,
+                                "samples of this model depend on the others of their batch, so that "
+                                "batches of %lld would change the results: use --batch=all",
+                                (long long)options->size);
+        }
+    }
+    return true;
+}
+
 bool ox_batch_run(ox_session *session, const ox_signature *signature, const ox_arrays *inputs,
                   const ox_batch *options, ox_arrays *outputs, bool **stacked, ox_error *err)
 {
@@ -437,7 +453,7 @@ bool ox_batch_run(ox_session *session, const ox_signature *signature, const ox_a
     p.feeds = ox_cli_alloc(inputs->count, sizeof *p.feeds, err);
     p.tensors = ox_cli_alloc(inputs->count, sizeof *p.tensors, err);
     bool good = p.feeds && p.tensors && plan_outputs(&p, session, options, err) &&
-                plan_inputs(&p, options->all, err);
+                plan_inputs(&p, options->all, err) && refuse_cut(&p, options, err);
     if (good) {
         ox_progress progress = ox_progress_begin(p.rows, options->progress, options->no_progress);
         good = stream(&p, session, options, &progress, err);

@@ -10,6 +10,7 @@ typedef struct ox_signature {
     ox_value_info *outputs;
     size_t output_count;
     bool explained;   /* made by `explain`: the rest is set */
+    bool whole;       /* samples depend on the others of their batch */
     char *prefix;     /* before the names of our outputs, "" where there is none */
     char *output;     /* name of the explained output */
     bool *attributed; /* which inputs have SHAP values among the outputs */

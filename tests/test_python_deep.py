@@ -18,7 +18,7 @@ def nets(tmp_path_factory):
             [helper.make_node(*node) for node in nodes], "g",
             [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
             [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in outputs.items()],
-            [numpy_helper.from_array(rng.normal(size=s).astype(np.float32), n)
+            [numpy_helper.from_array(rng.normal(size=s).astype(np.float32) if s else np.int64(0), n)
              for n, s in weights.items()])
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)],
                                     ir_version=8), folder / f"{name}.onnx")
@@ -27,6 +27,10 @@ def nets(tmp_path_factory):
                  ("Add", ["p", "q"], ["s"]), ("Relu", ["s"], ["h"]), ("MatMul", ["h", "c"], ["y"])],
          {"x1": ["N", 4], "x2": ["N", 3]}, {"y": ["N", 2]}, {"a": (4, 6), "b": (3, 6), "c": (6, 2)})
     save("linear", [("MatMul", ["x", "w"], ["y"])], {"x": ["N", 4]}, {"y": ["N", 1]}, {"w": (4, 1)})
+    save("counted", [("MatMul", ["x", "w"], ["h"]), ("Shape", ["x"], ["s"]),
+                     ("Gather", ["s", "zero"], ["n"]), ("CastLike", ["n", "h"], ["f"]),
+                     ("Div", ["h", "f"], ["y"])],
+         {"x": ["N", 4]}, {"y": ["N", 1]}, {"w": (4, 1), "zero": ()})
     save("fixed", [("MatMul", ["x", "w"], ["h"]), ("Relu", ["h"], ["y"])], {"x": [4, 3]},
          {"y": [4, 2]}, {"w": (3, 2)})
     save("unused", [("MatMul", ["x", "w"], ["y"]), ("Relu", ["z"], ["u"])],
@@ -54,6 +58,18 @@ def test_deep_shapes(run):
             expected = values[np.arange(4), ..., indices[:, k]]
             assert np.allclose(ranked[..., k], expected, atol=1e-5)
     """)
+
+
+def test_deep_whole_batch(run, nets):
+    """y = x w / N depends on how many samples there are, so that all go in one batch."""
+    run("""
+    folder, rng = pathlib.Path(sys.argv[1]), np.random.default_rng(2)
+    data, X = rng.normal(size=(7, 4)), rng.normal(size=(5, 4))
+    explainer = ox.DeepExplainer(folder / "counted.onnx", data)
+    w = ox.Session(folder / "counted.onnx").run(np.eye(4))["y"][:, 0] * 4
+    values = explainer.shap_values(X)
+    assert np.allclose(values[..., 0], w * (X - data.mean(0)) / 5, atol=1e-5)
+    """, nets)
 
 
 def test_deep_linear(run, nets):

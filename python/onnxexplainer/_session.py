@@ -55,7 +55,7 @@ class Session:
             self.inputs, self.outputs = read.inputs(), read.outputs()
             version = read.metadata("version")
             self.metadata = {key: read.metadata(key) or "" for key in
-                             ("target", "output", "prefix", "feature_names")}
+                             ("target", "output", "prefix", "feature_names", "batch")}
             if not is_path:
                 self._pointer = call("ox_session_open_model", read.pointer, ctypes.byref(options))
         if is_path: # the model is gone before: ONNX Runtime has weights of its own

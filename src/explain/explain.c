@@ -214,6 +214,9 @@ static void set_metadata(ox_explain_state *s)
     if (o->prefix != NULL && o->prefix[0] != '\0') {
         ox_model_set_property(m, "onnxexplainer.prefix", o->prefix);
     }
+    if (s->plan->whole) {
+        ox_model_set_property(m, "onnxexplainer.batch", "whole");
+    }
     set_check(s);
     ox_range_set(s);
     if (o->feature_count > 0) {

@@ -63,6 +63,7 @@ typedef struct ox_binding {
     bool batch_free;    /* N is symbolic */
     int64_t batch;      /* N where it is fixed, 1 without a batch axis */
     bool one_at_a_time; /* references cannot be told from the sample's batch */
+    bool counts_batch;  /* the output depends on N, as a number */
     bool fold_shapes;   /* the output needs shapes of inputs that have no references */
     bool sample_shapes; /* and not all are numbers: references take the sample's */
     int64_t refs_count; /* R, 0 where it is known at run time only */
@@ -87,6 +88,7 @@ typedef struct ox_target {
 /* How it is done: plan.c. */
 typedef struct ox_plan {
     bool one_at_a_time;   /* references enter one by one, repeated to the sample's batch */
+    bool whole;           /* samples of a batch may depend on each other, or on how many there are */
     int64_t padded;       /* R rounded up to whole chunks */
     int64_t chunk;        /* references per step, 0: no Scan over references */
     int64_t target_chunk; /* targets per step, 0: no Scan over targets */
@@ -407,6 +409,9 @@ void ox_place_find(ox_explain_state *s);
 /* The first node that multipliers reach of which a result's samples are not found, and why; NULL
  * where there is none. */
 const char *ox_place_missing(ox_explain_state *s);
+
+/* Whether there is one on the way to any output. */
+bool ox_place_mixed(ox_explain_state *s);
 
 /* The first node that loses the batch on the way to the output, and how, where it does not stay
  * free. */

@@ -129,6 +129,40 @@ static void place_kept(const ox_node *n, ox_val y, ox_place *to)
     }
 }
 
+/* Attribute or input `axis` of an operator that works along one axis, or from it on. */
+static int64_t axis_along(const ox_node *n, ox_val x, int64_t otherwise)
+{
+    size_t count = 0;
+    ox_val given = ox_node_is(n, "CumSum") || ox_node_is(n, "CumProd") ? ox_node_input(n, 1) : NULL;
+    const double *known = given == NULL ? NULL : ox_numbers(given, &count);
+    int64_t axis = known != NULL && count == 1 ? (int64_t)known[0]
+                                               : ox_node_int(n, "axis", otherwise);
+    return axis < 0 ? axis + x->rank : axis;
+}
+
+/* Whether n computes one number of several along the samples' axis, which it leaves as long as it
+ * is: a sample's result is not its own then. What makes that axis shorter shows in the shape. */
+static bool mixes(const ox_node *n, ox_val x, int axis)
+{
+    static const char *const along[] = {"CumProd", "CumSum", "Hardmax", "LogSoftmax", "Softmax"};
+    static const char *const windows[] = {"AveragePool", "Conv", "ConvTranspose", "LRN", "LpPool",
+                                          "MaxPool"};
+    if (x->rank < 1 || n->domain[0] != '\0') {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof along / sizeof *along; i++) {
+        if (strcmp(n->op, along[i]) == 0) {
+            return axis_along(n, x, -1) == axis;
+        }
+    }
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+        if (strcmp(n->op, windows[i]) == 0) {
+            return axis != 0;
+        }
+    }
+    return ox_node_is(n, "ReverseSequence") && ox_node_int(n, "time_axis", 0) == axis;
+}
+
 static void place(ox_val y)
 {
     static const char *const reshapes[] = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"};
@@ -136,6 +170,10 @@ static void place(ox_val y)
     const ox_node *n = y->node;
     *to = (ox_place){.axis = axis_of(y)};
     if (to->axis < 0) {
+        return;
+    }
+    ox_val x = n == NULL ? NULL : ox_node_input(n, 0);
+    if (x != NULL && ox_side_of(x)->varies && mixes(n, x, to->axis)) {
         return;
     }
     if (y->dims[to->axis].size == 1) {
@@ -229,6 +267,22 @@ const char *ox_place_missing(ox_explain_state *s)
         }
     }
     return NULL;
+}
+
+/* Whether samples of one batch may depend on each other, on the way to any output. */
+bool ox_place_mixed(ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->g->node_count; i++) {
+        const ox_node *n = s->g->nodes[i];
+        for (size_t k = 0; k < n->output_count; k++) {
+            ox_val v = n->outputs[k];
+            bool number = ox_type_is_float(v->type) && v->rank >= 0;
+            if (number && ox_side_of(v)->varies && !place_of(v)->known) {
+                return true;
+            }
+        }
+    }
+    return ox_place_missing(s) != NULL;
 }
 
 /* Before the order is known, and of the batch axis alone. */

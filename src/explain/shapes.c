@@ -81,6 +81,17 @@ static bool has_batch(size_t count, const ox_dim *dims)
     return false;
 }
 
+/* What is made of N in another way than by products, such as N > 2. */
+static bool has_unknown(size_t count, const ox_dim *dims)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (dims[i].unknown != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool is_one_of(const char *op, size_t count, const char *const *ops)
 {
     for (size_t i = 0; i < count; i++) {
@@ -133,7 +144,8 @@ static bool counts_batch(const ox_node *n, ox_val v)
 {
     size_t count = 0;
     ox_val x = ox_node_input(n, 0);
-    if (v->elements != NULL && ox_shape_count(v->rank, v->dims, &count)) {
+    if (v->elements != NULL && ox_shape_count(v->rank, v->dims, &count) &&
+        !has_unknown(count, v->elements)) {
         return has_batch(count, v->elements);
     }
     if (ox_only_shape(n)) {
@@ -182,5 +194,6 @@ void ox_shapes_check(ox_explain_state *s, ox_binding *b)
                    "many samples there are; a constant in its place, or --hold, keeps them apart",
                    ox_node_label(counts));
     }
+    b->counts_batch = counts != NULL;
     b->one_at_a_time = b->one_at_a_time || b->sample_shapes || counts != NULL;
 }

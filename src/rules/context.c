@@ -227,8 +227,11 @@ int64_t ox_static_dim(ox_ctx *c, int i, int axis)
     ox_val v = i < 0 ? c->node->outputs[0] : ox_node_input(c->node, (size_t)i);
     int at = v->rank + axis;
     if (v->rank < 0 || at < 0 || !ox_dim_is_static(v->dims[at])) {
-        ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: dimension %d of \"%s\" is not known",
-                ox_node_label(c->node), at, v->name);
+        bool batch = v->rank >= 0 && at >= 0 && v->dims[at].batch > 0;
+        ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: dimension %d of \"%s\" is not known%s",
+                ox_node_label(c->node), at, v->name,
+                batch ? ", samples lie along it; --no-batch explains a whole batch as one sample"
+                      : "");
     }
     return v->dims[at].size;
 }

@@ -151,7 +151,7 @@ void flow_reduce_sum(ox_ctx *c)
     send_spread(c, &a, c->m);
 }
 
-/* The same at run time, NULL where it is known; an axis of samples is none to reduce. */
+/* The same at run time, NULL where it is known. */
 static ox_val free_size(ox_ctx *c, const axes *a)
 {
     const ox_dim *own = c->node->inputs[0]->dims;
@@ -159,9 +159,6 @@ static ox_val free_size(ox_ctx *c, const axes *a)
     bool is_free = false;
     int count = 0;
     for (int d = 0; d < a->rank; d++) {
-        if (a->reduced[d] && own[d].batch > 0) {
-            return NULL;
-        }
         if (a->reduced[d]) {
             is_free = is_free || !ox_dim_is_static(own[d]);
             dims[count++] = own[d];
