@@ -88,14 +88,15 @@ def main():
                         help=f"of {', '.join(exact_nets.KINDS)} (default: all)")
     parser.add_argument("--command", default=ROOT / "build" / "onnxexplainer")
     parser.add_argument("--seeds", type=int, default=100)
-    parser.add_argument("--integrate", metavar="K", nargs="*", default=[],
-                        help="columns with --integrate=K as well")
+    parser.add_argument("--option", metavar="OPTIONS", action="append", default=[],
+                        help='a column with options of explain, such as --option="--pool=tree"; '
+                             "repeat for more")
     parser.add_argument("--peers", action="store_true", help="columns for SHAP and Captum")
     arguments = parser.parse_args()
 
     contenders = {"onnxexplainer": ours(arguments.command, [])}
-    for points in arguments.integrate:
-        contenders[f"--integrate={points}"] = ours(arguments.command, [f"--integrate={points}"])
+    for options in arguments.option:
+        contenders[options] = ours(arguments.command, options.split())
     if arguments.peers:
         contenders |= {"SHAP": shap_values, "Captum": captum_values}
     print("Spearman / relative L2 / largest sum abs(phi)/sum abs(exact)\n")

@@ -169,6 +169,8 @@ static int parse(arguments *a, int argc, char **argv)
          "one value for each: patch:HxW, tokens, [NAME=]LABELS.npy, FILE"},
         {"integrate", 0, OX_OPTION_TEXT, &a->integrate, "K[:OP,...]",
          "integrate softmaxes, poolings, normalisations: K points"},
+        {"pool", 0, OX_OPTION_TEXT, &o->pool, "RULE",
+         "of max pooling: cross (default), or tree, nearer to Shapley values"},
         {"external-data", 0, OX_OPTION_FLAG, &a->split, NULL,
          "weights in a second file, FILE.HASH.data"},
         {"no-functions", 0, OX_OPTION_FLAG, &o->no_functions, NULL,

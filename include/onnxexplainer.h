@@ -323,6 +323,8 @@ typedef struct ox_options {
     size_t group_count;
     const ox_tensor *labels;
     size_t label_count;
+
+    const char *pool; /* the rule of maxima over windows: "cross" (NULL) or "tree", docs/rules.md */
 } ox_options;
 
 #define OX_OPTIONS_INIT                                                                            \

@@ -25,6 +25,7 @@ FLOORS = {
     "transformer": (0.94, 0.25), "maxpool22": (0.85, 0.36), "maxpool32": (0.75, 0.57),
     "maxpool88": (0.55, 0.60), "lstm": (0.94, 0.35),
 }
+TREES = {"maxpool22": (0.93, 0.18), "maxpool32": (0.91, 0.27), "maxpool88": (0.82, 0.42)}
 INTEGRATED = {
     "softmax1": (0.98, 0.10), "softmax4": (0.94, 0.48), "layernorm": (0.95, 0.30),
     "maxpool22": (0.94, 0.20), "maxpool32": (0.90, 0.33), "maxpool88": (0.80, 0.50),
@@ -66,6 +67,13 @@ def test_agreement(kind):
     assert found[0] >= rank and found[1] <= error, found
     if kind.startswith("softmax"):
         assert rows[:, 2].max() <= 5
+
+
+@pytest.mark.parametrize("kind", TREES)
+def test_trees_of_maxima(kind):
+    found = np.median(measured(kind, pool="tree"), axis=0)
+    rank, error = TREES[kind]
+    assert found[0] >= rank and found[1] <= error, found
 
 
 @pytest.mark.parametrize("kind", INTEGRATED)

@@ -244,8 +244,9 @@ def test_global_average_pool(explain, run, shape):
 # ---- maxima -----------------------------------------------------------------------------------
 
 
-def windows_of(sizes, kernel_shape, outs, strides=None, dilations=None, begin=None):
-    """Flat positions of the inputs that every window sees, in row-major order."""
+def windows_of(sizes, kernel_shape, outs, strides=None, dilations=None, begin=None, whole=False):
+    """Flat positions of the inputs that every window sees, in row-major order; `whole`: with -1
+    for those outside."""
     axes = len(sizes)
     strides, dilations, begin = strides or [1] * axes, dilations or [1] * axes, begin or [0] * axes
     for p in itertools.product(*map(range, outs)):
@@ -254,6 +255,8 @@ def windows_of(sizes, kernel_shape, outs, strides=None, dilations=None, begin=No
             at = [p[k] * strides[k] + t[k] * dilations[k] - begin[k] for k in range(axes)]
             if all(0 <= at[k] < sizes[k] for k in range(axes)):
                 seen.append(np.ravel_multi_index(at, sizes))
+            elif whole:
+                seen.append(-1)
         yield seen
 
 
@@ -271,7 +274,42 @@ def max_credit(x, x0, windows):
     return credit
 
 
-def check_max(explain, run, model, shape, windows, seed=0):
+def ramp(t, t0):
+    """(relu(t) - relu(t0))/(t - t0), 0 or 1 where both are the same."""
+    return (max(t, 0) - max(t0, 0)) / (t - t0) if t != t0 else float(t > 0)
+
+
+def larger(a, b):
+    """The larger of two (x, x0, multipliers of all positions), by the rule of Max."""
+    parts = []
+    for (x, x0, m), (y, y0, _) in ((a, b), (b, a)):
+        parts.append(m * (ramp(x - y, x0 - y) + ramp(x - y0, x0 - y0)) / 2)
+    return max(a[0], b[0]), max(a[1], b[1]), parts[0] + parts[1]
+
+
+def tree(leaves):
+    while len(leaves) > 1:
+        pairs = [larger(*leaves[i:i + 2]) for i in range(0, len(leaves) - 1, 2)]
+        leaves = pairs + leaves[len(leaves) // 2 * 2:]
+    return leaves[0]
+
+
+def tree_credit(x, x0, kernel_shape):
+    """The same credit by trees of two, for windows in the full shape of the kernel: the last axis
+    first. Positions outside are -1."""
+    def credit(windows):
+        found = np.zeros((len(windows), len(x)))
+        for w, seen in enumerate(windows):
+            level = [(x[i], x0[i], np.eye(len(x))[i]) if i >= 0 else
+                     (-1e30, -1e30, np.zeros(len(x))) for i in seen]
+            for size in reversed(kernel_shape):
+                level = [tree(level[i:i + size]) for i in range(0, len(level), size)]
+            found[w] = level[0][2] * (x - x0)
+        return found
+    return credit
+
+
+def check_max(explain, run, model, shape, windows, seed=0, credit=None, options=()):
     """phi of every output, for all references and for each on its own."""
     x, x0 = samples(np.random.default_rng(seed), shape)
     channels, plane = shape[0], int(np.prod(shape[1:]))
@@ -279,14 +317,14 @@ def check_max(explain, run, model, shape, windows, seed=0):
     want = np.zeros((len(x), len(x0), channels, len(windows), channels, plane))
     for i, j, c in np.ndindex(len(x), len(x0), channels):
         pair = x[i, c].ravel().astype(np.float64), x0[j, c].ravel().astype(np.float64)
-        want[i, j, c, :, c] = max_credit(*pair, windows)
+        want[i, j, c, :, c] = credit(*pair, windows) if credit else max_credit(*pair, windows)
     want = want.reshape(len(x), len(x0), channels * len(windows), *shape)
     atol = 8 * EPSILON * np.abs([x.max(), x0.max(), -x.min(), -x0.min()]).max()
     for pick in [range(len(x0)), *([j] for j in range(len(x0)))]:
-        phi = run(explain(model, x0[pick], "--target=all"), x)["x_shap"]
+        phi = run(explain(model, x0[pick], "--target=all", *options), x)["x_shap"]
         assert phi.shape == (len(x), channels * len(windows), *shape)
         np.testing.assert_allclose(phi, want[:, pick].mean(1), rtol=0, atol=atol)
-    one = run(explain(model, x0, "--target=0"), x)["x_shap"]
+    one = run(explain(model, x0, "--target=0", *options), x)["x_shap"]
     np.testing.assert_allclose(one, want.mean(1)[:, 0], rtol=0, atol=atol)
 
 
@@ -311,6 +349,75 @@ def test_max_pool(explain, run, case):
     begin = attributes.get("pads", [0] * axes)[:axes]
     windows = windows_of(shape[1:], outs=outs, begin=begin, **given)
     check_max(explain, run, single("MaxPool", shape, **attributes), shape, windows, seed=case)
+
+
+@pytest.mark.parametrize("case", range(len(MAXIMA)))
+@pytest.mark.parametrize("options", [[], ["--chunk=2"], ["--no-functions"]],
+                         ids=["", "steps", "plain"])
+def test_max_pool_by_tree(explain, run, case, options):
+    shape, outs, attributes = MAXIMA[case]
+    kernel, axes = attributes["kernel_shape"], len(outs)
+    given = {k: v for k, v in attributes.items() if k in ("kernel_shape", "strides", "dilations")}
+    begin = attributes.get("pads", [0] * axes)[:axes]
+    windows = windows_of(shape[1:], outs=outs, begin=begin, whole=True, **given)
+    check_max(explain, run, single("MaxPool", shape, **attributes), shape, windows, seed=case,
+              credit=lambda x, x0, w: tree_credit(x, x0, kernel)(w),
+              options=["--pool=tree", *options])
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (3, 4, 5), (2, 3, 2, 3)])
+def test_global_max_pool_by_tree(explain, run, shape):
+    windows = [list(range(int(np.prod(shape[1:]))))]
+    check_max(explain, run, single("GlobalMaxPool", shape), shape, windows,
+              credit=lambda x, x0, w: tree_credit(x, x0, shape[1:])(w), options=["--pool=tree"])
+
+
+@pytest.mark.parametrize("axes", [[2], [2, 3], [-1, -2]])
+def test_reduce_max_by_tree(explain, run, axes):
+    """Several axes are one, row by row."""
+    shape = (2, 5, 3)
+    model = single("ReduceMax", shape, {"axes": np.array(axes)}, keepdims=0)
+    if len(axes) == 2:
+        windows = [list(range(15))]
+        kernel = (15,)
+    else:
+        windows = [[i + 3 * j for j in range(5)] for i in range(3)]
+        kernel = (5,)
+    check_max(explain, run, model, shape, windows,
+              credit=lambda x, x0, w: tree_credit(x, x0, kernel)(w), options=["--pool=tree"])
+
+
+def test_reduce_min_by_tree(explain, run):
+    """As ReduceMax of the negative."""
+    x, x0 = samples(np.random.default_rng(3), (2, 7))
+    least = single("ReduceMin", (2, 7), {"axes": np.array([2])}, keepdims=0)
+    most = build([helper.make_node("Neg", ["x"], ["n"]),
+                  helper.make_node("ReduceMax", ["n", "axes"], ["p"], keepdims=0),
+                  helper.make_node("Neg", ["p"], ["y"])], (2, 7), {"axes": np.array([2])})
+    one, other = (run(explain(m, x0, "--target=all", "--pool=tree"), x)["x_shap"]
+                  for m in (least, most))
+    assert np.any(one)
+    np.testing.assert_allclose(one, other, rtol=0, atol=8 * EPSILON * np.abs(one).max())
+
+
+def test_pool_of_cross_is_the_default(explain, run):
+    x, x0 = samples(np.random.default_rng(3), (2, 6, 6))
+    model = single("MaxPool", (2, 6, 6), kernel_shape=[2, 2], strides=[2, 2])
+    one, other, tree = (run(explain(model, x0, "--target=all", *options), x)["x_shap"]
+                        for options in ([], ["--pool=cross"], ["--pool=tree"]))
+    assert (one == other).all() and (one != tree).any()
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--pool=mean"], '"mean" is neither cross nor tree'),
+    (["--pool=tree", "--method=exact"], "pool: method exact has no rules")])
+def test_pool_that_is_none(cli, tmp_path, options, message):
+    model = single("MaxPool", (2, 4, 4), kernel_shape=[2, 2])
+    onnx.save(model, tmp_path / "m.onnx")
+    np.save(tmp_path / "r.npy", np.zeros((1, 2, 4, 4), np.float32))
+    done = subprocess.run([cli, "explain", tmp_path / "m.onnx", "-r", tmp_path / "r.npy", *options],
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and message in done.stderr
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (3, 4, 5), (2, 3, 2, 3)])

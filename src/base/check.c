@@ -280,6 +280,14 @@ static bool check_integrate(const ox_options *o, ox_error *err)
     return check_distinct("integrate_ops", o->integrate_ops, o->integrate_op_count, err);
 }
 
+static bool check_pool(const ox_options *o, ox_error *err)
+{
+    bool known = o->pool == NULL || strcmp(o->pool, "cross") == 0 || strcmp(o->pool, "tree") == 0;
+    return check_text("pool", o->pool, err) &&
+           (known || ox_error_set(err, OX_ARGUMENT, "pool: \"%s\" is neither cross nor tree",
+                                  o->pool));
+}
+
 static bool check_method(const ox_options *o, ox_error *err)
 {
     const int64_t numbers[] = {o->steps, o->samples, o->seed, o->noise};
@@ -308,7 +316,8 @@ bool ox_check_options(const ox_options *given, ox_options *own, ox_error *err)
            check_distinct("hold", own->hold, own->hold_count, err) &&
            ox_check_tensors("fixed input", own->fix, own->fix_count, false, err) &&
            check_distinct("at", own->at, own->at_count, err) && check_cache(own, err) &&
-           check_integrate(own, err) && check_method(own, err) && check_written(own, err);
+           check_integrate(own, err) && check_pool(own, err) && check_method(own, err) &&
+           check_written(own, err);
 }
 
 bool ox_check_session_options(const ox_session_options *given, ox_session_options *own,

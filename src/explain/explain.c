@@ -228,6 +228,9 @@ static void set_metadata(ox_explain_state *s)
         const char *how = ox_arena_format(a, "%d%s%s", o->integrate, colon, ops);
         ox_model_set_property(m, "onnxexplainer.integrate", how);
     }
+    if (o->pool != NULL) {
+        ox_model_set_property(m, "onnxexplainer.pool", o->pool);
+    }
     if (o->fix_count > 0) {
         const char **fixed = ox_arena_alloc(a, o->fix_count, sizeof *fixed);
         for (size_t i = 0; i < o->fix_count; i++) {

@@ -75,5 +75,8 @@ const ox_method *ox_method_find(ox_arena *a, const ox_options *o)
     if (integrates && m != &methods[0]) {
         ox_fail(a, OX_ARGUMENT, "integrate goes with method deepshap");
     }
+    if (o->pool != NULL && !m->needs_rules) {
+        ox_fail(a, OX_ARGUMENT, "pool: method %s has no rules", o->method);
+    }
     return integrates ? &integrated : m;
 }

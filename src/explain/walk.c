@@ -1,4 +1,6 @@
 /* The backward walk: every rule in turn, and what rules see of samples and references. */
+#include <string.h>
+
 #include "explain/explain.h"
 
 /* ---- what rules see of it ---------------------------------------------------------------------
@@ -116,9 +118,12 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
 
 void ox_walk(ox_explain_state *s, ox_val seed)
 {
+    const char *pool = s->options->pool;
+    bool by_tree = pool != NULL && strcmp(pool, "tree") == 0;
     ox_side_of(s->bind->output)->m = seed;
     ox_sides sides = {s,    sample_of, reference_of,    side,           stands_in,
-                      hole, rest,      s->order->nodes, s->order->count};
+                      hole, rest,      by_tree,
+                      s->order->nodes, s->order->count};
     while (sides.later_count > 0) {
         ox_node *n = *sides.later++;
         sides.later_count--;

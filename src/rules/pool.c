@@ -1,5 +1,5 @@
 /* Rules of pools: averages pass on their adjoint; of a maximum one winner per window gets all. */
-#include "rules/spatial.h"
+#include "rules/pool_tree.h"
 
 #include <string.h>
 
@@ -240,6 +240,11 @@ void flow_max_pool(ox_ctx *c)
     if (c->m == NULL) {
         return;
     }
+    if (c->sides->pool_tree) {
+        int axes = ox_spatial_axes(c);
+        ox_send(c, 0, ox_pool_tree(c, true, ox_x(c, 0), ox_x0(c, 0), axes, ox_windows(c, NULL)));
+        return;
+    }
     int64_t size = positions(c, 0);
     ox_val at = find_winners(c, ox_x(c, 0), size), at0 = find_winners(c, ox_x0(c, 0), size);
     send_to_winners(c, at, at0, size);
@@ -251,9 +256,25 @@ static ox_val argmax(ox_val v)
     return ox_graph_emit(v->graph, "ArgMax", 1, &v, 1, &axis);
 }
 
+/* A window that is all of an axis. */
+static const ox_window *whole_axes(ox_ctx *c, int axes)
+{
+    ox_window *w = ox_arena_alloc(c->g->arena, (size_t)axes, sizeof *w);
+    for (int k = 0; k < axes; k++) {
+        int64_t size = ox_static_dim(c, 0, k - axes);
+        w[k] = (ox_window){size, 1, size, size, 1, 0, 0};
+    }
+    return w;
+}
+
 void flow_global_max_pool(ox_ctx *c)
 {
     int axes = ox_spatial_axes(c);
+    if (c->sides->pool_tree) {
+        const ox_window *w = whole_axes(c, axes);
+        ox_send(c, 0, ox_pool_tree(c, true, ox_x(c, 0), ox_x0(c, 0), axes, w));
+        return;
+    }
     int64_t size = positions(c, 0);
     ox_val at = argmax(flatten(ox_x(c, 0), axes, size));
     ox_val at0 = argmax(flatten(ox_x0(c, 0), axes, size));

@@ -1,6 +1,6 @@
 /* Rules of reductions and of softmax. Reduced axes are brought to the end and merged into one, so
  * that the bodies of functions, which know no shapes, work along the last axis. */
-#include "rules/rules.h"
+#include "rules/pool_tree.h"
 
 #include <assert.h>
 #include <float.h>
@@ -186,6 +186,16 @@ static ox_val arg_extreme(ox_val rows, bool max)
     return ox_graph_emit(rows->graph, max ? "ArgMax" : "ArgMin", 1, &rows, 1, &axis);
 }
 
+/* The multipliers of rows whose extremes are trees of those of two. */
+static ox_val tree_of_rows(ox_ctx *c, const axes *a, bool max, ox_val x, ox_val x0)
+{
+    int64_t n = x->dims[x->rank - 1].size;
+    const ox_window whole = {n, 1, n, n, 1, 0, 0};
+    ox_ctx rows = *c;
+    rows.m = to_rows(a, with_axes(c, a, c->m));
+    return ox_pool_tree(&rows, max, x, x0, 1, &whole);
+}
+
 /* One element gets the flow: where the sample has its extreme if that is the more extreme one, else
  * where the reference has it. There abs(x - x0) >= abs(y - y0) with the same sign, so that the
  * flow's share (y - y0)/(x - x0) lies in [0, 1]; where both are 0 the winner gets all. */
@@ -198,6 +208,10 @@ void flow_reduce_extreme(ox_ctx *c)
     }
     bool max = strcmp(c->node->op, "ReduceMax") == 0;
     ox_val x = to_rows(&a, ox_x(c, 0)), x0 = to_rows(&a, ox_x0(c, 0));
+    if (c->sides->pool_tree && ox_dim_is_static(x->dims[x->rank - 1])) {
+        ox_send(c, 0, from_rows(c, &a, tree_of_rows(c, &a, max, x, x0)));
+        return;
+    }
     ox_val at = arg_extreme(x, max), at0 = arg_extreme(x0, max);
     ox_val y = ox_gather_elements(x, at, -1), y0 = ox_gather_elements(x0, at0, -1);
     ox_val winner = ox_where(max ? ox_greater(y, y0) : ox_less(y, y0), at, at0);

@@ -37,6 +37,7 @@ typedef struct ox_sides {
     bool (*stands_in)(ox_ctx *c, ox_val v);       /* as ox_stands_in */
     bool (*hole)(ox_ctx *c, const char *message); /* as ox_rule_hole; false: not by force */
     void (*rest)(ox_ctx *c, ox_val terms);        /* as ox_rest */
+    bool pool_tree;                               /* maxima are trees of maxima of two */
     ox_node *const *later;                        /* nodes that are not visited yet */
     size_t later_count;
 } ox_sides;
