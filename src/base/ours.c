@@ -13,15 +13,27 @@ static const ox_ours rows[] = {
 #define OTHER(name, inputs, kind) {name, kind, false},
         OX_OTHER_FUNCTIONS(OTHER)};
 
-const ox_ours *ox_ours_find(const char *function)
+/* Of the function of a name with this ending. */
+static const ox_ours *find(const char *function, const char *ending)
 {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         size_t length = strlen(rows[i].name);
         bool numbered = rows[i].kind == OX_OURS_PHASES;
         if (strncmp(function, rows[i].name, length) == 0 &&
-            (numbered || function[length] == '\0')) {
+            (numbered || strcmp(function + length, ending) == 0)) {
             return &rows[i];
         }
     }
     return NULL;
+}
+
+const ox_ours *ox_ours_find(const char *function)
+{
+    return find(function, "");
+}
+
+const ox_ours *ox_ours_find_any(const char *function)
+{
+    const ox_ours *single = find(function, "");
+    return single == NULL ? find(function, "Double") : single;
 }

@@ -63,6 +63,9 @@ typedef struct ox_ours {
 /* The row of a function, `<name>SumFlow` being as `<name>Flow`; NULL where there is none. */
 const ox_ours *ox_ours_find(const char *function);
 
+/* The same, also of `<name>FlowDouble`, which takes doubles and has neither kernel nor plan. */
+const ox_ours *ox_ours_find_any(const char *function);
+
 /* How many operands a flow takes. */
 #define OX_OPERANDS(y, count) (3 + 2 * (y) + (count))
 

@@ -81,8 +81,8 @@ static void place_transposed(const ox_node *n, ox_val x, ox_val y, ox_place *to)
 /* One part behind the other along the samples' axis: [a*N*c] and [b*N*c] are [(a+b)*N*c]. */
 static bool place_joined(const ox_node *n, ox_val y, ox_place *to)
 {
-    int64_t before = 0, axis = ox_node_int(n, "axis", 0);
-    if ((axis < 0 ? axis + y->rank : axis) != to->axis) {
+    int64_t before = 0;
+    if (ox_axis_front(ox_node_int(n, "axis", 0), y->rank) != to->axis) {
         return false;
     }
     for (size_t i = 0; i < n->input_count; i++) {

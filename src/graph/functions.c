@@ -26,30 +26,6 @@ static void declare(ox_graph *top, const char *name, ox_body body, const void *u
     top->functions[top->function_count++] = (ox_function){ox_arena_string(a, name), g};
 }
 
-/* Broadcasts the shapes of the inputs together. */
-static void broadcast_shapes(ox_val out, size_t count, const ox_val *inputs)
-{
-    int rank = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (inputs[i]->rank < 0) {
-            return;
-        }
-        rank = inputs[i]->rank > rank ? inputs[i]->rank : rank;
-    }
-    ox_dim *dims = ox_arena_alloc(out->graph->arena, (size_t)rank, sizeof *dims);
-    for (int d = 0; d < rank; d++) {
-        dims[d] = ox_dim_of(1);
-        for (size_t i = 0; i < count; i++) {
-            int at = d - (rank - inputs[i]->rank);
-            if (at >= 0 && ox_dim_is(dims[d], 1)) {
-                dims[d] = inputs[i]->dims[at];
-            }
-        }
-    }
-    out->rank = rank;
-    out->dims = dims;
-}
-
 /* Values of a sample. Less is no memory worth two nodes more, of which recurrent layers have
  * thousands. */
 enum { WORTH_WAITING = 1024 };
@@ -117,13 +93,7 @@ ox_val ox_call(const char *name, ox_body body, const void *user, size_t count, c
         inputs[i] = after(given[0], given[i], 0);
     }
     ox_val out = call(name, body, user, count, inputs);
-    if (out == NULL) {
-        return body(inputs, user);
-    }
-    if (out->rank < 0) {
-        broadcast_shapes(out, count, inputs);
-    }
-    return out;
+    return out == NULL ? body(inputs, user) : out;
 }
 
 ox_val ox_call_shaped(const char *name, ox_body body, const void *user, size_t count,

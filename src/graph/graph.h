@@ -9,6 +9,7 @@
 #ifndef OX_GRAPH_H
 #define OX_GRAPH_H
 
+#include "base/axis.h"
 #include "base/table.h"
 
 /* A dimension, or an element of an integer tensor: size * N^batch * R^refs, where N is the number

@@ -207,12 +207,13 @@ static void respell_batch_normalization(ox_node *n, int64_t opset)
  * or it is not known. */
 static bool find_single_axis(ox_val x, int64_t axis, int64_t *single)
 {
-    if (x->rank < 1 || axis < -x->rank || axis >= x->rank) {
+    int front = ox_axis_front(axis, x->rank);
+    if (front < 0) {
         return false;
     }
     int longer = 0;
     *single = x->rank - 1;
-    for (int64_t i = axis < 0 ? axis + x->rank : axis; i < x->rank; i++) {
+    for (int i = front; i < x->rank; i++) {
         if (!ox_dim_is(x->dims[i], 1)) {
             longer++;
             *single = i;

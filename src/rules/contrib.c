@@ -184,7 +184,7 @@ void decompose_skip_layer_normalization(const ox_node *n, ox_val *outputs)
 void decompose_simplified_layer_normalization(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ox_made_ranked(n, 0);
-    int axis = ox_made_axis(n, "axis", -1, x->rank);
+    int axis = ox_shape_axis(n, ox_node_int(n, "axis", -1), x->rank);
     double epsilon = ox_node_float(n, "epsilon", 1e-5);
     outputs[0] = normalized(x, x->rank - axis, false, epsilon, ox_made_input(n, 1), NULL);
 }

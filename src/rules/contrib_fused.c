@@ -136,7 +136,7 @@ void decompose_bias_softmax(const ox_node *n, ox_val *outputs)
     ox_val x = ox_made_ranked(n, 0), bias = ox_made_ranked(n, 1);
     ox_attr last = ox_attr_int("axis", -1);
     bool aligned = bias->rank == x->rank || ox_node_int(n, "is_inner_broadcast", 0) == 0;
-    if (ox_made_axis(n, "axis", 1, x->rank) != x->rank - 1 || !aligned) {
+    if (ox_shape_axis(n, ox_node_int(n, "axis", 1), x->rank) != x->rank - 1 || !aligned) {
         ox_made_fail(n, "no rule for its axis and bias");
     }
     ox_val sum = ox_add(x, bias);
@@ -275,7 +275,7 @@ void decompose_matmul_integer16(const ox_node *n, ox_val *outputs)
 void decompose_unfold_tensor(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ox_made_ranked(n, 0);
-    int axis = ox_made_axis(n, "dim", -1, x->rank), order[OX_MAX_RANK], rank = x->rank + 1;
+    int axis = ox_shape_axis(n, ox_node_int(n, "dim", -1), x->rank), order[OX_MAX_RANK], rank = x->rank + 1;
     int64_t size = ox_node_int(n, "size", 0), step = ox_node_int(n, "step", 1), all = 0;
     int64_t length = ox_made_size(n, x, axis);
     if (size < 1 || size > length || step < 1 || rank > OX_RANK_LIMIT ||

@@ -20,26 +20,7 @@ int ox_spatial_axes(ox_ctx *c)
     return rank - 2;
 }
 
-/* An attribute of one number, or of `sides` numbers, per axis; NULL where there is none. */
-static const int64_t *per_axis(ox_ctx *c, const char *name, int axes, int sides)
-{
-    size_t found = 0;
-    const int64_t *ints = ox_node_ints(c->node, name, &found);
-    if (ints == NULL || found == 0) {
-        return NULL;
-    }
-    if (found != (size_t)(axes * sides)) {
-        ox_rule_fail(c, ox_arena_format(c->g->arena, "%s has %zu numbers", name, found));
-    }
-    return ints;
-}
-
-static bool has_auto_pad(ox_ctx *c, const char *mode)
-{
-    return strcmp(ox_node_string(c->node, "auto_pad", "NOTSET"), mode) == 0;
-}
-
-static void check_window(ox_ctx *c, const ox_window *w)
+void ox_window_check(ox_ctx *c, const ox_window *w)
 {
     const int64_t numbers[] = {w->kernel, w->stride, w->dilation, w->begin, w->end, w->in, w->out};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
@@ -52,28 +33,14 @@ static void check_window(ox_ctx *c, const ox_window *w)
 ox_window *ox_windows(ox_ctx *c, ox_val filters)
 {
     int axes = ox_spatial_axes(c);
-    const int64_t *kernel = per_axis(c, "kernel_shape", axes, 1);
-    const int64_t *strides = per_axis(c, "strides", axes, 1);
-    const int64_t *dilations = per_axis(c, "dilations", axes, 1);
-    const int64_t *pads = per_axis(c, "pads", axes, 2);
-    bool upper = has_auto_pad(c, "SAME_UPPER"), lower = has_auto_pad(c, "SAME_LOWER");
-    bool padded = pads != NULL && !upper && !lower && !has_auto_pad(c, "VALID");
-    ox_window *w = ox_arena_alloc(c->g->arena, (size_t)axes + 1, sizeof *w);
+    ox_window *w = ox_windows_read(c->node, axes, filters == NULL ? NULL : filters->dims + 2);
     for (int k = 0; k < axes; k++) {
-        w[k] = (ox_window){
-            .in = ox_static_dim(c, 0, k - axes),
-            .out = ox_static_dim(c, -1, k - axes),
-            .kernel = filters != NULL  ? filters->dims[2 + k].size
-                      : kernel != NULL ? kernel[k]
-                                       : 0,
-            .stride = strides != NULL ? strides[k] : 1,
-            .dilation = dilations != NULL ? dilations[k] : 1,
-            .begin = padded ? pads[k] : 0,
-            .end = padded ? pads[axes + k] : 0,
-        };
-        check_window(c, &w[k]);
-        int64_t total = (w[k].out - 1) * w[k].stride + ox_window_extent(&w[k]) - w[k].in;
-        if ((upper || lower) && total > 0) {
+        w[k].in = ox_static_dim(c, 0, k - axes);
+        w[k].out = ox_static_dim(c, -1, k - axes);
+        ox_window_check(c, &w[k]);
+        bool upper = w[k].mode == OX_PAD_UPPER, same = upper || w[k].mode == OX_PAD_LOWER;
+        int64_t total = (w[k].out - 1) * w[k].stride + w[k].extent - w[k].in;
+        if (same && total > 0) {
             w[k].begin = upper ? total / 2 : total - total / 2;
             w[k].end = total - w[k].begin;
         }
@@ -130,14 +97,14 @@ void flow_conv(ox_ctx *c)
 
 /* Padding of ConvTranspose before the output, where output_shape or auto_pad leaves it to be
  * found: what makes the output `out` long, halved. */
-static int64_t transposed_begin(ox_ctx *c, const ox_window *w, int64_t extra, bool found)
+static int64_t transposed_begin(const ox_window *w, int64_t extra, bool found)
 {
     if (!found) {
         return w->begin;
     }
-    int64_t full = (w->in - 1) * w->stride + ox_window_extent(w) + extra;
+    int64_t full = (w->in - 1) * w->stride + w->extent + extra;
     int64_t total = full > w->out ? full - w->out : 0;
-    return has_auto_pad(c, "SAME_UPPER") ? total / 2 : total - total / 2;
+    return w->mode == OX_PAD_UPPER ? total / 2 : total - total / 2;
 }
 
 /* y[p s + t d - b] += W[t] x[p], so x[p] gets the convolution of m with the same filters. */
@@ -147,14 +114,14 @@ void flow_conv_transpose(ox_ctx *c)
     ox_val filters = filters_of(c, group);
     int axes = filters->rank - 2;
     const ox_window *w = ox_windows(c, filters);
-    const int64_t *extra = per_axis(c, "output_padding", axes, 1);
-    bool found = ox_node_attr(c->node, "output_shape") != NULL || has_auto_pad(c, "SAME_UPPER") ||
-                 has_auto_pad(c, "SAME_LOWER");
+    const int64_t *extra = ox_window_numbers(c->node, "output_padding", (size_t)axes, 0);
+    bool found = ox_node_attr(c->node, "output_shape") != NULL || w[0].mode == OX_PAD_UPPER ||
+                 w[0].mode == OX_PAD_LOWER;
     int64_t pads[2 * MAX_AXES], strides[MAX_AXES], dilations[MAX_AXES];
     int64_t none[MAX_AXES] = {0}, cut[MAX_AXES];
     for (int k = 0; k < axes; k++) {
-        int64_t begin = transposed_begin(c, &w[k], extra != NULL ? extra[k] : 0, found);
-        int64_t end = (w[k].in - 1) * w[k].stride + ox_window_extent(&w[k]) - w[k].out - begin;
+        int64_t begin = transposed_begin(&w[k], extra != NULL ? extra[k] : 0, found);
+        int64_t end = (w[k].in - 1) * w[k].stride + w[k].extent - w[k].out - begin;
         pads[k] = begin;
         pads[axes + k] = end > 0 ? end : 0;
         cut[k] = end < 0 ? end : 0;

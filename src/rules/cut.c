@@ -36,12 +36,6 @@ static bool only_number(const ox_node *n, size_t i, int64_t otherwise, int64_t *
     return true;
 }
 
-static int64_t clamp(int64_t at, int64_t size)
-{
-    at += at < 0 ? size : 0;
-    return at < 0 ? 0 : at > size ? size : at;
-}
-
 /* What n takes of its first input, where it is a run along one axis. */
 static bool read_part(const ox_node *n, part *p)
 {
@@ -54,18 +48,17 @@ static bool read_part(const ox_node *n, part *p)
     bool read = slice ? only_number(n, 1, 0, &p->start) && only_number(n, 2, 0, &p->end) &&
                             only_number(n, 3, 0, &axis) && only_number(n, 4, 1, &step)
                       : only_number(n, 1, 0, &p->start);
-    axis = gather ? ox_node_int(n, "axis", 0) : axis;
-    axis += axis < 0 ? x->rank : 0;
-    if (!read || step != 1 || axis < 0 || axis >= x->rank || !ox_dim_is_static(x->dims[axis])) {
+    p->axis = ox_axis_front(gather ? ox_node_int(n, "axis", 0) : axis, x->rank);
+    if (!read || step != 1 || p->axis < 0 || !ox_dim_is_static(x->dims[p->axis])) {
         return false;
     }
-    int64_t size = x->dims[axis].size;
+    int64_t size = x->dims[p->axis].size;
     if (gather && (p->start < -size || p->start >= size || n->inputs[1]->rank > 1)) {
         return false;
     }
-    p->axis = (int)axis;
-    p->start = clamp(p->start, size);
-    p->end = gather ? p->start + 1 : clamp(p->end, size);
+    ox_run run = ox_run_of(size, p->start, gather ? size : p->end, 1);
+    p->start = run.first;
+    p->end = run.first + (gather ? 1 : run.count);
     p->squeezed = gather && n->inputs[1]->rank == 0;
     return p->start < p->end;
 }

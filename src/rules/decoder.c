@@ -151,7 +151,7 @@ void decompose_tensor_scatter(const ox_node *n, ox_val *outputs)
 {
     ox_val past = ox_made_ranked(n, 0), update = ox_made_ranked(n, 1);
     ox_val start = ox_node_input(n, 2);
-    int axis = ox_made_axis_from_end(n, ox_node_int(n, "axis", -2), past->rank);
+    int axis = ox_shape_axis(n, ox_node_int(n, "axis", -2), past->rank) - past->rank;
     int64_t places = ox_made_size(n, past, axis), count = ox_made_size(n, update, axis);
     ox_val zero = ox_int_scalar(n->graph, 0);
     ox_val place = ox_made_range(zero, places, -axis - 1);

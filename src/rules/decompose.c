@@ -42,16 +42,6 @@ int64_t ox_made_count(const ox_node *n, ox_val v, int first)
     return count;
 }
 
-int ox_made_axis(const ox_node *n, const char *name, int64_t otherwise, int rank)
-{
-    int64_t axis = ox_node_int(n, name, otherwise);
-    axis += axis < 0 ? rank : 0;
-    if (axis < 0 || axis >= rank) {
-        ox_made_fail(n, "its axis is out of range");
-    }
-    return (int)axis;
-}
-
 ox_val ox_made_column(ox_val v, int after)
 {
     for (int d = 0; d < after; d++) {
@@ -78,14 +68,6 @@ ox_val ox_made_result(const ox_node *n, size_t i, ox_val y)
 {
     ox_type type = n->outputs[i]->type;
     return type == OX_NONE ? y : ox_cast(y, type);
-}
-
-int ox_made_axis_from_end(const ox_node *n, int64_t axis, int rank)
-{
-    if (axis < -(int64_t)rank || axis >= rank) {
-        ox_made_fail(n, "its axis is out of range");
-    }
-    return (int)(axis < 0 ? axis : axis - rank);
 }
 
 bool ox_made_has_output(const ox_node *n, size_t i)

@@ -4,6 +4,7 @@
 #define OX_RULES_MADE_H
 
 #include "rules/rules.h"
+#include "shape/shape.h"
 
 _Noreturn void ox_made_fail(const ox_node *n, const char *message);
 
@@ -24,11 +25,6 @@ bool ox_made_has_output(const ox_node *n, size_t i);
  * where it is not known. */
 int64_t ox_made_size(const ox_node *n, ox_val v, int axis);
 int64_t ox_made_count(const ox_node *n, ox_val v, int first);
-
-/* An axis attribute as an index from the front; `axis` counted from the end. Both give up where it
- * is out of range. */
-int ox_made_axis(const ox_node *n, const char *name, int64_t otherwise, int rank);
-int ox_made_axis_from_end(const ox_node *n, int64_t axis, int rank);
 
 /* v [c] as [c, 1, ..], with `after` axes behind it. */
 ox_val ox_made_column(ox_val v, int after);

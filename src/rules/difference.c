@@ -95,8 +95,8 @@ static ox_val of_concat(ox_ctx *c, const ox_node *n, int depth)
         memcpy(dims + lead, n->inputs[i]->dims, (size_t)y->rank * sizeof *dims);
         parts[i] = ox_expand(ox_cast(d, whole->type), whole->rank, dims);
     }
-    int64_t axis = ox_node_int(n, "axis", 0);
-    return ox_concat(c->g, n->input_count, parts, axis < 0 ? axis : axis - y->rank);
+    int axis = ox_axis_front(ox_node_int(n, "axis", 0), y->rank);
+    return ox_concat(c->g, n->input_count, parts, axis - y->rank);
 }
 
 static bool is_concat(const ox_node *n)

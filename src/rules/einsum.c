@@ -3,11 +3,11 @@
 #include <string.h>
 
 #include "rules/decompose.h"
+#include "shape/einsum.h"
 
-enum { LETTERS = 128, HOLE = LETTERS };
+enum { HOLE = OX_LETTERS };
 
-/* An operand and the letters of its axes. The axes of an ellipsis, counted from its end, are the
- * letters 1, 2, ... */
+/* An operand and the letters of its axes. */
 typedef struct term {
     ox_val v;
     int count;
@@ -15,7 +15,7 @@ typedef struct term {
 } term;
 
 typedef struct letter_set {
-    bool has[LETTERS + 1];
+    bool has[OX_LETTERS + 1];
 } letter_set;
 
 static int find(const term *t, int letter)
@@ -34,74 +34,6 @@ static void push(const ox_node *n, term *t, int letter)
         ox_made_fail(n, "has too many axes");
     }
     t->letters[t->count++] = letter;
-}
-
-/* ---- the equation -------------------------------------------------------------------------- */
-
-static bool is_letter(char sign)
-{
-    return (sign >= 'a' && sign <= 'z') || (sign >= 'A' && sign <= 'Z');
-}
-
-/* Where the term at `at` ends; counts its letters. */
-static const char *end_of_term(const char *at, int *letters)
-{
-    for (*letters = 0; *at != '\0' && *at != ',' && *at != '-'; at++) {
-        *letters += is_letter(*at);
-    }
-    return at;
-}
-
-/* Reads a term in which the ellipsis stands for `dots` axes. */
-static void read_letters(const ox_node *n, const char *at, const char *end, int dots, term *t)
-{
-    for (; at < end; at++) {
-        if (is_letter(*at)) {
-            push(n, t, *at);
-        } else if (*at == '.') {
-            at += end - at < 3 ? end - at - 1 : 2;
-            for (int k = dots; k > 0; k--) {
-                push(n, t, k);
-            }
-        }
-    }
-}
-
-static const char *read_operand(const ox_node *n, const char *at, size_t i, term *t)
-{
-    int letters = 0;
-    const char *end = end_of_term(at, &letters);
-    t->v = ox_made_of_rank(n, i, 0, OX_MAX_RANK);
-    read_letters(n, at, end, t->v->rank - letters, t);
-    if (t->count != t->v->rank) {
-        ox_made_fail(n, "the equation does not fit the inputs");
-    }
-    return *end == ',' ? end + 1 : end;
-}
-
-/* After the arrow; without one the ellipsis, and the letters used once in alphabetical order. */
-static term read_output(const ox_node *n, const char *at, const term *operands, size_t count)
-{
-    term out = {0};
-    int uses[LETTERS] = {0}, dots = 0;
-    for (size_t i = 0; i < count; i++) {
-        for (int k = 0; k < operands[i].count; k++) {
-            int letter = operands[i].letters[k];
-            uses[letter]++;
-            dots = letter <= OX_MAX_RANK && letter > dots ? letter : dots;
-        }
-    }
-    if (strncmp(at, "->", 2) == 0) {
-        read_letters(n, at + 2, at + strlen(at), dots, &out);
-        return out;
-    }
-    read_letters(n, "...", &"..."[3], dots, &out);
-    for (int letter = 'A'; letter < LETTERS; letter++) {
-        if (uses[letter] == 1) {
-            push(n, &out, letter);
-        }
-    }
-    return out;
 }
 
 /* ---- axes ---------------------------------------------------------------------------------- */
@@ -325,15 +257,26 @@ static letter_set needed(const term *operands, size_t next, size_t count, const 
     return keep;
 }
 
+/* The operands, and the output behind them. */
+static term *read_terms(const ox_node *n)
+{
+    size_t count = n->input_count;
+    term *terms = ox_arena_alloc(n->graph->arena, count + 1, sizeof *terms);
+    for (size_t i = 0; i < count; i++) {
+        terms[i].v = ox_made_of_rank(n, i, 0, OX_MAX_RANK);
+    }
+    const ox_einsum_term *read = ox_einsum_read(n);
+    for (size_t i = 0; i <= count; i++) {
+        terms[i].count = read[i].count;
+        memcpy(terms[i].letters, read[i].letters, sizeof read[i].letters);
+    }
+    return terms;
+}
+
 void decompose_einsum(const ox_node *n, ox_val *outputs)
 {
     size_t count = n->input_count;
-    term *operands = ox_arena_alloc(n->graph->arena, count, sizeof *operands);
-    const char *at = ox_node_string(n, "equation", "");
-    for (size_t i = 0; i < count; i++) {
-        at = read_operand(n, at, i, &operands[i]);
-    }
-    term out = read_output(n, at, operands, count);
+    term *operands = read_terms(n), out = operands[count];
     for (size_t i = 0; i < count; i++) {
         while (take_diagonal(n, &operands[i])) {
         }

@@ -92,7 +92,7 @@ static int transformed_axis(const ox_node *n, int rank)
     if (ox_node_input(n, 2) != NULL && !ox_shape_number(n, 2, &axis)) {
         ox_made_fail(n, "its axis is not constant");
     }
-    int found = ox_made_axis_from_end(n, axis, rank);
+    int found = ox_shape_axis(n, axis, rank) - rank;
     if (found == -1) {
         ox_made_fail(n, "its axis is out of range");
     }

@@ -22,7 +22,7 @@ static ox_val columns(ox_val v, int axes, const ox_window *w)
         ox_fail(v->graph->arena, OX_INVALID, "%s: no spatial axes", v->graph->scope);
     }
     for (int k = 0; k < axes; k++) {
-        int64_t length = (w[k].out - 1) * w[k].stride + ox_window_extent(&w[k]);
+        int64_t length = (w[k].out - 1) * w[k].stride + w[k].extent;
         before[k] = w[k].begin;
         after[k] = length - w[k].in - w[k].begin;
     }
@@ -62,39 +62,24 @@ void flow_max_unpool(ox_ctx *c)
 
 /* ---- Col2Im ---------------------------------------------------------------------------------- */
 
-static int64_t number_of(ox_ctx *c, const char *name, size_t at, int64_t otherwise)
-{
-    size_t count = 0;
-    const int64_t *ints = ox_node_ints(c->node, name, &count);
-    return ints != NULL && at < count ? ints[at] : otherwise;
-}
-
 /* Blocks added up to an image: each block gets what it was added to. */
 void flow_col2im(ox_ctx *c)
 {
-    static const int64_t most = INT64_C(1) << 30;
     size_t axes = 0, blocks = 0;
     const int64_t *image = ox_known_ints(c, 1, &axes), *block = ox_known_ints(c, 2, &blocks);
     const ox_val x = c->node->inputs[0];
-    ox_window w[MAX_AXES];
+    ox_dim sizes[MAX_AXES];
     if (axes < 1 || axes > MAX_AXES || blocks != axes || x->rank != 3) {
         ox_rule_fail(c, "no rule for its number of axes");
     }
     for (size_t k = 0; k < axes; k++) {
-        w[k] = (ox_window){.in = image[k],
-                           .kernel = block[k],
-                           .stride = number_of(c, "strides", k, 1),
-                           .dilation = number_of(c, "dilations", k, 1),
-                           .begin = number_of(c, "pads", k, 0),
-                           .end = number_of(c, "pads", axes + k, 0)};
-        const int64_t numbers[] = {w[k].in,       w[k].kernel, w[k].stride,
-                                   w[k].dilation, w[k].begin,  w[k].end};
-        for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-            if (numbers[i] < (i < 4) || numbers[i] > most) {
-                ox_rule_fail(c, "its window is not a sane one");
-            }
-        }
-        int64_t room = w[k].in + w[k].begin + w[k].end - ox_window_extent(&w[k]);
+        sizes[k] = ox_dim_of(block[k]);
+    }
+    ox_window *w = ox_windows_read(c->node, (int)axes, sizes);
+    for (size_t k = 0; k < axes; k++) {
+        w[k].in = image[k];
+        ox_window_check(c, &w[k]);
+        int64_t room = w[k].in + w[k].begin + w[k].end - w[k].extent;
         w[k].out = room < 0 ? 0 : room / w[k].stride + 1;
     }
     ox_send(c, 0, ox_with_lead(c, columns(c->m, (int)axes, w), 3, x->dims));
@@ -153,7 +138,7 @@ void decompose_lp_pool(const ox_node *n, ox_val *outputs)
     ox_dim planes[MAX_AXES + 2] = {ox_dim_mul(x->graph, x->dims[0], x->dims[1]), ox_dim_of(1)};
     for (int k = 0; k < axes; k++) {
         before[k] = w[k].begin;
-        after[k] = (w[k].out - 1) * w[k].stride + ox_window_extent(&w[k]) - w[k].in - w[k].begin;
+        after[k] = (w[k].out - 1) * w[k].stride + w[k].extent - w[k].in - w[k].begin;
         strides[k] = w[k].stride;
         dilations[k] = w[k].dilation;
         dims[k + 2] = w[k].kernel;
@@ -236,7 +221,7 @@ void decompose_conv_transpose(const ox_node *n, ox_val *outputs)
         block[k] = at[k].kernel;
         strides[k] = at[k].stride;
         dilations[k] = at[k].dilation;
-        full[k] = (at[k].in - 1) * at[k].stride + ox_window_extent(&at[k]);
+        full[k] = (at[k].in - 1) * at[k].stride + at[k].extent;
         before[k] = -at[k].begin;
         after[k] = at[k].out - full[k] + at[k].begin;
     }

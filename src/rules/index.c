@@ -146,10 +146,10 @@ int64_t ox_axis(ox_ctx *c, int64_t otherwise)
     ox_val x = ox_node_input(c->node, 0);
     int rank = x == NULL ? -1 : x->rank;
     int64_t axis = ox_node_int(c->node, "axis", ox_node_int(c->node, "gather_axis", otherwise));
-    if (rank > OX_MAX_RANK - 4 || axis < -(int64_t)rank || axis >= rank) {
+    if (rank < 0 || rank > OX_MAX_RANK - 4) {
         ox_rule_fail(c, "its shape cannot be used");
     }
-    return axis < 0 ? axis : axis - rank;
+    return ox_shape_axis(c->node, axis, rank) - rank;
 }
 
 /* ---- Gather -------------------------------------------------------------------------------- */

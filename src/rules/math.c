@@ -79,7 +79,7 @@ void decompose_cum_prod(const ox_node *n, ox_val *outputs)
     if (!ox_shape_number(n, 1, &given)) {
         ox_made_fail(n, "its axis is not constant");
     }
-    int axis = ox_made_axis_from_end(n, given, x->rank);
+    int axis = ox_shape_axis(n, given, x->rank) - x->rank;
     int64_t size = ox_made_size(n, x, axis);
     bool reverse = ox_node_int(n, "reverse", 0) != 0;
     x = reverse ? ox_reverse(x, axis) : x;

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "shape/shape.h"
+
 /* Rank of input 0, small enough for lead axes and one more. */
 static int own_rank(ox_ctx *c)
 {
@@ -18,10 +20,7 @@ static int own_rank(ox_ctx *c)
 /* An axis, counted from the end. */
 static int from_end(ox_ctx *c, int64_t axis, int rank)
 {
-    if (axis < -(int64_t)rank || axis >= rank) {
-        ox_rule_fail(c, "an axis is out of range");
-    }
-    return (int)(axis < 0 ? axis : axis - rank);
+    return ox_shape_axis(c->node, axis, rank) - rank;
 }
 
 /* ---- the same data ------------------------------------------------------------------------- */
@@ -238,49 +237,25 @@ void flow_split(ox_ctx *c)
     ox_send(c, 0, ox_concat(c->g, count, parts, axis));
 }
 
-typedef struct range {
-    int64_t start, end, step;
-} range;
-
-/* As Slice takes it: counted from the end where negative, then clamped. `size` is that of the
- * axis. */
-static range clamped(ox_ctx *c, range r, int64_t size)
-{
-    if (r.step == 0 || r.step == INT64_MIN) {
-        ox_rule_fail(c, "a step cannot be used");
-    }
-    int64_t low = r.step < 0 ? -1 : 0, high = r.step < 0 ? size - 1 : size;
-    r.start += r.start < 0 ? size : 0;
-    r.end += r.end < 0 ? size : 0;
-    r.start = r.start < 0 ? 0 : r.start > high ? high : r.start;
-    r.end = r.end < low ? low : r.end > high ? high : r.end;
-    return r;
-}
-
-static size_t range_count(range r)
-{
-    int64_t span = r.step > 0 ? r.end - r.start : r.start - r.end;
-    int64_t step = r.step > 0 ? r.step : -r.step;
-    return span <= 0 ? 0 : (size_t)((span - 1) / step + 1);
-}
-
 /* Back to where a slice along one axis came from. */
-static ox_val unslice(ox_ctx *c, ox_val m, int axis, range r)
+static ox_val unslice(ox_ctx *c, ox_val m, int axis, int64_t start, int64_t end, int64_t step)
 {
     const ox_val x = c->node->inputs[0];
     const ox_val y = c->node->outputs[0];
-    bool all = r.step == 1 && ox_dim_equal(x->dims[x->rank + axis], y->dims[y->rank + axis]);
+    bool all = step == 1 && ox_dim_equal(x->dims[x->rank + axis], y->dims[y->rank + axis]);
     if (all) {
         return m;
     }
     int64_t size = ox_static_dim(c, 0, axis);
-    r = clamped(c, r, size);
-    size_t count = range_count(r);
-    int64_t *index = ox_arena_alloc(c->g->arena, count, sizeof *index);
-    for (size_t k = 0; k < count; k++) {
-        index[k] = r.start + (int64_t)k * r.step;
+    if (step == 0 || step == INT64_MIN) {
+        ox_rule_fail(c, "a step cannot be used");
     }
-    return ox_spread(c, m, axis, count, index, size);
+    ox_run run = ox_run_of(size, start, end, step);
+    int64_t *index = ox_arena_alloc(c->g->arena, (size_t)run.count, sizeof *index);
+    for (int64_t k = 0; k < run.count; k++) {
+        index[k] = run.first + k * run.step;
+    }
+    return ox_spread(c, m, axis, (size_t)run.count, index, size);
 }
 
 static const int64_t *ints_of(ox_ctx *c, size_t i, size_t expected)
@@ -321,8 +296,8 @@ void flow_slice(ox_ctx *c)
     const int64_t *ends = ints_of(c, 2, count);
     ox_val m = c->m;
     for (size_t k = 0; k < count; k++) {
-        range r = {starts[k], ends[k], steps == NULL ? 1 : steps[k]};
-        m = unslice(c, m, from_end(c, axes == NULL ? (int64_t)k : axes[k], rank), r);
+        int axis = from_end(c, axes == NULL ? (int64_t)k : axes[k], rank);
+        m = unslice(c, m, axis, starts[k], ends[k], steps == NULL ? 1 : steps[k]);
     }
     ox_send(c, 0, m);
 }

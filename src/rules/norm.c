@@ -62,7 +62,7 @@ void decompose_instance_normalization(const ox_node *n, ox_val *outputs)
 void decompose_layer_normalization(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ox_made_ranked(n, 0);
-    int axis = ox_made_axis(n, "axis", -1, x->rank);
+    int axis = ox_shape_axis(n, ox_node_int(n, "axis", -1), x->rank);
     double epsilon = ox_node_float(n, "epsilon", 1e-5);
     ox_val y = standardize(x, (size_t)(x->rank - axis), axes_from(n, axis, x->rank), epsilon);
     outputs[0] = ox_made_result(n, 0, affine(y, ox_made_input(n, 1), ox_made_input(n, 2)));
@@ -72,7 +72,7 @@ void decompose_layer_normalization(const ox_node *n, ox_val *outputs)
 void decompose_rms_normalization(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ox_made_ranked(n, 0);
-    int axis = ox_made_axis(n, "axis", -1, x->rank);
+    int axis = ox_shape_axis(n, ox_node_int(n, "axis", -1), x->rank);
     const int64_t *axes = axes_from(n, axis, x->rank);
     ox_val square = mean(ox_square(x), (size_t)(x->rank - axis), axes);
     double epsilon = ox_node_float(n, "epsilon", 1e-5);
@@ -133,7 +133,7 @@ void decompose_mean_variance_normalization(const ox_node *n, ox_val *outputs)
 void decompose_lp_normalization(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ox_made_ranked(n, 0);
-    int64_t axis = ox_made_axis(n, "axis", -1, x->rank) - x->rank;
+    int64_t axis = ox_shape_axis(n, ox_node_int(n, "axis", -1), x->rank) - x->rank;
     bool absolute = ox_node_int(n, "p", 2) == 1;
     ox_val sum = ox_sum(absolute ? ox_abs(x) : ox_square(x), axis, true);
     ox_val zero = ox_equal(sum, ox_number(sum, 0)); /* where the norm is 0, so is the result */

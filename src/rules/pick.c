@@ -212,7 +212,7 @@ void decompose_gather(const ox_node *n, ox_val *outputs)
         return; /* else its rule */
     }
     ox_val x = as_reals(ox_made_ranked(n, 0)), index = ox_made_ranked(n, 1), y = n->outputs[0];
-    int axis = ox_made_axis(n, "axis", 0, x->rank);
+    int axis = ox_shape_axis(n, ox_node_int(n, "axis", 0), x->rank);
     outputs[0] = axis == 0 ? pick_of_own(n, x, index, false) : NULL;
     if (outputs[0] != NULL) {
         return;
@@ -239,7 +239,7 @@ void decompose_gather_elements(const ox_node *n, ox_val *outputs)
         return;
     }
     ox_val x = as_reals(ox_made_ranked(n, 0)), index = ox_made_of_rank(n, 1, x->rank, x->rank);
-    int axis = ox_made_axis(n, "axis", 0, x->rank), last = x->rank - 1;
+    int axis = ox_shape_axis(n, ox_node_int(n, "axis", 0), x->rank), last = x->rank - 1;
     for (int d = 0; d < x->rank; d++) {
         if (d != axis && !ox_dim_equal(x->dims[d], index->dims[d])) {
             ox_made_fail(n, "its index is smaller than the data, and both depend on the explained "
@@ -316,7 +316,7 @@ void decompose_arg_max(const ox_node *n, ox_val *outputs)
     if (ox_type_is_float(given->type) || ox_node_int(n, "select_last_index", 0) != 0) {
         return;
     }
-    int axis = ox_made_axis(n, "axis", 0, given->rank);
+    int axis = ox_shape_axis(n, ox_node_int(n, "axis", 0), given->rank);
     int64_t from_end = axis - given->rank;
     ox_val x = ox_cast(given, OX_FLOAT);
     x = strcmp(n->op, "ArgMin") == 0 ? ox_neg(x) : x;

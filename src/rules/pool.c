@@ -256,13 +256,11 @@ static ox_val argmax(ox_val v)
     return ox_graph_emit(v->graph, "ArgMax", 1, &v, 1, &axis);
 }
 
-/* A window that is all of an axis. */
 static const ox_window *whole_axes(ox_ctx *c, int axes)
 {
     ox_window *w = ox_arena_alloc(c->g->arena, (size_t)axes, sizeof *w);
     for (int k = 0; k < axes; k++) {
-        int64_t size = ox_static_dim(c, 0, k - axes);
-        w[k] = (ox_window){size, 1, size, size, 1, 0, 0};
+        w[k] = ox_whole_window(ox_static_dim(c, 0, k - axes));
     }
     return w;
 }

@@ -56,6 +56,12 @@ static ox_val pad_axis(ox_val v, int axis, int64_t before, int64_t after, double
 
 /* ---- windows ------------------------------------------------------------------------------ */
 
+ox_window ox_whole_window(int64_t size)
+{
+    return (ox_window){
+        .in = size, .out = 1, .kernel = size, .extent = size, .stride = 1, .dilation = 1};
+}
+
 static bool side_by_side(const ox_window *w)
 {
     return w->kernel == w->stride && (w->dilation == 1 || w->kernel == 1);
@@ -64,7 +70,7 @@ static bool side_by_side(const ox_window *w)
 /* [.., in, rest] as [.., out, kernel, rest]; outside is what loses against all that is inside. */
 static ox_val take_windows(ox_val v, int axis, const ox_window *w)
 {
-    int64_t span = (w->out - 1) * w->stride + ox_window_extent(w);
+    int64_t span = (w->out - 1) * w->stride + w->extent;
     v = pad_axis(v, axis, w->begin, span - w->in - w->begin, -ox_huge(v->type));
     if (side_by_side(w)) {
         return split_axis(v, axis, w->kernel);

@@ -5,10 +5,9 @@
 
 #include "rules/rules.h"
 
-static int64_t axis_of(const ox_node *n)
+static int axis_of(const ox_node *n)
 {
-    int64_t axis = ox_node_int(n, "axis", 0);
-    return axis < 0 ? axis + n->outputs[0]->rank : axis;
+    return ox_axis_front(ox_node_int(n, "axis", 0), n->outputs[0]->rank);
 }
 
 static bool begins_with(const ox_node *n, const ox_node *shorter)

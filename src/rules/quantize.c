@@ -58,7 +58,7 @@ static ox_val dequantized(const ox_node *n, size_t x, size_t scale, size_t zero,
 void decompose_dequantize(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ox_made_ranked(n, 0);
-    int axis = x->rank < 2 ? 0 : ox_made_axis(n, "axis", 1, x->rank);
+    int axis = x->rank < 2 ? 0 : ox_shape_axis(n, ox_node_int(n, "axis", 1), x->rank);
     outputs[0] = dequantized(n, 0, 1, 2, axis, ox_node_int(n, "block_size", 0));
 }
 
@@ -132,7 +132,7 @@ void flow_rounded(ox_ctx *c)
 void decompose_quantize(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ox_made_ranked(n, 0);
-    int axis = x->rank < 2 ? 0 : ox_made_axis(n, "axis", 1, x->rank);
+    int axis = x->rank < 2 ? 0 : ox_shape_axis(n, ox_node_int(n, "axis", 1), x->rank);
     outputs[0] = quantized(n, x, 1, 2, axis, ox_node_int(n, "block_size", 0));
 }
 

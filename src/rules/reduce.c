@@ -6,6 +6,8 @@
 #include <float.h>
 #include <string.h>
 
+#include "shape/shape.h"
+
 /* ---- axes ----------------------------------------------------------------------------------- */
 
 /* Own axes of input 0, those that are reduced marked. */
@@ -15,12 +17,9 @@ typedef struct axes {
     int count; /* of reduced ones */
 } axes;
 
-static void reduce_axis(ox_ctx *c, axes *a, int64_t axis)
+static void reduce_axis(ox_ctx *c, axes *a, int64_t given)
 {
-    axis += axis < 0 ? a->rank : 0;
-    if (axis < 0 || axis >= a->rank) {
-        ox_rule_fail(c, "its axes are out of range");
-    }
+    int axis = ox_shape_axis(c->node, given, a->rank);
     a->count += !a->reduced[axis];
     a->reduced[axis] = true;
 }
@@ -189,8 +188,7 @@ static ox_val arg_extreme(ox_val rows, bool max)
 /* The multipliers of rows whose extremes are trees of those of two. */
 static ox_val tree_of_rows(ox_ctx *c, const axes *a, bool max, ox_val x, ox_val x0)
 {
-    int64_t n = x->dims[x->rank - 1].size;
-    const ox_window whole = {n, 1, n, n, 1, 0, 0};
+    const ox_window whole = ox_whole_window(x->dims[x->rank - 1].size);
     ox_ctx rows = *c;
     rows.m = to_rows(a, with_axes(c, a, c->m));
     return ox_pool_tree(&rows, max, x, x0, 1, &whole);

@@ -61,25 +61,17 @@ static float coordinate(const resize *r, int64_t p)
     return fmaxf(fminf(transform(r, p), (float)r->in + 4), -4);
 }
 
-static int64_t clamp(int64_t i, int64_t in)
-{
-    return i < 0 ? 0 : i >= in ? in - 1 : i;
-}
-
 static int64_t nearest(const resize *r, float x)
 {
+    float down = floorf(x), near = floorf(x + 0.5f);
     if (is(r->nearest_mode, "floor")) {
-        return clamp((int64_t)floorf(x), r->in);
+        near = down;
+    } else if (is(r->nearest_mode, "ceil")) {
+        near = ceilf(x);
+    } else if (x - down == 0.5f) {
+        near = is(r->nearest_mode, "round_prefer_ceil") ? down + 1 : down;
     }
-    if (is(r->nearest_mode, "ceil")) {
-        return clamp((int64_t)ceilf(x), r->in);
-    }
-    float down = floorf(x);
-    bool half = x - down == 0.5f;
-    if (half && is(r->nearest_mode, "round_prefer_ceil")) {
-        return clamp((int64_t)down + 1, r->in);
-    }
-    return clamp((int64_t)(half ? down : floorf(x + 0.5f)), r->in);
+    return ox_clamp((int64_t)near, 0, r->in - 1);
 }
 
 /* ---- one row of A ------------------------------------------------------------------------ */
@@ -111,7 +103,7 @@ static void fill_by_kernel(const resize *r, float x, double reach, double *row)
         double at = ((double)i - (double)x) / stretch;
         double weight = cubic ? cubic_kernel((double)r->a, at) : linear_kernel(at);
         if (!r->exclude_outside || (i >= 0 && i < r->in)) {
-            row[clamp(i, r->in)] += weight;
+            row[ox_clamp(i, 0, r->in - 1)] += weight;
             total += weight;
         }
     }

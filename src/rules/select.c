@@ -177,7 +177,7 @@ void decompose_compress(const ox_node *n, ox_val *outputs)
         count += kept[i].size != 0;
     }
     ox_dim all = ox_val_size(x);
-    int axis = flat ? -1 : ox_made_axis_from_end(n, ox_node_int(n, "axis", 0), x->rank);
+    int axis = flat ? -1 : ox_shape_axis(n, ox_node_int(n, "axis", 0), x->rank) - x->rank;
     ox_val from = flat ? ox_reshape(x, 1, &all) : x;
     outputs[0] = ox_made_result(n, 0, ox_gather(from, ox_ints(n->graph, count, index), axis));
 }
@@ -196,7 +196,7 @@ void decompose_one_hot(const ox_node *n, ox_val *outputs)
     ox_type type = at->type;
     at = ox_cast(at, OX_INT64);
     at = real ? ox_cast(at, type) : at; /* cut off, as indices are */
-    int axis = ox_made_axis_from_end(n, ox_node_int(n, "axis", -1), y->rank);
+    int axis = ox_shape_axis(n, ox_node_int(n, "axis", -1), y->rank) - y->rank;
     int64_t depth = ox_made_size(n, y, axis);
     ox_val wrapped = ox_indicator(ox_less(at, ox_number(at, 0)), at);
     at = ox_unsqueeze(ox_add(at, ox_scale(wrapped, (double)depth)), axis);

@@ -3,24 +3,20 @@
 #define OX_RULES_SPATIAL_H
 
 #include "rules/rules.h"
+#include "shape/window.h"
 
 enum { OX_SPATIAL_AXES = 8 }; /* at most */
-
-/* The window along one spatial axis: output p reads the inputs p * stride + t * dilation - begin
- * for the taps t in [0, kernel), zero outside of [0, in). */
-typedef struct ox_window {
-    int64_t in, out, kernel, stride, dilation, begin, end;
-} ox_window;
-
-/* From the first to the last tap. */
-int64_t ox_window_extent(const ox_window *w);
 
 /* The number of spatial axes of the node at hand; gives up where its ranks are not known. */
 int ox_spatial_axes(ox_ctx *c);
 
 /* Its windows, auto_pad resolved. `in` and `out` are the sizes of its input 0 and its output;
- * `kernel` comes from kernel_shape, or from `filters` where they are given. */
+ * `kernel` comes from kernel_shape, or from `filters` where they are given. Gives up on numbers
+ * of which products might not fit. */
 ox_window *ox_windows(ox_ctx *c, ox_val filters);
+
+/* Gives up on numbers of which products might not fit. */
+void ox_window_check(ox_ctx *c, const ox_window *w);
 
 /* The adjoint of a convolution with `filters` [M, C / group, ...]: takes m, [..., M, out...], to
  * [..., C, in...]. NULL where no window reaches the input, so that nothing flows. */

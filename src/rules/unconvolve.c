@@ -34,11 +34,6 @@ typedef struct adjoint {
     int64_t taken;          /* of these */
 } adjoint;
 
-int64_t ox_window_extent(const ox_window *w)
-{
-    return (w->kernel - 1) * w->dilation + 1;
-}
-
 static int64_t smaller(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -362,7 +357,7 @@ static ox_val convolve_transposed(const adjoint *v)
     int64_t none[MAX_AXES] = {0}, unread[MAX_AXES];
     for (int k = 0; k < v->axes; k++) {
         const ox_window *w = &v->w[k];
-        int64_t full = (w->out - 1) * w->stride + ox_window_extent(w);
+        int64_t full = (w->out - 1) * w->stride + w->extent;
         if (full <= w->begin) {
             return NULL;
         }

@@ -24,28 +24,6 @@ typedef struct cut {
     ox_dim size;
 } cut;
 
-static int64_t clamp(int64_t at, int64_t low, int64_t high)
-{
-    return at < low ? low : at > high ? high : at;
-}
-
-static cut cut_static(int64_t size, int64_t start, int64_t end, int64_t step)
-{
-    start += start < 0 ? size : 0;
-    end += end < 0 ? size : 0;
-    int64_t span;
-    if (step > 0) {
-        start = clamp(start, 0, size);
-        span = clamp(end, 0, size) - start;
-    } else {
-        start = clamp(start, 0, size - 1);
-        span = clamp(end, -1, size - 1) - start;
-    }
-    bool empty = size == 0 || (step > 0 ? span <= 0 : span >= 0);
-    int64_t count = empty ? 0 : span / step + (span % step != 0);
-    return (cut){.first = start, .step = step, .known = true, .size = ox_dim_of(count)};
-}
-
 /* Of a symbol: all of it, in either direction, or one element at an end. */
 static cut cut_symbol(const ox_node *n, ox_dim size, ox_dim start, ox_dim end, int64_t step)
 {
@@ -77,7 +55,8 @@ static cut cut_axis(const ox_node *n, ox_dim size, ox_dim start, ox_dim end, ox_
     /* Taken from the end, -size is far enough. */
     int64_t stride = step.size == INT64_MIN ? -INT64_MAX : step.size;
     if (ox_dim_is_static(size) && ox_dim_is_static(start) && ox_dim_is_static(end)) {
-        return cut_static(size.size, start.size, end.size, stride);
+        ox_run run = ox_run_of(size.size, start.size, end.size, stride);
+        return (cut){run.first, run.step, true, ox_dim_of(run.count)};
     }
     return cut_symbol(n, size, start, end, stride);
 }

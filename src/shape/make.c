@@ -74,25 +74,18 @@ void infer_constant_of_shape(ox_node *n)
 
 /* ---- shapes as data --------------------------------------------------------------------- */
 
-static int64_t clamp_axis(int64_t axis, int rank)
-{
-    axis += axis < 0 ? rank : 0;
-    return axis < 0 ? 0 : axis > rank ? rank : axis;
-}
-
 void infer_shape(ox_node *n)
 {
     int rank = ox_shape_rank(n, 0);
     ox_dim length = ox_shape_any(n);
-    int64_t start = 0;
+    ox_run run = {0};
     if (rank >= 0) {
-        start = clamp_axis(ox_node_int(n, "start", 0), rank);
-        int64_t end = clamp_axis(ox_node_int(n, "end", rank), rank);
-        length = ox_dim_of(end > start ? end - start : 0);
+        run = ox_run_of(rank, ox_node_int(n, "start", 0), ox_node_int(n, "end", rank), 1);
+        length = ox_dim_of(run.count);
     }
     ox_shape_set(n, 0, OX_INT64, 1, &length);
     if (rank > 0) {
-        ox_shape_fill(n, 0, ox_shape_dims(n, 0) + start);
+        ox_shape_fill(n, 0, ox_shape_dims(n, 0) + run.first);
     } else if (rank == 0) {
         ox_shape_fill(n, 0, &length);
     }

@@ -88,7 +88,7 @@ static void infer_elements(ox_node *n)
 
 void ox_shape_ours(ox_node *n)
 {
-    const ox_ours *f = ox_ours_find(n->op);
+    const ox_ours *f = ox_ours_find_any(n->op);
     if (n->input_count == 0 || f == NULL) {
         return;
     }

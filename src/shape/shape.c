@@ -36,11 +36,12 @@ int ox_shape_need(const ox_node *n, size_t i, int least, int most)
 
 int ox_shape_axis(const ox_node *n, int64_t axis, int rank)
 {
-    if (axis < -(int64_t)rank || axis >= rank) {
+    int front = ox_axis_front(axis, rank);
+    if (front < 0) {
         ox_fail(n->graph->arena, OX_INVALID, "%s: axis %lld with rank %d", ox_node_label(n),
                 (long long)axis, rank);
     }
-    return (int)(axis < 0 ? axis + rank : axis);
+    return front;
 }
 
 static ox_shape_list list_made(const ox_dim *items, size_t count)

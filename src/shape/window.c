@@ -1,16 +1,11 @@
 /* Shapes of operators that slide a window: convolutions and pools. */
-#include "shape/shape.h"
+#include "shape/window.h"
 
 #include <string.h>
 
-/* The window along one spatial axis. */
-typedef struct window {
-    int64_t kernel, stride, dilation, begin, end;
-    bool same, valid; /* auto_pad */
-} window;
+#include "shape/shape.h"
 
-/* An attribute with one number per spatial axis; NULL where there is none. */
-static const int64_t *per_axis(const ox_node *n, const char *name, size_t count, int64_t least)
+const int64_t *ox_window_numbers(const ox_node *n, const char *name, size_t count, int64_t least)
 {
     size_t found = 0;
     const int64_t *ints = ox_node_ints(n, name, &found);
@@ -30,50 +25,66 @@ static const int64_t *per_axis(const ox_node *n, const char *name, size_t count,
     return ints;
 }
 
-/* One window per spatial axis. The kernel's size comes from kernel_shape or from the weights;
- * 0 where it is not known. */
-static window *read_windows(const ox_node *n, int axes, const ox_dim *weights)
+static ox_auto_pad auto_pad(const ox_node *n)
+{
+    const char *mode = ox_node_string(n, "auto_pad", "NOTSET");
+    return strcmp(mode, "SAME_UPPER") == 0   ? OX_PAD_UPPER
+           : strcmp(mode, "SAME_LOWER") == 0 ? OX_PAD_LOWER
+           : strcmp(mode, "VALID") == 0      ? OX_PAD_VALID
+                                             : OX_PAD_NOTSET;
+}
+
+static int64_t kernel_size(const ox_node *n, const int64_t *given, const ox_dim *weight)
+{
+    if (weight != NULL && ox_dim_is_static(*weight)) {
+        return ox_shape_agree(n, given != NULL ? ox_dim_of(*given) : *weight, *weight).size;
+    }
+    if (weight == NULL && given == NULL) {
+        ox_fail(n->graph->arena, OX_INVALID, "%s: kernel_shape is missing", ox_node_label(n));
+    }
+    return given != NULL ? *given : 0;
+}
+
+ox_window *ox_windows_read(const ox_node *n, int axes, const ox_dim *weights)
 {
     size_t count = (size_t)axes;
-    window *w = ox_arena_alloc(n->graph->arena, count + 1, sizeof *w);
-    const int64_t *kernel = per_axis(n, "kernel_shape", count, 1);
-    const int64_t *strides = per_axis(n, "strides", count, 1);
-    const int64_t *dilations = per_axis(n, "dilations", count, 1);
-    const int64_t *pads = per_axis(n, "pads", 2 * count, 0);
-    const char *mode = ox_node_string(n, "auto_pad", "NOTSET");
+    ox_window *w = ox_arena_alloc(n->graph->arena, count + 1, sizeof *w);
+    const int64_t *kernel = ox_window_numbers(n, "kernel_shape", count, 1);
+    const int64_t *strides = ox_window_numbers(n, "strides", count, 1);
+    const int64_t *dilations = ox_window_numbers(n, "dilations", count, 1);
+    const int64_t *pads = ox_window_numbers(n, "pads", 2 * count, 0);
+    ox_auto_pad mode = auto_pad(n);
+    pads = mode == OX_PAD_NOTSET ? pads : NULL;
     for (size_t i = 0; i < count; i++) {
-        w[i].kernel = kernel != NULL ? kernel[i] : 0;
-        if (weights != NULL && ox_dim_is_static(weights[i])) {
-            ox_dim own = ox_dim_of(kernel != NULL ? kernel[i] : weights[i].size);
-            w[i].kernel = ox_shape_agree(n, own, weights[i]).size;
-        } else if (weights == NULL && kernel == NULL) {
-            ox_fail(n->graph->arena, OX_INVALID, "%s: kernel_shape is missing", ox_node_label(n));
-        }
-        w[i].stride = strides != NULL ? strides[i] : 1;
-        w[i].dilation = dilations != NULL ? dilations[i] : 1;
-        w[i].same = strcmp(mode, "SAME_UPPER") == 0 || strcmp(mode, "SAME_LOWER") == 0;
-        w[i].valid = strcmp(mode, "VALID") == 0;
-        bool pad = pads != NULL && !w[i].same && !w[i].valid;
-        w[i].begin = pad ? pads[i] : 0;
-        w[i].end = pad ? pads[count + i] : 0;
+        int64_t size = kernel_size(n, kernel == NULL ? NULL : &kernel[i],
+                                   weights == NULL ? NULL : &weights[i]);
+        int64_t dilation = dilations != NULL ? dilations[i] : 1;
+        w[i] = (ox_window){
+            .kernel = size,
+            .extent = ox_shape_plus(n, ox_shape_times(n, size - 1, dilation), 1),
+            .stride = strides != NULL ? strides[i] : 1,
+            .dilation = dilation,
+            .begin = pads != NULL ? pads[i] : 0,
+            .end = pads != NULL ? pads[count + i] : 0,
+            .mode = mode,
+        };
     }
     return w;
 }
 
-/* From the first to the last tap of the kernel. */
-static int64_t extent(const ox_node *n, const window *w)
+static bool is_same(const ox_window *w)
 {
-    return ox_shape_plus(n, ox_shape_times(n, w->kernel - 1, w->dilation), 1);
+    return w->mode == OX_PAD_UPPER || w->mode == OX_PAD_LOWER;
 }
 
 /* Positions of the window along an input of size `in`. With ceil_mode the last one may hang over
  * the end, but has to start inside the input or the padding before it. */
-static ox_dim slide(const ox_node *n, const window *w, ox_dim in, bool ceil_mode)
+static ox_dim slide(const ox_node *n, const ox_window *w, ox_dim in, bool ceil_mode)
 {
-    if (w->same && w->stride == 1) {
+    if (is_same(w) && w->stride == 1) {
         return in;
     }
-    if (w->same) {
+    if (is_same(w)) {
         return ox_dim_is_static(in) ? ox_dim_of(in.size / w->stride + (in.size % w->stride != 0))
                                     : ox_shape_any(n);
     }
@@ -81,7 +92,7 @@ static ox_dim slide(const ox_node *n, const window *w, ox_dim in, bool ceil_mode
         return ox_shape_any(n);
     }
     int64_t pads = ox_shape_plus(n, w->begin, w->end);
-    int64_t size = extent(n, w);
+    int64_t size = w->extent;
     if (!ox_dim_is_static(in)) {
         return w->stride == 1 && pads == size - 1 ? in : ox_shape_any(n);
     }
@@ -136,7 +147,7 @@ static void convolve(ox_node *n, size_t weight, ox_type type)
         ox_shape_set(n, 0, type, rank, dims);
         return;
     }
-    const window *windows = read_windows(n, rank - 2, w == NULL ? NULL : w + 2);
+    const ox_window *windows = ox_windows_read(n, rank - 2, w == NULL ? NULL : w + 2);
     for (int k = 2; k < rank; k++) {
         dims[k] = slide(n, &windows[k - 2], dims[k], false);
     }
@@ -160,14 +171,14 @@ void infer_qlinear_conv(ox_node *n)
 }
 
 /* (in - 1) stride + extent + output_padding - pads; auto_pad SAME pads until it is in * stride. */
-static ox_dim unslide(const ox_node *n, const window *w, ox_dim in, int64_t extra)
+static ox_dim unslide(const ox_node *n, const ox_window *w, ox_dim in, int64_t extra)
 {
     if (w->kernel == 0) {
         return ox_shape_any(n);
     }
-    int64_t size = ox_shape_plus(n, extent(n, w), extra);
+    int64_t size = ox_shape_plus(n, w->extent, extra);
     int64_t pads = ox_shape_plus(n, w->begin, w->end);
-    if (w->same) {
+    if (is_same(w)) {
         pads = size > w->stride ? size - w->stride : 0;
     }
     int64_t more = ox_shape_plus(n, size - pads, -w->stride);
@@ -197,14 +208,14 @@ void infer_conv_transpose(ox_node *n)
     ox_shape_agree(n, dims[1], w[0]);
     dims[1] = ox_shape_dim_times(n, w[1], ox_dim_of(read_group(n)));
     size_t axes = (size_t)rank - 2;
-    const window *windows = read_windows(n, rank - 2, w + 2);
-    const int64_t *extra = per_axis(n, "output_padding", axes, 0);
+    const ox_window *windows = ox_windows_read(n, rank - 2, w + 2);
+    const int64_t *extra = ox_window_numbers(n, "output_padding", axes, 0);
     size_t asked_count = 0;
     const int64_t *asked = ox_node_ints(n, "output_shape", &asked_count);
     if (asked != NULL && asked_count > 0) {
         /* With batch and channels in front in some models. */
         bool whole = asked_count == axes + 2;
-        asked = whole ? asked + 2 : per_axis(n, "output_shape", axes, 0);
+        asked = whole ? asked + 2 : ox_window_numbers(n, "output_shape", axes, 0);
     } else {
         asked = NULL;
     }
@@ -225,7 +236,7 @@ void infer_pool(ox_node *n)
     ox_dim *dims = NULL;
     if (rank >= 0) {
         dims = ox_shape_copy(n, 0);
-        const window *windows = read_windows(n, rank - 2, NULL);
+        const ox_window *windows = ox_windows_read(n, rank - 2, NULL);
         bool ceil_mode = ox_node_int(n, "ceil_mode", 0) != 0;
         for (int k = 2; k < rank; k++) {
             dims[k] = slide(n, &windows[k - 2], dims[k], ceil_mode);
@@ -261,7 +272,7 @@ void infer_max_unpool(ox_node *n)
         }
     } else if (rank >= 0) {
         dims = ox_shape_copy(n, 0);
-        const window *windows = read_windows(n, rank - 2, NULL);
+        const ox_window *windows = ox_windows_read(n, rank - 2, NULL);
         for (int k = 2; k < rank; k++) {
             dims[k] = asked.given ? ox_shape_any(n) : unslide(n, &windows[k - 2], dims[k], 0);
         }
@@ -274,7 +285,7 @@ void infer_max_roi_pool(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 4, 4);
     int rois = ox_shape_need(n, 1, 2, 2);
-    const int64_t *pooled = per_axis(n, "pooled_shape", 2, 1);
+    const int64_t *pooled = ox_window_numbers(n, "pooled_shape", 2, 1);
     ox_dim dims[4] = {ox_shape_any(n), ox_shape_any(n), ox_shape_any(n), ox_shape_any(n)};
     dims[0] = rois >= 0 ? ox_shape_dims(n, 1)[0] : dims[0];
     dims[1] = rank >= 0 ? ox_shape_dims(n, 0)[1] : dims[1];

@@ -65,38 +65,14 @@ static ox_val split_plane(ox_tuner *t, ox_form *f)
     return ox_unsqueeze(ox_form_plain(t, f), -1);
 }
 
-/* The shape of the result; false where the inputs do not broadcast in a known way. */
-static bool result_dims(ox_tuner *t, const ox_node *n, int *rank, ox_dim *dims)
-{
-    *rank = 0;
-    for (size_t i = 0; i < n->input_count; i++) {
-        const ox_form *f = ox_form_in(n, i);
-        if (f == NULL || f->rank < 0 || f->rank >= OX_TUNE_RANK) {
-            return false;
-        }
-        *rank = f->rank > *rank ? f->rank : *rank;
-    }
-    for (int k = 1; k <= *rank; k++) {
-        ox_dim d = ox_dim_of(1);
-        for (size_t i = 0; i < n->input_count; i++) {
-            const ox_form *f = ox_form_in(n, i);
-            if (f->rank >= k && !ox_dim_is(f->dims[f->rank - k], 1)) {
-                d = f->dims[f->rank - k];
-            }
-        }
-        dims[*rank - k] = d;
-    }
-    (void)t;
-    return *rank >= 4 && ox_dims_static(3, dims + *rank - 3);
-}
-
 /* `finite`: of small operands of any value, zeros among them, the result is finite. What is not may
  * not see padded channels, where a filter's 0 would not make it vanish. */
 static bool elementwise(ox_tuner *t, ox_node *n, bool finite)
 {
-    int rank;
-    ox_dim dims[OX_TUNE_RANK];
-    if (n->input_count > 8 || !result_dims(t, n, &rank, dims)) {
+    int rank = n->outputs[0]->rank;
+    const ox_dim *dims = n->outputs[0]->dims;
+    if (n->input_count > 8 || rank < 4 || rank >= OX_TUNE_RANK ||
+        !ox_dims_static(3, dims + rank - 3)) {
         return false;
     }
     const int64_t sizes[] = {0, dims[rank - 1].size, dims[rank - 2].size, dims[rank - 3].size};
@@ -104,6 +80,9 @@ static bool elementwise(ox_tuner *t, ox_node *n, bool finite)
     kind kinds[8];
     for (size_t i = 0; i < n->input_count; i++) {
         const ox_form *f = ox_form_in(n, i);
+        if (f == NULL) {
+            return false;
+        }
         kinds[i] = kind_of(f, sizes);
         some = some || (kinds[i] == KIND_FULL && !f->constant && ox_form_ready(t, f));
         split = split || kinds[i] == KIND_CHANNEL || kinds[i] == KIND_PLANE;

@@ -340,9 +340,7 @@ static bool over_places(const ox_node *n, const ox_form *x)
         ox_node_int(n, "keepdims", 1) == 0) {
         return false;
     }
-    int64_t a = e[0].size, b = e[1].size;
-    a = a < 0 ? a + x->rank : a;
-    b = b < 0 ? b + x->rank : b;
+    int a = ox_axis_front(e[0].size, x->rank), b = ox_axis_front(e[1].size, x->rank);
     return a + b == 2 * x->rank - 3 && (a == x->rank - 1 || a == x->rank - 2);
 }
 

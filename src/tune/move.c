@@ -76,18 +76,18 @@ bool layout_shape(ox_tuner *t, ox_node *n)
         return false;
     }
     int64_t start = ox_node_int(n, "start", 0), end = ox_node_int(n, "end", x->rank);
-    start = start < 0 ? start + x->rank : start;
-    end = end < 0 ? end + x->rank : end > x->rank ? x->rank : end;
-    for (int64_t i = start; i < end; i++) {
-        if (x->dims[i].unknown != 0) {
+    ox_run run = ox_run_of(x->rank, start, end, 1);
+    const ox_dim *dims = x->dims + run.first;
+    for (int64_t i = 0; i < run.count; i++) {
+        if (dims[i].unknown != 0) {
             return false;
         }
     }
-    if (start < 0 || start >= end) {
+    if (run.count == 0) {
         return false;
     }
     ox_form *f = ox_form_of(n->outputs[0]);
-    f->plain = ox_dims(t->g, (int)(end - start), x->dims + start);
+    f->plain = ox_dims(t->g, (int)run.count, dims);
     f->rank = f->plain->rank;
     f->dims = f->plain->dims;
     return true;
@@ -97,8 +97,7 @@ bool layout_shape(ox_tuner *t, ox_node *n)
 
 static bool is_channels(const ox_node *n, const ox_form *f)
 {
-    int64_t axis = ox_node_int(n, "axis", 0);
-    return axis == f->rank - 3 || axis == -3;
+    return ox_axis_front(ox_node_int(n, "axis", 0), f->rank) == f->rank - 3;
 }
 
 bool layout_concat(ox_tuner *t, ox_node *n)
@@ -153,12 +152,12 @@ bool layout_slice(ox_tuner *t, ox_node *n)
         return false;
     }
     int64_t channels = ox_form_size(x, 3);
-    axis = axis < 0 ? axis + x->rank : axis;
-    from = from < 0 ? from + channels : from;
-    to = to < 0 ? to + channels : to > channels ? channels : to;
+    ox_run run = ox_run_of(channels, from, to, 1);
+    from = run.first;
+    to = run.first + run.count;
     bool ends = to % t->block == 0 || to == channels;
-    if (axis != x->rank - 3 || step != 1 || from < 0 || from >= to || from % t->block != 0 ||
-        !ends) {
+    if (ox_axis_front(axis, x->rank) != x->rank - 3 || step != 1 || run.count == 0 ||
+        from % t->block != 0 || !ends) {
         return false;
     }
     ox_dim dims[OX_TUNE_RANK];
