@@ -357,7 +357,7 @@ static bool stream(plan *p, ox_session *session, const ox_batch *options, ox_pro
         return call(p, session, 0, 0, 0, err);
     }
     size_t step = p->fixed ? p->fixed : options->size > 0 ? (size_t)options->size : 1;
-    bool probe = !p->fixed && options->size == 0;
+    bool probe = !p->fixed && options->size == 0 && !p->signature->alone;
     uint64_t before = resident();
     for (size_t first = 0; first < p->rows;) {
         size_t count = step < p->rows - first ? step : p->rows - first;

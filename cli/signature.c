@@ -94,6 +94,7 @@ static bool copy_metadata(ox_signature *s, const ox_model *model, ox_error *err)
     s->explained = ox_metadata(model, "onnxexplainer.version") != NULL;
     const char *batch = ox_metadata(model, "onnxexplainer.batch");
     s->whole = batch != NULL && strcmp(batch, "whole") == 0;
+    s->alone = batch != NULL && strcmp(batch, "one") == 0;
     const char *prefix = ox_metadata(model, "onnxexplainer.prefix");
     const char *output = ox_metadata(model, "onnxexplainer.output");
     const char *features = ox_metadata(model, "onnxexplainer.feature_names");

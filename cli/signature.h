@@ -10,7 +10,8 @@ typedef struct ox_signature {
     ox_value_info *outputs;
     size_t output_count;
     bool explained;   /* made by `explain`: the rest is set */
-    bool whole;       /* samples depend on the others of their batch */
+    bool whole;       /* samples depend on the others of their batch: all at once */
+    bool alone;       /* they are rounded by a scale of their batch: one at a time */
     char *prefix;     /* before the names of our outputs, "" where there is none */
     char *output;     /* name of the explained output */
     bool *attributed; /* which inputs have SHAP values among the outputs */

@@ -385,3 +385,29 @@ def test_costs_nothing_elsewhere(explain):
     path = explain(model_of(nodes, [3, 4], constants), None, "--references=fill:0.5")
     used = {n.op_type for n in onnx.load(path).graph.node}
     assert not used & {"IsNaN", "GreaterOrEqual", "Sign"}
+
+
+@pytest.mark.parametrize("imputed", ["Imputer", "Where"])
+def test_indicator(imputed, explain, run):
+    """Missing values are imputed, and told of beside them: [imputed, is missing] W. Linear in both,
+    so that SHAP values are those of a linear function."""
+    rng = np.random.default_rng(0)
+    mean, w = rng.normal(size=5).astype("f4"), rng.normal(size=(10, 3)).astype("f4")
+    fill = [helper.make_node("Imputer", ["x"], ["i"], domain="ai.onnx.ml",
+                             imputed_value_floats=mean.tolist(), replaced_value_float=NAN)]
+    if imputed == "Where":
+        fill = [node("IsNaN", "x", "q"), node("Where", "q mean x", "i")]
+    nodes = [*fill, node("IsNaN", "x", "n"), node("Cast", "n", "f", to=FLOAT),
+             node("Concat", "i f", "c", axis=1), node("MatMul", "c w", "y")]
+    x, refs = rng.normal(size=(12, 5)).astype("f4"), rng.normal(size=(6, 5)).astype("f4")
+    x[rng.random(x.shape) < 0.3] = refs[rng.random(refs.shape) < 0.3] = NAN
+    model = model_of(nodes, [5], {"mean": mean, "w": w}, domains=[LEARN])
+    found = run(explain(model, refs, "--target=all", "--gap"), x)
+
+    def columns(rows):
+        return np.stack([np.where(np.isnan(rows), mean, rows), np.isnan(rows)], axis=-1)
+
+    change = columns(x)[:, None] - columns(refs)
+    want = np.einsum("nrfc,fck->nkf", change, np.stack([w[:5], w[5:]], axis=1)) / 6
+    np.testing.assert_allclose(found["x_shap"], want, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found["completeness_gap"], 0, atol=1e-5)

@@ -1,6 +1,8 @@
 """Quantised models: integers are explained as the numbers that they stand for, and rounding is a
 step, so that SHAP values add up to the quantised model's own output."""
 
+import subprocess
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -227,6 +229,24 @@ def test_dynamic_quantisation(explain, run, tmp_path):
     x = rng.normal(size=(4, 2, 8, 8)).astype(np.float32)
     for i in range(1, 4):
         check_network(explain, run, tmp_path / "q.onnx", x[:1], x[i:i + 1])
+
+
+def test_dynamic_quantisation_of_many(cli, explain, tmp_path):
+    """`run` takes samples one at a time, so that each is what it is alone, and adds up."""
+    rng = np.random.default_rng(0)
+    onnx.save(network(), tmp_path / "net.onnx")
+    quantization.quantize_dynamic(tmp_path / "net.onnx", tmp_path / "q.onnx")
+    x = rng.normal(size=(9, 2, 8, 8)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x[3:])
+    path = explain(tmp_path / "q.onnx", x[:3], "--target=0")
+    done = subprocess.run([cli, "run", path, "--input", tmp_path / "x.npy", "-o",
+                           tmp_path / "out.npz", "--strict"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = np.load(tmp_path / "out.npz")
+    session = onnxruntime.InferenceSession(tmp_path / "q.onnx")
+    name = session.get_outputs()[0].name
+    alone = np.concatenate([session.run([name], {"x": row[None]})[0] for row in x[3:]])
+    np.testing.assert_allclose(found[name], alone, rtol=1e-5, atol=1e-6)
 
 
 def test_resnet(explain, run, shared, tmp_path):

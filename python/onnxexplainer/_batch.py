@@ -44,8 +44,10 @@ def run(session: Session, inputs: dict[str, Array],
     """The outputs for all rows of the inputs. A last batch that is too small for the model is
     filled up with its last row, whose results are left out."""
     rows = len(next(iter(inputs.values())))
-    whole = session.metadata["batch"] == "whole" # samples depend on each other
-    fixed = rows if whole else fixed_batch(session, list(inputs))
+    fixed = fixed_batch(session, list(inputs)) or {
+        "whole": rows, # samples depend on each other
+        "one": 1,      # and are rounded by a scale of their batch
+    }.get(session.metadata["batch"])
     found: list[dict[str, Array]] = []
     for begin, end in _pieces(rows, fixed, peak()):
         batch = {name: array[begin:end] for name, array in inputs.items()}

@@ -151,9 +151,8 @@ static void copy_node(const target *t, const ox_node *n)
             inputs[0] = ox_graph_emit(t->graph, "Sum", 1, &inputs[0], 0, NULL);
         }
     }
-    const char *scope = ox_arena_format(t->s->arena, "onnxexplainer/%s/%s",
-                                        t->references ? "reference" : "sample", ox_node_base(n));
-    const char *former = ox_graph_scope(t->graph, scope);
+    const char *part = t->references ? "onnxexplainer/reference" : "onnxexplainer/sample";
+    ox_purpose former = ox_graph_enter(t->graph, part, ox_node_base(n), n);
     bool fused = t->twin || (t->references && !t->apart);
     if (strcmp(n->op, "DequantizeLinear") == 0 && !fused) {
         copy_dequantized(t, n, inputs);
@@ -169,7 +168,7 @@ static void copy_node(const target *t, const ox_node *n)
             copy_shape(t, n->outputs[i], copy->outputs[i]);
         }
     }
-    ox_graph_scope(t->graph, former);
+    ox_graph_leave(t->graph, former);
 }
 
 /* A value for the sample in the flow graph, as the forward pass has it. */
@@ -371,9 +370,8 @@ static ox_val repeat(ox_explain_state *s, ox_val v, ox_val view)
 /* The reference of v in the flow graph. */
 static ox_val reference_of(ox_explain_state *s, ox_val v, bool apart)
 {
-    const char *scope = ox_arena_format(s->arena, "onnxexplainer/reference/%s",
-                                        v->base != NULL ? v->base : v->name);
-    const char *former = ox_graph_scope(s->branch->refs, scope);
+    ox_purpose former = ox_graph_enter(s->branch->refs, "onnxexplainer/reference",
+                                     v->base != NULL ? v->base : v->name, v->node);
     ox_val raw = copy_value(&(target){s, s->branch->refs, true, apart, false}, v);
     ox_val view = view_of(s, v, apart ? raw : ox_apart(raw));
     ox_type type = view->type;
@@ -387,7 +385,7 @@ static ox_val reference_of(ox_explain_state *s, ox_val v, bool apart)
                                          : ox_scan_slice(s, view, whole ? 0 : s->plan->chunk);
     }
     view = repeat(s, v, ox_cast(view, type));
-    ox_graph_scope(s->branch->refs, former);
+    ox_graph_leave(s->branch->refs, former);
     return view;
 }
 

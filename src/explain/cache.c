@@ -45,7 +45,9 @@ ox_val ox_keep(ox_explain_state *s, ox_val v, ox_val computed)
     int64_t dims[OX_MAX_RANK];
     size_t size = ox_type_size(type);
     if (computed->rank < 0 || !ox_dims_static(computed->rank, computed->dims) || size == 0) {
-        ox_fail(s->arena, OX_UNSUPPORTED, "the shape of \"%s\" is not known", computed->name);
+        ox_fail(s->arena, OX_UNSUPPORTED,
+                "%s: the shape of its result is not known, so that it cannot be kept; use cache none",
+                v->node != NULL ? ox_node_label(v->node) : v->name);
     }
     int rank = kept_dims(s, computed, dims);
     for (int i = 0; i < rank; i++) {

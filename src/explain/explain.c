@@ -214,8 +214,9 @@ static void set_metadata(ox_explain_state *s)
     if (o->prefix != NULL && o->prefix[0] != '\0') {
         ox_model_set_property(m, "onnxexplainer.prefix", o->prefix);
     }
-    if (s->plan->whole) {
-        ox_model_set_property(m, "onnxexplainer.batch", "whole");
+    if (s->plan->cut != OX_CUT_ANY) {
+        const char *cut = s->plan->cut == OX_CUT_WHOLE ? "whole" : "one";
+        ox_model_set_property(m, "onnxexplainer.batch", cut);
     }
     set_check(s);
     ox_range_set(s);

@@ -85,10 +85,17 @@ typedef struct ox_target {
     ox_val rows;          /* [K, 1, D] for sums and differences, else NULL */
 } ox_target;
 
+/* How rows may be cut into batches. */
+typedef enum ox_cut {
+    OX_CUT_ANY,
+    OX_CUT_ALONE, /* samples of a batch share what they are rounded by: one at a time */
+    OX_CUT_WHOLE, /* they may depend on each other, or on how many there are: all at once */
+} ox_cut;
+
 /* How it is done: plan.c. */
 typedef struct ox_plan {
     bool one_at_a_time;   /* references enter one by one, repeated to the sample's batch */
-    bool whole;           /* samples of a batch may depend on each other, or on how many there are */
+    ox_cut cut;
     int64_t padded;       /* R rounded up to whole chunks */
     int64_t chunk;        /* references per step, 0: no Scan over references */
     int64_t target_chunk; /* targets per step, 0: no Scan over targets */
@@ -410,8 +417,8 @@ void ox_place_find(ox_explain_state *s);
  * where there is none. */
 const char *ox_place_missing(ox_explain_state *s);
 
-/* Whether there is one on the way to any output. */
-bool ox_place_mixed(ox_explain_state *s);
+/* What that means for batches that rows are cut into, on the way to any output. */
+ox_cut ox_place_cut(ox_explain_state *s);
 
 /* The first node that loses the batch on the way to the output, and how, where it does not stay
  * free. */

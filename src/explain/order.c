@@ -85,10 +85,9 @@ static void decompose(ox_explain_state *s, ox_node *n)
     decomposition d = {s, n, composite ? row->decompose : NULL,
                        ox_arena_alloc(s->arena, n->output_count, sizeof(ox_val))};
     ox_error err;
-    const char *scope = ox_arena_format(s->arena, "onnxexplainer/%s", ox_node_base(n));
-    const char *former = ox_graph_scope(n->graph, scope);
+    ox_purpose former = ox_graph_enter(n->graph, "onnxexplainer", ox_node_base(n), n);
     bool done = ox_arena_try(s->arena, write_out, &d, &err);
-    ox_graph_scope(n->graph, former);
+    ox_graph_leave(n->graph, former);
     if (!done && err.code != OX_UNSUPPORTED) {
         ox_fail(s->arena, err.code, "%s", err.message);
     }

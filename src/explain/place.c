@@ -202,6 +202,23 @@ static void place(ox_val y)
     }
 }
 
+/* Whether samples are not found because a value is, or comes from, a scale of the batch. */
+static bool is_scale(const ox_node *n)
+{
+    bool lost = false;
+    for (size_t i = 0; i < n->input_count; i++) {
+        ox_val x = n->inputs[i];
+        if (x != NULL && ox_side_of(x)->varies && !place_of(x)->known) {
+            lost = true;
+            if (!place_of(x)->scale) {
+                return false;
+            }
+        }
+    }
+    const ox_node *origin = n->original ? n : n->origin;
+    return lost || (origin != NULL && strncmp(origin->op, "DynamicQuantize", 15) == 0);
+}
+
 void ox_place_find(ox_explain_state *s)
 {
     for (size_t i = 0; i < s->g->input_count; i++) {
@@ -210,7 +227,9 @@ void ox_place_find(ox_explain_state *s)
     for (size_t i = 0; i < s->g->node_count; i++) { /* in topological order */
         const ox_node *n = s->g->nodes[i];
         for (size_t k = 0; k < n->output_count; k++) {
+            ox_place *found = &ox_side_of(n->outputs[k])->place;
             place(n->outputs[k]);
+            found->scale = !found->known && is_scale(n);
         }
     }
 }
@@ -269,20 +288,26 @@ const char *ox_place_missing(ox_explain_state *s)
     return NULL;
 }
 
-/* Whether samples of one batch may depend on each other, on the way to any output. */
-bool ox_place_mixed(ox_explain_state *s)
+/* Scales of a whole batch move results by rounding alone, and samples alone have their own. */
+static ox_cut cut_of(ox_val v)
 {
+    return place_of(v)->scale ? OX_CUT_ALONE : OX_CUT_WHOLE;
+}
+
+ox_cut ox_place_cut(ox_explain_state *s)
+{
+    ox_cut cut = OX_CUT_ANY;
     for (size_t i = 0; i < s->g->node_count; i++) {
         const ox_node *n = s->g->nodes[i];
         for (size_t k = 0; k < n->output_count; k++) {
             ox_val v = n->outputs[k];
-            bool number = ox_type_is_float(v->type) && v->rank >= 0;
-            if (number && ox_side_of(v)->varies && !place_of(v)->known) {
-                return true;
+            bool lost = v->rank >= 0 && ox_side_of(v)->varies && !place_of(v)->known;
+            if (lost && ox_type_is_float(v->type)) {
+                cut = cut_of(v) > cut ? cut_of(v) : cut;
             }
         }
     }
-    return ox_place_missing(s) != NULL;
+    return cut;
 }
 
 /* Before the order is known, and of the batch axis alone. */

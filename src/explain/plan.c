@@ -201,8 +201,10 @@ ox_plan *ox_plan_batch(ox_explain_state *s)
         ox_note_to(s->options, "references enter one at a time: %s", missing);
     }
     plan->one_at_a_time = s->bind->one_at_a_time || missing != NULL;
-    plan->whole = s->bind->batch_free && (s->bind->counts_batch || ox_place_mixed(s));
-    if (plan->whole) {
+    if (s->bind->batch_free) {
+        plan->cut = s->bind->counts_batch ? OX_CUT_WHOLE : ox_place_cut(s);
+    }
+    if (plan->cut == OX_CUT_WHOLE) {
         ox_note_to(s->options, "samples of a batch may depend on each other: run takes all of them "
                                "at once; --no-batch explains a whole batch as one sample");
     }

@@ -104,8 +104,8 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
     }
     c.m = ox_m(&c, 0);
     const ox_row *row = ox_rule_find(n->domain, n->op);
-    const char *scope = ox_arena_format(s->arena, "onnxexplainer/flow/%s", ox_node_base(n));
-    const char *former = ox_graph_scope(s->branch->flow, scope);
+    ox_purpose former =
+        ox_graph_enter(s->branch->flow, "onnxexplainer/flow", ox_node_base(n), n);
     if (s->method->replaces != NULL && s->method->replaces(s, n)) {
         s->method->replace(s, &c);
     } else if (ox_standin_wants(s, n)) {
@@ -113,7 +113,7 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
     } else {
         row->rule(&c);
     }
-    ox_graph_scope(s->branch->flow, former);
+    ox_graph_leave(s->branch->flow, former);
 }
 
 void ox_walk(ox_explain_state *s, ox_val seed)

@@ -51,6 +51,25 @@ const char *ox_graph_scope(ox_graph *g, const char *scope)
     return former;
 }
 
+ox_purpose ox_graph_enter(ox_graph *g, const char *part, const char *base, const ox_node *n)
+{
+    ox_purpose former = {g->scope, g->origin};
+    g->scope = ox_arena_format(g->arena, "%s/%s", part, base);
+    g->origin = n == NULL || n->original ? n : n->origin;
+    return former;
+}
+
+void ox_graph_leave(ox_graph *g, ox_purpose former)
+{
+    g->scope = former.name;
+    g->origin = former.origin;
+}
+
+const char *ox_graph_at(const ox_graph *g)
+{
+    return g->origin != NULL ? ox_node_label(g->origin) : g->scope;
+}
+
 static used_name *find_name(const ox_table *names, const char *name)
 {
     uint64_t hash = ox_hash_string(name);
@@ -399,6 +418,7 @@ ox_node *ox_graph_append(ox_graph *g, const ox_node *like)
         n->outputs[i]->output = (int)i;
     }
     n->moves_int8 = moves_int8(n);
+    n->origin = n->original ? NULL : g->origin;
     g->nodes = ox_arena_grow(a, g->nodes, g->node_count, sizeof *g->nodes);
     g->nodes[g->node_count++] = n;
     return n;

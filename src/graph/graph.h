@@ -95,6 +95,7 @@ struct ox_node {
     ox_val *outputs;
     const ox_attr *attrs;
     bool original;        /* of the model that was read, as opposed to added by us */
+    const ox_node *origin; /* of added ones: the original that they are for, or NULL */
     size_t index;         /* of original nodes: position in the model that was read */
     const void *proto;    /* the NodeProto it was read from, or NULL */
     ox_val *parts;        /* what its outputs are, where lift/control.c has written it out */
@@ -135,6 +136,7 @@ struct ox_graph {
     ox_val batch_size;      /* int64 [1], N at run time, where it is free */
     ox_val refs_size;       /* int64 [1], R at run time, where it is free */
     const char *scope;      /* names of new nodes start with it */
+    const ox_node *origin;  /* the original that they are for, or NULL */
     uint32_t unknowns;      /* ids given out, in the outermost graph */
     ox_table names;         /* of the outermost graph: names in use */
     ox_table shared;        /* added nodes and small constants, to find equal ones */
@@ -187,6 +189,19 @@ bool ox_only_moves(const char *op);
 /* Appends a copy of `like`, whose inputs and outputs are values of `g` that nothing produces yet
  * (reading and lifting). Infers nothing and shares nothing. */
 ox_node *ox_graph_append(ox_graph *g, const ox_node *like);
+
+/* New nodes are for n from now on, which may be NULL, and their names start with PART/BASE. Returns
+ * what to leave by. */
+typedef struct ox_purpose {
+    const char *name;
+    const ox_node *origin;
+} ox_purpose;
+
+ox_purpose ox_graph_enter(ox_graph *g, const char *part, const char *base, const ox_node *n);
+void ox_graph_leave(ox_graph *g, ox_purpose former);
+
+/* What new nodes are for, as messages call it. */
+const char *ox_graph_at(const ox_graph *g);
 
 /* Sets the scope, a prefix for names of new nodes, and returns the former one. */
 const char *ox_graph_scope(ox_graph *g, const char *scope);

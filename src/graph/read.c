@@ -11,7 +11,9 @@ const char *ox_node_label(const ox_node *n)
     ox_arena *a = n->graph->arena;
     const char *dot = n->domain[0] == '\0' ? "" : ".";
     if (!n->original) {
-        return ox_arena_format(a, "added node \"%s\" (%s%s%s)", n->name, n->domain, dot, n->op);
+        const char *what = n->origin == NULL ? "" : ox_node_label(n->origin);
+        return ox_arena_format(a, "added node \"%s\" (%s%s%s)%s%s", n->name, n->domain, dot, n->op,
+                               n->origin == NULL ? "" : ", for ", what);
     }
     return ox_arena_format(a, "node %zu \"%s\" (%s%s%s)", n->index, n->name, n->domain, dot, n->op);
 }
@@ -19,7 +21,8 @@ const char *ox_node_label(const ox_node *n)
 const char *ox_node_base(const ox_node *n)
 {
     ox_val y = n->output_count > 0 ? n->outputs[0] : NULL;
-    return y != NULL && y->base != NULL && n->name == y->name ? y->base : n->name;
+    bool unnamed = y != NULL && (n->name[0] == '\0' || n->name == y->name);
+    return !unnamed ? n->name : y->base != NULL ? y->base : y->name;
 }
 
 static const char *label(const void *n)

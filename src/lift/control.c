@@ -348,10 +348,9 @@ static void try_to_expand(ox_node *n, ox_control_budget *budget)
     ox_graph *g = n->graph;
     job j = {{n, NULL, budget}, ox_arena_alloc(g->arena, n->output_count, sizeof(ox_val))};
     ox_error err;
-    const char *former =
-        ox_graph_scope(g, ox_arena_format(g->arena, "onnxexplainer/%s", ox_node_base(n)));
+    ox_purpose former = ox_graph_enter(g, "onnxexplainer", ox_node_base(n), n);
     bool done = ox_arena_try(g->arena, expand, &j, &err);
-    ox_graph_scope(g, former);
+    ox_graph_leave(g, former);
     if (done) {
         n->parts = j.parts;
     } else if (err.code == OX_MEMORY || err.code == OX_LIMIT) {

@@ -18,6 +18,7 @@ typedef struct ox_place {
     bool known;
     int axis;
     int64_t before, after;
+    bool scale; /* not known, as it is, or comes from, a scale of the whole batch */
 } ox_place;
 
 /* What is known of a value of the lifted graph. */

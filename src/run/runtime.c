@@ -173,6 +173,57 @@ bool ox_runtime_find(const char *path, ox_runtime *runtime, ox_error *err)
     return open_default(runtime, err);
 }
 
+static const char OWN[] = "onnxexplainer/";
+
+/* Whether `name` begins with one of `parts`, as "flow/"; how long that is, else 0. */
+static size_t begins(const char *name, const char *const *parts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strncmp(name, parts[i], strlen(parts[i])) == 0) {
+            return strlen(parts[i]);
+        }
+    }
+    return 0;
+}
+
+/* Our nodes are called "onnxexplainer/flow/conv1/Mul", for "conv1" of the model: where "conv1"
+ * begins in such a name, and how long it is in `size`; NULL for those that are for no node. */
+static const char *origin_in(const char *name, const char *end, size_t *size)
+{
+    static const char *const parts[] = {"flow/", "reference/", "sample/"};
+    static const char *const general[] = {"kept/", "result/", "target/", "weights/"};
+    while (strncmp(name, OWN, strlen(OWN)) == 0) { /* one in another */
+        name += strlen(OWN);
+        if (begins(name, general, sizeof general / sizeof *general) > 0) {
+            return NULL;
+        }
+        name += begins(name, parts, sizeof parts / sizeof *parts);
+        do {
+            end--;
+        } while (end > name && *end != '/');
+    }
+    *size = end > name ? (size_t)(end - name) : 0;
+    return *size > 0 ? name : NULL;
+}
+
+/* The same of the last quoted name in the text: those before are of Scans around it. */
+static const char *find_origin(const char *text, size_t *size)
+{
+    const char *found = NULL;
+    for (const char *at = text; (at = strstr(at, OWN)) != NULL; at += strlen(OWN)) {
+        char before = at == text ? '\0' : at[-1];
+        bool quoted = before == '\'' || before == '"' || before == '(';
+        const char *end = quoted ? strchr(at, before == '(' ? ')' : before) : NULL;
+        size_t length = 0;
+        const char *origin = end == NULL ? NULL : origin_in(at, end, &length);
+        if (origin != NULL) {
+            found = origin;
+            *size = length;
+        }
+    }
+    return found;
+}
+
 void ox_runtime_check(ox_arena *a, const OrtApi *api, OrtStatus *status)
 {
     if (status == NULL) {
@@ -186,7 +237,13 @@ void ox_runtime_check(ox_arena *a, const OrtApi *api, OrtStatus *status)
         text[end - 1] = '\0';
     }
     code = strstr(text, OX_NO_MEMORY) != NULL ? OX_MEMORY : code;
-    ox_fail(a, code, "onnxruntime: %s", text);
+    size_t size = 0;
+    const char *origin = find_origin(text, &size);
+    if (origin == NULL) {
+        ox_fail(a, code, "onnxruntime: %s", text);
+    }
+    ox_fail(a, code, "a node that explains \"%.*s\" of the model fails: onnxruntime: %s", (int)size,
+            origin, text);
 }
 
 bool ox_runtime_version(const char *runtime, char *version, size_t size, ox_error *err)
