@@ -32,8 +32,9 @@ def test_wheel(installed):
     assert {"onnxexplainer/lib/libonnxexplainer.so", "onnxexplainer/lib/libonnxexplainer_ops.so",
             "onnxexplainer/bin/onnxexplainer", "onnxexplainer/_abi.py",
             "onnxexplainer/py.typed"} <= names
-    for module in (ROOT / "python/onnxexplainer").glob("*.py"):
-        assert f"onnxexplainer/{module.name}" in names
+    package = ROOT / "python/onnxexplainer"
+    for module in package.rglob("*.py"):
+        assert f"onnxexplainer/{module.relative_to(package)}" in names
     assert not [name for name in names if name.startswith(("include", "share", "lib"))]
 
 

@@ -6,6 +6,7 @@
     values = onnxexplainer.DeepExplainer(model, data).shap_values(samples)
 """
 
+from . import plots
 from ._abi import VERSION as __version__
 from ._deep import DeepExplainer
 from ._errors import (AdditivityError, ArgumentError, Error, ExplainWarning, FileError,
@@ -18,5 +19,5 @@ from ._session import Session
 
 __all__ = ["AdditivityError", "ArgumentError", "DeepExplainer", "Error", "ExplainWarning",
            "Explanation", "FileError", "InvalidModelError", "LimitError", "OnnxRuntimeError",
-           "OutOfMemoryError", "Session", "UnsupportedError", "ValueInfo", "__version__",
+           "OutOfMemoryError", "Session", "UnsupportedError", "ValueInfo", "__version__", "plots",
            "explain"]

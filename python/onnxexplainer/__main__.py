@@ -1,5 +1,5 @@
 """`python -m onnxexplainer` and `onnxexplainer`: the command line that the package carries, on the
-ONNX Runtime of the installed onnxruntime package."""
+ONNX Runtime of the installed onnxruntime package. `plot` and `report` are Python's."""
 
 import os
 import sys
@@ -8,7 +8,10 @@ from ._library import FOLDER, runtime_path
 
 
 def main() -> None:
-    """Becomes the command line."""
+    """Runs a command of Python's, or becomes the command line."""
+    if sys.argv[1:2] == ["plot"]:
+        from ._plot_command import main as plot
+        sys.exit(plot(sys.argv[2:]))
     path = runtime_path()
     if path is not None:
         os.environ["ONNXRUNTIME_LIBRARY"] = path
