@@ -11,6 +11,7 @@ int ox_cmd_explain(int argc, char **argv);
 int ox_cmd_run(int argc, char **argv);
 int ox_cmd_show(int argc, char **argv);
 int ox_cmd_ops(int argc, char **argv);
+int ox_cmd_check(int argc, char **argv);
 int ox_cmd_tune(int argc, char **argv);
 int ox_cmd_plot(int argc, char **argv);
 

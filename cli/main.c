@@ -20,6 +20,7 @@ typedef struct entry {
 static const entry commands[] = {
     {"explain", ox_cmd_explain, "make a model that predicts and explains in one call"},
     {"run", ox_cmd_run, "run any ONNX model; print how well SHAP values add up"},
+    {"check", ox_cmd_check, "tell whether the values of an explained model can be trusted"},
     {"show", ox_cmd_show, "print inputs, outputs and the rule of every operator"},
     {"ops", ox_cmd_ops, "print the table of operators"},
     {"tune", ox_cmd_tune, "rewrite an explained model for this machine"},

@@ -340,6 +340,28 @@ typedef struct ox_options {
  * 2309.16916), DeepLIFT (arXiv 1704.02685), and the rules of docs/rules.md. */
 OX_API ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error *err);
 
+/* The model that `explained` was made of: without what was added, its outputs first and in order.
+ * Settings are constants in it, dimensions those of the references, and operators spelled as
+ * explaining needed them. */
+OX_API ox_model *ox_original(const ox_model *explained, ox_error *err);
+
+/* Copies the references that lie in an explained model, by input name, into `references`; release
+ * each with ox_tensor_free. `count`, at most `room`, is 0 where they are not in it: where they come
+ * in as inputs, are filled, or only what they give is kept. A model has no more than inputs. */
+OX_API bool ox_references(const ox_model *explained, ox_tensor *references, size_t room,
+                          size_t *count, ox_error *err);
+
+/* Makes the model on the way from a sample to the references, for deletion and insertion curves. It
+ * has the outputs of `model`, shap_target and base_value, and
+ *
+ *     shap_step    an input more, int64 [N, P]: after which step each of a sample's P values (over
+ *                  all explained inputs in order; or groups) is the references'
+ *     shap_curve   [N, steps + 1] or [N, K, steps + 1], double: after step 0, 1, .. the mean over
+ *                  the references of the explained output value
+ *
+ * Options are those of ox_explain; steps: 16 by default. The model is only run. */
+OX_API ox_model *ox_curves(const ox_model *model, const ox_options *options, ox_error *err);
+
 /* How a node or an operator is treated. */
 typedef enum ox_state {
     OX_DIFFERENTIATED, /* has a rule of its own */

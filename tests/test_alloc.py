@@ -180,6 +180,7 @@ SESSIONS = {
     "run features": ["run", "named.onnx", "-ifeatures.csv", "-oOUT/r.json"],
     "run tuned": ["run", "seen.onnx", "-ipictures.npy", "--tune", "--threads=1", "-oOUT/r.npz"],
     "tune": ["tune", "seen.onnx", "--threads=1", "-oOUT/t.onnx"],
+    "check": ["check", "plain.onnx", "-irows.npy", "--threads=1", "--json"],
 }
 
 

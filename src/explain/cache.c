@@ -34,6 +34,17 @@ static int kept_dims(const ox_explain_state *s, ox_val computed, int64_t *dims)
     return rank;
 }
 
+/* That of an input are its references, which ox_references finds by name: one behind the other. */
+static const char *kept_scope(const ox_explain_state *s, ox_val v)
+{
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        if (s->bind->inputs[i].x == v && s->bind->inputs[i].batch_axis <= 0) {
+            return ox_references_scope(s->arena, v->name);
+        }
+    }
+    return s->g->scope;
+}
+
 ox_val ox_keep(ox_explain_state *s, ox_val v, ox_val computed)
 {
     ox_type type = kept_type(s, v, computed);
@@ -56,7 +67,9 @@ ox_val ox_keep(ox_explain_state *s, ox_val v, ox_val computed)
         }
     }
     ox_const c = {.type = type, .rank = rank, .dims = dims, .size = size};
+    const char *former = ox_graph_scope(s->g, kept_scope(s, v));
     ox_val kept = ox_graph_constant(s->g, NULL, &c);
+    ox_graph_scope(s->g, former);
     s->branch->cached_index.arena = s->arena;
     ox_index_add(&s->branch->cached_index, key, s->branch->cached_count);
     s->branch->cached = ox_arena_grow(s->arena, s->branch->cached, s->branch->cached_count,

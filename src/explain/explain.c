@@ -183,6 +183,18 @@ void ox_explain_check_given(const ox_explain_state *s)
     check_distinct(s);
 }
 
+/* "R fnv1a:HASH", "input" or "fill:VALUE". */
+static const char *references_text(const ox_explain_state *s)
+{
+    switch (s->options->reference_source) {
+    case OX_REFERENCES_INPUT: return "input";
+    case OX_REFERENCES_FILL: return ox_arena_format(s->arena, "fill:%.17g", s->options->fill);
+    default:
+        return ox_arena_format(s->arena, "%lld fnv1a:%016llx", (long long)s->bind->refs_count,
+                               (unsigned long long)checksum(s));
+    }
+}
+
 static void set_metadata(ox_explain_state *s)
 {
     static const char *const caches[] = {"auto", "load", "file", "none"};
@@ -201,12 +213,7 @@ static void set_metadata(ox_explain_state *s)
     ox_model_set_property(m, "onnxexplainer.target", o->target == NULL ? "top" : o->target);
     ox_model_set_property(m, "onnxexplainer.output", s->bind->output->name);
     ox_model_set_property(m, "onnxexplainer.inputs", inputs);
-    ox_model_set_property(m, "onnxexplainer.references",
-                          s->bind->refs_count == 0
-                              ? "input"
-                              : ox_arena_format(a, "%lld fnv1a:%016llx",
-                                                (long long)s->bind->refs_count,
-                                                (unsigned long long)checksum(s)));
+    ox_model_set_property(m, "onnxexplainer.references", references_text(s));
     ox_model_set_property(m, "onnxexplainer.cache", caches[s->plan->cache]);
     if (o->cache_dtype == OX_FLOAT16) {
         ox_model_set_property(m, "onnxexplainer.cache_dtype", "float16");
@@ -231,6 +238,15 @@ static void set_metadata(ox_explain_state *s)
     }
     if (o->pool != NULL) {
         ox_model_set_property(m, "onnxexplainer.pool", o->pool);
+    }
+    if (o->hold_count > 0) {
+        ox_model_set_property(m, "onnxexplainer.hold", join(a, o->hold_count, o->hold, '\n'));
+    }
+    if (o->group_count > 0) {
+        ox_model_set_property(m, "onnxexplainer.groups", join(a, o->group_count, o->groups, '\n'));
+    }
+    if (o->label_count > 0) {
+        ox_model_set_property(m, "onnxexplainer.labels", ox_arena_format(a, "%zu", o->label_count));
     }
     if (o->fix_count > 0) {
         const char **fixed = ox_arena_alloc(a, o->fix_count, sizeof *fixed);
@@ -294,14 +310,14 @@ void ox_explain_build(ox_explain_state *s)
         ox_players_sum(s);
     }
     check_points(s);
-    ox_result_outputs(s);
+    (s->method->outputs != NULL ? s->method->outputs : ox_result_outputs)(s);
     ox_graph_prune(s->g);
 }
 
-/* All of it, on a model that has been begun with. */
+/* All of it, on a model that has been begun with. Another method may take over there. */
 static void explain(ox_explain_state *s, void *user)
 {
-    (void)user;
+    s->method = user != NULL ? user : s->method;
     ox_explain_check_given(s);
     ox_explain_check_rules(s);
     ox_explain_build(s);
@@ -309,25 +325,29 @@ static void explain(ox_explain_state *s, void *user)
         ox_keep_run(s);
     }
     ox_graph_settle(s->g);
-    set_metadata(s);
+    if (user == NULL) {
+        set_metadata(s);
+    }
     if (s->g->function_count > 0) {
         ox_model_set_opset(s->model, "onnxexplainer", 1);
     }
     ox_model_publish(s->model);
 }
 
-ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error *err)
+static ox_model *make(const ox_model *model, const ox_options *options, const ox_method *method,
+                      ox_error *err)
 {
     ox_explain_state s = {.model = NULL};
     ox_options own;
     if (!ox_check_given("model", model, err) || !ox_check_options(options, &own, err)) {
         return NULL;
     }
+    own.method = method != NULL ? "exact" : own.method; /* which asks for the same */
     if (own.reference_source == OX_REFERENCES_GIVEN && own.reference_count == 0) {
         ox_error_set(err, OX_ARGUMENT, "no references");
         return NULL;
     }
-    if (!ox_explain_attempt(&s, model, &own, explain, NULL, err)) {
+    if (!ox_explain_attempt(&s, model, &own, explain, (void *)(uintptr_t)method, err)) {
         return NULL;
     }
     if (!ox_model_lower_ir(s.model, err)) {
@@ -335,4 +355,14 @@ ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error 
         return NULL;
     }
     return s.model;
+}
+
+ox_model *ox_explain(const ox_model *model, const ox_options *options, ox_error *err)
+{
+    return make(model, options, NULL, err);
+}
+
+ox_model *ox_curves(const ox_model *model, const ox_options *options, ox_error *err)
+{
+    return make(model, options, ox_method_curves(), err);
 }

@@ -22,9 +22,12 @@
  *     explain/steps.c       the walk inside a Scan over the references
  *     explain/rest.c       what no rule could give to its inputs
  *     explain/result.c     the mean over the references, and the outputs
+ *     explain/ours.c       names of what is added
  *     explain/range.c      the scale of references and samples
  *     explain/note.c       what callers are told meanwhile
  *     explain/check.c      what the explained model gives: is it finite, does it add up?
+ *     explain/curves.c     the model on the way from sample to references
+ *     explain/original.c   the model that was explained, and its references
  *
  * Three graphs may be involved. `g` is the model's. Multipliers live in `flow`: the same one, or
  * the body of a Scan. References are computed in `refs`: the model's graph, the body, or a graph
@@ -150,6 +153,7 @@ typedef struct ox_found {
     ox_val *error;     /* their standard errors, or NULL */
     int64_t *grouped;  /* by input: groups that have values in place of its own shape, or 0; NULL */
     ox_val base;       /* mean f(r) of the targets [K, N] */
+    ox_val curve;      /* curves.c: [N, K, steps + 1] as far as these axes exist, or NULL */
 } ox_found;
 
 /* Whether values add up to f(x) - base value. */
@@ -169,6 +173,7 @@ typedef struct ox_method {
     void (*steps)(ox_explain_state *s, ox_plan *plan); /* cache and chunk */
     void (*feed)(ox_explain_state *s);                 /* what the branch is run on */
     void (*attribute)(ox_explain_state *s);            /* found->phi and found->base */
+    void (*outputs)(ox_explain_state *s);              /* others than values; NULL: those */
 
     /* The nodes whose rule is another one, and that. */
     bool (*replaces)(const ox_explain_state *s, const ox_node *n);
@@ -208,6 +213,9 @@ void ox_explain_build(ox_explain_state *s);
 /* The one that the options name; gives up where there is none. */
 const ox_method *ox_method_find(ox_arena *a, const ox_options *o);
 
+/* The one of ox_curves. */
+const ox_method *ox_method_curves(void);
+
 /* ---- explain/gradients.c -------------------------------------------------------------------- */
 
 void ox_gradient_check(const ox_explain_state *s);
@@ -223,6 +231,12 @@ void ox_exact(ox_explain_state *s);
 void ox_kernel(ox_explain_state *s);
 void ox_permutation(ox_explain_state *s);
 void ox_occlusion(ox_explain_state *s);
+
+/* ---- explain/curves.c ---------------------------------------------------------------------- */
+
+/* found->curve, of the input shap_step; and the outputs. */
+void ox_curves_values(ox_explain_state *s);
+void ox_curves_outputs(ox_explain_state *s);
 
 /* explain/players.c: sums found->phi over the groups of options. */
 void ox_players_sum(ox_explain_state *s);
@@ -278,6 +292,9 @@ void ox_bind_declared(const ox_explain_state *s, ox_val output);
 bool ox_bind_check(ox_explain_state *s);
 
 /* ---- explain/references.c -------------------------------------------------------------------- */
+
+/* explain/original.c: the scope of the constant that an input's references are. */
+const char *ox_references_scope(ox_arena *a, const char *input);
 
 /* Adds the references to the graph, as constants or inputs. */
 void ox_feed_references(ox_explain_state *s);
@@ -347,6 +364,18 @@ int ox_result_axis(const ox_explain_state *s, size_t i);
 
 /* Adds the outputs. */
 void ox_result_outputs(ox_explain_state *s);
+
+/* Those of the targets and the base value alone. */
+void ox_result_targets(ox_explain_state *s);
+
+/* ---- explain/ours.c ------------------------------------------------------------------------- */
+
+/* A name of ours, with the prefix; gives up where the model uses it. */
+const char *ox_ours_name(ox_explain_state *s, const char *name);
+
+/* A new input of int64, and an output, under such a name. */
+ox_val ox_ours_input(ox_explain_state *s, const char *name, int rank, const ox_dim *dims);
+void ox_ours_output(ox_explain_state *s, ox_val v, const char *name);
 
 /* ---- explain/rest.c ------------------------------------------------------------------------- */
 

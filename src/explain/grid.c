@@ -131,8 +131,7 @@ static ox_val find_pairs(ox_explain_state *s, ox_grid *grid)
     return ref;
 }
 
-/* A value of the model's graph with samples along `axis`, whole, in the body. */
-static ox_val enter(ox_explain_state *s, const ox_grid *grid, ox_val outside, int axis)
+ox_val ox_grid_enter(ox_explain_state *s, const ox_grid *grid, ox_val outside, int axis)
 {
     if (!grid->folded || axis < 0) {
         return ox_scan_state(s, outside);
@@ -179,7 +178,7 @@ static ox_val reference_of(ox_explain_state *s, const ox_grid *grid, size_t i, o
     case OX_PAIR_MEAN: {
         int axis = s->bind->inputs[i].batch_axis;
         bool samples = s->options->reference_source == OX_REFERENCES_FILL;
-        ox_val mean = enter(s, grid, grid->mean[i], samples ? axis : -1);
+        ox_val mean = ox_grid_enter(s, grid, grid->mean[i], samples ? axis : -1);
         return ox_unsqueeze(ox_unsqueeze(mean, 0), 0);
     }
     case OX_PAIR_OWN:
@@ -206,7 +205,7 @@ void ox_grid_open(ox_explain_state *s, ox_grid *grid)
     grid->x0 = ox_arena_alloc(s->arena, count, sizeof(ox_val));
     for (size_t i = 0; i < count; i++) {
         const ox_explained *e = &s->bind->inputs[i];
-        ox_val x = enter(s, grid, e->x, e->batch_axis);
+        ox_val x = ox_grid_enter(s, grid, e->x, e->batch_axis);
         grid->x[i] = ox_unsqueeze(ox_unsqueeze(x, 0), 0);
         grid->x0[i] = reference_of(s, grid, i, ref);
         if (grid->folded && i == 0) { /* N of the body: all points of a step */
@@ -294,7 +293,7 @@ void ox_grid_feed(ox_explain_state *s, const ox_grid *grid, size_t i, ox_val poi
 ox_val ox_grid_targets(ox_explain_state *s, const ox_grid *grid)
 {
     ox_val flat = s->target->flat;
-    ox_val inside = enter(s, grid, flat, 0);
+    ox_val inside = ox_grid_enter(s, grid, flat, 0);
     if (!grid->folded) {
         return inside;
     }

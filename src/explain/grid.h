@@ -45,6 +45,9 @@ ox_val ox_grid_number(ox_explain_state *s, const ox_grid *grid, const double *nu
 ox_val ox_grid_number_for(ox_explain_state *s, const ox_grid *grid, size_t i,
                           const double *numbers);
 
+/* A value of the model's graph with samples along `axis` (-1: none), whole, in the body. */
+ox_val ox_grid_enter(ox_explain_state *s, const ox_grid *grid, ox_val outside, int axis);
+
 /* The points of input i, [rows, references, own shape]: what the model is run on. */
 void ox_grid_feed(ox_explain_state *s, const ox_grid *grid, size_t i, ox_val points);
 

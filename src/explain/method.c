@@ -37,6 +37,14 @@ static const ox_method integrated = {
     .replace = ox_integrate,
 };
 
+/* No way to values: the model on coalitions that come in as an input. */
+static const ox_method curves = {
+    "curves",
+    BY_RUNS,
+    .attribute = ox_curves_values,
+    .outputs = ox_curves_outputs,
+};
+
 enum { METHODS = sizeof methods / sizeof *methods };
 
 static const char *name_of(const void *of, size_t index)
@@ -79,4 +87,9 @@ const ox_method *ox_method_find(ox_arena *a, const ox_options *o)
         ox_fail(a, OX_ARGUMENT, "pool: method %s has no rules", o->method);
     }
     return integrates ? &integrated : m;
+}
+
+const ox_method *ox_method_curves(void)
+{
+    return &curves;
 }

@@ -60,14 +60,33 @@ static ox_type chosen_type(ox_type type)
     }
 }
 
-/* The columns of an input's players for each of its values: [rows, 1, own shape with 1 for N]. */
+/* [rows, N, own shape without N] with N along the batch axis. */
+static ox_val mask_by_sample(const ox_explained *e, ox_val mask)
+{
+    ox_dim dims[OX_MAX_RANK] = {mask->dims[0], mask->dims[1]};
+    int order[OX_MAX_RANK] = {0}, rank = e->batch_axis < 0 ? 1 : 2;
+    for (int d = 0; d < e->x->rank; d++) {
+        order[1 + d] = e->batch_axis < 0 ? 1 + d : d == e->batch_axis ? 1 : rank;
+        if (d != e->batch_axis) {
+            dims[rank++] = e->x->dims[d];
+        }
+    }
+    return ox_transpose(ox_reshape(mask, rank, dims), order);
+}
+
+/* The columns of an input's players for each of its values: [rows, 1, own shape with 1 for N], or
+ * with N where each sample has its own. */
 static ox_val mask_of(ox_explain_state *s, const ox_team *t, size_t i, ox_val mask)
 {
     const ox_explained *e = &s->bind->inputs[i];
     ox_dim dims[OX_MAX_RANK] = {mask->dims[0], ox_dim_of(1)};
-    mask = ox_slice(mask, 1, t->first, t->first + t->count, 1);
+    int axis = mask->rank - 1;
+    mask = ox_slice(mask, axis, t->first, t->first + t->count, 1);
     if (t->labels != NULL) {
-        mask = ox_gather(mask, ox_ints(mask->graph, (size_t)t->size, t->labels), 1);
+        mask = ox_gather(mask, ox_ints(mask->graph, (size_t)t->size, t->labels), axis);
+    }
+    if (axis == 2) {
+        return ox_unsqueeze(mask_by_sample(e, mask), 1);
     }
     for (int d = 0; d < e->x->rank; d++) {
         dims[2 + d] = d == e->batch_axis ? ox_dim_of(1) : e->x->dims[d];

@@ -34,7 +34,7 @@ void ox_players_count(const ox_explain_state *s, ox_players *p);
 void ox_players_mark(ox_explain_state *s, const ox_players *p);
 
 /* What stands in the body for a mixture of sample and reference, `mask` saying whose values are the
- * sample's: bool [rows, players]. Feeds all inputs. */
+ * sample's: bool [rows, players] for all samples, or [rows, N, players]. Feeds all inputs. */
 void ox_players_mix(ox_explain_state *s, const ox_grid *grid, const ox_players *p, ox_val mask);
 
 /* Values of players [players, N K] as those of input i: [K, own shape], or [K, N, its players]. */

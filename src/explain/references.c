@@ -36,7 +36,12 @@ static ox_val constant_references(ox_explain_state *s, const ox_explained *e)
     ox_const c = {.type = t->type, .rank = t->rank, .dims = dims};
     c.size = outer * (size_t)s->plan->padded * inner;
     c.data = s->blank ? NULL : padded_rows(s, t, outer, inner);
-    return ox_graph_constant(s->g, NULL, &c);
+    bool kept = s->branch->refs != s->branch->flow && s->branch->refs != s->g;
+    const char *scope = ox_references_scope(s->arena, e->x->name);
+    const char *former = ox_graph_scope(s->g, kept ? "onnxexplainer" : scope);
+    ox_val v = ox_graph_constant(s->g, NULL, &c);
+    ox_graph_scope(s->g, former);
+    return v;
 }
 
 static ox_val input_references(ox_explain_state *s, const ox_explained *e)
@@ -44,18 +49,11 @@ static ox_val input_references(ox_explain_state *s, const ox_explained *e)
     ox_dim refs = {.size = 1, .refs = 1};
     ox_dim dims[OX_MAX_RANK];
     int lead = e->batch_axis < 0 ? 1 : 0;
-    const char *prefix = s->options->prefix == NULL ? "" : s->options->prefix;
-    const char *name = ox_arena_format(s->arena, "%s%s_references", prefix, e->x->name);
-    if (ox_graph_find(s->g, name) != NULL) {
-        ox_fail(s->arena, OX_ARGUMENT,
-                "the model has a value called \"%s\" already; --prefix "
-                "changes ours",
-                name);
-    }
     dims[0] = refs;
     for (int i = 0; i < e->x->rank; i++) {
         dims[i + lead] = i == e->batch_axis ? refs : e->x->dims[i];
     }
+    const char *name = ox_ours_name(s, ox_arena_format(s->arena, "%s_references", e->x->name));
     ox_val v = ox_graph_input(s->g, name, e->x->type, e->x->rank + lead, dims);
     if (s->g->refs_size == NULL) {
         ox_attr range[] = {ox_attr_int("start", lead == 1 ? 0 : e->batch_axis),

@@ -296,15 +296,13 @@ static ox_val gap_of(ox_explain_state *s)
     return gap;
 }
 
-static void add_output(ox_explain_state *s, ox_val v, const char *name)
+void ox_result_targets(ox_explain_state *s)
 {
-    const char *prefix = s->options->prefix == NULL ? "" : s->options->prefix;
-    const char *full = ox_arena_format(s->arena, "%s%s", prefix, name);
-    if (ox_graph_find(s->g, full) != NULL) {
-        ox_fail(s->arena, OX_ARGUMENT,
-                "the model has a value called \"%s\" already; --prefix changes ours", full);
-    }
-    ox_graph_output(s->g, v, full);
+    ox_dim n = ox_target_batch(s);
+    ox_dim dims[2] = {n, ox_dim_of(s->target->count)};
+    ox_val target = ox_transpose(ox_reshape(s->target->flat, 2, dims), (int[]){1, 0});
+    ox_ours_output(s, by_sample(s, target), "shap_target");
+    ox_ours_output(s, ox_cast(by_sample(s, s->found->base), s->bind->type), "base_value");
 }
 
 void ox_result_outputs(ox_explain_state *s)
@@ -313,20 +311,15 @@ void ox_result_outputs(ox_explain_state *s)
     for (size_t i = 0; i < s->bind->point_count; i++) {
         const ox_explained *e = &s->bind->points[i];
         ox_val phi = ox_cast(target_axis(s, i, s->found->phi[i]), ox_side_type(e->x->type));
-        add_output(s, phi, ox_arena_format(s->arena, "%s_shap", e->x->name));
+        ox_ours_output(s, phi, ox_arena_format(s->arena, "%s_shap", e->x->name));
         if (s->found->error != NULL) {
             ox_val error = ox_cast(target_axis(s, i, s->found->error[i]), phi->type);
-            add_output(s, error, ox_arena_format(s->arena, "%s_shap_error", e->x->name));
+            ox_ours_output(s, error, ox_arena_format(s->arena, "%s_shap_error", e->x->name));
         }
     }
-    ox_dim n = s->bind->output_batch_axis < 0 ? ox_dim_of(1)
-                                              : s->bind->output->dims[s->bind->output_batch_axis];
-    ox_dim dims[2] = {n, ox_dim_of(s->target->count)};
-    ox_val target = ox_transpose(ox_reshape(s->target->flat, 2, dims), (int[]){1, 0});
-    add_output(s, by_sample(s, target), "shap_target");
-    add_output(s, ox_cast(by_sample(s, s->found->base), s->bind->type), "base_value");
+    ox_result_targets(s);
     if (s->options->gap) {
-        add_output(s, ox_cast(by_sample(s, gap_of(s)), s->bind->type), "completeness_gap");
+        ox_ours_output(s, ox_cast(by_sample(s, gap_of(s)), s->bind->type), "completeness_gap");
     }
     ox_graph_scope(s->g, former);
 }

@@ -363,15 +363,9 @@ static ox_val checked(ox_explain_state *s, ox_val given, int64_t size)
 
 static ox_val target_input(ox_explain_state *s, int64_t size)
 {
-    const char *prefix = s->options->prefix == NULL ? "" : s->options->prefix;
-    const char *name = ox_arena_format(s->arena, "%sshap_target_input", prefix);
-    if (ox_graph_find(s->g, name) != NULL) {
-        ox_fail(s->arena, OX_ARGUMENT,
-                "the model has a value called \"%s\" already; --prefix changes ours", name);
-    }
     ox_dim dims[2] = {ox_target_batch(s), ox_dim_of(1)};
     int rank = s->bind->output_batch_axis < 0 ? 0 : 1;
-    ox_val given = ox_graph_input(s->g, name, OX_INT64, rank, dims);
+    ox_val given = ox_ours_input(s, "shap_target_input", rank, dims);
     return ox_reshape(checked(s, given, size), 2, dims);
 }
 
