@@ -12,7 +12,7 @@
 typedef struct arguments {
     const char *model;
     ox_texts inputs, references, groups;
-    const char *original;
+    const char *original, *target;
     const char *pixel_text, *tolerance_text, *runtime;
     ox_pixels pixels;
     double tolerance;
@@ -61,6 +61,8 @@ static int parse(arguments *a, int argc, char **argv)
          "where they are not in the explained model any more"},
         {"groups", 0, OX_OPTION_LIST, &a->groups, "GROUPS",
          "where it was explained with maps of labels: the same"},
+        {"target", 0, OX_OPTION_TEXT, &a->target, "TARGET",
+         "where it was explained with a mask or a vector: the same"},
         {"tolerance", 0, OX_OPTION_TEXT, &a->tolerance_text, "E",
          "fail where values differ by more than E from Shapley values, relatively"},
         {"samples", 0, OX_OPTION_COUNT, &a->samples, "S",
@@ -186,7 +188,7 @@ static bool measure(const arguments *a, explained *e, const ox_trust_runner *r, 
                     ox_error *err)
 {
     ox_remake made;
-    const ox_remake_from from = {a->original, &a->references, &a->groups,
+    const ox_remake_from from = {a->original, &a->references, &a->groups, a->target,
                                  &a->pixels,  &e->inputs,     a->limit};
     bool good = ox_remake_read(e->model, &from, &made, err);
     const char *sum = ox_metadata(e->model, "onnxexplainer.sum");

@@ -5,6 +5,7 @@
 #include "output.h"
 #include "references.h"
 #include "signature.h"
+#include "target.h"
 #include "wrote.h"
 
 #include <limits.h>
@@ -137,7 +138,7 @@ static int parse(arguments *a, int argc, char **argv)
         {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE",
          "the explained model (default: MODEL.explained.onnx)"},
         {"target", 0, OX_OPTION_TEXT, &o->target, "TARGET",
-         "top (default), INDEX, i:j:k, a-b, input, all, top:K, 3,7,11"},
+         "top (default), 3,7,11, i:j:k, a-b, all, logit:..: docs/methods.md"},
         {"output-name", 0, OX_OPTION_TEXT, &o->output_name, "NAME",
          "the tensor to explain (default: the first floating-point output)"},
         {"hold", 0, OX_OPTION_LIST, &a->hold, "NAME",
@@ -260,10 +261,11 @@ static ox_model *explain_model(arguments *a, const ox_model *model, ox_error *er
     ox_model *explained = NULL;
     ox_tensor *fix = NULL;
     ox_groups groups = {.text = NULL};
+    ox_aim aim = {.array = {.name = NULL}};
     bool given = a->options.reference_source == OX_REFERENCES_GIVEN;
     bool good = ox_fix_load(model, &a->fix, &fixed, err) &&
                 (fix = ox_references_tensors(&fixed, err)) != NULL &&
-                ox_groups_load(&a->groups, &groups, err);
+                ox_groups_load(&a->groups, &groups, err) && ox_aim_load(&aim, &a->options, err);
     a->options.fix = fix;
     a->options.fix_count = fixed.count;
     a->options.groups = groups.groups;
@@ -276,6 +278,7 @@ static ox_model *explain_model(arguments *a, const ox_model *model, ox_error *er
     }
     free(fix);
     ox_groups_free(&groups);
+    ox_aim_free(&aim);
     ox_arrays_free(&fixed);
     ox_arrays_free(&references);
     return explained;

@@ -150,8 +150,9 @@ bool ox_remake_read(const ox_model *explained, const ox_remake_from *from, ox_re
     ox_options *o = &r->options;
     r->original = from->model ? ox_cli_read_model(from->model, from->limit, err)
                               : ox_original(explained, err);
-    o->target = ox_metadata(explained, "onnxexplainer.target");
-    o->output_name = ox_metadata(explained, "onnxexplainer.output");
+    const char *of = ox_metadata(explained, "onnxexplainer.objective_of");
+    o->target = from->target ? from->target : ox_metadata(explained, "onnxexplainer.target");
+    o->output_name = of ? of : ox_metadata(explained, "onnxexplainer.output");
     o->prefix = ox_metadata(explained, "onnxexplainer.prefix");
     o->no_batch = has_no_batch(explained);
     o->limit = from->limit;
@@ -159,8 +160,11 @@ bool ox_remake_read(const ox_model *explained, const ox_remake_from *from, ox_re
         !read_lines(explained, "onnxexplainer.hold", r, 0, &o->hold, &o->hold_count, err) ||
         !read_lines(explained, "onnxexplainer.feature_names", r, 2, &o->feature_names,
                     &o->feature_count, err) ||
-        !find_references(explained, from, r, err) || !read_groups(explained, from, r, err)) {
+        !ox_aim_load(&r->aim, o, err) || !find_references(explained, from, r, err) || !read_groups(explained, from, r, err)) {
         return false;
+    }
+    if (!o->target_array && o->target && (!strcmp(o->target, "mask") || !strcmp(o->target, "cosine"))) {
+        r->cannot = "its target is of an array, which --target gives";
     }
     if (is_inside(explained, r->original)) {
         r->cannot = "values are those of tensors inside the model, which coalitions do not reach";
@@ -173,6 +177,7 @@ void ox_remake_free(ox_remake *r)
     ox_free(r->original);
     ox_arrays_free(&r->references);
     ox_groups_free(&r->groups);
+    ox_aim_free(&r->aim);
     free(r->tensors);
     for (size_t i = 0; i < sizeof r->texts / sizeof *r->texts; i++) {
         free(r->texts[i]);

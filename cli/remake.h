@@ -5,12 +5,14 @@
 
 #include "groups.h"
 #include "images.h"
+#include "target.h"
 
 /* What the command line adds to what the model says of itself. */
 typedef struct ox_remake_from {
     const char *model;          /* file of the original; NULL: taken out of the explained model */
     const ox_texts *references; /* where the model has them not any more */
     const ox_texts *groups;     /* where they were maps of labels */
+    const char *target;         /* where it was of an array */
     const ox_pixels *pixels;
     const ox_arrays *inputs; /* of the explained model: references may be among them */
     uint64_t limit;
@@ -23,6 +25,7 @@ typedef struct ox_remake {
 
     ox_arrays references;
     ox_groups groups;
+    ox_aim aim;
     ox_tensor *tensors;
     char *texts[3]; /* of hold, groups and feature names, cut into lines */
     char **lines[3];

@@ -325,6 +325,8 @@ typedef struct ox_options {
     size_t label_count;
 
     const char *pool; /* the rule of maxima over windows: "cross" (NULL) or "tree", docs/rules.md */
+
+    const ox_tensor *target_array; /* of targets "mask" and "cosine": one sample's output */
 } ox_options;
 
 #define OX_OPTIONS_INIT                                                                            \

@@ -97,7 +97,7 @@ def test_probabilities_are_told(cli, tmp_path):
         done = subprocess.run([cli, "explain", tmp_path / f"{name}.onnx", "-r", tmp_path / "r.npy",
                                "-o", tmp_path / "out.onnx"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        told.append("with post_transform NONE" in done.stderr)
+        told.append("--target=logit explains the margins" in done.stderr)
     assert told == [False, True]
 
 

@@ -91,7 +91,7 @@ def _set_feature_names(c: _abi.ox_options, value: Any) -> None:
 SETTERS = {"cache": _set_cache, "cache_dtype": _set_cache_dtype, "integrate": _set_integrate,
            "feature_names": _set_feature_names}
 # They are no fields of ox_options.
-OURS = ("references", "output", "quiet", "external_data", "fix", "groups")
+OURS = ("references", "output", "quiet", "external_data", "fix", "groups", "target")
 
 
 def check_keywords(given: Iterable[str], known: Iterable[str], function: str) -> None:
@@ -239,6 +239,25 @@ def _set_fixed(c: _abi.ox_options, model: Model, fixed: Mapping[str, Any]) -> Te
     return tensors
 
 
+def _set_target(c: _abi.ox_options, target: Any) -> Tensors | None:
+    """A text, an array (a mask), or a pair of "mask" or "cosine" and an array, which may be a path
+    of a .npy; what is returned is to be kept."""
+    word, array = "mask", target
+    if isinstance(target, tuple):
+        word, array = target
+    elif isinstance(target, str) and target.endswith(".npy"):
+        word, _, path = target.rpartition(":")
+        word, array = (word, path) if word in ("mask", "cosine") else ("mask", target)
+    elif isinstance(target, (str, int)) or target is None:
+        c.target = None if target is None else _text(str(target), "target")
+        return None
+    array = load(array) if isinstance(array, (str, os.PathLike)) else as_array(array)
+    found = np.asarray(array, order="C")
+    tensors = Tensors([("target", found, TYPES[found.dtype])])
+    c.target, c.target_array = _text(word, "target"), tensors.items
+    return tensors
+
+
 def _set_groups(c: _abi.ox_options, model: Model, groups: Any) -> Tensors:
     """Rules, files and label maps, one or several; what is returned is to be kept."""
     texts: list[str] = []
@@ -327,9 +346,10 @@ def explain(model: Source, references: References, *, output: str | os.PathLike[
         c.note, c.warn = remarks.note, remarks.warn
         fixed = _set_fixed(c, original, options.get("fix") or {})
         kept = _set_references(c, original, references, [*_list(options.get("hold") or ()), *(options.get("fix") or ())], remarks)
+        aim = _set_target(c, options.get("target"))
         labels = _set_groups(c, original, options.get("groups"))
         with Model(call("ox_explain", original.pointer, ctypes.byref(c))) as explained:
-            del kept, fixed, labels
+            del kept, fixed, labels, aim
             if output is None:
                 return explained.serialize()
             call("ox_write_split" if split else "ox_write", explained.pointer, text_path(output))

@@ -313,6 +313,7 @@ bool ox_check_options(const ox_options *given, ox_options *own, ox_error *err)
     return take("ox_options", given, own, sizeof *own, err) && check_references(own, err) &&
            check_text("target", own->target, err) &&
            check_text("output_name", own->output_name, err) &&
+           ox_check_tensors("target array", own->target_array, own->target_array != NULL, true, err) &&
            check_distinct("hold", own->hold, own->hold_count, err) &&
            ox_check_tensors("fixed input", own->fix, own->fix_count, false, err) &&
            check_distinct("at", own->at, own->at_count, err) && check_cache(own, err) &&

@@ -16,7 +16,12 @@ static bool prepare(ox_explain_state *s, ox_binding *b, bool force_fixed)
     const char *output = s->bind->output->name;
     ox_lift(s->model);
     s->g = s->model->graph;
-    b->output = ox_graph_find(s->g, output);
+    b->output_tensor = ox_graph_find(s->g, output);
+    b->output = b->output_tensor;
+    if (!s->method->needs_rules) { /* operators may be unknown */
+        ox_bind_declared(s, b->output);
+    }
+    b->output = ox_objective(s, b->output);
     ox_hold_find(s, b);
     for (size_t i = 0; i < s->bind->held_count; i++) {
         if (s->bind->held[i]->node != NULL) { /* inputs are what they are */
@@ -33,31 +38,16 @@ static bool prepare(ox_explain_state *s, ox_binding *b, bool force_fixed)
     for (size_t i = 0; i < s->bind->input_count; i++) {
         b->inputs[i].x = ox_graph_find(s->g, s->bind->inputs[i].x->name);
     }
-    if (!s->method->needs_rules) { /* operators may be unknown */
-        ox_bind_declared(s, b->output);
-    }
     return ox_bind_check(s);
 }
 
 static void find_output_batch(ox_explain_state *s, ox_binding *b)
 {
     ox_val y = s->bind->output;
-    b->output_batch_axis = -1;
     if (y->rank < 0) {
         ox_fail(s->arena, OX_UNSUPPORTED, "the shape of output \"%s\" is not known", y->name);
     }
-    if (s->options->no_batch || y->rank == 0) {
-        return;
-    }
-    if (!s->bind->batch_free) {
-        b->output_batch_axis = ox_dim_is(y->dims[0], s->bind->batch) ? 0 : -1;
-        return;
-    }
-    for (int d = 0; d < y->rank; d++) {
-        if (y->dims[d].batch == 1) {
-            b->output_batch_axis = d;
-        }
-    }
+    b->output_batch_axis = ox_bind_batch_axis(s, y);
 }
 
 /* N at run time, read off the first input that has it. */

@@ -408,3 +408,18 @@ bool ox_bind_check(ox_explain_state *s)
     }
     return s->bind->output->rank < 0 || axes == 1;
 }
+
+int ox_bind_batch_axis(const ox_explain_state *s, ox_val y)
+{
+    int axis = -1;
+    if (s->options->no_batch || y->rank <= 0) {
+        return -1;
+    }
+    if (!s->bind->batch_free) {
+        return ox_dim_is(y->dims[0], s->bind->batch) ? 0 : -1;
+    }
+    for (int d = 0; d < y->rank; d++) {
+        axis = y->dims[d].batch == 1 ? d : axis;
+    }
+    return axis;
+}

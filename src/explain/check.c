@@ -166,6 +166,11 @@ static void find_rows(check *c, int axis)
     for (size_t i = 0; i < c->samples * c->targets; i++) {
         sums = sums || ((const int64_t *)c->target->data)[i] < 0;
     }
+    const char *text = property_or(c, "onnxexplainer.target", "");
+    if (sums && strcmp(text, "mask") == 0) {
+        c->value.tensor = NULL; /* what the mask was is not known */
+        return;
+    }
     if (!sums || t == NULL) {
         return;
     }
@@ -179,7 +184,6 @@ static void find_rows(check *c, int axis)
             dims[rank++] = t->dims[i];
         }
     }
-    const char *text = property_or(c, "onnxexplainer.target", "");
     size_t count = 1;
     for (const char *at = text; *at != '\0'; at++) {
         count += *at == ',';

@@ -212,6 +212,9 @@ static void set_metadata(ox_explain_state *s)
     ox_model_set_property(m, "onnxexplainer.method", deepshap ? "DeepSHAP" : o->method);
     ox_model_set_property(m, "onnxexplainer.target", o->target == NULL ? "top" : o->target);
     ox_model_set_property(m, "onnxexplainer.output", s->bind->output->name);
+    if (s->bind->output != s->bind->output_tensor) {
+        ox_model_set_property(m, "onnxexplainer.objective_of", s->bind->output_tensor->name);
+    }
     ox_model_set_property(m, "onnxexplainer.inputs", inputs);
     ox_model_set_property(m, "onnxexplainer.references", references_text(s));
     ox_model_set_property(m, "onnxexplainer.cache", caches[s->plan->cache]);
@@ -271,9 +274,8 @@ static void set_metadata(ox_explain_state *s)
                    s->bind->output->name, logits);
     } else if (hides_margins(s)) {
         ox_note_to(o,
-                   "output \"%s\" is a probability, explained behind the trees by its own rule; the "
-                   "margins, for which values of trees are exact, are what the model gives with "
-                   "post_transform NONE",
+                   "output \"%s\" is a probability, explained behind the trees by its own rule; "
+                   "--target=logit explains the margins, for which values of trees are exact",
                    s->bind->output->name);
     }
 }

@@ -8,7 +8,9 @@
  *     explain/bind.c       which inputs are explained, batch axes, references
  *     explain/references.c       the references in the graph
  *     explain/plan.c       what is kept of the references, how many a step, in which graphs
+ *     explain/objective.c  what is made of the output: logits, losses, cosine
  *     explain/target.c     which output values: the multiplier that the walk starts with
+ *     explain/places.c     the text of a target
  *     explain/order.c      the nodes that it reaches
  *     explain/sign.c       which values are above 0
  *     explain/beyond.c     which values may be infinite or NaN
@@ -53,6 +55,7 @@ typedef struct ox_explained {
 /* What is explained, by what, and where its samples are: attempt.c, bind.c, hold.c, shapes.c. */
 typedef struct ox_binding {
     ox_val output; /* explained */
+    ox_val output_tensor; /* the model's own that it is made of, or itself */
     int output_batch_axis;
     ox_type type; /* of the explained output's multiplier, f(x) and base value: float or double */
 
@@ -187,6 +190,7 @@ struct ox_explain_state {
     ox_graph *g;
     bool blank;     /* the references have no contents: nothing is run */
     bool no_output; /* there is none that could be explained */
+    const char *aim; /* the target's text, but for what objective.c has taken of it */
 
     const ox_method *method;
     const ox_binding *bind; /* in the order in which they are made */
@@ -288,6 +292,9 @@ const char *ox_bind_list_tensors(ox_explain_state *s);
 /* Gives an output of unknown shape the one that the model declares. */
 void ox_bind_declared(const ox_explain_state *s, ox_val output);
 
+/* The axis of samples in a value like the output, -1: none. */
+int ox_bind_batch_axis(const ox_explain_state *s, ox_val y);
+
 /* After lifting: false when the model declares a free batch that its nodes do not keep. */
 bool ox_bind_check(ox_explain_state *s);
 
@@ -301,6 +308,14 @@ void ox_feed_references(ox_explain_state *s);
 
 /* References with R along the batch axis as [R, own shape with 1 in place of N]. */
 ox_val ox_feed_slices(const ox_explained *e, ox_val references);
+
+/* ---- explain/objective.c -------------------------------------------------------------------- */
+
+/* What the target is about: y, or what is made of it behind the model. Sets s->aim. */
+ox_val ox_objective(ox_explain_state *s, ox_val y);
+
+/* options.target_array as numbers; gives up where there are not `count` of them. */
+const double *ox_objective_array(ox_explain_state *s, int64_t count);
 
 /* ---- explain/target.c --------------------------------------------------------------------- */
 

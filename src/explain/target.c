@@ -3,13 +3,10 @@
  * The output, [N, D] after flattening all axes but the batch, is explained at K flat indices per
  * sample: constant ones, the largest, the smallest, or one that comes in as an input. The first
  * multiplier is 1 there and 0 elsewhere; for sums and differences it is 1 and -1 at several. */
-#include <errno.h>
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/names.h"
-#include "explain/explain.h"
+#include "explain/places.h"
 
 enum { MAX_TARGETS = 1 << 16 };
 
@@ -150,122 +147,6 @@ static ox_val unflatten(ox_explain_state *s, ox_val v)
     return s->branch->lead > lead ? ox_unsqueeze(v, lead) : v;
 }
 
-/* ---- the grammar
- * -------------------------------------------------------------------------------------- */
-
-/* What places are looked for in: the target's text, and the output without its batch axis. */
-typedef struct place_reader {
-    ox_arena *arena;
-    const char *target, *output;
-    const int64_t *dims;
-    int rank;
-    int64_t total;
-} place_reader;
-
-static _Noreturn void bad_place(const place_reader *r, const char *why)
-{
-    ox_fail(r->arena, OX_ARGUMENT, "target \"%s\": %s", r->target, why);
-}
-
-static int64_t parse_number(const place_reader *r, const char **text)
-{
-    char *end = NULL;
-    errno = 0;
-    long long n = strtoll(*text, &end, 10);
-    if (**text < '0' || **text > '9' || errno != 0) {
-        bad_place(r, "expected top, INDEX, i:j:k, a-b, input, all, top:K, bottom:K, absolute:K "
-                     "or a list 3,7,11");
-    }
-    *text = end;
-    return n;
-}
-
-/* INDEX or i:j:k, `*` for all of an axis: adds `sign` to its places in row [D]. Returns the flat
- * index, -1 for a sum. */
-static int64_t parse_place(const place_reader *r, const char **text, double sign, double *row)
-{
-    int64_t at[OX_MAX_RANK];
-    const int64_t *dims = r->dims;
-    int rank = r->rank, count = 0;
-    bool star = false;
-    do {
-        if (count == OX_MAX_RANK) {
-            bad_place(r, "too many indices");
-        }
-        at[count] = -1;
-        if (**text == '*') {
-            star = true;
-            (*text)++;
-        } else {
-            at[count] = parse_number(r, text);
-        }
-        count++;
-    } while (**text == ':' && *(*text)++ != '\0');
-    if (count == 1 && !star && rank != 1) { /* a flat index */
-        dims = &r->total;
-        rank = 1;
-    }
-    if (count != rank) {
-        bad_place(r, ox_arena_format(r->arena,
-                                     "%d indices for an output of %d axes after the "
-                                     "batch",
-                                     count, rank));
-    }
-    int64_t flat = 0;
-    for (int i = 0; i < rank; i++) {
-        if (at[i] >= dims[i]) {
-            bad_place(r, ox_arena_format(r->arena,
-                                         "index %lld is out of range, output \"%s\" "
-                                         "has %lld values there",
-                                         (long long)at[i], r->output, (long long)dims[i]));
-        }
-        flat = flat * dims[i] + at[i];
-    }
-    for (int64_t d = 0; d < r->total; d++) {
-        int64_t rest = d;
-        bool inside = true;
-        for (int i = rank; i-- > 0; rest /= dims[i]) {
-            inside = inside && (at[i] < 0 || at[i] == rest % dims[i]);
-        }
-        row[d] += inside ? sign : 0;
-    }
-    return star ? -1 : flat;
-}
-
-size_t ox_target_places(ox_arena *a, const char *text, const char *output, int rank,
-                        const int64_t *dims, int64_t **indices, double **rows)
-{
-    place_reader r = {.arena = a, .target = text, .output = output, .dims = dims, .rank = rank};
-    size_t count = 1;
-    r.total = 1;
-    for (int i = 0; i < rank; i++) {
-        r.total *= dims[i];
-    }
-    for (const char *c = text; *c != '\0'; c++) {
-        count += *c == ',';
-    }
-    if (count > MAX_TARGETS) {
-        ox_fail(a, OX_ARGUMENT, "target: a list of %zu, %d can be explained at most", count,
-                MAX_TARGETS);
-    }
-    size_t width = (size_t)r.total;
-    *rows = ox_arena_alloc(a, width, count * sizeof **rows);
-    *indices = ox_arena_alloc(a, count, sizeof **indices);
-    for (size_t k = 0; k < count; k++) {
-        (*indices)[k] = parse_place(&r, &text, 1, *rows + k * width);
-        if (*text == '-') {
-            text++;
-            parse_place(&r, &text, -1, *rows + k * width);
-            (*indices)[k] = -1;
-        }
-        if (*text != (k + 1 < count ? ',' : '\0')) {
-            bad_place(&r, "unexpected characters after an index");
-        }
-        text += k + 1 < count;
-    }
-    return count;
-}
-
 /* Places, differences and lists: returns their flat indices [K]; for sums and differences also the
  * constant rows [K, 1, D] that pick them. */
 static ox_val constant_targets(ox_explain_state *s, ox_target *t, const char *text)
@@ -285,6 +166,53 @@ static ox_val constant_targets(ox_explain_state *s, ox_target *t, const char *te
     t->picked = rows;
     t->rows = sums ? ox_floats(s->g, s->bind->type, 3, dims, rows) : NULL;
     return ox_ints(s->g, count, indices);
+}
+
+/* The sum over the output, each value times that of the array. */
+static ox_val mask_target(ox_explain_state *s, ox_target *t)
+{
+    int64_t own[OX_MAX_RANK], total, nowhere = -1;
+    int rank = own_dims(s, own, &total);
+    const ox_tensor *mask = s->options->target_array;
+    const double *row = ox_objective_array(s, total);
+    int lead = mask->rank == rank + 1 && mask->dims[0] == 1;
+    bool same = mask->rank - lead == rank;
+    for (int d = 0; same && d < rank; d++) {
+        same = mask->dims[d + lead] == own[d];
+    }
+    if (!same) {
+        bad_target(s, "the mask has not the shape of one sample's output");
+    }
+    int64_t dims[3] = {1, 1, total};
+    t->count = 1;
+    t->picked = row;
+    t->rows = ox_floats(s->g, s->bind->type, 3, dims, row);
+    return ox_ints(s->g, 1, &nowhere);
+}
+
+/* For each slice of a list the place of its largest value, [N, K]. */
+static ox_val best_of_slices(ox_explain_state *s, ox_target *t, const char *text)
+{
+    int64_t own[OX_MAX_RANK];
+    ox_place_reader r = {.arena = s->arena, .target = s->options->target, .dims = own};
+    r.rank = own_dims(s, own, &r.total);
+    ox_val y = flatten(s, ox_predicted(s), r.total), *each = NULL;
+    size_t count = 0;
+    int64_t *flat = ox_arena_alloc(s->arena, (size_t)r.total, sizeof *flat);
+    ox_attr axis = ox_attr_int("axis", 1);
+    for (bool more = true; more; count++) {
+        size_t places = ox_place_slice(&r, &text, flat);
+        if (*text != ',' && *text != '\0') {
+            ox_place_refuse(&r, "unexpected characters after an index");
+        }
+        ox_val where = ox_ints(s->g, places, flat), part = ox_gather(y, where, 1);
+        each = ox_arena_grow(s->arena, each, count, sizeof *each);
+        each[count] = ox_gather(where, ox_graph_emit(s->g, "ArgMax", 1, &part, 1, &axis), 0);
+        more = *text++ == ',';
+    }
+    t->count = (int64_t)count;
+    t->many = count > 1;
+    return count > 1 ? ox_concat(s->g, count, each, 1) : each[0];
 }
 
 /* Gigabytes of SHAP values of one sample, for as many targets. */
@@ -369,16 +297,23 @@ static ox_val target_input(ox_explain_state *s, int64_t size)
     return ox_reshape(checked(s, given, size), 2, dims);
 }
 
+/* "top:3,top:0" and "top:top" are places. */
+static bool is_list(const char *text)
+{
+    return strchr(text, ',') != NULL || strcmp(text, "top:top") == 0 ||
+           strchr(strchr(text, ':') + 1, ':') != NULL;
+}
+
 /* "top:3" and the like: the order and K. */
 static bool parse_best(ox_explain_state *s, const char *text, const char **order, int64_t *count)
 {
     static const char *const orders[] = {"top", "bottom", "absolute"};
     for (size_t i = 0; i < 3; i++) {
         size_t length = strlen(orders[i]);
-        if (strncmp(text, orders[i], length) == 0 && text[length] == ':') {
+        if (strncmp(text, orders[i], length) == 0 && text[length] == ':' && !is_list(text)) {
             text += length + 1;
             *order = orders[i];
-            *count = parse_number(&(place_reader){.arena = s->arena, .target = s->options->target},
+            *count = ox_place_number(&(ox_place_reader){.arena = s->arena, .target = s->options->target},
                                   &text);
             if (*text != '\0') {
                 bad_target(s, "unexpected characters after the number");
@@ -393,7 +328,7 @@ static bool parse_best(ox_explain_state *s, const char *text, const char **order
 
 const ox_target *ox_target_find(ox_explain_state *s)
 {
-    const char *text = s->options->target == NULL ? "top" : s->options->target;
+    const char *text = s->aim;
     int64_t dims[OX_MAX_RANK], count = 1;
     const char *order = NULL;
     ox_target *t = ox_arena_alloc(s->arena, 1, sizeof *t);
@@ -406,8 +341,12 @@ const ox_target *ox_target_find(ox_explain_state *s)
         t->many = strchr(text, ':') != NULL;
     } else if (strcmp(text, "input") == 0) {
         t->flat = target_input(s, t->size);
+    } else if (ox_place_has_top(text)) {
+        t->flat = best_of_slices(s, t, text);
     } else {
-        ox_val flat = strcmp(text, "all") == 0 ? all_targets(s, t) : constant_targets(s, t, text);
+        ox_val flat = strcmp(text, "all") == 0    ? all_targets(s, t)
+                      : strcmp(text, "mask") == 0 ? mask_target(s, t)
+                                                  : constant_targets(s, t, text);
         ox_dim each[2] = {ox_target_batch(s), ox_dim_of(t->count)};
         t->flat = ox_expand(ox_unsqueeze(flat, 0), 2, each);
     }
