@@ -94,6 +94,19 @@ bool ox_array_allocate(ox_array *array, ox_error *err)
     return array->data != NULL;
 }
 
+char *ox_array_allocate_text(ox_array *array, size_t bytes, ox_error *err)
+{
+    size_t count;
+    array->type = OX_STRING;
+    if (!ox_array_count(array->dims, array->rank, sizeof(char *), &count) ||
+        bytes > SIZE_MAX / 2 - 1) {
+        ox_cli_error(err, OX_MEMORY, "%s: too large", array->file ? array->file : "array");
+        return NULL;
+    }
+    array->data = ox_cli_alloc(count * sizeof(char *) + bytes + 1, 1, err);
+    return array->data ? (char *)array->data + count * sizeof(char *) : NULL;
+}
+
 bool ox_array_from_tensor(ox_array *array, const ox_tensor *tensor, ox_error *err)
 {
     *array = (ox_array){.type = tensor->type, .rank = tensor->rank};
@@ -101,7 +114,7 @@ bool ox_array_from_tensor(ox_array *array, const ox_tensor *tensor, ox_error *er
     if (tensor->rank > OX_RANK_MAX) {
         return ox_cli_error(err, OX_UNSUPPORTED, "\"%s\": %d axes", name, tensor->rank);
     }
-    if (!ox_type_size(tensor->type)) {
+    if (!ox_type_size(tensor->type) || tensor->type == OX_STRING) {
         return ox_cli_error(err, OX_UNSUPPORTED, "\"%s\": elements of type %s", name,
                             ox_type_name(tensor->type));
     }
@@ -294,6 +307,12 @@ bool ox_array_convert(ox_array *array, ox_type type, bool whole, ox_error *err)
     }
     const char *file = array->file ? array->file : "array";
     bool allowed = whole && ox_type_is_float(array->type) && ox_type_is_whole(type);
+    if (array->type == OX_STRING) {
+        return ox_cli_error(err, OX_ARGUMENT,
+                            "%s: text where input \"%s\" takes %s: encode categories as whole "
+                            "numbers",
+                            file, array->name ? array->name : "", ox_type_name(type));
+    }
     if (!allowed && !ox_array_convertible(array->type, type)) {
         return ox_cli_error(err, OX_ARGUMENT, "%s: %s where input \"%s\" takes %s", file,
                             ox_type_name(array->type), array->name ? array->name : "",

@@ -6,7 +6,7 @@
 
 enum { OX_RANK_MAX = 32 };
 
-/* Row-major elements in the machine's byte order. */
+/* Row-major elements in the machine's byte order; of text pointers, with the texts behind them. */
 typedef struct ox_array {
     char *name; /* of the input or output it belongs to; NULL: not said */
     char *file; /* where it was read, for messages; may be NULL */
@@ -42,6 +42,10 @@ size_t ox_array_elements(const ox_array *array, int from);
 
 /* Allocates the elements for the type and dims that are set. */
 bool ox_array_allocate(ox_array *array, ox_error *err);
+
+/* The same for text, with room for `bytes` of it behind the pointers, which begins at the result and
+ * holds zeros. NULL and err on failure. */
+char *ox_array_allocate_text(ox_array *array, size_t bytes, ox_error *err);
 
 /* Copies a tensor of the library. */
 bool ox_array_from_tensor(ox_array *array, const ox_tensor *tensor, ox_error *err);

@@ -383,7 +383,7 @@ static bool is_numbers(const plan *p, const char *name)
     for (size_t i = 0; i < p->signature->output_count; i++) {
         const ox_value_info *info = &p->signature->outputs[i];
         if (!strcmp(info->name, name)) {
-            return ox_type_size(info->type) > 0;
+            return ox_type_size(info->type) > 0 && info->type != OX_STRING;
         }
     }
     return true;

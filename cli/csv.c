@@ -154,10 +154,15 @@ size_t ox_csv_column_at(const ox_csv *csv, const char *name, size_t i)
     return find_column(csv, name, index);
 }
 
+const char *ox_csv_text(const ox_csv *csv, size_t row, size_t column)
+{
+    return csv->fields[(row + 1) * csv->columns + column];
+}
+
 bool ox_csv_number(const ox_csv *csv, const char *path, size_t row, size_t column, double *number,
                    ox_error *err)
 {
-    const char *field = csv->fields[(row + 1) * csv->columns + column];
+    const char *field = ox_csv_text(csv, row, column);
     if (!parse_number(field, number)) {
         return ox_cli_error(err, OX_INVALID, "%s: row %zu, column \"%s\": \"%.40s\" is no number",
                             path, row + 1, csv->fields[column], field);

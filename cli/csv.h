@@ -29,6 +29,9 @@ size_t ox_csv_column_at(const ox_csv *csv, const char *name, size_t i);
 bool ox_csv_number(const ox_csv *csv, const char *path, size_t row, size_t column, double *number,
                    ox_error *err);
 
+/* The text in a field of data row `row`. */
+const char *ox_csv_text(const ox_csv *csv, size_t row, size_t column);
+
 /* Writes a header and one line per sample. */
 void ox_csv_write(FILE *file, const ox_columns *columns);
 

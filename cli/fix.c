@@ -139,9 +139,34 @@ static bool to_truth(ox_array *array, ox_error *err)
     return true;
 }
 
+/* Cuts a list at its commas; a sole text is taken with those it has. */
+static bool read_words(ox_array *array, const char *text, size_t count, ox_error *err)
+{
+    char *to = ox_array_allocate_text(array, strlen(text) + 1, err);
+    for (size_t i = 0; to && i < count; i++) {
+        size_t length = count > 1 ? strcspn(text, ",") : strlen(text);
+        ((char **)array->data)[i] = to;
+        memcpy(to, text, length);
+        to += length + 1; /* zeros are there */
+        text += length + 1;
+    }
+    return to != NULL;
+}
+
+/* Whether an input takes one text. */
+static bool is_one(const ox_value_info *info)
+{
+    bool one = info->rank >= 0;
+    for (int d = 0; one && d < info->rank; d++) {
+        one = info->dims[d] == 1;
+    }
+    return one;
+}
+
 static bool read_text(ox_array *array, const ox_value_info *info, const char *text, ox_error *err)
 {
-    size_t count = count_numbers(text);
+    bool words = info->type == OX_STRING;
+    size_t count = words && is_one(info) ? 1 : count_numbers(text);
     char dims[256] = "[...]";
     if (info->rank >= 0) {
         ox_dims_text(dims, sizeof dims, info->dims, info->rank, info->symbols);
@@ -149,6 +174,9 @@ static bool read_text(ox_array *array, const ox_value_info *info, const char *te
     if (info->rank > OX_RANK_MAX || !take_shape(array, info, count)) {
         return ox_cli_error(err, OX_ARGUMENT, "%s: %zu values for input \"%s\" of shape %s",
                             array->file, count, info->name, dims);
+    }
+    if (words) {
+        return read_words(array, text, count, err);
     }
     bool whole = !ox_type_is_float(info->type);
     array->type = whole ? OX_INT64 : OX_DOUBLE;

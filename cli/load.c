@@ -193,6 +193,46 @@ static bool refuse_columns(const ox_loader *loader, const ox_csv *csv, const cha
     return ox_cli_error(err, OX_ARGUMENT, "%s: no columns for the inputs without features", path);
 }
 
+/* Bytes of the texts in some columns. */
+static size_t text_bytes(const ox_csv *csv, const size_t *columns, size_t width)
+{
+    size_t bytes = 0;
+    for (size_t row = 0; row < csv->rows; row++) {
+        for (size_t i = 0; i < width; i++) {
+            bytes += strlen(ox_csv_text(csv, row, columns[i])) + 1;
+        }
+    }
+    return bytes;
+}
+
+static bool take_texts(const ox_csv *csv, const size_t *columns, size_t width, ox_array *array,
+                       ox_error *err)
+{
+    char *to = ox_array_allocate_text(array, text_bytes(csv, columns, width), err);
+    for (size_t row = 0; to && row < csv->rows; row++) {
+        for (size_t i = 0; i < width; i++) {
+            const char *text = ox_csv_text(csv, row, columns[i]);
+            ((char **)array->data)[row * width + i] = to;
+            strcpy(to, text);
+            to += strlen(text) + 1;
+        }
+    }
+    return to != NULL;
+}
+
+static bool take_numbers(const ox_csv *csv, const char *path, const size_t *columns, size_t width,
+                         ox_array *array, ox_error *err)
+{
+    bool good = ox_array_allocate(array, err);
+    double *to = array->data;
+    for (size_t row = 0; good && row < csv->rows; row++) {
+        for (size_t i = 0; good && i < width; i++) {
+            good = ox_csv_number(csv, path, row, columns[i], to++, err);
+        }
+    }
+    return good;
+}
+
 static bool take_columns(const ox_loader *loader, const ox_csv *csv, const char *path, size_t k,
                          const size_t *columns, size_t width, ox_arrays *arrays, ox_error *err)
 {
@@ -203,13 +243,9 @@ static bool take_columns(const ox_loader *loader, const ox_csv *csv, const char 
         array.dims[i] = info->dims[i] < 0 ? (int64_t)width : info->dims[i];
     }
     array.file = ox_cli_copy(path, err);
-    bool good = array.file && ox_array_allocate(&array, err);
-    double *to = array.data;
-    for (size_t row = 0; good && row < csv->rows; row++) {
-        for (size_t i = 0; good && i < width; i++) {
-            good = ox_csv_number(csv, path, row, columns[i], to++, err);
-        }
-    }
+    bool good = array.file && (info->type == OX_STRING
+                                   ? take_texts(csv, columns, width, &array, err)
+                                   : take_numbers(csv, path, columns, width, &array, err));
     if (!good) {
         ox_array_free(&array);
         return false;

@@ -9,10 +9,13 @@
 
 enum { HEADER_LIMIT = 1 << 16 };
 
+/* Bytes of a character of numpy.str_, and its longest text. */
+enum { UNIT = 4, WIDTH_MAX = 1 << 24 };
+
 /* What a header says. */
 typedef struct header {
-    char kind; /* f i u b */
-    int bytes;
+    char kind; /* f i u b, S U for text */
+    int bytes; /* of an element */
     bool swapped;
     bool fortran;
     int rank;
@@ -102,6 +105,16 @@ static bool take_shape(const char **c, header *h)
     return h->rank != 1 || comma; /* (3) is a number, not a tuple */
 }
 
+/* The number that a type ends with; 0 where it is none, or none that an element can have. */
+static int width_of(const char *digits)
+{
+    int width = 0;
+    for (; *digits >= '0' && *digits <= '9' && width < WIDTH_MAX; digits++) {
+        width = 10 * width + *digits - '0';
+    }
+    return *digits || width > WIDTH_MAX ? 0 : width;
+}
+
 static bool take_type(const char **c, header *h, const char *file, ox_error *err)
 {
     char text[32];
@@ -114,7 +127,7 @@ static bool take_type(const char **c, header *h, const char *file, ox_error *err
     const char *order = strchr("<>|=", text[0]);
     const char *code = text[0] && order ? text + 1 : text;
     h->kind = code[0];
-    h->bytes = code[0] && code[1] >= '1' && code[1] <= '8' && !code[2] ? code[1] - '0' : 0;
+    h->bytes = code[0] ? width_of(code + 1) * (code[0] == 'U' ? UNIT : 1) : 0;
     h->swapped = text[0] == (is_little_endian() ? '>' : '<');
     return true;
 }
@@ -173,6 +186,8 @@ static ox_type type_of(char kind, int bytes)
                : bytes == 8 ? OX_UINT64
                             : OX_NONE;
     case 'b': return bytes == 1 ? OX_BOOL : OX_NONE;
+    case 'S':
+    case 'U': return bytes > 0 ? OX_STRING : OX_NONE;
     default: return OX_NONE;
     }
 }
@@ -190,21 +205,21 @@ static void swap_bytes(unsigned char *data, size_t count, size_t size)
     }
 }
 
-/* Replaces column-major elements by row-major ones. */
-static bool reorder(ox_array *array, ox_error *err)
+/* Replaces column-major elements of `size` bytes by row-major ones. */
+static bool reorder(ox_array *array, size_t size, ox_error *err)
 {
-    ox_array to = *array;
-    if (!ox_array_allocate(&to, err)) {
+    size_t count = ox_array_elements(array, 0);
+    char *to = ox_cli_alloc(count, size, err);
+    if (!to) {
         return false;
     }
-    size_t size = ox_type_size(array->type), count = ox_array_elements(array, 0);
     size_t strides[OX_RANK_MAX], at[OX_RANK_MAX] = {0}, stride = 1, from = 0;
     for (int i = 0; i < array->rank; i++) {
         strides[i] = stride;
         stride *= (size_t)array->dims[i];
     }
     for (size_t n = 0; n < count; n++) {
-        memcpy((char *)to.data + n * size, (const char *)array->data + from * size, size);
+        memcpy(to + n * size, (const char *)array->data + from * size, size);
         for (int i = array->rank - 1; i >= 0; i--) {
             from += strides[i];
             if (++at[i] < (size_t)array->dims[i]) {
@@ -215,8 +230,84 @@ static bool reorder(ox_array *array, ox_error *err)
         }
     }
     free(array->data);
-    array->data = to.data;
+    array->data = to;
     return true;
+}
+
+/* ---- text ------------------------------------------------------------------------------ */
+
+/* A character as UTF-8, in up to UNIT bytes; returns how many, 0 for what is no character. */
+static size_t put_utf8(char *to, uint32_t c)
+{
+    static const unsigned char first[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    size_t bytes = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : c < 0x110000 ? 4 : 0;
+    if (c == 0 || (c >= 0xd800 && c < 0xe000)) {
+        return 0;
+    }
+    for (size_t i = bytes; i-- > 1; c >>= 6) {
+        to[i] = (char)(0x80 | (c & 0x3f));
+    }
+    if (bytes) {
+        to[0] = (char)(first[bytes] | c);
+    }
+    return bytes;
+}
+
+/* Bytes of an element without the zeros that fill it up. */
+static size_t used_bytes(const char *element, size_t size, size_t unit)
+{
+    static const char zeros[UNIT] = {0};
+    while (size > 0 && !memcmp(element + size - unit, zeros, unit)) {
+        size -= unit;
+    }
+    return size;
+}
+
+/* Writes an element of kind S or U as text and returns its end; NULL for what is no text. */
+static char *put_text(char *to, const char *element, size_t size, char kind)
+{
+    if (kind == 'S') {
+        size_t used = used_bytes(element, size, 1);
+        if (memchr(element, 0, used)) {
+            return NULL;
+        }
+        memcpy(to, element, used);
+        return to + used;
+    }
+    size_t used = used_bytes(element, size, UNIT);
+    for (size_t i = 0; i < used; i += UNIT) {
+        uint32_t c;
+        memcpy(&c, element + i, UNIT);
+        size_t bytes = put_utf8(to, c);
+        if (!bytes) {
+            return NULL;
+        }
+        to += bytes;
+    }
+    return to;
+}
+
+/* Elements of `size` bytes become text. */
+static bool read_texts(ox_array *array, size_t size, char kind, ox_error *err)
+{
+    size_t count = ox_array_elements(array, 0);
+    const char *from = array->data;
+    ox_array texts = *array;
+    char *to = ox_array_allocate_text(&texts, count * (size + 1), err); /* in half of memory */
+    for (size_t i = 0; to && i < count; i++) {
+        ((char **)texts.data)[i] = to;
+        to = put_text(to, from + i * size, size, kind);
+        if (!to) {
+            free(texts.data);
+            return ox_cli_error(err, OX_INVALID, "%s: element %zu is no text", array->file, i);
+        }
+        *to++ = 0;
+    }
+    if (to) {
+        free(array->data);
+        array->data = texts.data;
+    }
+    return to != NULL;
 }
 
 /* ---- reading --------------------------------------------------------------------------- */
@@ -280,11 +371,9 @@ static bool read_header(ox_npy_source source, void *user, const char *file, head
 static bool refuse_type(char kind, const char *file, ox_error *err)
 {
     const char *why = kind == 'O' ? "an array of Python objects, which only pickle reads: save "
-                                    "it by array.astype(numpy.float32)"
-                      : kind == 'U' || kind == 'S'
-                          ? "an array of text, where models are given numbers: encode categories "
-                            "as whole numbers"
-                          : "element type is none of float16/32/64, integers, bool";
+                                    "it by array.astype(str), numbers by "
+                                    "array.astype(numpy.float32)"
+                                  : "element type is none of float16/32/64, integers, bool, text";
     return ox_cli_error(err, OX_INVALID, "%s: %s", file, why);
 }
 
@@ -302,13 +391,15 @@ bool ox_npy_read(ox_npy_source source, void *user, const char *file, uint64_t av
     }
     array->rank = h.rank;
     memcpy(array->dims, h.dims, sizeof h.dims);
-    size_t count = 0, size = ox_type_size(array->type);
+    bool text = array->type == OX_STRING;
+    size_t count = 0, size = (size_t)h.bytes;
     if (!ox_array_count(array->dims, array->rank, size, &count) || count * size > available) {
         return ox_cli_error(err, OX_INVALID, "%s: truncated: fewer bytes than its shape says",
                             file);
     }
     array->file = ox_cli_copy(file, err);
-    bool good = array->file && ox_array_allocate(array, err) &&
+    array->data = array->file ? ox_cli_alloc(count, size, err) : NULL;
+    bool good = array->data &&
                 fill(source, user, file, array->data, count * size, err);
     char extra;
     int64_t more = good ? source(user, &extra, 1, err) : -1;
@@ -316,14 +407,16 @@ bool ox_npy_read(ox_npy_source source, void *user, const char *file, uint64_t av
         ox_cli_error(err, OX_INVALID, "%s: more bytes than its shape says", file);
     }
     if (more == 0 && h.swapped) {
-        swap_bytes(array->data, count, size);
+        swap_bytes(array->data, h.kind == 'U' ? count * size / UNIT : count,
+                   h.kind == 'U' ? UNIT : size);
     }
     if (more == 0 && array->type == OX_BOOL) {
         for (size_t i = 0; i < count; i++) {
             ((uint8_t *)array->data)[i] = ((uint8_t *)array->data)[i] != 0;
         }
     }
-    if (more != 0 || (h.fortran && array->rank > 1 && !reorder(array, err))) {
+    if (more != 0 || (h.fortran && array->rank > 1 && !reorder(array, size, err)) ||
+        (text && !read_texts(array, size, h.kind, err))) {
         ox_array_free(array);
         return false;
     }

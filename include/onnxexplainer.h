@@ -91,7 +91,8 @@ typedef enum ox_type {
 
 /* A dense tensor in row-major (C) order. `data` holds the product of `dims` elements, without
  * gaps; `rank` 0 is a scalar, and a dimension may be 0. Tensors that the caller passes in are
- * only read. Tensors that the library returns are released by ox_tensor_free. */
+ * only read. Tensors that the library returns are released by ox_tensor_free. Elements of type
+ * OX_STRING are pointers to their text, UTF-8 that ends with a zero byte. */
 typedef struct ox_tensor {
     const char *name;
     ox_type type;
@@ -100,7 +101,7 @@ typedef struct ox_tensor {
     const void *data;
 } ox_tensor;
 
-/* Bytes of one element, 0 for types of no fixed size. */
+/* Bytes of one element, of a string those of the pointer to it; 0 for other types. */
 OX_API size_t ox_type_size(ox_type type);
 
 /* "float32", "int64", ... as NumPy spells them; "?" for unknown ones. */

@@ -89,7 +89,13 @@ static void test_references(const ox_model *model)
     REFERENCE("references for \"x\" are empty", d[0] = 0, t.data = NULL);
     REFERENCE("reference \"x\": elements of type ? (999) are not supported", t.type = (ox_type)999);
     REFERENCE("reference \"x\": elements of type ? (-1) are not supported", t.type = (ox_type)-1);
-    REFERENCE("reference \"x\": elements of type str (8) are not supported", t.type = OX_STRING);
+    static const char *const texts[16] = {"a", "\xff"}, *const words[16] = {
+        "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"};
+    REFERENCE("reference \"x\": element 1 is not UTF-8", t.type = OX_STRING, t.data = texts);
+    REFERENCE("reference \"x\": element 0 is missing (NULL)", t.type = OX_STRING,
+              t.data = texts + 2);
+    REFERENCE("references for \"x\" are str, the input is float32", t.type = OX_STRING,
+              t.data = words);
     REFERENCE("references for \"x\" are float64, the input is float32", t.type = OX_DOUBLE);
     const ox_tensor twice[2] = {reference, reference};
     OPTIONS("reference \"x\": given twice", o.references = twice, o.reference_count = 2);

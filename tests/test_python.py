@@ -221,7 +221,7 @@ def test_errors(run, tmp_path):
     for given, text in ((references[:, :, :3], "shape"), ({"imag": references}, 'it has "image"'),
                         ("fill:x", "not a number"), ("a.csv", ".npy and .npz"),
                         ([references, references], "2 references"),
-                        (np.array(["a"]), "only numbers")):
+                        (np.array(["a"]), "takes float32, given text")):
         refused(ox.ArgumentError, text, ox.explain, model, given)
     refused(FileNotFoundError, "nix.npy", ox.explain, model, "nix.npy")
     refused(ox.LimitError, "limit", ox.explain, out / "huge.onnx", "fill:0", limit="10M")
@@ -427,7 +427,7 @@ def test_session_refuses(run):
     refused(ox.ArgumentError, 'output "nix"', session.run, samples, ["nix"])
     refused(ox.ArgumentError, 'input "nix"', session.run, {"nix": samples})
     refused(ox.ArgumentError, "expected shape [N, 1, 28, 28]", session.run, samples[:, :, :3])
-    refused(ox.ArgumentError, "only numbers", session.run, np.array(["a"]))
+    refused(ox.ArgumentError, "takes float32, given text", session.run, np.array(["a"]))
     """)
 
 
@@ -460,3 +460,35 @@ def test_runtime_missing(installed):
     _library.importlib.util.find_spec = lambda name: None
     refused(ox.OnnxRuntimeError, "install onnxruntime", ox.Session, DIGITS / "digits.onnx")
     """))
+
+
+def test_text(run, tmp_path):
+    """Inputs and labels of text, as arrays of str, bytes and objects."""
+    nodes = [helper.make_node("OneHotEncoder", ["c"], ["o"], domain="ai.onnx.ml", zeros=1,
+                              cats_strings=["bern", "ö"]),
+             helper.make_node("Flatten", ["o"], ["f"]),
+             helper.make_node("LinearClassifier", ["f"], ["label", "y"], domain="ai.onnx.ml",
+                              coefficients=[1.0, -1.0, 3.0, 0.5], intercepts=[1.0, 0.25],
+                              classlabels_strings=["no", "yes ✓"])]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("c", TensorProto.STRING, ["N", 1])],
+        [helper.make_tensor_value_info("label", TensorProto.STRING, ["N"]),
+         helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])])
+    path = tmp_path / "text.onnx"
+    onnx.save(helper.make_model(graph, ir_version=9, opset_imports=[
+        helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]), path)
+    run("""
+    model = ox.explain(sys.argv[1], np.array([["bern"]]), target=1)
+    session = ox.Session(model)
+    texts = [["ö"], ["bern"], ["else"]]
+    found = [session.run(np.array(texts, kind)) for kind in (str, object)]
+    found.append(session.run(np.char.encode(np.array(texts), "utf-8")))
+    for each in found:
+        assert each["label"].tolist() == ["yes ✓", "yes ✓", "no"], each["label"]
+        np.testing.assert_allclose(each["c_shap"].ravel(), [-2.5, 0, -3], atol=1e-6)
+    assert session.inputs[0].dtype == "str"
+    refused(ox.ArgumentError, "takes str, given float64", session.run, np.zeros((3, 1)))
+    refused(ox.ArgumentError, "an array of object", session.run, np.array([[None]]))
+    digits = ox.Session(DIGITS / "digits.onnx")
+    refused(ox.ArgumentError, "takes float32, given text", digits.run, np.array(texts))
+    """, path)

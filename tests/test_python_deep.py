@@ -146,7 +146,7 @@ def test_deep_tables_and_tensors(run, nets):
     assert np.array_equal(explanation.values, expected) and np.array_equal(explanation.data, X)
     assert explanation.base_values.shape == (3, 1) and explanation.shape == (3, 4, 1)
     assert explanation[1:].shape == (2, 4, 1) and len(explanation) == 3
-    refused(ox.ArgumentError, "only numbers", ox.DeepExplainer, model,
+    refused(ox.ArgumentError, "given text", ox.DeepExplainer, model,
             Table(np.array([["a"] * 4], object)))
     """, nets)
 

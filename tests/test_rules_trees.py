@@ -295,20 +295,32 @@ def test_infinite_values():
     check(phi, lambda v: trees.scores(grown, v, 1), x, r, 3e-6)
 
 
-def test_categories():
-    """Columns of one category are players of their own: their sum adds up."""
-    grown = forest(8, features=FEATURES + 2)
-    nodes = [
-        helper.make_node("Split", ["x"], ["c", "n"], axis=1, num_outputs=2),
-        trees.node_of("OneHotEncoder", "c", "h3", cats_int64s=[0, 1], zeros=1),
-        helper.make_node("Flatten", ["h3"], ["h"]),
-        helper.make_node("Concat", ["n", "h"], ["s"], axis=1),
-        trees.node("TreeEnsembleRegressor", named(grown, "target", 1), "s")]
+@pytest.mark.parametrize("kernels", [False, True])
+@pytest.mark.parametrize("kept", [None, [0, 2], [2, 0, 1]], ids=str)
+def test_categories(kept, kernels):
+    """The columns of one category are one player, as by enumeration over the columns encoded."""
+    columns = 3 if kept is None else len(kept)
+    grown = forest(8, count=6, features=2 + 2 * columns)
+    nodes = [helper.make_node("Split", ["x"], ["c", "n"], axis=1, num_outputs=2),
+             trees.node_of("OneHotEncoder", "c", "h3", cats_int64s=[0, 1, 2], zeros=1),
+             helper.make_node("Flatten", ["h3"], ["h0"]),
+             helper.make_node("Gather", ["h0", "k"], ["h"], axis=1),
+             helper.make_node("Concat", ["n", "h"], ["s"], axis=1),
+             trees.node("TreeEnsembleRegressor", named(grown, "target", 1), "s")]
+    model = trees.model(nodes, FEATURES)
+    index = np.arange(3) if kept is None else np.array(kept)
+    model.graph.initializer.append(numpy_helper.from_array(np.r_[index, index + 3], "k"))
     rng = np.random.default_rng(5)
-    x, r = (np.concatenate([rng.integers(0, 3, (5, 2)), rows(s, 5, 2)], 1).astype(np.float32)
+    x, r = (np.concatenate([rng.integers(0, 4, (5, 2)), rows(s, 5, 2)], 1).astype(np.float32)
             for s in (1, 2))
-    phi = pairs(trees.model(nodes, FEATURES), x, r)
+
+    def f(v):
+        hot = (v[:, :2, None] == index).reshape(len(v), -1)
+        return trees.scores(grown, np.concatenate([v[:, 2:], hot], 1), 1)
+
+    phi = pairs(model, x, r, kernels)
     assert np.abs(phi[..., :2]).max() > 0
+    check(phi, f, x, r, 3e-6)
 
 
 def test_between_networks():

@@ -34,9 +34,17 @@ def as_array(value: Any) -> Array:
     array = np.asarray(value)
     if array.dtype.name == "bfloat16":
         array = array.astype(np.float32)
-    if array.dtype not in TYPES:
-        raise ArgumentError(f"an array of {array.dtype}: only numbers and bool can be used")
+    if array.dtype.kind == "S" or (array.dtype.kind in "OT" and all(
+            isinstance(text, str) for text in array.flat)):
+        array = np.char.decode(array) if array.dtype.kind == "S" else array.astype(str)
+    if array.dtype.kind != "U" and array.dtype not in TYPES:
+        raise ArgumentError(f"an array of {array.dtype}: only numbers, bool and text can be used")
     return array
+
+
+def type_of(array: Array) -> int:
+    """The element type of what `as_array` gives."""
+    return ox_type.STRING if array.dtype.kind == "U" else TYPES[array.dtype]
 
 
 def _narrow(array: Array) -> Array:
@@ -50,6 +58,11 @@ def convert(value: Any, name: str, kind: int) -> Array:
     """The array in the type that input `name` takes, in C order; the array itself where it is so.
     Whole numbers become floats, and others where all fit."""
     array = as_array(value)
+    if (array.dtype.kind == "U") != (kind == ox_type.STRING):
+        given = "text" if array.dtype.kind == "U" else array.dtype
+        raise ArgumentError(f"input \"{name}\" takes {type_name(kind)}, given {given}")
+    if kind == ox_type.STRING:
+        return array
     if kind == ox_type.BFLOAT16:
         return _narrow(array.astype(np.float32))
     dtype = DTYPES.get(ox_type(kind))
@@ -79,11 +92,18 @@ class Tensors:
         self.count = len(arrays)
         self.items = (ox_tensor * max(self.count, 1))()
         self._kept = arrays
+        self._texts: list[Any] = []
         for item, (name, array, kind) in zip(self.items, arrays):
             item.name = None if name is None else name.encode()
             item.type, item.rank = kind, array.ndim
             item.dims = (ctypes.c_int64 * max(array.ndim, 1))(*array.shape)
-            item.data = array.ctypes.data
+            if kind == ox_type.STRING:
+                texts = (ctypes.c_char_p * max(array.size, 1))(
+                    *(str(text).encode() for text in array.flat))
+                self._texts.append(texts)
+                item.data = ctypes.addressof(texts)
+            else:
+                item.data = array.ctypes.data
 
 
 class _Memory:
@@ -98,9 +118,18 @@ class _Memory:
         library.ox_tensor_free(ctypes.byref(self._tensor))
 
 
+def _take_texts(own: ox_tensor, shape: tuple[int, ...]) -> Array:
+    pointers = ctypes.cast(own.data, ctypes.POINTER(ctypes.c_char_p))
+    texts = [(pointers[i] or b"").decode() for i in range(math.prod(shape))]
+    library.ox_tensor_free(ctypes.byref(own))
+    return np.array(texts, dtype=str).reshape(shape)
+
+
 def take(tensor: ox_tensor) -> Array:
     """The array of a tensor that the library made, which it takes over. bfloat16 is widened."""
     own = ox_tensor.from_buffer_copy(tensor)
+    if own.type == ox_type.STRING:
+        return _take_texts(own, tuple(own.dims[axis] for axis in range(own.rank)))
     wide = own.type == ox_type.BFLOAT16
     shape = tuple(own.dims[axis] for axis in range(own.rank))
     dtype = np.dtype(np.uint16) if wide else DTYPES[ox_type(own.type)]

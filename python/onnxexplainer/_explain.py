@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, Unpack, overload
 import numpy as np
 
 from . import _abi
-from ._arrays import TYPES, Array, Tensors, as_array, convert, is_mapping
+from ._arrays import Array, Tensors, as_array, convert, is_mapping, type_of
 from ._errors import ArgumentError
 from ._library import Remarks, call, library, runtime_bytes, told
 from ._model import Model, Source, ValueInfo, text_path
@@ -175,7 +175,7 @@ def _by_name(references: Any, inputs: list[ValueInfo], held: Sequence[str]) -> l
             raise ArgumentError(f"the model has no input \"{name}\", it has " +
                                 ", ".join(f"\"{info.name}\"" for info in inputs))
         array = np.asarray(as_array(value), order="C")
-        found.append((name, array, TYPES[array.dtype]))
+        found.append((name, array, type_of(array)))
     return found
 
 
@@ -280,7 +280,7 @@ def _set_groups(c: _abi.ox_options, model: Model, groups: Any) -> Tensors:
         else:
             maps[names[0]] = spec
     arrays = [(name, np.asarray(as_array(value), order="C")) for name, value in maps.items()]
-    tensors = Tensors([(name, array, TYPES[array.dtype]) for name, array in arrays])
+    tensors = Tensors([(name, array, type_of(array)) for name, array in arrays])
     c.groups, c.group_count = _texts(texts), len(texts)
     c.labels, c.label_count = tensors.items, tensors.count
     return tensors

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import _abi
-from ._arrays import TYPES, Array, Tensors, convert, is_mapping, take
+from ._arrays import Array, Tensors, convert, is_mapping, take, type_of
 from ._errors import ArgumentError, ExplainWarning, UnsupportedError
 from ._library import Remarks, call, library, runtime_bytes, told
 from ._model import Model, Source, ValueInfo, content, text_path
@@ -112,7 +112,7 @@ class Session:
         """What is wrong with all outputs of an explained model, of one run or of several put
         together along the batch."""
         found, remarks = _abi.ox_findings(), Remarks()
-        tensors = Tensors([(name, np.asarray(array, order="C"), TYPES[array.dtype])
+        tensors = Tensors([(name, np.asarray(array, order="C"), type_of(array))
                            for name, array in outputs.items()])
         call("ox_session_check", self._pointer, tensors.items, tensors.count, ctypes.byref(found),
              remarks.warn, None)

@@ -134,6 +134,17 @@ static bool measure(const char *label, const ox_tensor *t, size_t *bytes, ox_err
     return true;
 }
 
+static bool check_texts(const char *label, const char *const *texts, size_t count, ox_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (texts[i] == NULL || !is_utf8(texts[i])) {
+            return ox_error_set(err, OX_ARGUMENT, "%s: element %zu is %s", label, i,
+                                texts[i] == NULL ? "missing (NULL)" : "not UTF-8");
+        }
+    }
+    return true;
+}
+
 static bool check_tensor(const char *label, const ox_tensor *t, ox_error *err)
 {
     size_t bytes = 0;
@@ -155,8 +166,10 @@ static bool check_tensor(const char *label, const ox_tensor *t, ox_error *err)
     if (!measure(label, t, &bytes, err)) {
         return false;
     }
-    return bytes == 0 || t->data != NULL ||
-           ox_error_set(err, OX_ARGUMENT, "%s: no data given (NULL)", label);
+    if (bytes > 0 && t->data == NULL) {
+        return ox_error_set(err, OX_ARGUMENT, "%s: no data given (NULL)", label);
+    }
+    return t->type != OX_STRING || check_texts(label, t->data, bytes / sizeof(char *), err);
 }
 
 bool ox_check_tensors(const char *what, const ox_tensor *tensors, size_t count, bool nameless,

@@ -5,10 +5,10 @@
 #include "base/names.h"
 #include "explain/explain.h"
 
-/* Floating-point values, token ids, masks. */
-static bool is_number(ox_type type)
+/* Floating-point values, token ids, masks, text. */
+static bool is_tensor(ox_type type)
 {
-    return type != OX_NONE && type != OX_STRING;
+    return type != OX_NONE;
 }
 
 static const ox_value_info *input_info(const ox_model *m, const char *name)
@@ -68,14 +68,12 @@ static void find_explained(ox_explain_state *s, ox_binding *b)
         if (ox_hold_names(s->options, v->name)) {
             continue;
         }
-        if (is_number(v->type)) {
+        if (is_tensor(v->type)) {
             b->inputs[b->input_count++] = (ox_explained){.x = v, .batch_axis = -1};
         } else {
-            ox_fail(
-                s->arena, OX_UNSUPPORTED,
-                "input \"%s\" holds no numbers (type %s): give the model whole numbers in their "
-                "place, or hold=%s keeps it at the sample's value",
-                v->name, ox_type_name(v->type), v->name);
+            ox_fail(s->arena, OX_UNSUPPORTED,
+                    "input \"%s\" is no tensor: hold=%s keeps it at the sample's value", v->name,
+                    v->name);
         }
     }
     if (b->input_count == 0) {

@@ -123,6 +123,14 @@ static bool store_halves(uint16_t *to, const float *from, size_t count)
     return fits;
 }
 
+/* Text goes with the results. */
+static const void *elements_of(const ox_explain_state *s, const ox_tensor *result, size_t bytes)
+{
+    return result->type == OX_STRING
+               ? ox_elements_copy(s->arena, OX_STRING, result->data, bytes)
+               : result->data;
+}
+
 /* Stores what was computed of references from `first` on; false where float16 cannot hold it. */
 static bool store(const ox_explain_state *s, const ox_cached *cached, const ox_tensor *result,
                   int64_t first, int64_t count)
@@ -133,7 +141,7 @@ static bool store(const ox_explain_state *s, const ox_cached *cached, const ox_t
     if (c->type != cached->computed->type) {
         return store_halves((uint16_t *)(void *)to, result->data, bytes / sizeof(uint16_t));
     }
-    memcpy(to, result->data, bytes);
+    memcpy(to, elements_of(s, result, bytes), bytes);
     return true;
 }
 

@@ -74,7 +74,8 @@ static const ox_tensor *find(const check *c, const char *name)
 {
     for (size_t i = 0; i < c->output_count; i++) {
         const ox_tensor *t = &c->outputs[i];
-        if (t->name != NULL && strcmp(t->name, name) == 0 && ox_type_size(t->type) > 0) {
+        bool numbers = ox_type_size(t->type) > 0 && t->type != OX_STRING;
+        if (t->name != NULL && strcmp(t->name, name) == 0 && numbers) {
             return t;
         }
     }

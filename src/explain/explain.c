@@ -40,7 +40,11 @@ static uint64_t checksum(const ox_explain_state *s)
         for (int d = 0; d < t->rank; d++) {
             size *= (size_t)t->dims[d];
         }
-        hash = ox_hash(hash, t->data, size);
+        const char *const *texts = t->type == OX_STRING ? t->data : NULL;
+        for (size_t k = 0; texts != NULL && k < size / sizeof *texts; k++) {
+            hash = ox_hash(hash, texts[k], strlen(texts[k]) + 1);
+        }
+        hash = texts != NULL ? hash : ox_hash(hash, t->data, size);
     }
     return hash;
 }

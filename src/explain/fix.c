@@ -43,7 +43,7 @@ static void make_constant(ox_val v, const ox_tensor *t)
         c->size *= (size_t)t->dims[d]; /* ox_check_tensors knows that it fits */
     }
     c->dims = ox_arena_copy(a, t->dims, rank, sizeof *t->dims);
-    c->data = ox_arena_copy(a, t->data, c->size, 1);
+    c->data = ox_elements_copy(a, t->type, t->data, c->size);
     v->constant = c;
     v->is_input = false;
     v->rank = t->rank;

@@ -127,7 +127,7 @@ static void take_map(const ox_explain_state *s, ox_team *teams, const ox_tensor 
     size_t i = input_of(s, t->name);
     const char *name = s->bind->inputs[i].x->name;
     int rank = own_dims(s, &s->bind->inputs[i], dims, &size);
-    if (ox_type_is_float(t->type) || !fits(t, rank, dims)) {
+    if (ox_type_is_float(t->type) || t->type == OX_STRING || !fits(t, rank, dims)) {
         ox_fail(s->arena, OX_ARGUMENT,
                 "labels for \"%s\" are not whole numbers in the shape of one sample", name);
     }

@@ -6,15 +6,20 @@
 
 static const uint64_t DEFAULT_MEMORY = UINT64_C(2) << 30;
 
-/* ONNX Runtime does not fold through quantisation. */
-static bool folds(const ox_explain_state *s)
+/* What keeps ONNX Runtime from folding; NULL: nothing. */
+static const char *unfoldable(const ox_explain_state *s)
 {
-    for (size_t i = 0; i < s->order->count; i++) {
-        if (strstr(s->order->nodes[i]->op, "QuantizeLinear") != NULL) {
-            return false;
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        if (s->bind->inputs[i].x->type == OX_STRING) {
+            return "text";
         }
     }
-    return true;
+    for (size_t i = 0; i < s->order->count; i++) {
+        if (strstr(s->order->nodes[i]->op, "QuantizeLinear") != NULL) {
+            return "quantisation";
+        }
+    }
+    return NULL;
 }
 
 /* Bytes of all activations of one reference, and of the largest. */
@@ -85,11 +90,11 @@ static void choose_cache(ox_explain_state *s, ox_plan *plan)
         plan->cache = OX_CACHE_FILE;
         return;
     }
-    bool can_load = !plan->one_at_a_time && folds(s);
+    const char *why = plan->one_at_a_time ? "references enter one at a time" : unfoldable(s);
+    bool can_load = why == NULL;
     plan->cache = can_load ? OX_CACHE_LOAD : file ? OX_CACHE_FILE : OX_CACHE_NONE;
     if (!can_load) {
-        ox_note_to(o, "the reference branch does not fold at load (%s), so cache %s is used",
-                   plan->one_at_a_time ? "references enter one at a time" : "quantisation",
+        ox_note_to(o, "the reference branch does not fold at load (%s), so cache %s is used", why,
                    plan->cache == OX_CACHE_FILE ? "file" : "none");
     }
 }

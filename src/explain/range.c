@@ -77,7 +77,7 @@ void ox_range_set(ox_explain_state *s)
     const char *lines = "";
     for (size_t i = 0; i < s->bind->input_count; i++) {
         const ox_explained *e = &s->bind->inputs[i];
-        if (e->given == NULL) {
+        if (e->given == NULL || e->given->type == OX_STRING) {
             continue;
         }
         range r = range_of(e->given);
@@ -186,7 +186,8 @@ static void run_job(void *user)
             ox_fail(j->arena, OX_ARGUMENT, "input %zu: no data or no shape", i);
         }
         for (size_t k = 0; k < own_count && t->name != NULL; k++) {
-            bool numbers = ox_type_size(t->type) > 0 && ox_type_is_float(own[k].type);
+            bool numbers = ox_type_size(t->type) > 0 && t->type != OX_STRING &&
+                           ox_type_is_float(own[k].type);
             if (numbers && strcmp(own[k].name, t->name) == 0) {
                 compare(j->arena, j->model, t, own[k].type, j->note, j->note_user);
             }

@@ -11,10 +11,11 @@ static const void *padded_rows(ox_explain_state *s, const ox_tensor *t, size_t o
 {
     size_t rows = (size_t)s->bind->refs_count, padded = (size_t)s->plan->padded;
     ox_budget_bring(s->arena, outer * rows * inner);
+    const void *given = ox_elements_copy(s->arena, t->type, t->data, outer * rows * inner);
     unsigned char *data = ox_arena_alloc(s->arena, outer * padded, inner);
     for (size_t o = 0; o < outer; o++) {
         for (size_t r = 0; r < padded; r++) {
-            const unsigned char *from = (const unsigned char *)t->data;
+            const unsigned char *from = t->type == OX_STRING ? given : t->data;
             memcpy(data + (o * padded + r) * inner, from + (o * rows + r % rows) * inner, inner);
         }
     }
@@ -63,11 +64,26 @@ static ox_val input_references(ox_explain_state *s, const ox_explained *e)
     return v;
 }
 
+/* The first explained input of numbers; NULL where all are text. */
+static ox_val first_of_numbers(const ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        if (s->bind->inputs[i].x->type != OX_STRING) {
+            return s->bind->inputs[i].x;
+        }
+    }
+    return NULL;
+}
+
 /* The same constant, but so that ONNX Runtime does not see that it is one: its shape is added to a
- * zero that is computed from the sample (the index of the largest of a single value). */
+ * zero that is computed from the sample (the index of the largest of a single value). Through what
+ * takes text it does not fold in any case. */
 static ox_val hidden_from_folding(ox_explain_state *s, ox_val refs)
 {
-    ox_val x = s->bind->inputs[0].x;
+    ox_val x = first_of_numbers(s);
+    if (x == NULL) {
+        return refs;
+    }
     ox_dim flat[1] = {ox_val_size(x)};
     ox_val first = ox_slice(ox_reshape(x, 1, flat), 0, 0, 1, 1);
     ox_attr axis = ox_attr_int("axis", 0);
@@ -140,6 +156,11 @@ static ox_val filled(ox_explain_state *s, const ox_explained *e)
     ox_val x = e->x;
     ox_val shape =
         ox_dims_static(x->rank, x->dims) ? ox_dims(s->g, x->rank, x->dims) : ox_unary("Shape", x);
+    if (x->type == OX_STRING) {
+        ox_fail(s->arena, OX_ARGUMENT,
+                "fill: input \"%s\" holds text: give references, or hold=%s keeps it", x->name,
+                x->name);
+    }
     if (!holds(x->type, s->options->fill)) {
         ox_fail(s->arena, OX_ARGUMENT, "fill: input \"%s\" of type %s cannot hold %g", x->name,
                 ox_type_name(x->type), s->options->fill);

@@ -40,8 +40,8 @@ static ox_val multiplier_of(ox_explain_state *s, const ox_explained *e, ox_val d
         memcpy(dims + s->target->many, dx->dims, (size_t)dx->rank * sizeof *dims);
         m = ox_zeros(s->branch->flow, dx->type, dx->rank + s->target->many, dims);
     }
-    if (e->x->type < OX_FLOAT16 &&
-        e->x->type != OX_FLOAT) { /* masks: m may be infinite where dx is 0 */
+    if (e->x->type < OX_FLOAT16 && e->x->type != OX_FLOAT &&
+        e->x->type != OX_STRING) { /* masks: m may be infinite where dx is 0 */
         ox_val most = ox_number(m, 3e38);
         m = ox_max(ox_min(m, most), ox_neg(most));
     }
@@ -66,6 +66,15 @@ static ox_val sum_references(ox_explain_state *s, const ox_explained *e, ox_val 
     return ox_reduce(s->plan->chunk > 0 ? "ReduceSum" : "ReduceMean", terms, 1, &axis, false);
 }
 
+/* What a multiplier of text meets, a change that counts as 1: [R, own shape with 1 for N]. It is 0
+ * where the text is the same, as then all that is made of it is. */
+static ox_val change_of_text(ox_explain_state *s, const ox_explained *e, ox_type type)
+{
+    ox_val x0 = ox_reference(s, e->x);
+    ox_val one = ox_cast(ox_int_scalar(s->branch->flow, 1), type);
+    return ox_expand(one, x0->rank, x0->dims);
+}
+
 /* phi of all points, in the flow graph: m * (x - x0), and what is left over. */
 static void find_phi(ox_explain_state *s)
 {
@@ -76,6 +85,11 @@ static void find_phi(ox_explain_state *s)
         const ox_explained *e = &s->bind->points[i];
         ox_val m = ox_side_of(e->x)->m;
         ox_type type = m != NULL ? m->type : ox_side_type(e->x->type);
+        if (e->x->type == OX_STRING) {
+            dx[i] = change_of_text(s, e, type);
+            terms[i] = ox_mul(multiplier_of(s, e, dx[i]), dx[i]);
+            continue;
+        }
         ox_val x = ox_standin(s, e->x, ox_cast(ox_sample(s, e->x), type), false);
         ox_val x0 = ox_standin(s, e->x, ox_cast(ox_reference(s, e->x), type), false);
         dx[i] = ox_sub(x, x0);

@@ -27,7 +27,8 @@ typedef struct ox_node ox_node;
 typedef struct ox_value ox_value;
 typedef ox_value *ox_val;
 
-/* The contents of an initializer or tensor attribute: row-major, little endian, as in raw_data. */
+/* The contents of an initializer or tensor attribute: row-major, little endian, as in raw_data. Of
+ * strings `data` are pointers to zero-terminated text, or NULL where they are in `proto` alone. */
 typedef struct ox_const {
     ox_type type;
     int rank;
@@ -268,6 +269,9 @@ bool ox_node_is(const ox_node *n, const char *op);
 const double *ox_const_doubles(ox_arena *a, const ox_const *c);
 const int64_t *ox_const_ints(ox_arena *a, const ox_const *c);
 size_t ox_const_count(const ox_const *c);
+
+/* A copy of elements in the arena; strings with their text. */
+void *ox_elements_copy(ox_arena *a, ox_type type, const void *data, size_t size);
 
 /* What v holds where the model itself says it: an initializer, a Constant in any spelling, or one
  * of these cast or reshaped. NULL where it does not. graph/constant.c. */

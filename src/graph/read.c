@@ -114,6 +114,15 @@ size_t ox_const_count(const ox_const *c)
     return width == 0 ? 0 : c->size / width;
 }
 
+void *ox_elements_copy(ox_arena *a, ox_type type, const void *data, size_t size)
+{
+    char **copy = ox_arena_copy(a, data, size, 1);
+    for (size_t i = 0; type == OX_STRING && i < size / sizeof *copy; i++) {
+        copy[i] = (char *)(uintptr_t)ox_arena_string(a, copy[i]);
+    }
+    return copy;
+}
+
 static double half_to_double(uint16_t h)
 {
     int exponent = (h >> 10) & 31;
@@ -184,7 +193,7 @@ static bool is_integer(ox_type type)
 const double *ox_const_doubles(ox_arena *a, const ox_const *c)
 {
     size_t width = ox_type_size(c->type);
-    if (c->data == NULL || width == 0) {
+    if (c->data == NULL || width == 0 || c->type == OX_STRING) {
         return NULL;
     }
     size_t count = ox_const_count(c);

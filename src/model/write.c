@@ -27,6 +27,16 @@ static bool is_empty(const ox_const *c)
     return false;
 }
 
+static void write_texts(ox_arena *a, Onnx__TensorProto *t, const char *const *texts, size_t count)
+{
+    t->string_data = ox_arena_alloc(a, count, sizeof *t->string_data);
+    t->n_string_data = count;
+    for (size_t i = 0; i < count; i++) {
+        t->string_data[i].len = strlen(texts[i]);
+        t->string_data[i].data = (uint8_t *)TEXT(texts[i]);
+    }
+}
+
 static Onnx__TensorProto *write_tensor(ox_arena *a, const ox_const *c, const char *name)
 {
     if (c->data == NULL && c->proto == NULL && !is_empty(c)) {
@@ -39,7 +49,9 @@ static Onnx__TensorProto *write_tensor(ox_arena *a, const ox_const *c, const cha
     t->dims = ox_arena_copy(a, c->dims, (size_t)c->rank, sizeof *t->dims);
     t->has_data_type = true;
     t->data_type = (int32_t)c->type;
-    if (c->type != OX_STRING) {
+    if (c->type == OX_STRING && c->proto == NULL) {
+        write_texts(a, t, c->data, c->size / sizeof(char *));
+    } else if (c->type != OX_STRING) {
         t->has_raw_data = true;
         t->raw_data.len = c->size;
         t->raw_data.data = (uint8_t *)(uintptr_t)c->data;

@@ -43,7 +43,7 @@ void ox_rest(ox_ctx *c, ox_val terms)
 /* Integers that vary, as in quantised models, are numbers like others. */
 static ox_val as_number(ox_ctx *c, size_t i, ox_val v)
 {
-    bool number = v != NULL && v->type != OX_BOOL && ox_varies(c, i);
+    bool number = v != NULL && v->type != OX_BOOL && v->type != OX_STRING && ox_varies(c, i);
     return number ? ox_cast(v, c->type) : v;
 }
 

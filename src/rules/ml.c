@@ -168,7 +168,7 @@ void decompose_one_hot_encoder(const ox_node *n, ox_val *outputs)
     size_t count = 0;
     const int64_t *categories = ox_node_ints(n, "cats_int64s", &count);
     if (categories == NULL || count == 0) {
-        ox_made_fail(n, "no rule for strings");
+        return; /* text: flow_one_hot_encoder */
     }
     ox_val y = one_hot_of_winner(n, count, categories);
     if (y == NULL) {
@@ -176,6 +176,12 @@ void decompose_one_hot_encoder(const ox_node *n, ox_val *outputs)
         y = ox_cast(ox_equal(ox_unsqueeze(x, -1), ox_ints(n->graph, count, categories)), OX_FLOAT);
     }
     outputs[0] = y;
+}
+
+/* The same of text, of which a change counts as 1: sum(m dy) over the categories. */
+void flow_one_hot_encoder(ox_ctx *c)
+{
+    ox_send(c, 0, ox_sum(ox_mul(c->m, ox_sub(ox_y(c, 0), ox_y0(c, 0))), -1, false));
 }
 
 /* ---- linear models --------------------------------------------------------------------------- */

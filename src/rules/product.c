@@ -229,8 +229,27 @@ static ox_operand settled(ox_ctx *c, size_t i, ox_operand chosen, ox_val *m)
 }
 
 /* y = c a + (1 - c) b for a condition c of zeros and ones: products of two operands each. */
+/* Of text, of which a change counts as 1: m goes to the condition where that differs, else to what
+ * is chosen. */
+static void where_of_text(ox_ctx *c)
+{
+    ox_operand chosen = ox_operand_raw(c, 0);
+    ox_val both = ox_binary("And", chosen.x, chosen.x0), none = ox_number(c->m, 0);
+    ox_val neither = ox_unary("Not", ox_binary("Or", chosen.x, chosen.x0));
+    ox_send(c, 1, ox_where(both, c->m, none));
+    ox_send(c, 2, ox_where(neither, c->m, none));
+    if (chosen.varies) {
+        ox_operand d = ox_operand_of(c, 0);
+        ox_send(c, 0, ox_mul(c->m, ox_sub(d.x, d.x0)));
+    }
+}
+
 void flow_where(ox_ctx *c)
 {
+    if (c->node->outputs[0]->type == OX_STRING) {
+        where_of_text(c);
+        return;
+    }
     ox_operand condition = ox_operand_of(c, 0), chosen = ox_operand_raw(c, 0);
     ox_operand a = {0}, b = {0};
     ox_val m1 = ox_varies(c, 1) ? times_mid(c->m, condition) : NULL;

@@ -7,6 +7,7 @@
 #include "rules/decompose.h"
 #include "rules/difference.h"
 #include "rules/trees.h"
+#include "rules/trees_codes.h"
 #include "rules/trees_flow.h"
 #include "rules/unary.h"
 
@@ -41,7 +42,8 @@ typedef struct trees {
     int64_t *alone;  /* of each tree the only target that it adds to, else -1 */
     int64_t *columns;
     size_t column_count;
-    int64_t features;
+    ox_codes codes;
+    int64_t features; /* with codes */
     ox_val m, x, x0; /* as TreeFlow takes them */
     bool folds;      /* what belongs to references alone */
 } trees;
@@ -366,21 +368,21 @@ static ox_val explain_all(trees *t)
 
 /* ---- the rule -------------------------------------------------------------------------------- */
 
-/* Values of an input as they are compared. */
-static ox_val compared(ox_val x)
+/* Values of an input as they are compared, with codes. */
+static ox_val compared(const trees *t, ox_val x)
 {
-    return x->type == OX_DOUBLE ? x : ox_cast(x, OX_FLOAT);
+    return ox_codes_append(&t->codes, x->type == OX_DOUBLE ? x : ox_cast(x, OX_FLOAT));
 }
 
 /* m, x and x0 with axes for K, B, R and N. References that meet all samples are [R, 1, F]; else
- * each has its sample, and B goes over the pairs. Returns m's lead axes beside the samples' own,
- * [.., N, F]. */
+ * each has its sample, and B goes over the pairs. Returns m's lead axes beside those of samples and
+ * features, [.., N, F]. */
 static int bring_together(trees *t, ox_dim *dims)
 {
     ox_ctx *c = t->c;
     ox_val v = ox_node_input(c->node, 0);
-    ox_val x = compared(ox_side_view(c, v, (ox_seen){false, false}));
-    ox_val x0 = compared(ox_side_view(c, v, (ox_seen){true, false}));
+    ox_val x = compared(t, ox_side_view(c, v, (ox_seen){false, false}));
+    ox_val x0 = compared(t, ox_side_view(c, v, (ox_seen){true, false}));
     ox_dim one = ox_dim_of(1), f = ox_dim_of(t->features), n = v->dims[0];
     ox_dim targets = ox_dim_of(t->f->targets);
     bool refs = x0->rank == v->rank + 1, many = c->lead - refs > 0;
@@ -406,8 +408,9 @@ static int bring_together(trees *t, ox_dim *dims)
     if (refs) {
         dims[rank++] = r;
     }
-    memcpy(dims + rank, v->dims, (size_t)v->rank * sizeof *dims);
-    return rank + v->rank;
+    dims[rank++] = n;
+    dims[rank++] = f;
+    return rank;
 }
 
 /* Largest multipliers: what a difference near the smallest number would take beyond is lost. */
@@ -421,8 +424,10 @@ void flow_trees(ox_ctx *c)
         ox_rule_fail(c, "its input is no table");
     }
     t.f = ox_forest_read(c->node);
-    t.features = ox_static_dim(c, 0, -1);
-    t.boxes = ox_forest_boxes(t.f, t.features);
+    t.codes = ox_codes_find(v, ox_static_dim(c, 0, -1));
+    t.features = t.codes.features + (int64_t)t.codes.count;
+    t.boxes = ox_forest_boxes(t.f, t.codes.features);
+    ox_codes_boxes(&t.codes, t.a, &t.boxes);
     find_centres(&t);
     sort_leaves(&t);
     t.columns = columns_of(&t, t.boxes.items, t.boxes.count, &t.column_count);
@@ -434,6 +439,7 @@ void flow_trees(ox_ctx *c)
     }
     phi = ox_reshape(phi, rank, dims);
     ox_val d = ox_cast(ox_difference(c, v), phi->type), zero = ox_number(phi, 0);
+    phi = ox_codes_share(&t.codes, phi, d);
     double largest = phi->type == OX_DOUBLE ? most_double : most;
     ox_val m = ox_clip(ox_div(phi, d), -largest, largest);
     ox_send(c, 0, ox_where(ox_equal(d, zero), zero, m));

@@ -71,10 +71,14 @@ void flow_prelu(ox_ctx *c)
 
 /* ---- steps ------------------------------------------------------------------------------- */
 
-/* `high` and `low`: y with the operand as the sample and as the reference has it. */
+/* `high` and `low`: y with the operand as the sample and as the reference has it. A change of text
+ * counts as 1. */
 static ox_val step_flow(ox_ctx *c, ox_val high, ox_val low, ox_operand o)
 {
     ox_type type = c->m->type;
+    if (o.x->type == OX_STRING) {
+        return ox_mul(c->m, ox_sub(ox_cast(high, type), ox_cast(low, type)));
+    }
     ox_val in[] = {c->m, ox_cast(high, type), ox_cast(low, type), ox_cast(o.x, type),
                    ox_cast(o.x0, type)};
     return ox_flow("Step", in);
@@ -95,7 +99,10 @@ void flow_step(ox_ctx *c)
     ox_operand a = ox_operand_raw(c, 0);
     if (!ox_varies(c, 1) || !a.varies) {
         size_t i = a.varies ? 0 : 1;
-        ox_send(c, i, step_flow(c, ox_y(c, 0), ox_y0(c, 0), ox_operand_raw(c, i)));
+        bool text = c->node->outputs[0]->type == OX_STRING;
+        ox_val y = text ? ox_number(c->m, 1) : ox_y(c, 0);
+        ox_val y0 = text ? ox_number(c->m, 0) : ox_y0(c, 0);
+        ox_send(c, i, step_flow(c, y, y0, ox_operand_raw(c, i)));
         return;
     }
     ox_operand b = ox_operand_raw(c, 1);
@@ -108,11 +115,43 @@ void flow_step(ox_ctx *c)
 /* To a floating-point type the value stays, to an integer or a bool it is cut off. */
 void flow_cast(ox_ctx *c)
 {
-    if (ox_type_is_float(c->node->outputs[0]->type)) {
+    bool text = ox_node_input(c->node, 0)->type == OX_STRING;
+    if (ox_type_is_float(c->node->outputs[0]->type) && !text) {
         ox_send(c, 0, c->m);
         return;
     }
     flow_step(c);
+}
+
+/* ---- text ---------------------------------------------------------------------------------- */
+
+/* 1 where operand i changes. */
+static ox_val changes(ox_ctx *c, size_t i)
+{
+    ox_operand o = ox_operand_raw(c, i);
+    return ox_cast(ox_unary("Not", ox_equal(o.x, o.x0)), c->m->type);
+}
+
+/* y = a b, one text behind the other: both have the same part in it. */
+void flow_string_concat(ox_ctx *c)
+{
+    if (!ox_varies(c, 0) || !ox_varies(c, 1)) {
+        ox_send(c, ox_varies(c, 0) ? 0 : 1, c->m);
+        return;
+    }
+    ox_val a = changes(c, 0), b = changes(c, 1);
+    ox_val share = ox_div(c->m, ox_max(ox_add(a, b), ox_number(a, 1)));
+    ox_send(c, 0, ox_mul(share, a));
+    ox_send(c, 1, ox_mul(share, b));
+}
+
+/* Letters in another case. */
+void flow_string_normalizer(ox_ctx *c)
+{
+    if (ox_node_attr(c->node, "stopwords") != NULL) {
+        ox_rule_fail(c, "it leaves out words, so that others take their place");
+    }
+    ox_send(c, 0, c->m);
 }
 
 /* ---- Pow --------------------------------------------------------------------------------- */

@@ -139,7 +139,7 @@ static void take_results(void *user)
         }
         ox_const c = {.type = r->type, .rank = r->rank, .dims = r->dims, .size = size};
         ox_budget_bring(g->arena, size); /* computed of the model as it is */
-        c.data = ox_arena_copy(g->arena, r->data, size, 1);
+        c.data = ox_elements_copy(g->arena, r->type, r->data, size);
         f->wanted[i]->instead = ox_graph_constant(g, NULL, &c);
         ox_tensor_free(&f->results[i]);
     }
@@ -203,6 +203,9 @@ static bool make_inputs(const ox_model *m, ox_tensor *inputs, size_t count)
         inputs[i].data = data;
         if (dims == NULL || data == NULL) {
             return false;
+        }
+        for (size_t k = 0; infos[i].type == OX_STRING && k < size; k++) {
+            ((const char **)(void *)data)[k] = "";
         }
         for (size_t k = 0; infos[i].type == OX_FLOAT && k < size; k++) {
             state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);

@@ -134,6 +134,17 @@ static void check_input(const call *c, const ox_tensor *t)
     }
 }
 
+/* ONNX Runtime has its own copy of text. */
+static void wrap_texts(const call *c, const ox_tensor *t, size_t count, OrtValue **value)
+{
+    const OrtApi *api = c->session->api;
+    OrtAllocator *own;
+    check(c, api->GetAllocatorWithDefaultOptions(&own));
+    check(c, api->CreateTensorAsOrtValue(own, t->dims, (size_t)t->rank,
+                                         ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING, value));
+    check(c, api->FillStringTensor(*value, t->data, count));
+}
+
 /* Wraps the given tensors; ONNX Runtime only reads from inputs. */
 static void wrap_inputs(call *c)
 {
@@ -146,6 +157,10 @@ static void wrap_inputs(call *c)
         size_t bytes = count_bytes(t);
         c->given_names[i] = t->name;
         void *data = (void *)t->data;
+        if (t->type == OX_STRING) {
+            wrap_texts(c, t, bytes / sizeof(char *), &c->values[i]);
+            continue;
+        }
         check(c, api->CreateTensorWithDataAsOrtValue(
                      s->memory, data, bytes, t->dims, (size_t)t->rank,
                      (ONNXTensorElementDataType)t->type, &c->values[i]));
@@ -179,6 +194,39 @@ static void check_outputs(const call *c)
     }
 }
 
+static void *copy_room(const call *c, const char *name, size_t bytes)
+{
+    void *data = malloc(bytes > 0 ? bytes : 1);
+    if (data == NULL) {
+        ox_fail(c->arena, OX_MEMORY, "output \"%s\": no memory for %zu bytes", name, bytes);
+    }
+    return data;
+}
+
+/* Pointers, and behind them the texts, each with a zero byte: those of ONNX Runtime have none. */
+static void copy_texts(const call *c, const OrtValue *value, const char *name, ox_tensor *out)
+{
+    const OrtApi *api = c->session->api;
+    size_t length, count = count_bytes(out) / sizeof(char *), room;
+    size_t *starts = ox_arena_alloc(c->arena, count + 1, sizeof *starts);
+    check(c, api->GetStringTensorDataLength(value, &length));
+    if (!ox_size_mul(count, sizeof(char *) + 1, &room) || !ox_size_add(room, length, &room)) {
+        ox_fail(c->arena, OX_MEMORY, "out of memory");
+    }
+    char **texts = copy_room(c, name, room), *bytes = ox_arena_alloc(c->arena, length + 1, 1);
+    out->data = texts;
+    check(c, api->GetStringTensorContent(value, bytes, length, starts, count));
+    starts[count] = length;
+    char *to = (char *)(texts + count);
+    for (size_t i = 0; i < count; i++) {
+        size_t size = starts[i + 1] - starts[i];
+        texts[i] = to;
+        memcpy(to, bytes + starts[i], size);
+        to[size] = '\0';
+        to += size + 1;
+    }
+}
+
 /* `out` can be released by ox_tensor_free at every moment. */
 static void copy_output(call *c, OrtValue *value, const char *name, ox_tensor *out)
 {
@@ -189,7 +237,6 @@ static void copy_output(call *c, OrtValue *value, const char *name, ox_tensor *o
     check(c, api->GetTensorTypeAndShape(value, &c->shape));
     check(c, api->GetTensorElementType(c->shape, &type));
     check(c, api->GetDimensionsCount(c->shape, &rank));
-    check(c, api->GetTensorMutableData(value, &from));
     int64_t *dims = calloc(rank + 1, sizeof *dims);
     char *own_name = malloc(strlen(name) + 1);
     *out = (ox_tensor){.name = own_name, .type = (ox_type)type, .rank = (int)rank, .dims = dims};
@@ -199,15 +246,15 @@ static void copy_output(call *c, OrtValue *value, const char *name, ox_tensor *o
     strcpy(own_name, name);
     check(c, api->GetDimensions(c->shape, dims, rank));
     element_size(c, name, out->type);
-    size_t bytes = count_bytes(out);
-    void *data = malloc(bytes > 0 ? bytes : 1);
-    if (data == NULL) {
-        ox_fail(c->arena, OX_MEMORY, "output \"%s\": no memory for %zu bytes", name, bytes);
-    }
-    if (bytes > 0) {
+    if (out->type == OX_STRING) {
+        copy_texts(c, value, name, out);
+    } else {
+        size_t bytes = count_bytes(out);
+        void *data = copy_room(c, name, bytes);
+        out->data = data;
+        check(c, api->GetTensorMutableData(value, &from));
         memcpy(data, from, bytes);
     }
-    out->data = data;
     api->ReleaseTensorTypeAndShapeInfo(c->shape);
     c->shape = NULL;
 }

@@ -108,6 +108,13 @@ static ox_type first_type(const ox_node *n)
     return OX_NONE;
 }
 
+/* Words that are left out make it shorter. */
+void infer_string_normalizer(ox_node *n)
+{
+    bool same = ox_node_attr(n, "stopwords") == NULL;
+    ox_shape_set(n, 0, OX_STRING, same ? ox_shape_rank(n, 0) : -1, ox_shape_dims(n, 0));
+}
+
 void infer_broadcast(ox_node *n)
 {
     broadcast(n, first_type(n), NULL);
