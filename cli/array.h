@@ -43,8 +43,8 @@ size_t ox_array_elements(const ox_array *array, int from);
 /* Allocates the elements for the type and dims that are set. */
 bool ox_array_allocate(ox_array *array, ox_error *err);
 
-/* The same for text, with room for `bytes` of it behind the pointers, which begins at the result and
- * holds zeros. NULL and err on failure. */
+/* The same for text, with room for `bytes` of it behind the pointers, which begins at the result
+ * and holds zeros. NULL and err on failure. */
 char *ox_array_allocate_text(ox_array *array, size_t bytes, ox_error *err);
 
 /* Copies a tensor of the library. */

@@ -95,7 +95,7 @@ static void test_references(const ox_model *model)
     REFERENCE("reference \"x\": element 0 is missing (NULL)", t.type = OX_STRING,
               t.data = texts + 2);
     REFERENCE("references for \"x\" are str, the input is float32", t.type = OX_STRING,
-              t.data = words);
+              t.data = words, d[0] = 1);
     REFERENCE("references for \"x\" are float64, the input is float32", t.type = OX_DOUBLE);
     const ox_tensor twice[2] = {reference, reference};
     OPTIONS("reference \"x\": given twice", o.references = twice, o.reference_count = 2);

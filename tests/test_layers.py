@@ -16,8 +16,9 @@ ORDER = re.findall(r"^\| `src/(\w+)` \|", (ROOT / "docs" / "design.md").read_tex
 CIRCLES = {
     ("base/arena", "base/budget"):
         "an arena counts what it gives out, and what is too much leaves through the arena",
-    ("lift/control", "lift/sequence"):
-        "SequenceMap writes out a body, in which sequences are written out",
+    ("lift/batched", "lift/control", "lift/sequence"):
+        "SequenceMap writes out a body, in which sequences are written out; and control flow is "
+        "written out for all steps at once, within the budget that it shares",
     ("tune/conv", "tune/elementwise", "tune/flow", "tune/layout"):
         "a form that is put off is written where it is asked for, by a flow over forms",
 }

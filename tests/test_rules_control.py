@@ -334,6 +334,67 @@ def test_scan(attributes, explain, run):
     check(Rule(nodes, {"x": [4, 3]}, constants, low=-1, high=1), explain, run)
 
 
+ROWS = np.abs(floats(5, 3, seed=8))
+BODY = {"last": ints(-1), "first": ints(0), "three": np.float32(3), "one_three": ints(1, 3),
+        "all": ints(-1, 3), "weight": floats(3, 3, seed=9), "table": floats(3, seed=4)}
+APART = { # of the state s [N, 3] and a row b [3]: nodes, how y is made of z, attributes
+    "cdist": ([node("Sub", "s b", "d"), node("Mul", "d d", "q"),
+               node("ReduceSum", "q last", "out", keepdims=0)], [1, 0], {}),
+    "minkowski": ([node("Sub", "s b", "d"), node("Abs", "d", "e"), node("Pow", "e three", "q"),
+                   node("ReduceSum", "q last", "p"), node("Squeeze", "p last", "out")], [1, 0], {}),
+    "broadcast": ([node("Unsqueeze", "b last", "c"), node("Unsqueeze", "s last", "t"),
+                   node("Mul", "c t", "m"), node("Transpose", "m", "n", perm=[2, 0, 1]),
+                   node("ReduceMax", "n first", "out", keepdims=0)], [1, 0, 2], {}),
+    "matmul": ([node("Reshape", "b one_three", "a"), node("MatMul", "s weight", "m"),
+                node("Transpose", "a", "t"), node("MatMul", "m t", "c"),
+                node("Softmax", "m", "p", axis=1), node("Concat", "c p", "out", axis=-1)],
+               [1, 0, 2], {}),
+    "same in all": ([node("Tanh", "s", "h"), node("Reshape", "h all", "out")], [1, 0, 2], {}),
+    "backward": ([node("Add", "s b", "d"), node("Exp", "d", "out")], [1, 0, 2],
+                 {"scan_input_directions": [1]}),
+    "axes": ([node("Add", "s b", "d"), node("Sigmoid", "d", "out")], [0, 1, 2],
+             {"scan_output_axes": [1], "scan_output_directions": [1]}),
+    "columns": ([node("Mul", "b b", "c"), node("ReduceSum", "c", "d", keepdims=0),
+                 node("Mul", "s d", "out")], [1, 0, 2], {"scan_input_axes": [1]}),
+    "gather": ([node("Cast", "b", "i", to=INT64), node("Gather", "table i", "g"),
+                node("Mul", "s g", "out")], [1, 0, 2], {}),
+}
+
+
+@pytest.mark.parametrize("name", APART)
+def test_scan_of_steps_that_are_apart(name, explain, run):
+    """All steps at once: the body is there once, not once a row."""
+    nodes, perm, attributes = APART[name]
+    used = {i for n in nodes for i in n.input}
+    inner = body([node("Identity", "s", "t_out"), *nodes], ["s", "b"], ["t_out", "out"],
+                 {k: v for k, v in BODY.items() if k in used})
+    scan = node("Scan", "x rows", "same z", body=inner, num_scan_inputs=1, **attributes)
+    rule = Rule([scan, node("Transpose", "z", "y", perm=perm)], {"x": [3]}, {"rows": ROWS})
+    check(rule, explain, run)
+    explained = onnx.load(explain(rule.model, rule.r, "--target=0", "--no-functions"))
+    for op in ("Exp", "Tanh", "Sigmoid", "Pow"): # 5 steps would have 5 for each side
+        assert sum(n.op_type == op for n in explained.graph.node) <= 4
+
+
+def test_scan_of_many_rows(explain, run):
+    """As exported of a Gaussian process: the file does not grow with its rows but by these."""
+    sizes = []
+    for rows in (2, 200):
+        inner = body([node("Identity", "s", "t_out"), node("Sub", "s b", "d"),
+                      node("ReduceSumSquare", "d one", "q", keepdims=0)], ["s", "b"],
+                     ["t_out", "q"], {"one": ints(1)})
+        scan = node("Scan", "x rows", "same z", body=inner, num_scan_inputs=1)
+        rule = Rule([scan, node("Neg", "z", "n"), node("Exp", "n", "e"),
+                     node("Transpose", "e", "y", perm=[1, 0])], {"x": [6]},
+                    {"rows": floats(rows, 6, seed=3)})
+        path = explain(rule.model, rule.r, "--target=0")
+        sizes.append(len(onnx.load(path).graph.node))
+        out = run(path, rule.x)
+        np.testing.assert_allclose(out["x_shap"].sum(-1), out["out"][:, 0] - out["base_value"],
+                                   atol=1e-4)
+    assert abs(sizes[1] - sizes[0]) < 10
+
+
 def test_scan_over_batch(explain, run):
     """Steps from sample to sample: only one at a time is explained."""
     nodes = [node("Scan", "s x x", "last y", body=scan_body(), num_scan_inputs=2)]

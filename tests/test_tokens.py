@@ -188,12 +188,13 @@ def picked(nodes, extra=()):
 
 TOP = helper.make_node("TopK", ["x", "two"], ["values", "at"])
 BY_DATA = {
-    "GatherElements": [TOP, helper.make_node("GatherElements", ["x", "at"], ["y"], axis=1)],
     "ScatterElements": [TOP, helper.make_node("ScatterElements", ["x", "at", "values"], ["y"],
                                               axis=1)],
-    "TopK": [TOP, helper.make_node("Cast", ["at"], ["f"], to=TensorProto.FLOAT),
-             helper.make_node("Add", ["f", "values"], ["y"])],
+    "ArgMax": [helper.make_node("ArgMax", ["x"], ["at"], axis=1),
+               helper.make_node("Cast", ["at"], ["f"], to=TensorProto.FLOAT),
+               helper.make_node("Add", ["x", "f"], ["y"])],
 }
+
 
 
 @pytest.mark.parametrize("op", BY_DATA)
@@ -206,8 +207,7 @@ def test_force_where_an_index_depends_on_the_data(explain, run, cli, tmp_path, o
     np.save(tmp_path / "r.npy", r)
     for command in (["show", "m.onnx"], ["explain", "m.onnx", "-r", "r.npy", "-o", "o.onnx"]):
         done = subprocess.run([cli, *command], cwd=tmp_path, capture_output=True, text=True)
-        named = "TopK" if op == "GatherElements" else op
-        assert done.returncode == 1 and f"({named}): " in done.stderr
+        assert done.returncode == 1 and f"({op}): " in done.stderr
         assert "completeness would be lost" in done.stderr
     explained = explain(model, r, "--force", "--gap")
     properties = {p.key: p.value for p in onnx.load(explained).metadata_props}
@@ -215,6 +215,36 @@ def test_force_where_an_index_depends_on_the_data(explain, run, cli, tmp_path, o
     out = run(explained, {"x": np.float32([[1, 4, 2, 3]])})
     gap_left = out["y"].max(1) - out["base_value"] - out["x_shap"].sum(1)
     np.testing.assert_allclose(out["completeness_gap"], gap_left, atol=1e-5)
+
+
+BY_POSITION = {
+    "GatherElements": [TOP, helper.make_node("GatherElements", ["x", "at"], ["y"], axis=1)],
+    "Cast": [TOP, helper.make_node("Cast", ["at"], ["f"], to=TensorProto.FLOAT),
+             helper.make_node("Add", ["f", "values"], ["y"])],
+    "labels": [TOP, helper.make_node("Gather", ["table", "at"], ["g"]),
+               helper.make_node("ReduceMean", ["g"], ["y"], axes=[1])],
+    "smallest": [helper.make_node("TopK", ["x", "two"], ["values", "at"], largest=0, sorted=0),
+                 helper.make_node("Gather", ["table", "at"], ["g"]),
+                 helper.make_node("ReduceMax", ["g"], ["y"], axes=[1])],
+}
+
+
+@pytest.mark.parametrize("op", BY_POSITION)
+def test_positions_of_the_largest(explain, run, op):
+    """Neighbours: values add up for each pair, and only those go there that come or leave."""
+    model = picked(BY_POSITION[op], [("two", np.int64([2])), ("table", np.float32([3, -1, 4, 1.5]))])
+    model.opset_import[0].version = 13
+    x, r = (rng.normal(size=(n, 4)).astype(np.float32) for n in (6, 3))
+    x[5] = r[0]
+    for refs in (r, r[:1]):
+        out = run(explain(model, refs, "--target=*"), {"x": x})
+        total = out["y"].reshape(len(x), -1).sum(1)
+        np.testing.assert_allclose(out["x_shap"].sum(1), total - out["base_value"], atol=1e-5)
+    assert (out["x_shap"][5] == 0).all()
+    if op == "labels":
+        for row, phi in zip(x, out["x_shap"]):
+            near = set(np.argsort(-row)[:2]) | set(np.argsort(-r[0])[:2])
+            assert not phi[[i for i in range(4) if i not in near]].any()
 
 
 def test_index_that_is_held(explain, run):

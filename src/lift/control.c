@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "lift/batched.h"
 #include "lift/lift.h"
 #include "shape/shape.h"
 
@@ -272,6 +273,33 @@ static int64_t entry(const ox_control *c, const char *name, size_t k)
     return k < count ? list[k] : 0;
 }
 
+/* Both lists for `count` values, as ox_scan has them. */
+static void read_list(const ox_control *c, const char *axes, const char *directions, size_t count,
+                      const int64_t **axis, const bool **backward)
+{
+    ox_arena *a = c->node->graph->arena;
+    int64_t *all = ox_arena_alloc(a, count, sizeof *all);
+    bool *back = ox_arena_alloc(a, count, sizeof *back);
+    for (size_t k = 0; k < count; k++) {
+        all[k] = entry(c, axes, k);
+        back[k] = entry(c, directions, k) != 0;
+    }
+    *axis = all;
+    *backward = back;
+}
+
+static ox_scan read_scan(const ox_control *c, size_t states)
+{
+    const ox_node *n = c->node;
+    size_t outputs = n->output_count > states ? n->output_count - states : 0;
+    ox_scan scan = {.states = states};
+    read_list(c, "scan_input_axes", "scan_input_directions", n->input_count - states,
+              &scan.input_axes, &scan.input_backward);
+    read_list(c, "scan_output_axes", "scan_output_directions", outputs, &scan.output_axes,
+              &scan.output_backward);
+    return scan;
+}
+
 /* The number of steps, which all scanned inputs share. */
 static size_t scan_length(const ox_control *c, size_t states)
 {
@@ -303,18 +331,21 @@ static void expand_scan(const ox_control *c, ox_val *outputs)
         ox_fail(a, OX_INVALID, "%s: num_scan_inputs is %lld", ox_node_label(n), (long long)scanned);
     }
     size_t states = n->input_count - (size_t)scanned, count = 0;
+    const ox_scan scan = read_scan(c, states);
+    if (ox_batched_scan(c, &scan, outputs)) {
+        return;
+    }
     size_t length = scan_length(c, states);
     ox_val *in = ox_arena_copy(a, n->inputs, n->input_count, sizeof *in);
     const ox_val **slices = ox_arena_alloc(a, (size_t)scanned, sizeof *slices);
     for (size_t k = 0; k < (size_t)scanned; k++) {
-        slices[k] = ox_control_slices(c, in[states + k], entry(c, "scan_input_axes", k), length);
+        slices[k] = ox_control_slices(c, in[states + k], scan.input_axes[k], length);
     }
     size_t least = n->output_count > states ? n->output_count : states;
     steps s = {0};
     for (size_t t = 0; t < length; t++) {
         for (size_t k = 0; k < (size_t)scanned; k++) {
-            bool backward = entry(c, "scan_input_directions", k) != 0;
-            in[states + k] = slices[k][backward ? length - 1 - t : t];
+            in[states + k] = slices[k][scan.input_backward[k] ? length - 1 - t : t];
         }
         ox_control_spend(c, 1);
         ox_val *out = ox_control_body(c, "body", n->input_count, in, least, &count);
@@ -323,9 +354,9 @@ static void expand_scan(const ox_control *c, ox_val *outputs)
     }
     for (size_t i = 0; i < n->output_count; i++) {
         size_t k = i - states;
-        outputs[i] = i < states ? in[i]
-                                : stack(c, &s, i, entry(c, "scan_output_axes", k),
-                                        entry(c, "scan_output_directions", k) != 0);
+        outputs[i] = i < states
+                         ? in[i]
+                         : stack(c, &s, i, scan.output_axes[k], scan.output_backward[k]);
     }
 }
 

@@ -63,6 +63,33 @@ static void split_sums(ox_ctx *c, ox_val own, ox_val other, ox_val sums, ox_val 
     parts[1] = ox_where(first, none, ox_where(second, whole, parts[1]));
 }
 
+/* 1 at the positions of both sides, in the shape of d. */
+static ox_val members(ox_val d, ox_val at, ox_val at0, int64_t axis)
+{
+    ox_val zeros = ox_zeros(d->graph, d->type, d->rank, d->dims), sum = zeros;
+    for (int i = 0; i < 2; i++) {
+        ox_val where = i == 0 ? at : at0;
+        where = ox_expand(where, d->rank, dims_with(d, where, axis));
+        ox_val one = ox_cast(ox_int_scalar(d->graph, 1), d->type);
+        sum = ox_scatter_add(sum, where, ox_expand(one, where->rank, where->dims), axis);
+    }
+    return ox_min(sum, ox_number(sum, 1));
+}
+
+/* Which positions are the first k changes only where one of these changes, on either side: each of
+ * them gets of sum(m di) as much as its change has in all of theirs. */
+static void flow_positions(ox_ctx *c, ox_val m)
+{
+    int64_t axis = ox_axis(c, -1);
+    ox_val x = ox_cast(ox_x(c, 0), m->type), x0 = ox_cast(ox_x0(c, 0), m->type), d = ox_sub(x, x0);
+    ox_val at = top_positions(c, x, axis), at0 = top_positions(c, x0, axis);
+    ox_val di = ox_sub(ox_cast(ox_y(c, 1), m->type), ox_cast(ox_y0(c, 1), m->type));
+    ox_val gain = ox_sum(ox_mul(m, di), axis, true);
+    d = ox_mul(d, members(d, at, at0, axis));
+    ox_val share = ox_div(gain, ox_shift(ox_sum(ox_abs(d), axis, true), OX_TINY));
+    ox_send(c, 0, ox_mul(share, ox_unary("Sign", d)));
+}
+
 /* The sum S_k of the k largest values is the sum over the sample's positions A_k if these are the
  * best, so that its difference lies between that of the sums over the reference's positions and
  * that over the sample's: dS_k = l sum(d in A_k) + (1 - l) sum(d in A0_k) with l in [0, 1], which
@@ -71,7 +98,7 @@ static void split_sums(ox_ctx *c, ox_val own, ox_val other, ox_val sums, ox_val 
 void flow_topk(ox_ctx *c)
 {
     if (ox_m(c, 1) != NULL) {
-        ox_rule_hole(c, "its indices vary, but no multiplier passes: completeness would be lost");
+        flow_positions(c, ox_m(c, 1));
     }
     if (c->m == NULL) {
         return;

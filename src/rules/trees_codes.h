@@ -8,7 +8,7 @@ typedef struct ox_codes {
     int64_t features;     /* columns of the input; codes are features behind them */
     size_t count;         /* of codes */
     int64_t *sizes;       /* columns of each */
-    int64_t *of, *number; /* of each column: its code, -1 where it has none, and which it is, from 1 */
+    int64_t *of, *number; /* of each column: its code, -1: none, and which it is there, from 1 */
     size_t column_count;  /* that have a code */
     int64_t *columns;
 } ox_codes;

@@ -1,0 +1,18 @@
+/* Loops whose steps do not depend on each other, all steps at once. */
+#ifndef OX_LIFT_BATCHED_H
+#define OX_LIFT_BATCHED_H
+
+#include "lift/control.h"
+
+/* What the attributes of a Scan say, lists of an entry for each input and output that is scanned. */
+typedef struct ox_scan {
+    size_t states;
+    const int64_t *input_axes, *output_axes;
+    const bool *input_backward, *output_backward;
+} ox_scan;
+
+/* Fills the outputs of a Scan whose states pass its body unchanged; false where it is another, or
+ * its body holds what has no form for all steps at once. */
+bool ox_batched_scan(const ox_control *c, const ox_scan *scan, ox_val *outputs);
+
+#endif
