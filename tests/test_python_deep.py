@@ -172,7 +172,7 @@ def test_deep_refuses(run, nets):
     refused(ox.ArgumentError, "no samples", explainer.shap_values, data[:0])
     refused(TypeError, 'did you mean "chunk"?', ox.DeepExplainer, model, data, chunks=3)
     refused(TypeError, '"target"', ox.DeepExplainer, model, data, target="1")
-    refused(ox.UnsupportedError, "give (model, ", ox.DeepExplainer, (model, object()), data)
+    refused(ox.UnsupportedError, "(model, ", ox.DeepExplainer, (model, object()), data)
     keras = type("Model", (), {"__module__": "keras.models"})()
     refused(ox.UnsupportedError, "tf2onnx", ox.DeepExplainer, keras, data)
     estimator = type("Model", (), {"__module__": "sklearn.linear_model"})()

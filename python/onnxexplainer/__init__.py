@@ -8,16 +8,18 @@
 
 from . import plots
 from ._abi import VERSION as __version__
-from ._deep import DeepExplainer
 from ._errors import (AdditivityError, ArgumentError, Error, ExplainWarning, FileError,
                       InvalidModelError, LimitError, OnnxRuntimeError, OutOfMemoryError,
                       UnsupportedError)
 from ._explain import explain
+from ._explainers import (DeepExplainer, ExactExplainer, GradientExplainer, KernelExplainer,
+                          PermutationExplainer, TreeExplainer)
 from ._explanation import Explanation
 from ._model import ValueInfo
 from ._session import Session
 
-__all__ = ["AdditivityError", "ArgumentError", "DeepExplainer", "Error", "ExplainWarning",
-           "Explanation", "FileError", "InvalidModelError", "LimitError", "OnnxRuntimeError",
-           "OutOfMemoryError", "Session", "UnsupportedError", "ValueInfo", "__version__", "plots",
-           "explain"]
+__all__ = ["AdditivityError", "ArgumentError", "DeepExplainer", "Error", "ExactExplainer",
+           "ExplainWarning", "Explanation", "FileError", "GradientExplainer", "InvalidModelError",
+           "KernelExplainer", "LimitError", "OnnxRuntimeError", "OutOfMemoryError",
+           "PermutationExplainer", "Session", "TreeExplainer", "UnsupportedError", "ValueInfo",
+           "__version__", "explain", "plots"]

@@ -91,7 +91,7 @@ class Tensors:
     def __init__(self, arrays: Sequence[tuple[str | None, Array, int]]) -> None:
         self.count = len(arrays)
         self.items = (ox_tensor * max(self.count, 1))()
-        self._kept = arrays
+        self.kept = arrays
         self._texts: list[Any] = []
         for item, (name, array, kind) in zip(self.items, arrays):
             item.name = None if name is None else name.encode()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import resource
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +35,14 @@ def _pieces(rows: int, fixed: int | None, start: int) -> Iterator[tuple[int, int
             size *= 2
 
 
+def _bar(rows: int) -> Any:
+    """A bar that shows after two seconds, where tqdm is installed."""
+    if not importlib.util.find_spec("tqdm"):
+        return None
+    tqdm: Any = importlib.import_module("tqdm.auto")
+    return tqdm.tqdm(total=rows, unit="sample", delay=2)
+
+
 def fixed_batch(session: Session, names: list[str]) -> int | None:
     """The number of samples that the model's inputs are fixed to."""
     shapes = [info.shape for info in session.inputs if info.name in names]
@@ -40,7 +51,7 @@ def fixed_batch(session: Session, names: list[str]) -> int | None:
 
 
 def run(session: Session, inputs: dict[str, Array],
-        outputs: list[str] | None = None) -> dict[str, Array]:
+        outputs: list[str] | None = None, progress: bool = False) -> dict[str, Array]:
     """The outputs for all rows of the inputs. A last batch that is too small for the model is
     filled up with its last row, whose results are left out."""
     rows = len(next(iter(inputs.values())))
@@ -49,6 +60,7 @@ def run(session: Session, inputs: dict[str, Array],
         "one": 1,      # and are rounded by a scale of their batch
     }.get(session.metadata["batch"])
     found: list[dict[str, Array]] = []
+    bar = _bar(rows) if progress else None
     for begin, end in _pieces(rows, fixed, peak()):
         batch = {name: array[begin:end] for name, array in inputs.items()}
         missing = (fixed or 0) - (end - begin)
@@ -57,6 +69,10 @@ def run(session: Session, inputs: dict[str, Array],
                      for name, array in batch.items()}
         results = session.run(batch, outputs, check=False)
         found.append({name: array[:end - begin] for name, array in results.items()})
+        if bar is not None:
+            bar.update(end - begin)
+    if bar is not None:
+        bar.close()
     if len(found) == 1:
         return found[0]
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
