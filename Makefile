@@ -2,6 +2,7 @@
 # make demo       explain a small CNN on real digits; pictures in build/demo/
 # make test       all tests, then the C and command-line tests under the sanitizers
 # make bench      measure against peers; writes docs/benchmarks.md (an hour or more)
+# make wheel      a wheel that carries what it needs, in dist/
 # make format     clang-format over the sources
 # make install    into PREFIX (/usr/local), below DESTDIR
 # make clean      remove what was built; `make distclean` the Python packages, too
@@ -9,7 +10,7 @@
 PYTHON ?= python3
 PREFIX ?= /usr/local
 
-.PHONY: all setup test demo bench format install clean distclean
+.PHONY: all setup test demo bench wheel format install clean distclean
 
 all: setup
 	@test -f build/build.ninja -a -z "$(ONNXRUNTIME_ROOT)" || cmake --preset default
@@ -27,6 +28,9 @@ demo: all
 
 bench: all
 	@PYTHON=$(PYTHON) bench/compare --all --write
+
+wheel: all
+	@tools/wheel
 
 format:
 	clang-format -i $(wildcard include/*.h src/*/*.[ch] cli/*.[ch] ops/*.[ch] tests/*.[ch] examples/*.c)

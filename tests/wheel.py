@@ -58,25 +58,35 @@ def link(distributions, folder):
                 (folder / top).symlink_to(distribution.locate_file(top))
 
 
+PIP = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+
+
+def clean():
+    """The environment without what would lead to other libraries or packages."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("ONNXRUNTIME_", "PYTHON"))}
+
+
+def build(folder):
+    """The wheel of this checkout. The build folder stays, so that one is built at a time."""
+    (ROOT / "build").mkdir(exist_ok=True)
+    with open(ROOT / "build/wheel.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        call(*PIP, "wheel", "--no-build-isolation", "--no-deps", "--no-index", "-w", folder, ROOT,
+             env=clean())
+    wheel, = folder.glob("onnxexplainer-*.whl")
+    return wheel
+
+
 class Installed:
     """A virtual environment that has the wheel."""
 
-    def __init__(self, folder):
-        self.env = {k: v for k, v in os.environ.items()
-                    if not k.startswith(("ONNXRUNTIME_", "PYTHON"))}
-        self.folder = folder / "venv"
-        pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
-        (ROOT / "build").mkdir(exist_ok=True)
-        with open(ROOT / "build/wheel.lock", "w") as lock: # the build folder stays: one at a time
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            call(*pip, "wheel", "--no-build-isolation", "--no-deps", "--no-index", "-w", folder,
-                 ROOT, env=self.env)
-        self.wheel, = folder.glob("onnxexplainer-*.whl")
+    def __init__(self, folder, wheel):
+        self.env, self.folder, self.wheel = clean(), folder / "venv", wheel
         call(sys.executable, "-m", "venv", "--without-pip", self.folder)
         self.python = self.folder / "bin/python"
         self.packages, = self.folder.glob("lib/python*/site-packages")
         link(required(["numpy", "onnxruntime"]), self.packages)
-        call(*pip, "--python", self.python, "install", "--no-index", self.wheel, env=self.env)
+        call(*PIP, "--python", self.python, "install", "--no-index", wheel, env=self.env)
 
     def run(self, code, *arguments, path=()):
         """Runs a program, which may also import from the folders of `path`; what it prints."""
@@ -86,7 +96,8 @@ class Installed:
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory):
-    return Installed(tmp_path_factory.mktemp("wheel"))
+    folder = tmp_path_factory.mktemp("wheel")
+    return Installed(folder, build(folder))
 
 
 @pytest.fixture

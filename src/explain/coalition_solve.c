@@ -1,11 +1,11 @@
 /* Kernel SHAP: which coalitions, and the least squares over them. */
 #include "explain/coalition_solve.h"
 
-#include <lapacke.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/random.h"
+#include "explain/cholesky.h"
 
 /* ---- which ---------------------------------------------------------------------------------- */
 
@@ -149,21 +149,13 @@ static double norm_of(const double *gram, int64_t n)
     return norm;
 }
 
-/* Solves gram x = right in place; false where gram is singular, or nearly so. Nothing here takes
- * memory of its own. */
+/* Solves gram x = right in place; false where gram is singular, or nearly so. */
 static bool solve(double *gram, int64_t n, double *right, int64_t columns, double *one, ox_arena *a)
 {
-    lapack_int size = (lapack_int)n;
-    double rcond = 0, norm = norm_of(gram, n);
     double *work = ox_arena_alloc(a, (size_t)(3 * n), sizeof *work);
-    lapack_int *more = ox_arena_alloc(a, (size_t)n, sizeof *more);
-    return LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', size, gram, size) == 0 &&
-           LAPACKE_dpocon_work(LAPACK_COL_MAJOR, 'U', size, gram, size, norm, &rcond, work, more) ==
-               0 &&
-           rcond > 1e-12 &&
-           LAPACKE_dpotrs_work(LAPACK_COL_MAJOR, 'U', size, (lapack_int)columns, gram, size, right,
-                               size) == 0 &&
-           LAPACKE_dpotrs_work(LAPACK_COL_MAJOR, 'U', size, 1, gram, size, one, size) == 0;
+    int32_t *more = ox_arena_alloc(a, (size_t)n, sizeof *more);
+    return ox_cholesky(gram, n, norm_of(gram, n), work, more) &&
+           ox_cholesky_solve(gram, n, right, columns) && ox_cholesky_solve(gram, n, one, 1);
 }
 
 /* With P = gram^-1 Z' W and c = gram^-1 1 the free solution is P (f - base), and what its sum
