@@ -253,7 +253,7 @@ def _set_target(c: _abi.ox_options, target: Any) -> Tensors | None:
         return None
     array = load(array) if isinstance(array, (str, os.PathLike)) else as_array(array)
     found = np.asarray(array, order="C")
-    tensors = Tensors([("target", found, TYPES[found.dtype])])
+    tensors = Tensors([("target", found, type_of(found))])
     c.target, c.target_array = _text(word, "target"), tensors.items
     return tensors
 
