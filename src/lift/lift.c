@@ -70,13 +70,6 @@ static void note_body(void *user, const char *domain, const char *op)
     *(bool *)user = true;
 }
 
-static void visit_bodies(const ox_node *n, ox_body_visit visit, void *user)
-{
-    for (size_t i = 0; i < n->attr_count; i++) {
-        ox_model_visit_body(&n->attrs[i], visit, user);
-    }
-}
-
 /* ---- nodes ------------------------------------------------------------------------------ */
 
 static const char *base_name(const ox_node *n)
@@ -103,7 +96,7 @@ static void put_node(void *user, ox_node *n)
 static void lift_node(lift *l, ox_node *n)
 {
     body_check check = {l->model, n, false};
-    visit_bodies(n, check_body_node, &check);
+    ox_model_visit_bodies(n, check_body_node, &check);
     for (size_t i = 0; i < n->output_count; i++) {
         n->outputs[i]->node = NULL;
     }
@@ -143,7 +136,7 @@ static void bind_outputs(const ox_node *call, node_list body, ox_val *results)
 {
     bool nested = false;
     for (size_t i = 0; i < body.count; i++) {
-        visit_bodies(body.nodes[i], note_body, &nested);
+        ox_model_visit_bodies(body.nodes[i], note_body, &nested);
     }
     for (size_t i = 0; i < call->output_count && !nested; i++) {
         if (call->outputs[i]->name[0] != '\0' && is_made_inside(call, results, i)) {

@@ -68,19 +68,10 @@ static void read_node(const ox_branch *b, ox_scope *s, const Onnx__NodeProto *p)
     ox_attr *attrs = ox_arena_alloc(a, p->n_attribute, sizeof *attrs);
     const char *name = ox_proto_text(p->name);
     name = name[0] == '\0' && p->n_output > 0 ? ox_proto_text(p->output[0]) : name;
-    ox_node n = {
-        .graph = g,
-        .op = ox_proto_text(p->op_type),
-        .domain = ox_proto_domain(p->domain),
-        .name = ox_arena_format(a, "%s/%s", b->node->name, name),
-        .input_count = p->n_input,
-        .output_count = p->n_output,
-        .attr_count = p->n_attribute,
-        .inputs = ox_arena_alloc(a, p->n_input, sizeof(ox_val)),
-        .outputs = ox_arena_alloc(a, p->n_output, sizeof(ox_val)),
-        .attrs = attrs,
-        .proto = p,
-    };
+    ox_node n = ox_proto_node(g, p);
+    n.name = ox_arena_format(a, "%s/%s", b->node->name, name);
+    n.attr_count = p->n_attribute;
+    n.attrs = attrs;
     const char *label = ox_node_label(&n);
     for (size_t i = 0; i < p->n_input; i++) {
         const char *input = ox_proto_text(p->input[i]);

@@ -197,19 +197,11 @@ static void inline_node(call *c, ox_scope *s, const Onnx__NodeProto *p, size_t i
                         index, ox_proto_text(p->name), ox_proto_text(p->op_type));
     const char *name = ox_proto_text(p->name);
     ox_attr *attrs = ox_arena_alloc(a, p->n_attribute, sizeof *attrs);
-    ox_node n = {
-        .op = ox_proto_text(p->op_type),
-        .domain = ox_proto_domain(p->domain),
-        .name = name[0] == '\0' ? "" : ox_arena_format(a, "%s%s", c->prefix, name),
-        .input_count = p->n_input,
-        .output_count = p->n_output,
-        .inputs = ox_arena_alloc(a, p->n_input, sizeof(ox_val)),
-        .outputs = ox_arena_alloc(a, p->n_output, sizeof(ox_val)),
-        .attrs = attrs,
-        .original = c->node->original,
-        .index = c->node->index,
-        .proto = p,
-    };
+    ox_node n = ox_proto_node(g, p);
+    n.name = name[0] == '\0' ? "" : ox_arena_format(a, "%s%s", c->prefix, name);
+    n.attrs = attrs;
+    n.original = c->node->original;
+    n.index = c->node->index;
     if (n.op[0] == '\0') {
         ox_fail(a, OX_INVALID, "%s has no operator", c->label);
     }

@@ -49,19 +49,9 @@ static void lift_body_node(const body_lift *l, ox_graph *g, ox_scope *s, const O
 {
     ox_arena *a = g->arena;
     ox_attr *attrs = ox_arena_alloc(a, p->n_attribute, sizeof *attrs);
-    ox_node n = {
-        .graph = g,
-        .op = ox_proto_text(p->op_type),
-        .domain = ox_proto_domain(p->domain),
-        .name = ox_proto_text(p->name),
-        .input_count = p->n_input,
-        .output_count = p->n_output,
-        .attr_count = p->n_attribute,
-        .inputs = ox_arena_alloc(a, p->n_input, sizeof(ox_val)),
-        .outputs = ox_arena_alloc(a, p->n_output, sizeof(ox_val)),
-        .attrs = attrs,
-        .proto = p,
-    };
+    ox_node n = ox_proto_node(g, p);
+    n.attr_count = p->n_attribute;
+    n.attrs = attrs;
     for (size_t i = 0; i < p->n_input; i++) {
         const char *name = ox_proto_text(p->input[i]);
         n.inputs[i] = name[0] == '\0' ? NULL : lookup(l, g, s, name);

@@ -6,31 +6,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* ---- small things ----------------------------------------------------------------------- */
-
-const char *ox_proto_text(const char *text)
-{
-    return text == NULL ? "" : text;
-}
-
-const char *ox_proto_domain(const char *domain)
-{
-    return domain == NULL || strcmp(domain, "ai.onnx") == 0 ? "" : domain;
-}
-
-void *ox_proto_new(ox_arena *a, const ProtobufCMessageDescriptor *descriptor)
-{
-    void *message = ox_arena_alloc(a, 1, descriptor->sizeof_message);
-    descriptor->message_init(message);
-    return message;
-}
-
-void *ox_proto_copy(ox_arena *a, const void *message)
-{
-    const ProtobufCMessage *base = message;
-    return ox_arena_copy(a, message, 1, base->descriptor->sizeof_message);
-}
-
 /* ---- life ------------------------------------------------------------------------------- */
 
 ox_model *ox_model_new(ox_error *err)
@@ -62,41 +37,30 @@ void ox_free(ox_model *m)
     }
 }
 
-static void take_graph_names(ox_graph *g, const Onnx__GraphProto *p)
+static void take_formal_names(void *user, const Onnx__GraphProto *p)
 {
+    ox_graph *g = user;
     for (size_t i = 0; i < p->n_input; i++) {
         ox_graph_take_name(g, ox_proto_text(p->input[i]->name));
     }
     for (size_t i = 0; i < p->n_initializer; i++) {
         ox_graph_take_name(g, ox_proto_text(p->initializer[i]->name));
     }
-    for (size_t i = 0; i < p->n_node; i++) {
-        const Onnx__NodeProto *n = p->node[i];
-        for (size_t k = 0; k < n->n_output; k++) {
-            ox_graph_take_name(g, n->output[k]);
-        }
-        for (size_t k = 0; k < n->n_attribute; k++) {
-            const Onnx__AttributeProto *attr = n->attribute[k];
-            if (attr->g != NULL) {
-                take_graph_names(g, attr->g);
-            }
-            for (size_t j = 0; j < attr->n_graphs; j++) {
-                take_graph_names(g, attr->graphs[j]);
-            }
-        }
+}
+
+static void take_result_names(void *user, const Onnx__NodeProto *p)
+{
+    ox_graph *g = user;
+    for (size_t i = 0; i < p->n_output; i++) {
+        ox_graph_take_name(g, p->output[i]);
     }
 }
 
 void ox_model_take_names(ox_graph *g, const ox_node *n)
 {
+    const ox_proto_walk walk = {.enter = take_formal_names, .node = take_result_names, .user = g};
+    ox_proto_walk_node(&walk, n);
     for (size_t i = 0; i < n->attr_count; i++) {
-        const Onnx__AttributeProto *p = n->attrs[i].proto;
-        if (p != NULL && p->g != NULL) {
-            take_graph_names(g, p->g);
-        }
-        for (size_t k = 0; p != NULL && k < p->n_graphs; k++) {
-            take_graph_names(g, p->graphs[k]);
-        }
         const ox_graph *body = n->attrs[i].graph;
         for (size_t k = 0; body != NULL && k < body->value_count; k++) {
             ox_graph_take_name(g, body->values[k]->name);

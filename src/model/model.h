@@ -91,9 +91,9 @@ int64_t ox_model_opset(const ox_model *m, const char *domain);
 void ox_model_set_opset(ox_model *m, const char *domain, int64_t version);
 void ox_model_set_property(ox_model *m, const char *key, const char *value);
 
-/* Calls visit for every node of the subgraphs in `a`, and of those inside them. model/body.c. */
+/* Calls visit for every node of the subgraphs of n, and of those inside them. model/body.c. */
 typedef void (*ox_body_visit)(void *user, const char *domain, const char *op);
-void ox_model_visit_body(const ox_attr *a, ox_body_visit visit, void *user);
+void ox_model_visit_bodies(const ox_node *n, ox_body_visit visit, void *user);
 
 /* Gives every node of n's subgraphs to `respell`, which puts it, respelled or not, into the graph
  * that it is in; n has the result. model/lift.c. */

@@ -1,4 +1,4 @@
-/* What the files model*.c share: the generated protobuf types and what is done to them. Nothing
+/* What the files of this folder share: the generated protobuf types and what is done to them. Nothing
  * else includes this. */
 #ifndef OX_MODEL_PROTO_H
 #define OX_MODEL_PROTO_H
@@ -17,6 +17,8 @@ typedef struct ox_mapping {
     size_t size;
 } ox_mapping;
 
+/* ---- model/proto.c ---------------------------------------------------------------------- */
+
 /* A text that may be missing, as "". */
 const char *ox_proto_text(const char *text);
 
@@ -27,7 +29,30 @@ const char *ox_proto_domain(const char *domain);
 void *ox_proto_new(ox_arena *a, const ProtobufCMessageDescriptor *descriptor);
 void *ox_proto_copy(ox_arena *a, const void *message);
 
-/* ---- model.c ---------------------------------------------------------------------------- */
+/* A node of g as p has it, without attributes and with room for inputs and outputs, which the caller
+ * finds by their names. */
+ox_node ox_proto_node(ox_graph *g, const Onnx__NodeProto *p);
+
+/* The graphs in an attribute; NULL has none. */
+size_t ox_proto_graph_count(const Onnx__AttributeProto *p);
+Onnx__GraphProto *ox_proto_graph(const Onnx__AttributeProto *p, size_t i);
+
+/* What is called, where not NULL, on the way through a graph and those in its nodes: when a graph
+ * begins, for a node before and after the graphs in it, when a graph has ended. */
+typedef struct ox_proto_walk {
+    void (*enter)(void *user, const Onnx__GraphProto *g);
+    void (*node)(void *user, const Onnx__NodeProto *n);
+    void (*after)(void *user, const Onnx__NodeProto *n);
+    void (*leave)(void *user, const Onnx__GraphProto *g);
+    void *user;
+} ox_proto_walk;
+
+/* Of a graph; of those in an attribute, NULL having none; of those in a node, as they were read. */
+void ox_proto_walk_graph(const ox_proto_walk *w, const Onnx__GraphProto *g);
+void ox_proto_walk_attribute(const ox_proto_walk *w, const Onnx__AttributeProto *p);
+void ox_proto_walk_node(const ox_proto_walk *w, const ox_node *n);
+
+/* ---- model/model.c ---------------------------------------------------------------------- */
 
 /* How the model that was read describes a graph input or output, NULL for others. */
 const Onnx__ValueInfoProto *ox_model_hint(const ox_model *m, const char *name);

@@ -279,19 +279,9 @@ static void read_node(const ox_model *m, const Onnx__NodeProto *p, size_t index)
 {
     ox_graph *g = m->graph;
     ox_arena *a = m->arena;
-    ox_node n = {
-        .graph = g,
-        .op = ox_proto_text(p->op_type),
-        .domain = ox_proto_domain(p->domain),
-        .name = ox_proto_text(p->name),
-        .input_count = p->n_input,
-        .output_count = p->n_output,
-        .inputs = ox_arena_alloc(a, p->n_input, sizeof(ox_val)),
-        .outputs = ox_arena_alloc(a, p->n_output, sizeof(ox_val)),
-        .original = true,
-        .index = index,
-        .proto = p,
-    };
+    ox_node n = ox_proto_node(g, p);
+    n.original = true;
+    n.index = index;
     const char *label = ox_node_label(&n);
     if (n.op[0] == '\0') {
         ox_fail(a, OX_INVALID, "%s has no operator", label);

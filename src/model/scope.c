@@ -37,25 +37,30 @@ const ox_binding *ox_scope_find(const ox_scope *s, const char *name)
 
 /* ---- checking --------------------------------------------------------------------------- */
 
+/* The names of a graph that is walked through, and the one around it. */
+typedef struct frame {
+    ox_scope scope;
+    struct frame *outer;
+} frame;
+
 typedef struct check {
     const ox_model *model;
     const char *label;
+    frame *inner;
 } check;
 
-static void check_attribute(const check *c, const ox_scope *around, const Onnx__AttributeProto *p);
-
-static void define(const check *c, ox_scope *s, const char *name)
+static void define(const check *c, const char *name)
 {
-    if (ox_proto_text(name)[0] != '\0' && ox_scope_add(s, name, name, NULL) == NULL) {
+    if (ox_proto_text(name)[0] != '\0' && ox_scope_add(&c->inner->scope, name, name, NULL) == NULL) {
         ox_fail(c->model->arena, OX_INVALID, "%s: its subgraph defines \"%s\" twice", c->label,
                 name);
     }
 }
 
-static void use(const check *c, const ox_scope *s, const char *name)
+static void use(const check *c, const char *name)
 {
     name = ox_proto_text(name);
-    if (name[0] != '\0' && ox_scope_find(s, name) == NULL &&
+    if (name[0] != '\0' && ox_scope_find(&c->inner->scope, name) == NULL &&
         ox_graph_find(c->model->graph, name) == NULL) {
         ox_fail(c->model->arena, OX_INVALID,
                 "%s: its subgraph uses \"%s\", which is not defined "
@@ -64,48 +69,57 @@ static void use(const check *c, const ox_scope *s, const char *name)
     }
 }
 
-static void check_graph(const check *c, const ox_scope *around, const Onnx__GraphProto *g)
+static void enter_graph(void *user, const Onnx__GraphProto *g)
 {
-    ox_scope s = {.outer = around, .names.arena = c->model->arena};
+    check *c = user;
+    ox_arena *a = c->model->arena;
+    frame *f = ox_arena_alloc(a, 1, sizeof *f);
+    f->scope = (ox_scope){.outer = c->inner == NULL ? NULL : &c->inner->scope, .names.arena = a};
+    f->outer = c->inner;
+    c->inner = f;
     for (size_t i = 0; i < g->n_input; i++) {
-        define(c, &s, g->input[i]->name);
+        define(c, g->input[i]->name);
     }
     for (size_t i = 0; i < g->n_initializer; i++) {
         /* Initializers may be listed as inputs, too. */
         const char *name = ox_proto_text(g->initializer[i]->name);
-        ox_scope_add(&s, name, name, NULL);
-    }
-    for (size_t i = 0; i < g->n_node; i++) {
-        const Onnx__NodeProto *n = g->node[i];
-        int64_t version = ox_model_opset(c->model, ox_proto_domain(n->domain));
-        ox_check_proto(c->model, n, version, c->label, true);
-        for (size_t k = 0; k < n->n_input; k++) {
-            use(c, &s, n->input[k]);
-        }
-        for (size_t k = 0; k < n->n_attribute; k++) {
-            check_attribute(c, &s, n->attribute[k]);
-        }
-        for (size_t k = 0; k < n->n_output; k++) {
-            define(c, &s, n->output[k]);
-        }
-    }
-    for (size_t i = 0; i < g->n_output; i++) {
-        use(c, &s, g->output[i]->name);
+        ox_scope_add(&f->scope, name, name, NULL);
     }
 }
 
-static void check_attribute(const check *c, const ox_scope *around, const Onnx__AttributeProto *p)
+static void check_uses(void *user, const Onnx__NodeProto *n)
 {
-    if (p->g != NULL) {
-        check_graph(c, around, p->g);
+    const check *c = user;
+    int64_t version = ox_model_opset(c->model, ox_proto_domain(n->domain));
+    ox_check_proto(c->model, n, version, c->label, true);
+    for (size_t i = 0; i < n->n_input; i++) {
+        use(c, n->input[i]);
     }
-    for (size_t i = 0; i < p->n_graphs; i++) {
-        check_graph(c, around, p->graphs[i]);
+}
+
+static void define_results(void *user, const Onnx__NodeProto *n)
+{
+    for (size_t i = 0; i < n->n_output; i++) {
+        define(user, n->output[i]);
     }
+}
+
+static void leave_graph(void *user, const Onnx__GraphProto *g)
+{
+    check *c = user;
+    for (size_t i = 0; i < g->n_output; i++) {
+        use(c, g->output[i]->name);
+    }
+    c->inner = c->inner->outer;
 }
 
 void ox_scope_check(const ox_model *m, const Onnx__AttributeProto *p, const char *label)
 {
-    check c = {m, label};
-    check_attribute(&c, NULL, p);
+    check c = {.model = m, .label = label};
+    const ox_proto_walk walk = {.enter = enter_graph,
+                                .node = check_uses,
+                                .after = define_results,
+                                .leave = leave_graph,
+                                .user = &c};
+    ox_proto_walk_attribute(&walk, p);
 }

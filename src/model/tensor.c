@@ -421,11 +421,8 @@ static void settle_attribute(place at, Onnx__AttributeProto *p)
     for (size_t k = 0; k < p->n_tensors; k++) {
         settle_tensor(&at, p->tensors[k]);
     }
-    if (p->g != NULL) {
-        settle_graph(at, p->g);
-    }
-    for (size_t k = 0; k < p->n_graphs; k++) {
-        settle_graph(at, p->graphs[k]);
+    for (size_t k = 0; k < ox_proto_graph_count(p); k++) {
+        settle_graph(at, ox_proto_graph(p, k));
     }
 }
 

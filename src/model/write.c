@@ -434,20 +434,24 @@ static Onnx__FunctionProto *write_function(writer *w, const ox_function *f)
     return p;
 }
 
-static bool body_calls_local(const ox_model *m, const Onnx__GraphProto *g)
+typedef struct local_calls {
+    const ox_model *model;
+    bool any;
+} local_calls;
+
+static void note_local(void *user, const Onnx__NodeProto *n)
 {
-    for (size_t i = 0; i < g->n_node; i++) {
-        const Onnx__NodeProto *n = g->node[i];
-        if (ox_model_local(m, ox_proto_domain(n->domain), ox_proto_text(n->op_type)) != NULL) {
-            return true;
-        }
-        for (size_t k = 0; k < n->n_attribute; k++) {
-            if (n->attribute[k]->g != NULL && body_calls_local(m, n->attribute[k]->g)) {
-                return true;
-            }
-        }
-    }
-    return false;
+    local_calls *c = user;
+    const char *domain = ox_proto_domain(n->domain), *op = ox_proto_text(n->op_type);
+    c->any = c->any || ox_model_local(c->model, domain, op) != NULL;
+}
+
+static bool calls_locals(const ox_model *m, const Onnx__GraphProto *g)
+{
+    local_calls c = {.model = m};
+    const ox_proto_walk walk = {.node = note_local, .user = &c};
+    ox_proto_walk_graph(&walk, g);
+    return c.any;
 }
 
 /* Ours, and those of the model that was read as long as one of them is called. */
@@ -455,7 +459,7 @@ static void write_functions(writer *w, Onnx__ModelProto *p)
 {
     const ox_model *m = w->m;
     const ox_graph *g = m->graph;
-    size_t locals = m->local_count > 0 && body_calls_local(m, p->graph) ? m->local_count : 0;
+    size_t locals = m->local_count > 0 && calls_locals(m, p->graph) ? m->local_count : 0;
     p->functions = ox_arena_alloc(w->a, locals + g->function_count, sizeof *p->functions);
     p->n_functions = locals + g->function_count;
     for (size_t i = 0; i < locals; i++) {
