@@ -411,3 +411,63 @@ def test_indicator(imputed, explain, run):
     want = np.einsum("nrfc,fck->nkf", change, np.stack([w[:5], w[5:]], axis=1)) / 6
     np.testing.assert_allclose(found["x_shap"], want, rtol=0, atol=1e-5)
     np.testing.assert_allclose(found["completeness_gap"], 0, atol=1e-5)
+
+
+# ---- quantisation ----------------------------------------------------------------------------
+
+STEP = np.float32(0.05)
+QUANTISED = {
+    "uint8": ("x", np.uint8(128)),
+    "int8": ("x", np.int8(3)),
+    "no zero": ("x", None),
+    "Relu": ("r", np.uint8(128)),
+    "Exp": ("e", np.uint8(7)),
+}
+BEYOND = np.float32([[1, 2, -1, 0.3], [NAN, 1, 2, 0.5], [INF, 1, 0, 2], [-INF, 3, 0.2, 1],
+                     [NAN, INF, -INF, 1], [1e30, 1, -1e30, 0], [LOWEST, -LOWEST, 1e15, 2e15]])
+
+
+@pytest.mark.parametrize("refs", [[[0.1, 0.2, 0.3, 0.4]], BEYOND, BEYOND[4:5]],
+                         ids=["numbers", "all", "beyond"])
+@pytest.mark.parametrize("form", QUANTISED)
+@pytest.mark.parametrize("cache", ["none", "file"])
+def test_quantised(form, refs, cache, explain, run):
+    """Infinities become the ends of the range, NaN what ONNX Runtime makes of it. Each feature is
+    for itself, so that values are its own, but for what rounding adds, a step of each at most."""
+    name, zero = QUANTISED[form]
+    w = np.random.default_rng(0).normal(size=(4, 3)).astype("f4")
+    z = "" if zero is None else " z"
+    nodes = [node("Relu", "x", "r"), node("Exp", "x", "e"),
+             node("QuantizeLinear", f"{name} s{z}", "q"),
+             node("DequantizeLinear", f"q s{z}", "d"), node("MatMul", "d w", "y")]
+    nodes = [n for n in nodes if n.op_type not in ("Relu", "Exp") or n.output[0] == name]
+    constants = {"w": w, "s": STEP, **({} if zero is None else {"z": zero})}
+    model = model_of(nodes, [4], constants)
+    inner = onnx.ModelProto()
+    inner.CopyFrom(model)
+    inner.graph.output[0].name = "d"
+    refs = np.float32(refs)
+    path = explain(model, refs, "--target=all", "--gap", f"--cache={cache}")
+    found, plain = run(path, BEYOND), run(model, BEYOND)
+    np.testing.assert_array_equal(found["y"], plain["y"])
+    change = run(inner, BEYOND)["d"] - run(inner, refs)["d"].mean(axis=0, dtype="f8")
+    want = change[:, None] * w.T
+    slack = 2 * STEP * np.abs(w).sum(axis=0)
+    assert np.all(np.abs(found["x_shap"] - want) <= slack[:, None])
+    np.testing.assert_allclose(found["completeness_gap"], 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("refs", [[[0.1, 0.2, 0.3, 0.4]], [[NAN, 1, -2, 0.5], [1, 2, 3, 4]]])
+def test_dynamically_quantised(refs, explain, run):
+    """NaN counts for no maximum, and is what ONNX Runtime makes of it. An infinity makes the
+    model's own result none."""
+    w = np.random.default_rng(0).normal(size=(4, 3)).astype("f4")
+    nodes = [node("Mul", "x two", "x2"), node("DynamicQuantizeLinear", "x2", "q s z"),
+             node("DequantizeLinear", "q s z", "d"), node("MatMul", "d w", "y")]
+    model = model_of(nodes, [4], {"w": w, "two": np.float32(2)})
+    path = explain(model, np.float32(refs), "--target=all", "--gap")
+    for x in np.float32([[1, 2, -1, 0.3], [NAN, 2, -1, 0.3], [1, NAN, NAN, -2]]):
+        found, plain = run(path, x[None]), run(model, x[None])
+        np.testing.assert_array_equal(found["y"], plain["y"])
+        assert np.all(np.isfinite(found["x_shap"])) and np.abs(found["x_shap"]).max() < 50
+        np.testing.assert_allclose(found["completeness_gap"], 0, atol=1e-5)

@@ -56,9 +56,9 @@ static unsigned absorbed(const ox_node *n)
     case OX_TESTS:
     case OX_SPLITS:
     case OX_CHOOSES: return ALL;
+    case OX_ROUNDS: return MASK | DOMAIN | INPUT | OVERFLOWS;
     case OX_BENDS:
     case OX_PICKS:
-    case OX_ROUNDS:
     case OX_ROWS: return MASK | DOMAIN;
     default: return 0;
     }

@@ -108,6 +108,23 @@ static bool range_of(ox_type type, double *least, double *most)
     return false;
 }
 
+/* What one side of a rounding is: u, what it is cut to, and the integer. */
+typedef struct rounding {
+    ox_val u, cut, y;
+} rounding;
+
+/* Infinities become the ends of the range, and NaN what the runtime makes of it: u is what stands
+ * for them there, and the effect passes to what made it so. */
+static ox_val pass_beyond(ox_val arrived, ox_val m, rounding *a, rounding *b)
+{
+    ox_val far = ox_is_standin(a->u), far0 = ox_is_standin(b->u), d = ox_sub(a->u, b->u);
+    a->cut = ox_where(far, a->y, a->cut);
+    b->cut = ox_where(far0, b->y, b->cut);
+    ox_val still = ox_indicator(ox_equal(d, ox_number(d, 0)), d);
+    ox_val slope = ox_div(ox_sub(a->cut, b->cut), ox_add(d, still));
+    return ox_where(ox_binary("Or", far, far0), ox_mul(arrived, slope), m);
+}
+
 /* y = c + e, where c is u cut to the range of the integers and e what rounding adds. The multiplier
  * passes the cut, whose slope is at most 1. de/du is as large as 1/du: sum(m de) goes to the
  * explained inputs. */
@@ -115,18 +132,19 @@ void flow_rounded(ox_ctx *c)
 {
     ox_type type = c->m->type;
     ox_val u = ox_cast(ox_x(c, 0), type), u0 = ox_cast(ox_x0(c, 0), type), m = c->m;
-    ox_val cut = u, cut0 = u0;
+    rounding a = {u, u, ox_cast(ox_x(c, 1), type)}, b = {u0, u0, ox_cast(ox_x0(c, 1), type)};
     double least, most;
     if (range_of(c->node->outputs[0]->type, &least, &most)) {
-        cut = ox_clip(u, least, most);
-        cut0 = ox_clip(u0, least, most);
+        a.cut = ox_clip(u, least, most);
+        b.cut = ox_clip(u0, least, most);
         m = ox_flow("Clip",
-                    (ox_val[]){m, u, u0, cut, cut0, ox_number(m, least), ox_number(m, most)});
+                    (ox_val[]){m, u, u0, a.cut, b.cut, ox_number(m, least), ox_number(m, most)});
+    }
+    if (ox_stands_in(c, 0)) {
+        m = pass_beyond(c->m, m, &a, &b);
     }
     ox_send(c, 0, m);
-    ox_val e = ox_sub(ox_cast(ox_x(c, 1), type), cut);
-    ox_val e0 = ox_sub(ox_cast(ox_x0(c, 1), type), cut0);
-    ox_rest(c, ox_mul(c->m, ox_sub(e, e0)));
+    ox_rest(c, ox_mul(c->m, ox_sub(ox_sub(a.y, a.cut), ox_sub(b.y, b.cut))));
 }
 
 void decompose_quantize(const ox_node *n, ox_val *outputs)
@@ -152,14 +170,35 @@ void decompose_resize(const ox_node *n, ox_val *outputs)
     outputs[0] = ox_made_rounded(n, 0, y);
 }
 
+/* Whether NaN of an input may come as far as v. */
+static bool may_be_missing(ox_val v)
+{
+    static const char *const passing[] = {"Add",      "Cast",    "Clip",    "Concat",    "Div",
+                                          "Flatten",  "Gather",  "Identity", "Mul",      "Relu",
+                                          "Reshape",  "Slice",   "Squeeze", "Sub",       "Transpose",
+                                          "Unsqueeze"};
+    bool passes = true;
+    while (v != NULL && v->node != NULL && passes) {
+        passes = false;
+        for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
+            passes = passes || ox_node_is(v->node, passing[i]);
+        }
+        v = v->node->inputs[0];
+    }
+    return passes;
+}
+
 /* scale = (max(x, 0) - min(x, 0))/255, zero = round(-min/scale), y = round(x/scale) + zero. The
- * maximum and minimum are over all samples, as in the operator. */
+ * maximum and minimum are over all samples, as in the operator, and over what is a number. */
 void decompose_dynamic_quantize(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ox_made_ranked(n, 0), nothing = ox_number(x, 0);
+    ox_val x = ox_made_ranked(n, 0), nothing = ox_number(x, 0), all = x;
     ox_attr keep = ox_attr_int("keepdims", 0);
-    ox_val top = ox_max(ox_graph_emit(x->graph, "ReduceMax", 1, &x, 1, &keep), nothing);
-    ox_val low = ox_min(ox_graph_emit(x->graph, "ReduceMin", 1, &x, 1, &keep), nothing);
+    if (may_be_missing(x)) {
+        all = ox_where(ox_unary("IsNaN", x), nothing, x);
+    }
+    ox_val top = ox_max(ox_graph_emit(x->graph, "ReduceMax", 1, &all, 1, &keep), nothing);
+    ox_val low = ox_min(ox_graph_emit(x->graph, "ReduceMin", 1, &all, 1, &keep), nothing);
     ox_val range = ox_shift(ox_sub(top, low), 1e-30); /* of zeros alone it is 0 */
     ox_val scale = ox_scale(range, 1.0 / 255), zero = ox_div(ox_neg(low), scale);
     outputs[0] = ox_made_rounded(n, 0, ox_add(ox_div(x, scale), zero));
