@@ -76,7 +76,8 @@ static bool is_constant(ox_val v)
     return v == NULL || v->constant != NULL || v->instead != NULL;
 }
 
-/* Values that depend on no input, are used by nodes that do, and are not constants already. */
+/* Values that depend on no input, are used by nodes that do, and are not constants already; but not
+ * weights that ONNX Runtime has as integers. */
 static void find_wanted(void *user)
 {
     fold *f = user;
@@ -87,7 +88,7 @@ static void find_wanted(void *user)
     }
     for (size_t i = 0; i < g->node_count; i++) {
         const ox_node *n = g->nodes[i];
-        bool constant = n->input_count > 0;
+        bool constant = n->input_count > 0 && !ox_tune_dequantizes(n);
         for (size_t k = 0; k < n->input_count; k++) {
             constant = constant && is_constant(n->inputs[k]);
         }

@@ -70,6 +70,38 @@ static void write_out_steps(ox_tuner *t)
     }
 }
 
+/* ---- what is left as it is -------------------------------------------------------------- */
+
+/* A node of the model that predicts, or of a copy of it for samples or references. */
+static bool predicts(const ox_node *n)
+{
+    static const char *const parts[] = {"onnxexplainer/sample/", "onnxexplainer/reference/"};
+    bool copied = false;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        copied = copied || strncmp(n->name, parts[i], strlen(parts[i])) == 0;
+    }
+    return copied || strncmp(n->name, "onnxexplainer/", strlen("onnxexplainer/")) != 0;
+}
+
+bool ox_tune_dequantizes(const ox_node *n)
+{
+    return predicts(n) && ox_node_is(n, "DequantizeLinear");
+}
+
+/* What is rounded to integers differs by a whole step where a sum in another order lies on the
+ * other side of a tie, and ONNX Runtime computes it in integers only as it stands in the model. */
+static bool is_quantised(const ox_graph *g)
+{
+    static const char *const parts[] = {"QLinear", "QuantizeL", "QuantizeM", "Integer"};
+    bool found = false;
+    for (size_t i = 0; i < g->node_count; i++) {
+        for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
+            found = found || strstr(g->nodes[i]->op, parts[k]) != NULL;
+        }
+    }
+    return found;
+}
+
 /* ---- nodes ------------------------------------------------------------------------------ */
 
 /* What is told of a value that was read holds for the one that takes its place. */
@@ -134,7 +166,7 @@ static void write_node(ox_tuner *t, ox_node *n)
     ox_model_visit_captured(n, check_captures, t);
     const char *former = ox_graph_scope(t->g, n->name[0] != '\0' ? n->name : n->op);
     /* What ONNX Runtime folds at load is computed as in the graph that was read, and once. */
-    bool stays = n->output_count != 1 || constant;
+    bool stays = n->output_count != 1 || constant || (t->quantised && predicts(n));
     if (stays || !ox_tune_find(n)(t, n)) {
         copy_node(t, n);
     }
@@ -187,6 +219,7 @@ static void tune(void *user)
         ox_shape_infer(g->nodes[i]);
     }
     write_out_steps(t);
+    t->quantised = is_quantised(g);
     size_t count = g->node_count;
     for (size_t i = 0; i < g->value_count; i++) {
         ox_val v = g->values[i];

@@ -20,6 +20,7 @@ typedef struct ox_tuner {
     ox_arena *arena;
     int64_t block;  /* channels of a block */
     bool kernels;   /* ours are there */
+    bool quantised; /* the model is computed in integers */
     size_t blocked; /* nodes written in the blocked layout */
 } ox_tuner;
 
@@ -45,6 +46,10 @@ typedef bool (*ox_layout)(ox_tuner *t, ox_node *n);
 
 /* By the table; layout_none where nodes stay as they are. */
 ox_layout ox_tune_find(const ox_node *n);
+
+/* Whether n makes numbers of integers in the model that predicts, where ONNX Runtime computes with
+ * the integers themselves as long as n stands there. */
+bool ox_tune_dequantizes(const ox_node *n);
 
 /* `explained` in the blocked layout, `block` channels a block. */
 ox_model *ox_tune_layout(const ox_model *explained, int64_t block, bool kernels, ox_error *err);
