@@ -41,6 +41,49 @@ typedef struct outcome {
     double opened, ran; /* seconds */
 } outcome;
 
+/* What is read and written; -1 where all is well, else the exit code. */
+static int check_files(arguments *a)
+{
+    if (!a->inputs.count) {
+        return ox_cli_usage("run", "no --input given");
+    }
+    if (a->output && !ox_sheet_is_direct(a->output) && !ox_cli_has_suffix(a->output, ".npz") &&
+        !ox_cli_has_suffix(a->output, ".csv") && !ox_cli_has_suffix(a->output, ".json")) {
+        return ox_cli_usage("run", "%s: results are written as .npz, .csv or .json",
+                            *a->output ? a->output : "\"\"");
+    }
+    if (a->json && a->output && (!strcmp(a->output, "-") || !strcmp(a->output, "/dev/stdout"))) {
+        return ox_cli_usage("run", "--json and -o %s both write to standard output", a->output);
+    }
+    int code = ox_sheet_refuse("run", a->output, "model", &a->model, 1);
+    if (code < 0) {
+        code = ox_sheet_refuse("run", a->output, "input", a->inputs.items, a->inputs.count);
+    }
+    if (code >= 0) {
+        return code;
+    }
+    if (!ox_pixels_parse(a->pixel_text, &a->pixels)) {
+        return ox_cli_usage("run", "--pixels: \"%s\" is neither LOW:HIGH nor imagenet",
+                            a->pixel_text);
+    }
+    return -1;
+}
+
+static int check_batch(arguments *a)
+{
+    if (a->batch_text && !strcmp(a->batch_text, "all")) {
+        a->batch.all = true;
+    } else if (a->batch_text) {
+        char *end;
+        a->batch.size = strtol(a->batch_text, &end, 10);
+        if (end == a->batch_text || *end || a->batch.size < 1) {
+            return ox_cli_usage("run", "--batch: \"%s\" is neither a number nor \"all\"",
+                                a->batch_text);
+        }
+    }
+    return -1;
+}
+
 static int parse(arguments *a, int argc, char **argv)
 {
     const ox_option options[] = {
@@ -86,47 +129,16 @@ static int parse(arguments *a, int argc, char **argv)
         .option_count = sizeof options / sizeof *options,
     };
     int code = ox_options_parse(&command, argc, argv, &a->model);
+    code = code >= 0 ? code : check_files(a);
     if (code >= 0) {
         return code;
-    }
-    if (!a->inputs.count) {
-        return ox_cli_usage("run", "no --input given");
-    }
-    if (a->output && !ox_sheet_is_direct(a->output) && !ox_cli_has_suffix(a->output, ".npz") &&
-        !ox_cli_has_suffix(a->output, ".csv") && !ox_cli_has_suffix(a->output, ".json")) {
-        return ox_cli_usage("run", "%s: results are written as .npz, .csv or .json",
-                            *a->output ? a->output : "\"\"");
-    }
-    if (a->json && a->output && (!strcmp(a->output, "-") || !strcmp(a->output, "/dev/stdout"))) {
-        return ox_cli_usage("run", "--json and -o %s both write to standard output", a->output);
-    }
-    code = ox_sheet_refuse("run", a->output, "model", &a->model, 1);
-    if (code < 0) {
-        code = ox_sheet_refuse("run", a->output, "input", a->inputs.items, a->inputs.count);
-    }
-    if (code >= 0) {
-        return code;
-    }
-    if (!ox_pixels_parse(a->pixel_text, &a->pixels)) {
-        return ox_cli_usage("run", "--pixels: \"%s\" is neither LOW:HIGH nor imagenet",
-                            a->pixel_text);
     }
     a->batch.no_progress = a->batch.no_progress || a->quiet;
     a->batch.note = a->quiet ? NULL : ox_cli_note;
     if (a->threads > OX_MAX_THREADS) {
         return ox_cli_usage("run", "--threads: %lld are too many", (long long)a->threads);
     }
-    if (a->batch_text && !strcmp(a->batch_text, "all")) {
-        a->batch.all = true;
-    } else if (a->batch_text) {
-        char *end;
-        a->batch.size = strtol(a->batch_text, &end, 10);
-        if (end == a->batch_text || *end || a->batch.size < 1) {
-            return ox_cli_usage("run", "--batch: \"%s\" is neither a number nor \"all\"",
-                                a->batch_text);
-        }
-    }
-    return -1;
+    return check_batch(a);
 }
 
 static bool load_inputs(const arguments *a, const ox_model *model, const ox_signature *s,

@@ -187,8 +187,25 @@ void ox_explain_check_given(const ox_explain_state *s)
     check_distinct(s);
 }
 
+/* Sets onnxexplainer.<key>; nothing where the value is NULL. */
+static void set(ox_explain_state *s, const char *key, const char *value)
+{
+    if (value != NULL) {
+        ox_model_set_property(s->model, ox_arena_format(s->arena, "onnxexplainer.%s", key), value);
+    }
+}
+
+static const char *inputs_of(const ox_explain_state *s)
+{
+    const char **points = ox_arena_alloc(s->arena, s->bind->point_count, sizeof *points);
+    for (size_t i = 0; i < s->bind->point_count; i++) {
+        points[i] = s->bind->points[i].x->name;
+    }
+    return join(s->arena, s->bind->point_count, points, ',');
+}
+
 /* "R fnv1a:HASH", "input" or "fill:VALUE". */
-static const char *references_text(const ox_explain_state *s)
+static const char *references_of(const ox_explain_state *s)
 {
     switch (s->options->reference_source) {
     case OX_REFERENCES_INPUT: return "input";
@@ -199,79 +216,43 @@ static const char *references_text(const ox_explain_state *s)
     }
 }
 
-static void set_metadata(ox_explain_state *s)
+/* A list, a text a line; NULL where it is empty. */
+static const char *lines_of(const ox_explain_state *s, size_t count, const char *const *texts)
 {
-    static const char *const caches[] = {"auto", "load", "file", "none"};
+    return count == 0 ? NULL : join(s->arena, count, texts, '\n');
+}
+
+static const char *count_of(const ox_explain_state *s, size_t count)
+{
+    return count == 0 ? NULL : ox_arena_format(s->arena, "%zu", count);
+}
+
+static const char *integration_of(const ox_explain_state *s)
+{
     const ox_options *o = s->options;
-    ox_arena *a = s->arena;
-    ox_model *m = s->model;
-    const char **points = ox_arena_alloc(a, s->bind->point_count, sizeof *points);
-    for (size_t i = 0; i < s->bind->point_count; i++) {
-        points[i] = s->bind->points[i].x->name;
+    const char *ops = join(s->arena, o->integrate_op_count, o->integrate_ops, ',');
+    const char *colon = ops[0] == '\0' ? "" : ":";
+    return o->integrate <= 0 ? NULL
+                             : ox_arena_format(s->arena, "%d%s%s", o->integrate, colon, ops);
+}
+
+static const char *fixed_of(const ox_explain_state *s)
+{
+    const ox_options *o = s->options;
+    const char **fixed = ox_arena_alloc(s->arena, o->fix_count, sizeof *fixed);
+    for (size_t i = 0; i < o->fix_count; i++) {
+        fixed[i] = o->fix[i].name;
     }
-    const char *inputs = join(a, s->bind->point_count, points, ',');
-    const char *features = join(a, o->feature_count, o->feature_names, '\n');
-    ox_model_set_property(m, "onnxexplainer.version", OX_VERSION);
-    bool deepshap = strcmp(s->method->name, "deepshap") == 0;
-    ox_model_set_property(m, "onnxexplainer.method", deepshap ? "DeepSHAP" : o->method);
-    ox_model_set_property(m, "onnxexplainer.target", o->target == NULL ? "top" : o->target);
-    ox_model_set_property(m, "onnxexplainer.output", s->bind->output->name);
-    if (s->bind->output != s->bind->output_tensor) {
-        ox_model_set_property(m, "onnxexplainer.objective_of", s->bind->output_tensor->name);
-    }
-    ox_model_set_property(m, "onnxexplainer.inputs", inputs);
-    ox_model_set_property(m, "onnxexplainer.references", references_text(s));
-    ox_model_set_property(m, "onnxexplainer.cache", caches[s->plan->cache]);
-    if (o->cache_dtype == OX_FLOAT16) {
-        ox_model_set_property(m, "onnxexplainer.cache_dtype", "float16");
-    }
-    if (o->prefix != NULL && o->prefix[0] != '\0') {
-        ox_model_set_property(m, "onnxexplainer.prefix", o->prefix);
-    }
-    if (s->plan->cut != OX_CUT_ANY) {
-        const char *cut = s->plan->cut == OX_CUT_WHOLE ? "whole" : "one";
-        ox_model_set_property(m, "onnxexplainer.batch", cut);
-    }
-    set_check(s);
-    ox_range_set(s);
-    if (o->feature_count > 0) {
-        ox_model_set_property(m, "onnxexplainer.feature_names", features);
-    }
-    if (o->integrate > 0) {
-        const char *ops = join(a, o->integrate_op_count, o->integrate_ops, ',');
-        const char *colon = ops[0] == '\0' ? "" : ":";
-        const char *how = ox_arena_format(a, "%d%s%s", o->integrate, colon, ops);
-        ox_model_set_property(m, "onnxexplainer.integrate", how);
-    }
-    if (o->pool != NULL) {
-        ox_model_set_property(m, "onnxexplainer.pool", o->pool);
-    }
-    if (o->hold_count > 0) {
-        ox_model_set_property(m, "onnxexplainer.hold", join(a, o->hold_count, o->hold, '\n'));
-    }
-    if (o->group_count > 0) {
-        ox_model_set_property(m, "onnxexplainer.groups", join(a, o->group_count, o->groups, '\n'));
-    }
-    if (o->label_count > 0) {
-        ox_model_set_property(m, "onnxexplainer.labels", ox_arena_format(a, "%zu", o->label_count));
-    }
-    if (o->fix_count > 0) {
-        const char **fixed = ox_arena_alloc(a, o->fix_count, sizeof *fixed);
-        for (size_t i = 0; i < o->fix_count; i++) {
-            fixed[i] = o->fix[i].name;
-        }
-        ox_model_set_property(m, "onnxexplainer.fixed", join(a, o->fix_count, fixed, ','));
-    }
-    if (s->method->sum != OX_SUM_EXACT) {
-        const char *sum = s->method->sum == OX_SUM_NONE ? "none" : "quadrature";
-        ox_model_set_property(m, "onnxexplainer.sum", sum);
-    }
-    if (s->found->holes > 0) {
-        ox_model_set_property(m, "onnxexplainer.holes", ox_arena_format(a, "%zu", s->found->holes));
-    }
+    return o->fix_count == 0 ? NULL : join(s->arena, o->fix_count, fixed, ',');
+}
+
+/* What values of trees and of probabilities are of. */
+static void tell_of_logits(ox_explain_state *s)
+{
+    const ox_options *o = s->options;
     const char *logits = logits_of(s);
+    set(s, "logits", logits);
     if (logits != NULL) {
-        ox_model_set_property(m, "onnxexplainer.logits", logits);
         ox_note_to(o,
                    "output \"%s\" is a probability, which says little where it saturates: "
                    "--output-name=%s explains the value before",
@@ -282,6 +263,40 @@ static void set_metadata(ox_explain_state *s)
                    "--target=logit explains the margins, for which values of trees are exact",
                    s->bind->output->name);
     }
+}
+
+static void set_metadata(ox_explain_state *s)
+{
+    static const char *const caches[] = {"auto", "load", "file", "none"};
+    static const char *const cuts[] = {[OX_CUT_WHOLE] = "whole", [OX_CUT_ALONE] = "one"};
+    static const char *const sums[] = {[OX_SUM_NONE] = "none", [OX_SUM_QUADRATURE] = "quadrature"};
+    const ox_options *o = s->options;
+    bool deepshap = strcmp(s->method->name, "deepshap") == 0;
+    bool prefix = o->prefix != NULL && o->prefix[0] != '\0';
+    bool objective = s->bind->output != s->bind->output_tensor;
+    set(s, "version", OX_VERSION);
+    set(s, "method", deepshap ? "DeepSHAP" : o->method);
+    set(s, "target", o->target == NULL ? "top" : o->target);
+    set(s, "output", s->bind->output->name);
+    set(s, "objective_of", objective ? s->bind->output_tensor->name : NULL);
+    set(s, "inputs", inputs_of(s));
+    set(s, "references", references_of(s));
+    set(s, "cache", caches[s->plan->cache]);
+    set(s, "cache_dtype", o->cache_dtype == OX_FLOAT16 ? "float16" : NULL);
+    set(s, "prefix", prefix ? o->prefix : NULL);
+    set(s, "batch", s->plan->cut == OX_CUT_ANY ? NULL : cuts[s->plan->cut]);
+    set_check(s);
+    ox_range_set(s);
+    set(s, "feature_names", lines_of(s, o->feature_count, o->feature_names));
+    set(s, "integrate", integration_of(s));
+    set(s, "pool", o->pool);
+    set(s, "hold", lines_of(s, o->hold_count, o->hold));
+    set(s, "groups", lines_of(s, o->group_count, o->groups));
+    set(s, "labels", count_of(s, o->label_count));
+    set(s, "fixed", fixed_of(s));
+    set(s, "sum", s->method->sum == OX_SUM_EXACT ? NULL : sums[s->method->sum]);
+    set(s, "holes", count_of(s, s->found->holes));
+    tell_of_logits(s);
 }
 
 /* ---- all of it
