@@ -153,7 +153,9 @@ static bool run_explained(explained *e, const ox_trust_runner *r, ox_trust *t, o
                                err);
     ox_session_free(session);
     return good && ox_values_read(&e->values, &e->signature,
-                                  ox_metadata(e->model, "onnxexplainer.input_axes"), &e->outputs,
+                                  ox_metadata(e->model, "onnxexplainer.input_axes"),
+                                  ox_metadata(e->model, "onnxexplainer.kept_references"),
+                                  &e->outputs,
                                   e->stacked, t->found.samples, err);
 }
 

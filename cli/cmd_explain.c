@@ -1,6 +1,7 @@
 /* onnxexplainer explain: makes a model that predicts and explains. */
 #include "fix.h"
 #include "groups.h"
+#include "npy.h"
 #include "options.h"
 #include "output.h"
 #include "references.h"
@@ -28,7 +29,7 @@ typedef struct arguments {
     ox_texts fix;
     ox_texts groups;
     ox_texts at;
-    const char *pixel_text;
+    const char *pixel_text, *weight_file;
     ox_pixels pixels;
     ox_options options; /* what goes to the library */
     bool split; /* weights in a second file */
@@ -77,7 +78,8 @@ static int check(arguments *a)
     for (size_t i = 0; i < a->references.count; i++) {
         const char *spec = a->references.items[i];
         bool fill = !strncmp(spec, "fill:", 5);
-        if (!fill && strcmp(spec, "input")) {
+        bool paired = !strcmp(spec, "paired");
+        if (!fill && !paired && strcmp(spec, "input")) {
             continue;
         }
         if (a->references.count > 1) {
@@ -88,7 +90,9 @@ static int check(arguments *a)
         if (fill && (end == spec + 5 || *end != '\0' || !isfinite(a->options.fill))) {
             return ox_cli_usage("explain", "--references=%s: not a number", spec);
         }
-        a->options.reference_source = fill ? OX_REFERENCES_FILL : OX_REFERENCES_INPUT;
+        a->options.reference_source = fill     ? OX_REFERENCES_FILL
+                                      : paired ? OX_REFERENCES_PAIRED
+                                               : OX_REFERENCES_INPUT;
     }
     if (a->cache && !parse_cache(a->cache, &a->options.cache)) {
         return ox_cli_usage("explain", "--cache: \"%s\" is none of auto, load, file, none",
@@ -132,7 +136,9 @@ static int parse(arguments *a, int argc, char **argv)
     ox_options *o = &a->options;
     const ox_option options[] = {
         {"references", 'r', OX_OPTION_LIST, &a->references, "[NAME=]FILE",
-         ".npy, .npz, .png, .jpg, a folder of pictures; \"input\"; fill:VALUE"},
+         ".npy, .npz, .png, .jpg, a folder; \"input\", \"paired\"; fill:VALUE"},
+        {"weights", 0, OX_OPTION_TEXT, &a->weight_file, "W.npy",
+         "how much each reference counts (default: all the same)"},
         {"pixels", 0, OX_OPTION_TEXT, &a->pixel_text, "LOW:HIGH",
          "range of pictures, or imagenet (default: 0:1, whole numbers 0:255)"},
         {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE",
@@ -148,6 +154,12 @@ static int parse(arguments *a, int argc, char **argv)
         {"at", 0, OX_OPTION_LIST, &a->at, "TENSOR", "explain this tensor in place of the inputs"},
         {"prefix", 0, OX_OPTION_TEXT, &o->prefix, "TEXT", "put before the names of new outputs"},
         {"gap", 0, OX_OPTION_FLAG, &o->gap, NULL, "add the output completeness_gap"},
+        {"multipliers", 0, OX_OPTION_FLAG, &o->multipliers, NULL,
+         "add the mean multipliers, <input>_multipliers"},
+        {"hypothetical", 0, OX_OPTION_FLAG, &o->hypothetical, NULL,
+         "add what each category of one-hot inputs would get"},
+        {"keep-references", 0, OX_OPTION_FLAG, &o->keep_references, NULL,
+         "give values for each reference, not their mean"},
         {"cache", 0, OX_OPTION_TEXT, &a->cache, "MODE",
          "what is kept of the references: auto, load, file, none"},
         {"cache-dtype", 0, OX_OPTION_TEXT, &a->cache_dtype, "TYPE",
@@ -254,6 +266,21 @@ static ox_model *explain(const arguments *a, const ox_model *model, const ox_arr
     return explained;
 }
 
+/* As doubles. */
+static bool load_weights(arguments *a, ox_array *weights, ox_error *err)
+{
+    if (!a->weight_file) {
+        return true;
+    }
+    if (!ox_npy_read_file(a->weight_file, weights, err) ||
+        !ox_array_convert(weights, OX_DOUBLE, false, err)) {
+        return false;
+    }
+    a->options.weights = weights->data;
+    a->options.weight_count = ox_array_elements(weights, 0);
+    return true;
+}
+
 /* Reads what the options name, and explains. */
 static ox_model *explain_model(arguments *a, const ox_model *model, ox_error *err)
 {
@@ -262,10 +289,12 @@ static ox_model *explain_model(arguments *a, const ox_model *model, ox_error *er
     ox_tensor *fix = NULL;
     ox_groups groups = {.text = NULL};
     ox_aim aim = {.array = {.name = NULL}};
+    ox_array weights = {.name = NULL};
     bool given = a->options.reference_source == OX_REFERENCES_GIVEN;
     bool good = ox_fix_load(model, &a->fix, &fixed, err) &&
                 (fix = ox_references_tensors(&fixed, err)) != NULL &&
-                ox_groups_load(&a->groups, &groups, err) && ox_aim_load(&aim, &a->options, err);
+                ox_groups_load(&a->groups, &groups, err) && ox_aim_load(&aim, &a->options, err) &&
+                load_weights(a, &weights, err);
     a->options.fix = fix;
     a->options.fix_count = fixed.count;
     a->options.groups = groups.groups;
@@ -279,6 +308,7 @@ static ox_model *explain_model(arguments *a, const ox_model *model, ox_error *er
     free(fix);
     ox_groups_free(&groups);
     ox_aim_free(&aim);
+    ox_array_free(&weights);
     ox_arrays_free(&fixed);
     ox_arrays_free(&references);
     return explained;

@@ -94,16 +94,38 @@ static bool find_references(const ox_model *m, const ox_remake_from *from, ox_re
         good = ox_references_load(r->original, &r->options, from->references, from->pixels,
                                   &r->references, err);
     } else {
-        good = !strcmp(source, "input") ? take_inputs(m, from->inputs, r, err)
+        good = !strcmp(source, "input") || !strcmp(source, "paired") ? take_inputs(m, from->inputs, r, err)
                                         : take_constants(m, r, err);
     }
     r->tensors = good ? ox_references_tensors(&r->references, err) : NULL;
     r->options.references = r->tensors;
     r->options.reference_count = r->references.count;
+    if (!strcmp(source, "paired")) {
+        r->cannot = "each sample has a reference of its own";
+    }
     if (good && !r->references.count) {
         r->cannot = "the references are not in the model any more: --references gives them";
     }
     return r->tensors != NULL;
+}
+
+/* A number for each reference. */
+static bool read_weights(const ox_model *m, ox_remake *r, ox_error *err)
+{
+    const char *text = told(m, "onnxexplainer.weights");
+    size_t count = *text ? 1 : 0;
+    for (const char *c = text; *c; c++) {
+        count += *c == ',';
+    }
+    r->weights = ox_cli_alloc(count, sizeof *r->weights, err);
+    for (size_t i = 0; r->weights && i < count; i++) {
+        char *end;
+        r->weights[i] = strtod(text, &end);
+        text = *end ? end + 1 : end;
+    }
+    r->options.weights = r->weights;
+    r->options.weight_count = count;
+    return r->weights != NULL;
 }
 
 /* ---- all of it ------------------------------------------------------------------------- */
@@ -160,7 +182,8 @@ bool ox_remake_read(const ox_model *explained, const ox_remake_from *from, ox_re
         !read_lines(explained, "onnxexplainer.hold", r, 0, &o->hold, &o->hold_count, err) ||
         !read_lines(explained, "onnxexplainer.feature_names", r, 2, &o->feature_names,
                     &o->feature_count, err) ||
-        !ox_aim_load(&r->aim, o, err) || !find_references(explained, from, r, err) || !read_groups(explained, from, r, err)) {
+        !ox_aim_load(&r->aim, o, err) || !read_weights(explained, r, err) ||
+        !find_references(explained, from, r, err) || !read_groups(explained, from, r, err)) {
         return false;
     }
     if (!o->target_array && o->target && (!strcmp(o->target, "mask") || !strcmp(o->target, "cosine"))) {
@@ -179,6 +202,7 @@ void ox_remake_free(ox_remake *r)
     ox_groups_free(&r->groups);
     ox_aim_free(&r->aim);
     free(r->tensors);
+    free(r->weights);
     for (size_t i = 0; i < sizeof r->texts / sizeof *r->texts; i++) {
         free(r->texts[i]);
     }

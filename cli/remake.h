@@ -27,6 +27,7 @@ typedef struct ox_remake {
     ox_groups groups;
     ox_aim aim;
     ox_tensor *tensors;
+    double *weights;
     char *texts[3]; /* of hold, groups and feature names, cut into lines */
     char **lines[3];
 } ox_remake;

@@ -174,7 +174,7 @@ bool ox_trust_agree(ox_trust *t, const ox_trust_runner *r, const ox_remake *made
     ox_model *model = ox_explain(made->original, &options, err);
     bool good = model && ox_trust_run(r, model, NULL, &signature, &outputs, &stacked, err) &&
                 ox_values_read(&shapley, &signature, ox_metadata(model, "onnxexplainer.input_axes"),
-                               &outputs, stacked, v->samples, err);
+                               NULL, &outputs, stacked, v->samples, err);
     if (good && (shapley.players != v->players || shapley.targets != v->targets)) {
         good = ox_cli_error(err, OX_ARGUMENT,
                             "the original has %zu values and %zu targets a sample, the explained "

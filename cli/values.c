@@ -17,10 +17,11 @@ static void copy_values(const ox_values *v, const ox_array *array, size_t outer,
     for (size_t o = 0; o < outer; o++) {
         for (size_t n = 0; n < v->samples; n++) {
             for (size_t k = 0; k < v->targets; k++) {
-                size_t from = ((o * v->samples + n) * v->targets + k) * inner;
+                size_t each = inner * v->references;
+                size_t from = ((o * v->samples + n) * v->targets + k) * each;
                 double *row = to + (n * v->targets + k) * v->players + column + o * inner;
-                for (size_t i = 0; i < inner; i++) {
-                    row[i] = ox_array_at(array, from + i);
+                for (size_t i = 0; i < each; i++) {
+                    row[i % inner] += ox_array_at(array, from + i) / (double)v->references;
                 }
             }
         }
@@ -42,7 +43,7 @@ static const ox_array *error_of(const ox_arrays *outputs, const ox_signature *s,
 static bool read_inputs(ox_values *v, const ox_signature *s, const char *axes,
                         const ox_arrays *outputs, const bool *stacked, ox_error *err)
 {
-    size_t column = 0, each = v->samples * v->targets, ignored;
+    size_t column = 0, each = v->samples * v->targets * v->references, ignored;
     for (size_t i = 0; i < s->input_count; i++) {
         const ox_array *shap = ox_shap_of(outputs, s, i, &ignored), *error = NULL;
         if (!shap) {
@@ -96,9 +97,12 @@ static void read_outputs(ox_values *v, const ox_signature *s, const ox_arrays *o
 }
 
 bool ox_values_read(ox_values *v, const ox_signature *s, const char *axes,
-                    const ox_arrays *outputs, const bool *stacked, size_t samples, ox_error *err)
+                    const char *kept, const ox_arrays *outputs, const bool *stacked,
+                    size_t samples, ox_error *err)
 {
-    *v = (ox_values){.samples = samples};
+    *v = (ox_values){.samples = samples, .references = 1};
+    long long references = kept ? strtoll(kept, NULL, 10) : 1;
+    v->references = references > 0 ? (size_t)references : 1;
     const ox_array *target = ox_arrays_find_joined(outputs, s->prefix, "shap_target", "");
     const ox_array *base = ox_arrays_find_joined(outputs, s->prefix, "base_value", "");
     size_t count = target ? ox_array_elements(target, 0) : 0;

@@ -6,6 +6,7 @@
 
 typedef struct ox_values {
     size_t samples, targets, players; /* a sample's values over all explained inputs, or groups */
+    size_t references; /* of which each output holds values; 1: their mean */
     double *phi;                      /* [samples, targets, players] */
     double *error;                    /* standard errors of the same, or NULL */
     double *base;                     /* [samples, targets] */
@@ -13,9 +14,10 @@ typedef struct ox_values {
 } ox_values;
 
 /* Reads them from the outputs of an explained model on `samples` samples; `axes` is its metadata
- * property input_axes, `stacked` as ox_batch_run gives it. Free it in any case. */
+ * property input_axes, `kept` kept_references or NULL: their mean is read. `stacked` as ox_batch_run gives it. Free it in any case. */
 bool ox_values_read(ox_values *values, const ox_signature *signature, const char *axes,
-                    const ox_arrays *outputs, const bool *stacked, size_t samples, ox_error *err);
+                    const char *kept, const ox_arrays *outputs, const bool *stacked,
+                    size_t samples, ox_error *err);
 void ox_values_free(ox_values *values);
 
 #endif

@@ -235,7 +235,8 @@ OX_API void ox_nodes_free(ox_node_list *list);
 typedef enum ox_reference_source {
     OX_REFERENCES_GIVEN, /* options.references, kept in the explained model */
     OX_REFERENCES_INPUT, /* new inputs `<input>_references` of the explained model */
-    OX_REFERENCES_FILL   /* one reference of the sample's own shape, all options.fill */
+    OX_REFERENCES_FILL,  /* one reference of the sample's own shape, all options.fill */
+    OX_REFERENCES_PAIRED /* new inputs `<input>_references` with one reference for each sample */
 } ox_reference_source;
 
 /* What is kept of the references. */
@@ -328,6 +329,16 @@ typedef struct ox_options {
     const char *pool; /* the rule of maxima over windows: "cross" (NULL) or "tree", docs/rules.md */
 
     const ox_tensor *target_array; /* of targets "mask" and "cosine": one sample's output */
+
+    /* Beside the values of deepshap: the mean multipliers, `<input>_multipliers`; for one-hot inputs
+     * what each category would get there, `<input>_hypothetical`; and all of them for each
+     * reference, with an axis R behind the batch and the targets. */
+    bool multipliers;
+    bool hypothetical;
+    bool keep_references;
+
+    const double *weights; /* of the references, one each; NULL: all the same */
+    size_t weight_count;
 } ox_options;
 
 #define OX_OPTIONS_INIT                                                                            \

@@ -15,7 +15,7 @@ PLAIN = {"bool": "c_bool", "int": "c_int", "int64_t": "c_int64", "uint64_t": "c_
 # contents.
 TYPES = {"flag": "bool", "text": "str", "count": "int", "bytes": "int | str",
          "list": "str | Sequence[str]"}
-SPECIAL = {"fix": "Mapping[str, Any]", "groups": "Any", "target": "Any", "integrate": "int | str",
+SPECIAL = {"fix": "Mapping[str, Any]", "groups": "Any", "target": "Any", "weights": "Any", "integrate": "int | str",
            "feature-names": "str | os.PathLike[str] | Sequence[str]"}
 
 HEAD = '''"""Written by python/generate.py from include/onnxexplainer.h and the table of options of the

@@ -16,10 +16,11 @@ from ._explainers import (DeepExplainer, ExactExplainer, GradientExplainer, Kern
                           PermutationExplainer, TreeExplainer)
 from ._explanation import Explanation
 from ._model import ValueInfo
+from ._sequences import dinucleotide_shuffles
 from ._session import Session
 
 __all__ = ["AdditivityError", "ArgumentError", "DeepExplainer", "Error", "ExactExplainer",
            "ExplainWarning", "Explanation", "FileError", "GradientExplainer", "InvalidModelError",
            "KernelExplainer", "LimitError", "OnnxRuntimeError", "OutOfMemoryError",
            "PermutationExplainer", "Session", "TreeExplainer", "UnsupportedError", "ValueInfo",
-           "__version__", "explain", "plots"]
+           "__version__", "dinucleotide_shuffles", "explain", "plots"]

@@ -91,7 +91,7 @@ def _set_feature_names(c: _abi.ox_options, value: Any) -> None:
 SETTERS = {"cache": _set_cache, "cache_dtype": _set_cache_dtype, "integrate": _set_integrate,
            "feature_names": _set_feature_names}
 # They are no fields of ox_options.
-OURS = ("references", "output", "quiet", "external_data", "fix", "groups", "target")
+OURS = ("references", "output", "quiet", "external_data", "fix", "groups", "target", "weights")
 
 
 def check_keywords(given: Iterable[str], known: Iterable[str], function: str) -> None:
@@ -192,6 +192,9 @@ def _set_references(c: _abi.ox_options, model: Model, references: Any, held: Seq
     if isinstance(references, str) and references == "input":
         c.reference_source = _abi.ox_reference_source.REFERENCES_INPUT
         return None
+    if isinstance(references, str) and references == "paired":
+        c.reference_source = _abi.ox_reference_source.REFERENCES_PAIRED
+        return None
     if isinstance(references, str) and references.startswith("fill:"):
         c.reference_source = _abi.ox_reference_source.REFERENCES_FILL
         try:
@@ -258,6 +261,17 @@ def _set_target(c: _abi.ox_options, target: Any) -> Tensors | None:
     return tensors
 
 
+def _set_weights(c: _abi.ox_options, weights: Any) -> Array | None:
+    """A number for each reference; what is returned is to be kept."""
+    if weights is None:
+        return None
+    given = load(weights) if isinstance(weights, (str, os.PathLike)) else as_array(weights)
+    found = np.ascontiguousarray(given, np.float64)
+    c.weights = ctypes.cast(found.ctypes.data, ctypes.POINTER(ctypes.c_double))
+    c.weight_count = found.size
+    return found
+
+
 def _set_groups(c: _abi.ox_options, model: Model, groups: Any) -> Tensors:
     """Rules, files and label maps, one or several; what is returned is to be kept."""
     texts: list[str] = []
@@ -317,7 +331,8 @@ def explain(model: Source, references: References, *, output: str | os.PathLike[
     references: what SHAP values compare with: an array of R rows shaped like the input (R, ...);
                 a dict of such arrays by input name, or a list of them in the order of inputs;
                 the path of a .npy or .npz; "fill:0" for one reference of the sample's shape;
-                "input" for new inputs `<input>_references`
+                "input" for new inputs `<input>_references`, "paired" for such with one reference
+                for each sample
     Returns the bytes of the explained model, or with `output` writes it there and returns the path.
     It has the outputs of the model, `<input>_shap` (shaped like the input, with an axis of targets
     after the batch where there are several), `shap_target` (int64) and `base_value`.
@@ -347,9 +362,10 @@ def explain(model: Source, references: References, *, output: str | os.PathLike[
         fixed = _set_fixed(c, original, options.get("fix") or {})
         kept = _set_references(c, original, references, [*_list(options.get("hold") or ()), *(options.get("fix") or ())], remarks)
         aim = _set_target(c, options.get("target"))
+        counted = _set_weights(c, options.get("weights"))
         labels = _set_groups(c, original, options.get("groups"))
         with Model(call("ox_explain", original.pointer, ctypes.byref(c))) as explained:
-            del kept, fixed, labels, aim
+            del kept, fixed, labels, aim, counted
             if output is None:
                 return explained.serialize()
             call("ox_write_split" if split else "ox_write", explained.pointer, text_path(output))

@@ -234,7 +234,7 @@ static bool take(const char *name, const void *given, void *own, size_t known, o
 static bool check_references(const ox_options *o, ox_error *err)
 {
     int source = (int)o->reference_source;
-    if (source < OX_REFERENCES_GIVEN || source > OX_REFERENCES_FILL) {
+    if (source < OX_REFERENCES_GIVEN || source > OX_REFERENCES_PAIRED) {
         return ox_error_set(err, OX_ARGUMENT, "reference_source: %d is none", source);
     }
     if (o->reference_count > 0 && source != OX_REFERENCES_GIVEN) {
@@ -245,6 +245,13 @@ static bool check_references(const ox_options *o, ox_error *err)
         return ox_error_set(err, OX_ARGUMENT, "fill: %g is not finite", o->fill);
     }
     return ox_check_tensors("reference", o->references, o->reference_count, true, err);
+}
+
+static bool check_weights(const ox_options *o, ox_error *err)
+{
+    return o->weight_count == 0 || o->weights != NULL ||
+           ox_error_set(err, OX_ARGUMENT, "weights: %zu of them, but none is given",
+                        o->weight_count);
 }
 
 static bool check_cache(const ox_options *o, ox_error *err)
@@ -329,7 +336,7 @@ bool ox_check_options(const ox_options *given, ox_options *own, ox_error *err)
            ox_check_tensors("target array", own->target_array, own->target_array != NULL, true, err) &&
            check_distinct("hold", own->hold, own->hold_count, err) &&
            ox_check_tensors("fixed input", own->fix, own->fix_count, false, err) &&
-           check_distinct("at", own->at, own->at_count, err) && check_cache(own, err) &&
+           check_distinct("at", own->at, own->at_count, err) && check_cache(own, err) && check_weights(own, err) &&
            check_integrate(own, err) && check_pool(own, err) && check_method(own, err) &&
            check_written(own, err);
 }

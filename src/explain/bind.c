@@ -276,7 +276,7 @@ static void find_batch(ox_explain_state *s, ox_binding *b, bool force_fixed)
         b->batch_free = false;
         b->one_at_a_time = true;
     }
-    if (s->options->reference_source == OX_REFERENCES_FILL) { /* one for each sample */
+    if (ox_feed_is_own(s)) { /* one for each sample */
         b->one_at_a_time = true;
     }
 }
@@ -358,7 +358,7 @@ void ox_bind(ox_explain_state *s, ox_binding *b, bool force_fixed)
     find_explained(s, b);
     find_batch(s, b, force_fixed);
     match_references(s, b);
-    b->refs_count = s->options->reference_source == OX_REFERENCES_FILL ? 1 : 0;
+    b->refs_count = ox_feed_is_own(s) ? 1 : 0;
     for (size_t i = 0; i < s->bind->input_count; i++) {
         const ox_explained *e = &b->inputs[i];
         if (e->given != NULL) {

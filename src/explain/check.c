@@ -24,6 +24,7 @@ static const double QUADRATURE = 0.01;
 typedef struct layout {
     const ox_tensor *tensor;
     size_t outer, samples, inner;
+    int after; /* the first axis of inner */
 } layout;
 
 typedef struct check {
@@ -40,6 +41,7 @@ typedef struct check {
     bool many;          /* there is a target axis */
     bool adds_up;       /* the method's values do, */
     bool quadrature;    /* within its error */
+    bool kept;          /* there are values for each reference, whose mean is meant */
     double unit;        /* of rounding, times how many are allowed */
     const double *rows; /* [K, D] of sums and differences, else NULL */
 } check;
@@ -108,6 +110,7 @@ static layout lay_out(const check *c, const ox_tensor *t, int axis)
     }
     int after = axis < 0 ? 0 : axis + 1;
     layout l = {.tensor = t, .outer = 1, .samples = 1, .inner = elements(t, after, t->rank)};
+    l.after = after;
     if (axis >= 0) {
         l.outer = elements(t, 0, axis);
         l.samples = (size_t)t->dims[axis];
@@ -271,6 +274,7 @@ static void recognise(check *c)
     const char *sum = property_or(c, "onnxexplainer.sum", "");
     c->adds_up = strcmp(sum, "none") != 0;
     c->quadrature = strcmp(sum, "quadrature") == 0;
+    c->kept = c->property(c->user, "onnxexplainer.kept_references") != NULL;
     c->unit = unit_of(c);
 }
 
@@ -327,8 +331,11 @@ static bool add_shap(const check *c, const layout *l, size_t n, size_t k, double
             magnitude += fabs(phi);
         }
     }
-    *sum += total;
-    *size += magnitude;
+    int axis = l->after + c->many; /* of the references */
+    bool kept = c->kept && axis < l->tensor->rank && l->tensor->dims[axis] > 0;
+    double references = kept ? (double)l->tensor->dims[axis] : 1;
+    *sum += total / references;
+    *size += magnitude / references;
     return isfinite(magnitude);
 }
 

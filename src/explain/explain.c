@@ -185,6 +185,8 @@ void ox_explain_check_given(const ox_explain_state *s)
 {
     check_features(s);
     check_distinct(s);
+    ox_extra_check(s);
+    ox_weights_check(s);
 }
 
 /* Sets onnxexplainer.<key>; nothing where the value is NULL. */
@@ -204,11 +206,22 @@ static const char *inputs_of(const ox_explain_state *s)
     return join(s->arena, s->bind->point_count, points, ',');
 }
 
-/* "R fnv1a:HASH", "input" or "fill:VALUE". */
+static const char *weights_of(const ox_explain_state *s)
+{
+    const ox_options *o = s->options;
+    const char **each = ox_arena_alloc(s->arena, o->weight_count, sizeof *each);
+    for (size_t i = 0; i < o->weight_count; i++) {
+        each[i] = ox_arena_format(s->arena, "%.17g", o->weights[i]);
+    }
+    return o->weight_count == 0 ? NULL : join(s->arena, o->weight_count, each, ',');
+}
+
+/* "R fnv1a:HASH", "paired", "input" or "fill:VALUE". */
 static const char *references_of(const ox_explain_state *s)
 {
     switch (s->options->reference_source) {
     case OX_REFERENCES_INPUT: return "input";
+    case OX_REFERENCES_PAIRED: return "paired";
     case OX_REFERENCES_FILL: return ox_arena_format(s->arena, "fill:%.17g", s->options->fill);
     default:
         return ox_arena_format(s->arena, "%lld fnv1a:%016llx", (long long)s->bind->refs_count,
@@ -274,6 +287,7 @@ static void set_metadata(ox_explain_state *s)
     bool deepshap = strcmp(s->method->name, "deepshap") == 0;
     bool prefix = o->prefix != NULL && o->prefix[0] != '\0';
     bool objective = s->bind->output != s->bind->output_tensor;
+    size_t kept = (size_t)s->bind->refs_count;
     set(s, "version", OX_VERSION);
     set(s, "method", deepshap ? "DeepSHAP" : o->method);
     set(s, "target", o->target == NULL ? "top" : o->target);
@@ -290,6 +304,8 @@ static void set_metadata(ox_explain_state *s)
     set(s, "feature_names", lines_of(s, o->feature_count, o->feature_names));
     set(s, "integrate", integration_of(s));
     set(s, "pool", o->pool);
+    set(s, "kept_references", count_of(s, o->keep_references ? kept : 0));
+    set(s, "weights", weights_of(s));
     set(s, "hold", lines_of(s, o->hold_count, o->hold));
     set(s, "groups", lines_of(s, o->group_count, o->groups));
     set(s, "labels", count_of(s, o->label_count));

@@ -154,6 +154,7 @@ typedef struct ox_found {
     size_t holes;      /* nodes that let no multiplier pass, with options.force */
     ox_val *phi;       /* SHAP values of each point, [K, own shape] */
     ox_val *error;     /* their standard errors, or NULL */
+    ox_val *multipliers, *hypothetical; /* extra.c: like phi, or NULL */
     int64_t *grouped;  /* by input: groups that have values in place of its own shape, or 0; NULL */
     ox_val base;       /* mean f(r) of the targets [K, N] */
     ox_val curve;      /* curves.c: [N, K, steps + 1] as far as these axes exist, or NULL */
@@ -306,6 +307,9 @@ const char *ox_references_scope(ox_arena *a, const char *input);
 /* Adds the references to the graph, as constants or inputs. */
 void ox_feed_references(ox_explain_state *s);
 
+/* Whether each sample has one reference of its own shape: filled, or paired with it. */
+bool ox_feed_is_own(const ox_explain_state *s);
+
 /* References with R along the batch axis as [R, own shape with 1 in place of N]. */
 ox_val ox_feed_slices(const ox_explained *e, ox_val references);
 
@@ -377,11 +381,40 @@ ox_val ox_result_base_by_target(ox_explain_state *s);
 /* The axis of samples in the values of point i without their targets, -1: none. */
 int ox_result_axis(const ox_explain_state *s, size_t i);
 
+/* Terms [K, R, own shape] summed over the references, weighted; outside of a Scan their mean. */
+ox_val ox_result_sum(ox_explain_state *s, const ox_explained *e, ox_val terms);
+
 /* Adds the outputs. */
 void ox_result_outputs(ox_explain_state *s);
 
 /* Those of the targets and the base value alone. */
 void ox_result_targets(ox_explain_state *s);
+
+/* ---- explain/extra.c ------------------------------------------------------------------------ */
+
+/* Gives up where options ask for what the method or an input has not. */
+void ox_extra_check(const ox_explain_state *s);
+
+/* What options ask for of point i, from its multiplier [K, R, own shape] and reference, in the flow
+ * graph. */
+void ox_extra_find(ox_explain_state *s, size_t i, ox_val m, ox_val x0);
+
+/* Such terms summed over the references, or each of them. */
+ox_val ox_extra_gather(ox_explain_state *s, const ox_explained *e, ox_val terms);
+
+/* What came out of a Scan for each reference, as [K, R, own shape]. */
+ox_val ox_extra_steps(ox_explain_state *s, ox_val v);
+
+/* ---- explain/weights.c ---------------------------------------------------------------------- */
+
+/* Gives up where options.weights do not fit the references. */
+void ox_weights_check(const ox_explain_state *s);
+
+/* The references' weights, of mean 1, and 0 for what fills up to `padded`; all 1 without options. */
+const double *ox_weights_find(ox_explain_state *s, int64_t padded);
+
+/* The reference at a place in [0, 1), of which each has its share. */
+int64_t ox_weights_draw(ox_explain_state *s, const double *weights, double place);
 
 /* ---- explain/ours.c ------------------------------------------------------------------------- */
 

@@ -58,13 +58,23 @@ static ox_val mean_reference(ox_explain_state *s, size_t i)
 {
     const ox_fed *fed = &s->branch->fed[i];
     int64_t first = 0;
-    if (s->options->reference_source == OX_REFERENCES_FILL) {
+    if (ox_feed_is_own(s)) {
         return fed->all;
     }
     bool padded = s->bind->refs_count > 0 && s->plan->padded > s->bind->refs_count;
     ox_val all = padded ? ox_slice(fed->slices, 0, 0, s->bind->refs_count, 1) : fed->slices;
-    ox_type type = ox_side_type(all->type);
-    return ox_reduce("ReduceMean", ox_cast(all, type), 1, &first, false);
+    all = ox_cast(all, ox_side_type(all->type));
+    if (s->options->weight_count > 0) {
+        ox_dim dims[OX_MAX_RANK] = {ox_dim_of(s->bind->refs_count)};
+        for (int d = 1; d < all->rank; d++) {
+            dims[d] = ox_dim_of(1);
+        }
+        const double *weights = ox_weights_find(s, s->bind->refs_count);
+        ox_type type = all->type == OX_DOUBLE ? OX_DOUBLE : OX_FLOAT;
+        ox_val w = ox_floats(s->g, type, 1, &s->bind->refs_count, weights);
+        all = ox_mul(all, ox_cast(ox_reshape(w, all->rank, dims), all->type));
+    }
+    return ox_reduce("ReduceMean", all, 1, &first, false);
 }
 
 static ox_val *mean_references(ox_explain_state *s)

@@ -119,6 +119,10 @@ static ox_val find_pairs(ox_explain_state *s, ox_grid *grid)
     if (refs > 0) {
         ref = numbers_at(ref_step, grid->ref_chunk, refs, &raw);
         ox_val share = ox_scale(indicator(s, raw, refs), 1 / (double)refs);
+        if (s->options->weight_count > 0 && grid->pairing == OX_PAIR_ALL) {
+            ox_val each = ox_floats(g, s->bind->type, 1, &refs, ox_weights_find(s, refs));
+            share = ox_mul(share, ox_gather(each, ref, 0));
+        }
         weight = ox_mul(weight, ox_unsqueeze(share, 0));
     } else {
         ref = grid->folded ? NULL : ox_reshape(ref_step, 1, (ox_dim[]){ox_dim_of(1)});
@@ -145,7 +149,7 @@ ox_val ox_grid_enter(ox_explain_state *s, const ox_grid *grid, ox_val outside, i
 static ox_val all_references(ox_explain_state *s, const ox_grid *grid, size_t i)
 {
     const ox_fed *fed = &grid->former->fed[i];
-    if (s->options->reference_source == OX_REFERENCES_FILL) {
+    if (ox_feed_is_own(s)) {
         return ox_unsqueeze(ox_scan_state(s, fed->all), 0);
     }
     if (fed->all->constant != NULL) {
@@ -162,8 +166,9 @@ static ox_val drawn(ox_explain_state *s, const ox_grid *grid)
     ox_graph *g = s->branch->flow;
     if (refs > 0) {
         int64_t *own = ox_arena_alloc(s->arena, (size_t)rows, sizeof *own);
+        const double *weights = ox_weights_find(s, refs);
         for (int64_t k = 0; k < rows; k++) {
-            own[k] = (int64_t)(grid->own[k] * (double)refs);
+            own[k] = ox_weights_draw(s, weights, grid->own[k]);
         }
         return ox_gather(ox_ints(g, (size_t)rows, own), grid->row, 0);
     }
@@ -177,7 +182,7 @@ static ox_val reference_of(ox_explain_state *s, const ox_grid *grid, size_t i, o
     switch (grid->pairing) {
     case OX_PAIR_MEAN: {
         int axis = s->bind->inputs[i].batch_axis;
-        bool samples = s->options->reference_source == OX_REFERENCES_FILL;
+        bool samples = ox_feed_is_own(s);
         ox_val mean = ox_grid_enter(s, grid, grid->mean[i], samples ? axis : -1);
         return ox_unsqueeze(ox_unsqueeze(mean, 0), 0);
     }

@@ -72,7 +72,7 @@ static void choose_cache(ox_explain_state *s, ox_plan *plan)
                     s->bind->held_count > 0                      ? "held values"
                     : s->bind->draws                             ? "random numbers"
                     : s->bind->sample_shapes                     ? "an input used for its shape"
-                    : o->reference_source == OX_REFERENCES_INPUT ? "references as input"
+                    : o->reference_source != OX_REFERENCES_FILL  ? "references as input"
                                                                  : "filled references");
         }
         plan->cache = OX_CACHE_NONE;
@@ -172,7 +172,7 @@ static void check_dtype(const ox_explain_state *s, const ox_plan *plan)
 static void choose_chunk(ox_explain_state *s, ox_plan *plan)
 {
     const ox_options *o = s->options;
-    if (o->reference_source == OX_REFERENCES_FILL) {
+    if (ox_feed_is_own(s)) {
         plan->chunk = 0;
     } else if (plan->one_at_a_time) {
         if (o->chunk > 1) {

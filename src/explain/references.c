@@ -95,6 +95,12 @@ static ox_val hidden_from_folding(ox_explain_state *s, ox_val refs)
     return v;
 }
 
+bool ox_feed_is_own(const ox_explain_state *s)
+{
+    return s->options->reference_source == OX_REFERENCES_FILL ||
+           s->options->reference_source == OX_REFERENCES_PAIRED;
+}
+
 ox_val ox_feed_slices(const ox_explained *e, ox_val v)
 {
     int order[OX_MAX_RANK];
@@ -172,19 +178,27 @@ static ox_val filled(ox_explain_state *s, const ox_explained *e)
     return refs;
 }
 
-static void bind_filled(ox_explain_state *s)
+/* One a sample that comes in beside it. */
+static ox_val paired(ox_explain_state *s, const ox_explained *e)
+{
+    const char *name = ox_ours_name(s, ox_arena_format(s->arena, "%s_references", e->x->name));
+    return ox_graph_input(s->g, name, e->x->type, e->x->rank, e->x->dims);
+}
+
+static void bind_own(ox_explain_state *s)
 {
     for (size_t i = 0; i < s->bind->input_count; i++) {
         const ox_explained *e = &s->bind->inputs[i];
-        s->branch->fed[i].all = filled(s, e);
+        bool fill = s->options->reference_source == OX_REFERENCES_FILL;
+        s->branch->fed[i].all = fill ? filled(s, e) : paired(s, e);
         ox_side_of(e->x)->raw = s->branch->fed[i].all;
     }
 }
 
 void ox_feed_references(ox_explain_state *s)
 {
-    if (s->options->reference_source == OX_REFERENCES_FILL) {
-        bind_filled(s);
+    if (ox_feed_is_own(s)) {
+        bind_own(s);
         return;
     }
     bool hide = s->plan->cache == OX_CACHE_NONE && s->branch->refs == s->g;

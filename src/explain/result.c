@@ -48,11 +48,11 @@ static ox_val multiplier_of(ox_explain_state *s, const ox_explained *e, ox_val d
     return m;
 }
 
-/* Sum of terms over the references, weighted: [K, own shape]. Outside of a Scan the mean. */
-static ox_val sum_references(ox_explain_state *s, const ox_explained *e, ox_val terms)
+ox_val ox_result_sum(ox_explain_state *s, const ox_explained *e, ox_val terms)
 {
     if (s->plan->one_at_a_time) {
-        return terms;
+        return s->branch->weight == NULL ? terms
+                                         : ox_mul(terms, ox_cast(s->branch->weight, terms->type));
     }
     int64_t axis = -1 - e->x->rank;
     if (s->branch->weight != NULL) {
@@ -94,7 +94,8 @@ static void find_phi(ox_explain_state *s)
         ox_val x0 = ox_standin(s, e->x, ox_cast(ox_reference(s, e->x), type), false);
         dx[i] = ox_sub(x, x0);
         m = multiplier_of(s, e, dx[i]);
-        if (!left && !s->plan->one_at_a_time && s->branch->weight == NULL && s->plan->chunk == 0 &&
+        ox_extra_find(s, i, m, x0);
+        if (!left && !s->options->keep_references && !s->plan->one_at_a_time && s->branch->weight == NULL && s->plan->chunk == 0 &&
             x0->rank == x->rank + 1) {
             s->found->phi[i] = mean_of(s, m, x, x0);
         } else {
@@ -105,7 +106,7 @@ static void find_phi(ox_explain_state *s)
     for (size_t i = 0; i < s->bind->point_count; i++) {
         const ox_explained *e = &s->bind->points[i];
         if (terms[i] != NULL) {
-            s->found->phi[i] = sum_references(s, e, terms[i]);
+            s->found->phi[i] = ox_extra_gather(s, e, terms[i]);
         }
     }
 }
@@ -115,6 +116,9 @@ static ox_val base_of(ox_explain_state *s, ox_val seed)
 {
     ox_val y0 = ox_cast(ox_reference_output(s), s->bind->type);
     int rank = s->bind->output->rank;
+    if (s->plan->one_at_a_time && s->branch->weight != NULL) {
+        y0 = ox_mul(y0, s->branch->weight);
+    }
     if (!s->plan->one_at_a_time) {
         if (s->branch->weight != NULL) {
             ox_dim dims[OX_MAX_RANK] = {s->branch->weight->dims[0]};
@@ -129,18 +133,21 @@ static ox_val base_of(ox_explain_state *s, ox_val seed)
     return ox_target_pick(s, seed, y0);
 }
 
-/* Weights of the references where they were padded to whole chunks. */
+/* Weights of the references, where they differ or were padded to whole chunks. */
 static void make_weight(ox_explain_state *s)
 {
-    if (s->plan->chunk == 0 || s->plan->padded == s->bind->refs_count) {
+    bool same = s->options->weight_count == 0;
+    if (same && (s->plan->chunk == 0 || s->plan->padded == s->bind->refs_count)) {
         return;
     }
-    double *data = ox_arena_alloc(s->arena, (size_t)s->plan->padded, sizeof *data);
-    for (int64_t i = 0; i < s->bind->refs_count; i++) {
-        data[i] = 1;
+    const double *data = ox_weights_find(s, s->plan->padded);
+    if (s->plan->chunk == 0) {
+        s->branch->weight =
+            ox_floats(s->branch->flow, s->bind->type, 1, &s->bind->refs_count, data);
+        return;
     }
-    s->branch->weight =
-        ox_scan_slice(s, ox_floats(s->g, s->bind->type, 1, &s->plan->padded, data), s->plan->chunk);
+    ox_val all = ox_floats(s->g, s->bind->type, 1, &s->plan->padded, data);
+    s->branch->weight = ox_scan_slice(s, all, s->plan->one_at_a_time ? 0 : s->plan->chunk);
 }
 
 /* R as a number of the multipliers' type. */
@@ -182,6 +189,30 @@ static ox_val mean_of_steps(ox_explain_state *s, ox_val v)
                                      : ox_div(v, count_references(s, v));
 }
 
+/* The Scan with all that comes out of it: added up, or for each reference. */
+static void emit_steps(ox_explain_state *s)
+{
+    ox_found *f = s->found;
+    ox_val *lists[] = {f->phi, f->multipliers, f->hypothetical};
+    size_t points = s->bind->point_count, count = 0;
+    ox_val **results = ox_arena_alloc(s->arena, 3 * points + 1, sizeof *results);
+    bool keep = s->options->keep_references, over_references = s->plan->target_chunk == 0;
+    for (size_t i = 0; i < 3 * points; i++) {
+        if (lists[i / points] != NULL) {
+            results[count++] = &lists[i / points][i % points];
+        }
+    }
+    f->base = keep && over_references ? ox_unsqueeze(f->base, 0) : f->base;
+    results[count] = &f->base;
+    ox_scan_emit(s, results, count + 1, keep || !over_references, NULL);
+    for (size_t i = 0; i < count; i++) {
+        *results[i] =
+            keep ? ox_extra_steps(s, *results[i]) : mean_of_steps(s, *results[i]);
+    }
+    f->base = keep && over_references ? ox_sum(f->base, 0, false) : f->base;
+    f->base = mean_of_steps(s, f->base);
+}
+
 void ox_result_walk(ox_explain_state *s)
 {
     s->found->phi = ox_arena_alloc(s->arena, s->bind->point_count, sizeof(ox_val));
@@ -189,19 +220,10 @@ void ox_result_walk(ox_explain_state *s)
     make_weight(s);
     ox_rest_output(s, s->found->seed);
     ox_walk(s, s->found->seed);
-    ox_val **results = ox_arena_alloc(s->arena, s->bind->point_count + 1, sizeof *results);
     find_phi(s);
-    for (size_t i = 0; i < s->bind->point_count; i++) {
-        results[i] = &s->found->phi[i];
-    }
     s->found->base = base_of(s, s->found->seed);
-    results[s->bind->point_count] = &s->found->base;
-    if (s->branch->flow == s->g) {
-        return;
-    }
-    ox_scan_emit(s, results, s->bind->point_count + 1, s->plan->target_chunk > 0, NULL);
-    for (size_t i = 0; i <= s->bind->point_count; i++) {
-        *results[i] = mean_of_steps(s, *results[i]);
+    if (s->branch->flow != s->g) {
+        emit_steps(s);
     }
 }
 
@@ -263,19 +285,19 @@ static int result_rank(const ox_explain_state *s, size_t i)
     return is_grouped(s, i) ? 1 + (e->batch_axis >= 0) : e->x->rank;
 }
 
-/* phi [K, d0, d1, ...] of point i with K moved behind the batch axis. */
+/* phi [K, R, d0, d1, ...] of point i with K and R, as far as they are there, moved behind the batch
+ * axis. */
 static ox_val target_axis(ox_explain_state *s, size_t i, ox_val phi)
 {
-    int order[OX_MAX_RANK];
+    int order[OX_MAX_RANK], lead = s->target->many + s->options->keep_references;
     int rank = result_rank(s, i), axis = ox_result_axis(s, i);
-    if (!s->target->many) {
-        return phi;
-    }
     for (int d = 0; d <= axis; d++) {
-        order[d] = d + 1;
+        order[d] = d + lead;
     }
-    order[axis + 1] = 0;
-    for (int d = axis + 2; d <= rank; d++) {
+    for (int d = 0; d < lead; d++) {
+        order[axis + 1 + d] = d;
+    }
+    for (int d = axis + 1 + lead; d < rank + lead; d++) {
         order[d] = d;
     }
     return ox_transpose(phi, order);
@@ -305,7 +327,12 @@ static ox_val gap_of(ox_explain_state *s)
 {
     ox_val gap = ox_sub(ox_cast(ox_target_value(s), OX_DOUBLE), ox_result_base_by_target(s));
     for (size_t i = 0; i < s->bind->point_count; i++) {
-        gap = ox_sub(gap, sum_of(s, i, s->found->phi[i]));
+        ox_val phi = s->found->phi[i];
+        int64_t references = s->target->many;
+        if (s->options->keep_references) {
+            phi = ox_reduce("ReduceMean", phi, 1, &references, false);
+        }
+        gap = ox_sub(gap, sum_of(s, i, phi));
     }
     return gap;
 }
@@ -319,6 +346,16 @@ void ox_result_targets(ox_explain_state *s)
     ox_ours_output(s, ox_cast(by_sample(s, s->found->base), s->bind->type), "base_value");
 }
 
+/* What there is of point i beside its values. */
+static void add_extra(ox_explain_state *s, size_t i, const ox_val *values, const char *tail)
+{
+    ox_val x = s->bind->points[i].x;
+    if (values != NULL) {
+        ox_val v = ox_cast(target_axis(s, i, values[i]), ox_side_type(x->type));
+        ox_ours_output(s, v, ox_arena_format(s->arena, "%s%s", x->name, tail));
+    }
+}
+
 void ox_result_outputs(ox_explain_state *s)
 {
     const char *former = ox_graph_scope(s->g, "onnxexplainer/result");
@@ -326,6 +363,8 @@ void ox_result_outputs(ox_explain_state *s)
         const ox_explained *e = &s->bind->points[i];
         ox_val phi = ox_cast(target_axis(s, i, s->found->phi[i]), ox_side_type(e->x->type));
         ox_ours_output(s, phi, ox_arena_format(s->arena, "%s_shap", e->x->name));
+        add_extra(s, i, s->found->multipliers, "_multipliers");
+        add_extra(s, i, s->found->hypothetical, "_hypothetical");
         if (s->found->error != NULL) {
             ox_val error = ox_cast(target_axis(s, i, s->found->error[i]), phi->type);
             ox_ours_output(s, error, ox_arena_format(s->arena, "%s_shap_error", e->x->name));
