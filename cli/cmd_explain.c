@@ -168,6 +168,8 @@ static int parse(arguments *a, int argc, char **argv)
          "references per step (default: decided from memory)"},
         {"memory", 0, OX_OPTION_BYTES, &o->memory, "BYTES",
          "what a run may take, such as 800M (default: 2G)"},
+        {"cache-limit", 0, OX_OPTION_BYTES, &o->cache_limit, "BYTES",
+         "what may be written of references (default: 1G)"},
         {"limit", 0, OX_OPTION_BYTES, &o->limit, "BYTES",
          "what may be made of the model (default: 1G)"},
         {"method", 0, OX_OPTION_TEXT, &o->method, "METHOD",

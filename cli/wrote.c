@@ -71,9 +71,27 @@ static const char *list_outputs(const ox_model *model, char *text, size_t room)
     return text;
 }
 
+/* What a run is expected to take, where that is worth a word. */
+static const char *memory_text(const ox_model *explained, char *text, size_t room)
+{
+    const double worth = 100e6;
+    const char *given = ox_metadata(explained, "onnxexplainer.memory");
+    double bytes[3] = {0, 0, 0}; /* while it is loaded, then, and for a sample besides */
+    char *at = (char *)(uintptr_t)given, size[32];
+    for (int i = 0; given && i < 3; i++) {
+        bytes[i] = strtod(at, &at);
+    }
+    double run = bytes[1] + bytes[2], most = run > bytes[0] ? run : bytes[0];
+    text[0] = 0;
+    if (most >= worth) {
+        snprintf(text, room, " (at most %s in a run)", size_text(most, size, sizeof size));
+    }
+    return text;
+}
+
 static void tell(DIR *dir, const ox_model *explained, const char *path)
 {
-    char size[32], outputs[600], references[64];
+    char size[32], outputs[600], references[64], memory[64];
     const char *given = ox_metadata(explained, "onnxexplainer.references");
     const char *cache = ox_metadata(explained, "onnxexplainer.cache");
     long long count = given ? strtoll(given, NULL, 10) : 0;
@@ -82,9 +100,10 @@ static void tell(DIR *dir, const ox_model *explained, const char *path)
     } else {
         snprintf(references, sizeof references, "references given when it runs");
     }
-    ox_cli_say("note: wrote %s: %s, %s, cache %s, outputs %s", path,
+    ox_cli_say("note: wrote %s: %s, %s, cache %s%s, outputs %s", path,
                size_text(size_of_all(dir, path), size, sizeof size), references,
-               cache ? cache : "none", list_outputs(explained, outputs, sizeof outputs));
+               cache ? cache : "none", memory_text(explained, memory, sizeof memory),
+               list_outputs(explained, outputs, sizeof outputs));
 }
 
 bool ox_wrote_begin(ox_wrote *wrote, const char *path, ox_error *err)

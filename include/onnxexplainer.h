@@ -280,7 +280,7 @@ typedef struct ox_options {
     ox_cache cache;
     ox_type cache_dtype; /* of what is kept: OX_FLOAT16 halves it; else as it is */
     int64_t chunk;       /* references per step of a Scan; 0: decided from `memory` */
-    uint64_t memory;     /* bytes that a run may take besides cache and results; 0: 2 GB */
+    uint64_t memory;     /* bytes that a run may take besides model and results; 0: 2 GB */
     uint64_t limit;      /* see ox_read_limited; 0: that of the model */
     bool gap;            /* add completeness_gap */
     bool no_functions;   /* inline the bodies of our functions */
@@ -339,6 +339,8 @@ typedef struct ox_options {
 
     const double *weights; /* of the references, one each; NULL: all the same */
     size_t weight_count;
+
+    uint64_t cache_limit; /* bytes of references that may be written beside the model; 0: 1 GB */
 } ox_options;
 
 #define OX_OPTIONS_INIT                                                                            \

@@ -121,15 +121,6 @@ def test_references_run_in_parts(explain, options):
     assert parts == whole
 
 
-def test_large_references_are_kept_in_a_file(explain):
-    """Folding needs all activations in memory at a time."""
-    sizes = {m: properties(explain(mlp(), single(R), f"--memory={m}"))["onnxexplainer.cache"]
-             for m in ("200", "1K", "1G")}
-    assert sizes == {"200": "file", "1K": "load", "1G": "load"}
-    assert properties(explain(mlp(), single(R), "--memory=200", "--cache=load"))[
-        "onnxexplainer.cache"] == "load"
-
-
 def test_chunks_are_even(explain, run):
     """Seven references where six fit into memory: four and three, not six and one."""
     rng = np.random.default_rng(4)

@@ -3,8 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/table.h"
 #include "explain/explain.h"
 #include "rules/cut.h"
+
+/* Remarks that are remembered. */
+enum { TOLD = 64 };
 
 /* Binds and lifts. False when the batch turned out to be fixed: once more, then. */
 static bool prepare(ox_explain_state *s, ox_binding *b, bool force_fixed)
@@ -170,6 +174,42 @@ typedef struct attempt {
     char lost[512]; /* where the batch is, which outlives the attempt that found it */
 } attempt;
 
+/* What callers were told, so that another attempt does not say it again. */
+typedef struct told {
+    const ox_options *to;
+    uint64_t said[TOLD];
+    size_t count;
+} told;
+
+static bool is_new(told *t, const char *message)
+{
+    uint64_t hash = ox_hash_string(message);
+    for (size_t i = 0; i < t->count; i++) {
+        if (t->said[i] == hash) {
+            return false;
+        }
+    }
+    t->said[t->count] = hash;
+    t->count += t->count + 1 < TOLD;
+    return true;
+}
+
+static void note(void *user, const char *message)
+{
+    told *t = user;
+    if (is_new(t, message)) {
+        t->to->note(t->to->note_user, message);
+    }
+}
+
+static void warn(void *user, const char *message)
+{
+    told *t = user;
+    if (is_new(t, message)) {
+        t->to->warn(t->to->warn_user, message);
+    }
+}
+
 static void try_once(void *user)
 {
     attempt *t = user;
@@ -186,22 +226,33 @@ static void try_once(void *user)
     }
 }
 
-bool ox_explain_attempt(ox_explain_state *s, const ox_model *source, const ox_options *options,
+/* The same options, of which nobody is told anything twice. */
+static ox_options told_once(told *t)
+{
+    ox_options own = *t->to;
+    own.note = own.note == NULL ? NULL : note;
+    own.warn = own.warn == NULL ? NULL : warn;
+    own.note_user = own.warn_user = t;
+    return own;
+}
+
+static bool attempt_all(ox_explain_state *s, const ox_model *source, const ox_options *options,
                         ox_explain_work work, void *user, ox_error *err)
 {
     attempt t = {.state = s, .source = source, .work = work, .user = user};
     bool good;
     s->model = NULL;
     do {
-        bool blank = s->blank;
+        const ox_explain_state before = *s;
         ox_free(s->model);
         memset(s, 0, sizeof *s);
-        s->blank = blank;
+        s->blank = before.blank;
+        memcpy(s->too_large, before.too_large, sizeof s->too_large);
         s->options = options;
         s->model = ox_model_new(err);
         good = s->model != NULL && ox_arena_try(s->model->arena, try_once, &t, err);
-        t.fixed = t.again;
-    } while (good && t.again);
+        t.fixed = t.fixed || t.again;
+    } while (good && (t.again || s->again));
     if (!good) {
         ox_free(s->model);
         s->model = NULL;
@@ -212,4 +263,14 @@ bool ox_explain_attempt(ox_explain_state *s, const ox_model *source, const ox_op
                    t.lost);
     }
     return true;
+}
+
+bool ox_explain_attempt(ox_explain_state *s, const ox_model *source, const ox_options *options,
+                        ox_explain_work work, void *user, ox_error *err)
+{
+    told t = {.to = options};
+    const ox_options own = told_once(&t);
+    bool good = attempt_all(s, source, &own, work, user, err);
+    s->options = options;
+    return good;
 }

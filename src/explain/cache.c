@@ -90,10 +90,7 @@ static void make_room(ox_explain_state *s, const ox_cached *cached)
 {
     ox_const *c = contents(cached);
     ox_budget_bring(s->arena, c->size); /* as many as the references want */
-    c->data = ox_arena_try_alloc(s->arena, c->size);
-    if (c->data == NULL) {
-        ox_arena_exhausted(s->arena);
-    }
+    c->data = ox_model_spill(s->model, c->size);
 }
 
 /* Rounds to nearest, ties to even. What is too large becomes infinite. */
@@ -138,11 +135,14 @@ static bool store(const ox_explain_state *s, const ox_cached *cached, const ox_t
     const ox_const *c = contents(cached);
     size_t each = c->size / (size_t)s->plan->padded, bytes = each * (size_t)count;
     unsigned char *to = (unsigned char *)(uintptr_t)c->data + each * (size_t)first;
+    bool fits = true;
     if (c->type != cached->computed->type) {
-        return store_halves((uint16_t *)(void *)to, result->data, bytes / sizeof(uint16_t));
+        fits = store_halves((uint16_t *)(void *)to, result->data, bytes / sizeof(uint16_t));
+    } else {
+        memcpy(to, elements_of(s, result, bytes), bytes);
     }
-    memcpy(to, elements_of(s, result, bytes), bytes);
-    return true;
+    ox_model_drop(s->model, to, bytes);
+    return fits;
 }
 
 /* Keeps the value as it is computed, after all. */
@@ -175,10 +175,7 @@ static ox_model *model_of_references(ox_explain_state *s, int64_t first, int64_t
     ox_graph *top = ox_graph_new(s->arena, ox_shape_infer, "references");
     ox_val *in = ox_arena_alloc(s->arena, s->bind->input_count, sizeof *in);
     for (size_t i = 0; i < s->bind->input_count; i++) {
-        const ox_explained *e = &s->bind->inputs[i];
-        ox_val all =
-            ox_feed_slices(e, ox_graph_constant(top, NULL, s->branch->fed[i].all->constant));
-        in[i] = count == s->plan->padded ? all : ox_slice(all, 0, first, first + count, 1);
+        in[i] = ox_feed_slices(&s->bind->inputs[i], ox_feed_rows(s, top, i, first, count));
     }
     ox_attr attrs[] = {
         {.name = "body", .kind = OX_ATTR_GRAPH, .graph = s->branch->refs},

@@ -1,4 +1,5 @@
 /* ox_explain: from a model and references to the model that predicts and explains. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -229,6 +230,13 @@ static const char *references_of(const ox_explain_state *s)
     }
 }
 
+/* Bytes that references take at load and as long as the model is loaded, and a sample in a run. */
+static const char *memory_of(const ox_explain_state *s)
+{
+    return ox_arena_format(s->arena, "%" PRIu64 " %" PRIu64 " %" PRIu64, s->plan->loads,
+                           s->plan->holds, s->plan->works);
+}
+
 /* A list, a text a line; NULL where it is empty. */
 static const char *lines_of(const ox_explain_state *s, size_t count, const char *const *texts)
 {
@@ -296,6 +304,7 @@ static void set_metadata(ox_explain_state *s)
     set(s, "inputs", inputs_of(s));
     set(s, "references", references_of(s));
     set(s, "cache", caches[s->plan->cache]);
+    set(s, "memory", memory_of(s));
     set(s, "cache_dtype", o->cache_dtype == OX_FLOAT16 ? "float16" : NULL);
     set(s, "prefix", prefix ? o->prefix : NULL);
     set(s, "batch", s->plan->cut == OX_CUT_ANY ? NULL : cuts[s->plan->cut]);
@@ -349,6 +358,7 @@ void ox_explain_build(ox_explain_state *s)
     check_points(s);
     (s->method->outputs != NULL ? s->method->outputs : ox_result_outputs)(s);
     ox_graph_prune(s->g);
+    ox_footprint_find(s, plan);
 }
 
 /* All of it, on a model that has been begun with. Another method may take over there. */
@@ -358,6 +368,10 @@ static void explain(ox_explain_state *s, void *user)
     ox_explain_check_given(s);
     ox_explain_check_rules(s);
     ox_explain_build(s);
+    if (s->again) {
+        return;
+    }
+    ox_footprint_check(s);
     if (s->plan->cache == OX_CACHE_FILE) {
         ox_keep_run(s);
     }

@@ -8,6 +8,7 @@
  *     explain/bind.c       which inputs are explained, batch axes, references
  *     explain/references.c       the references in the graph
  *     explain/plan.c       what is kept of the references, how many a step, in which graphs
+ *     explain/footprint.c  what that takes of memory, of which a bound is a promise
  *     explain/objective.c  what is made of the output: logits, losses, cosine
  *     explain/target.c     which output values: the multiplier that the walk starts with
  *     explain/places.c     the text of a target
@@ -106,6 +107,9 @@ typedef struct ox_plan {
     int64_t chunk;        /* references per step, 0: no Scan over references */
     int64_t target_chunk; /* targets per step, 0: no Scan over targets */
     ox_cache cache;
+    bool chosen;            /* the cache was, and may be another one */
+    uint64_t works;         /* bytes that a run of one sample takes, about, besides what follows */
+    uint64_t loads, holds;  /* of the references, while a session is made and afterwards */
 } ox_plan;
 
 /* References of one explained input: references.c. */
@@ -192,6 +196,8 @@ struct ox_explain_state {
     bool blank;     /* the references have no contents: nothing is run */
     bool no_output; /* there is none that could be explained */
     const char *aim; /* the target's text, but for what objective.c has taken of it */
+    uint64_t too_large[OX_CACHE_NONE + 1]; /* bytes of a cache that was tried and does not fit */
+    bool again;     /* start once more, with another cache */
 
     const ox_method *method;
     const ox_binding *bind; /* in the order in which they are made */
@@ -254,7 +260,7 @@ void ox_black_box_check(const ox_explain_state *s);
 typedef void (*ox_explain_work)(ox_explain_state *s, void *user);
 
 /* Copies the model, begins with the batch that it declares, or with one of 1 where that does not
- * stay free, and calls work. What s->blank says is kept. False, s->model NULL and err on failure;
+ * stay free, and calls work; once more where that sets s->again. What s->blank says is kept. False, s->model NULL and err on failure;
  * else s->model is the caller's. */
 bool ox_explain_attempt(ox_explain_state *s, const ox_model *source, const ox_options *options,
                         ox_explain_work work, void *user, ox_error *err);
@@ -310,6 +316,9 @@ void ox_feed_references(ox_explain_state *s);
 /* Whether each sample has one reference of its own shape: filled, or paired with it. */
 bool ox_feed_is_own(const ox_explain_state *s);
 
+/* `count` references of input i from `first` on, as they were given, as a constant of `g`. */
+ox_val ox_feed_rows(ox_explain_state *s, ox_graph *g, size_t i, int64_t first, int64_t count);
+
 /* References with R along the batch axis as [R, own shape with 1 in place of N]. */
 ox_val ox_feed_slices(const ox_explained *e, ox_val references);
 
@@ -364,6 +373,19 @@ uint64_t ox_plan_pair_bytes(ox_explain_state *s, bool backwards);
 
 /* Bytes that a run may take. */
 uint64_t ox_plan_memory(const ox_explain_state *s);
+
+/* Bytes of the references as they are given. */
+uint64_t ox_plan_given(const ox_explain_state *s);
+
+/* ---- explain/footprint.c -------------------------------------------------------------------- */
+
+/* Finds plan->loads and ->holds in the graph as it is built. Where a cache that was not asked for
+ * does not fit, s->again is set. */
+void ox_footprint_find(ox_explain_state *s, ox_plan *plan);
+
+/* Gives up where the plan cannot keep to what the options allow, and says what was chosen, and
+ * why. */
+void ox_footprint_check(ox_explain_state *s);
 
 /* ---- explain/result.c -------------------------------------------------------------------------
  */

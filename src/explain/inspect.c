@@ -136,6 +136,9 @@ static void build(ox_explain_state *s, void *user)
     ox_explain_check_given(s);
     ox_explain_check_rules(s);
     ox_explain_build(s);
+    if (s->again) {
+        return;
+    }
     j->cache = s->plan->cache;
     if (s->plan->cache == OX_CACHE_FILE) {
         add_bytes(s, j->report);

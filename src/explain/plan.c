@@ -1,5 +1,6 @@
 /* How it is done: all references in one run or one at a time, what is kept of them, how many a
  * step, and in which graphs. */
+#include <math.h>
 #include <string.h>
 
 #include "explain/explain.h"
@@ -45,18 +46,18 @@ uint64_t ox_plan_memory(const ox_explain_state *s)
     return s->options->memory > 0 ? s->options->memory : DEFAULT_MEMORY;
 }
 
-/* While ONNX Runtime folds the reference branch, all of its values are in memory. */
-static bool is_large(ox_explain_state *s)
+uint64_t ox_plan_given(const ox_explain_state *s)
 {
-    uint64_t sum, largest, most = 2 * ox_plan_memory(s);
-    activation_bytes(s, &sum, &largest);
-    if (s->bind->refs_count == 0 || sum <= most / (uint64_t)s->bind->refs_count) {
-        return false;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        const ox_tensor *t = s->bind->inputs[i].given;
+        uint64_t size = t == NULL ? 0 : ox_type_size(t->type);
+        for (int d = 0; t != NULL && d < t->rank; d++) {
+            size *= (uint64_t)t->dims[d];
+        }
+        sum += size;
     }
-    ox_note_to(s->options,
-               "the activations of %lld references are large to fold, so cache file is used",
-               (long long)s->bind->refs_count);
-    return true;
+    return sum;
 }
 
 static void choose_cache(ox_explain_state *s, ox_plan *plan)
@@ -86,27 +87,20 @@ static void choose_cache(ox_explain_state *s, ox_plan *plan)
     if (o->cache == OX_CACHE_NONE || o->cache == OX_CACHE_FILE) {
         return;
     }
-    if (o->cache == OX_CACHE_AUTO && file && (is_large(s) || o->cache_dtype == OX_FLOAT16)) {
+    if (o->cache == OX_CACHE_AUTO && file && o->cache_dtype == OX_FLOAT16) {
         plan->cache = OX_CACHE_FILE;
         return;
     }
     const char *why = plan->one_at_a_time ? "references enter one at a time" : unfoldable(s);
     bool can_load = why == NULL;
-    plan->cache = can_load ? OX_CACHE_LOAD : file ? OX_CACHE_FILE : OX_CACHE_NONE;
+    plan->chosen = o->cache == OX_CACHE_AUTO;
+    bool load = can_load && s->too_large[OX_CACHE_LOAD] == 0;
+    file = file && s->too_large[OX_CACHE_FILE] == 0;
+    plan->cache = load ? OX_CACHE_LOAD : file ? OX_CACHE_FILE : OX_CACHE_NONE;
     if (!can_load) {
         ox_note_to(o, "the reference branch does not fold at load (%s), so cache %s is used", why,
                    plan->cache == OX_CACHE_FILE ? "file" : "none");
     }
-}
-
-/* Bytes that a run takes per reference and target, about: ten tensors of the largest size are alive
- * at a time. */
-static uint64_t working_bytes(ox_explain_state *s)
-{
-    uint64_t sum = 0, largest = 0;
-    activation_bytes(s, &sum, &largest);
-    return 10 * largest +
-           (s->options->cache == OX_CACHE_NONE ? sum / (uint64_t)s->target->count : 0);
 }
 
 uint64_t ox_plan_pair_bytes(ox_explain_state *s, bool backwards)
@@ -116,13 +110,13 @@ uint64_t ox_plan_pair_bytes(ox_explain_state *s, bool backwards)
     return 10 * largest + (backwards ? sum : 0);
 }
 
-/* At most `most` references, about the same number in every step: what fills up the last is lost.
+/* At most `most` of so many, about the same number in every step: what fills up the last is lost.
  */
-static int64_t even_chunk(const ox_explain_state *s, uint64_t most)
+static int64_t even_steps(int64_t count, double most)
 {
-    uint64_t refs = (uint64_t)s->bind->refs_count, fit = most < 1 ? 1 : most < refs ? most : refs;
-    uint64_t steps = (refs + fit - 1) / fit;
-    return (int64_t)((refs + steps - 1) / steps);
+    int64_t fit = most < 1 ? 1 : most < (double)count ? (int64_t)most : count;
+    int64_t steps = (count + fit - 1) / fit;
+    return (count + steps - 1) / steps;
 }
 
 /* In the body of a Scan, ONNX Runtime does not fold what is kept in float16 back to float32; and
@@ -131,34 +125,63 @@ static void choose_narrow_chunk(ox_explain_state *s, ox_plan *plan)
 {
     uint64_t sum, largest;
     activation_bytes(s, &sum, &largest);
-    int64_t chunk = even_chunk(s, sum == 0 ? UINT64_MAX : ox_plan_memory(s) / 4 / sum);
+    double most = sum == 0 ? HUGE_VAL : (double)(ox_plan_memory(s) / 4 / sum);
+    int64_t chunk = even_steps(s->bind->refs_count, most);
     plan->chunk = plan->chunk == 0 || chunk < plan->chunk ? chunk : plan->chunk;
 }
 
+/* Bytes of a run, about: ten tensors of the largest size are alive at a time for each reference and
+ * target; where nothing is kept, all activations of each reference besides. */
+typedef struct need {
+    double room; /* for them */
+    double pair, reference;
+} need;
+
+/* What is kept may take all of the memory while it is loaded, and half of it then, as
+ * explain/footprint.c looks at. The references are there in any case, and the sample's activations. */
+static need find_need(ox_explain_state *s, const ox_plan *plan)
+{
+    uint64_t sum, largest;
+    double memory = (double)ox_plan_memory(s);
+    activation_bytes(s, &sum, &largest);
+    need n = {.room = memory / 2, .pair = 10 * (double)largest};
+    if (plan->cache == OX_CACHE_NONE) {
+        n.reference = (double)sum;
+        n.room = memory - n.reference - (double)ox_plan_given(s);
+    }
+    return n;
+}
+
 /* Where a run is expected to exceed the memory: some targets at a time, with all references; or,
- * with a single target or sums, some references at a time. The default does not look at the
- * machine: the same input gives the same model everywhere. */
+ * with a single target or sums, or where all references are too many for one target, some
+ * references at a time. The default does not look at the machine: the same input gives the same
+ * model everywhere. */
 static void choose_steps(ox_explain_state *s, ox_plan *plan)
 {
-    const ox_options *o = s->options;
-    uint64_t each = working_bytes(s);
-    uint64_t fit =
-        each == 0 ? UINT64_MAX : ox_plan_memory(s) / each; /* pairs of reference and target */
-    uint64_t refs = (uint64_t)s->bind->refs_count, targets = (uint64_t)s->target->count;
-    if (fit / refs >= targets) {
+    const need n = find_need(s, plan);
+    int64_t targets = s->target->count;
+    double refs = (double)s->bind->refs_count, each = n.reference + (double)targets * n.pair;
+    if (refs * each <= n.room) {
         return;
     }
-    if (targets > 1 && s->target->rows == NULL) {
-        uint64_t most = fit < refs ? 1 : fit / refs;
-        uint64_t steps = (targets + most - 1) / most;
-        plan->target_chunk = (int64_t)((targets + steps - 1) / steps);
-        ox_note_to(o, "the %llu targets are taken in %llu steps, to stay within the memory",
-                   (unsigned long long)targets, (unsigned long long)steps);
+    bool can_target = targets > 1 && s->target->rows == NULL;
+    bool one_target = refs * (n.reference + n.pair) <= n.room;
+    if (can_target && (one_target || each > n.room)) {
+        double most = (n.room / refs - n.reference) / n.pair;
+        plan->target_chunk = even_steps(targets, most);
     } else {
-        plan->chunk = even_chunk(s, fit / targets);
-        ox_note_to(o, "the references are taken in chunks of %lld, to stay within the memory",
-                   (long long)plan->chunk);
+        plan->chunk = even_steps(s->bind->refs_count, n.room / each);
     }
+}
+
+/* The same of the plan as it is. */
+static uint64_t working_bytes(ox_explain_state *s, const ox_plan *plan)
+{
+    const need n = find_need(s, plan);
+    int64_t refs = plan->chunk > 0 ? plan->chunk : plan->padded;
+    int64_t targets = plan->target_chunk > 0 ? plan->target_chunk : s->target->count;
+    double bytes = n.reference + (double)refs * (n.reference + (double)targets * n.pair);
+    return bytes < 1e18 ? (uint64_t)bytes : (uint64_t)1e18;
 }
 
 static void check_dtype(const ox_explain_state *s, const ox_plan *plan)
@@ -221,4 +244,5 @@ void ox_plan_steps(ox_explain_state *s, ox_plan *plan)
     choose_cache(s, plan);
     check_dtype(s, plan);
     choose_chunk(s, plan);
+    plan->works = working_bytes(s, plan);
 }

@@ -6,20 +6,68 @@
 
 #include "explain/explain.h"
 
+/* Bytes of references that are copied before they are dropped from memory. */
+enum { PIECE = 4 << 20 };
+
+/* How references lie in memory: `outer` times R rows of `inner` bytes. */
+typedef struct layout {
+    size_t outer, inner;
+} layout;
+
+static layout layout_of(const ox_explained *e, ox_type type, int rank, const int64_t *dims)
+{
+    int axis = e->batch_axis < 0 ? 0 : e->batch_axis;
+    layout l = {1, ox_type_size(type)};
+    for (int i = 0; i < rank; i++) {
+        l.inner *= i > axis ? (size_t)dims[i] : 1;
+        l.outer *= i < axis ? (size_t)dims[i] : 1;
+    }
+    return l;
+}
+
 /* Rows repeated, so that R is a multiple of the chunk. */
-static const void *padded_rows(ox_explain_state *s, const ox_tensor *t, size_t outer, size_t inner)
+static const void *padded_rows(ox_explain_state *s, const ox_tensor *t, layout l)
 {
     size_t rows = (size_t)s->bind->refs_count, padded = (size_t)s->plan->padded;
-    ox_budget_bring(s->arena, outer * rows * inner);
-    const void *given = ox_elements_copy(s->arena, t->type, t->data, outer * rows * inner);
-    unsigned char *data = ox_arena_alloc(s->arena, outer * padded, inner);
-    for (size_t o = 0; o < outer; o++) {
-        for (size_t r = 0; r < padded; r++) {
-            const unsigned char *from = t->type == OX_STRING ? given : t->data;
-            memcpy(data + (o * padded + r) * inner, from + (o * rows + r % rows) * inner, inner);
+    ox_budget_bring(s->arena, l.outer * rows * l.inner);
+    unsigned char *data = ox_model_spill(s->model, l.outer * padded * l.inner), *to = data;
+    const unsigned char *from = t->data;
+    if (t->type == OX_STRING) {
+        from = ox_elements_copy(s->arena, t->type, t->data, l.outer * rows * l.inner);
+    }
+    size_t held = 0; /* of what was copied and is still in memory */
+    for (size_t o = 0; o < l.outer; o++) {
+        for (size_t r = 0; r < padded; r++, to += l.inner) {
+            memcpy(to, from + (o * rows + r % rows) * l.inner, l.inner);
+            held += l.inner;
+            if (held >= PIECE || to + l.inner == data + l.outer * padded * l.inner) {
+                ox_model_drop(s->model, to + l.inner - held, held);
+                held = 0;
+            }
         }
     }
     return data;
+}
+
+ox_val ox_feed_rows(ox_explain_state *s, ox_graph *g, size_t i, int64_t first, int64_t count)
+{
+    const ox_explained *e = &s->bind->inputs[i];
+    const ox_const *all = s->branch->fed[i].all->constant;
+    layout l = layout_of(e, all->type, all->rank, all->dims);
+    size_t rows = (size_t)s->plan->padded, size = (size_t)count * l.inner;
+    const unsigned char *from = (const unsigned char *)all->data + (size_t)first * l.inner;
+    int64_t *dims = ox_arena_copy(s->arena, all->dims, (size_t)all->rank, sizeof *dims);
+    dims[e->batch_axis < 0 ? 0 : e->batch_axis] = count;
+    ox_const c = {.type = all->type, .rank = all->rank, .dims = dims, .data = from};
+    c.size = l.outer * size;
+    if (l.outer > 1 && count < s->plan->padded) {
+        unsigned char *to = ox_arena_alloc(s->arena, c.size, 1);
+        for (size_t o = 0; o < l.outer; o++) {
+            memcpy(to + o * size, from + o * rows * l.inner, size);
+        }
+        c.data = to;
+    }
+    return ox_graph_constant(g, NULL, &c);
 }
 
 /* The references as they were given; R lies along the batch axis. */
@@ -28,15 +76,11 @@ static ox_val constant_references(ox_explain_state *s, const ox_explained *e)
     const ox_tensor *t = e->given;
     int axis = e->batch_axis < 0 ? 0 : e->batch_axis;
     int64_t *dims = ox_arena_copy(s->arena, t->dims, (size_t)t->rank, sizeof *dims);
-    size_t inner = ox_type_size(t->type), outer = 1;
-    for (int i = 0; i < t->rank; i++) {
-        inner *= i > axis ? (size_t)dims[i] : 1;
-        outer *= i < axis ? (size_t)dims[i] : 1;
-    }
+    layout l = layout_of(e, t->type, t->rank, dims);
     dims[axis] = s->plan->padded;
     ox_const c = {.type = t->type, .rank = t->rank, .dims = dims};
-    c.size = outer * (size_t)s->plan->padded * inner;
-    c.data = s->blank ? NULL : padded_rows(s, t, outer, inner);
+    c.size = l.outer * (size_t)s->plan->padded * l.inner;
+    c.data = s->blank ? NULL : padded_rows(s, t, l);
     bool kept = s->branch->refs != s->branch->flow && s->branch->refs != s->g;
     const char *scope = ox_references_scope(s->arena, e->x->name);
     const char *former = ox_graph_scope(s->g, kept ? "onnxexplainer" : scope);
@@ -116,7 +160,7 @@ ox_val ox_feed_slices(const ox_explained *e, ox_val v)
             order[at++] = i;
         }
     }
-    return ox_reshape(ox_transpose(v, order), v->rank + 1, dims);
+    return ox_reshape_constant(ox_transpose(v, order), v->rank + 1, dims);
 }
 
 /* One slice, in the reference graph, as the reference branch takes it. */

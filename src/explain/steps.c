@@ -48,7 +48,7 @@ ox_val ox_scan_slice(ox_explain_state *s, ox_val outside, int64_t part)
         ox_dim_div(outside->dims[0], ox_dim_of(part), &dims[0]);
         dims[1] = ox_dim_of(part);
         memcpy(dims + 2, outside->dims + 1, (size_t)(outside->rank - 1) * sizeof *dims);
-        scanned = ox_reshape(outside, outside->rank + 1, dims);
+        scanned = ox_reshape_constant(outside, outside->rank + 1, dims);
     }
     ox_val inside = body_input(s, scanned, scanned->rank - 1, scanned->dims + 1);
     s->branch->scanned = ox_arena_grow(s->arena, s->branch->scanned, s->branch->scanned_count,

@@ -358,6 +358,22 @@ ox_val ox_reshape(ox_val a, int rank, const ox_dim *dims)
     return ox_graph_emit(g, "Reshape", 2, (ox_val[]){ox_apart(a), shape}, 0, NULL);
 }
 
+ox_val ox_reshape_constant(ox_val v, int rank, const ox_dim *dims)
+{
+    if (v->constant == NULL || v->node != NULL || !ox_dims_static(rank, dims)) {
+        return ox_reshape(v, rank, dims);
+    }
+    int64_t sizes[OX_MAX_RANK];
+    for (int i = 0; i < rank; i++) {
+        sizes[i] = dims[i].size;
+    }
+    ox_const c = *v->constant;
+    c.rank = rank;
+    c.dims = sizes;
+    c.proto = NULL;
+    return ox_graph_constant(v->graph, NULL, &c);
+}
+
 /* Arrays of OX_MAX_RANK are enough for a; a file says how many axes it has. */
 static void need_axes(ox_val a, int least)
 {

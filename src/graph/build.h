@@ -78,6 +78,9 @@ ox_val ox_apart(ox_val a);
 
 /* Reshapes; nothing where the shape is the same already, and two reshapes become one. */
 ox_val ox_reshape(ox_val a, int rank, const ox_dim *dims);
+
+/* The same, of which a constant stays one: ONNX Runtime need not have it twice to fold that. */
+ox_val ox_reshape_constant(ox_val v, int rank, const ox_dim *dims);
 ox_val ox_transpose(ox_val a, const int *permutation);
 ox_val ox_swap_last(ox_val a); /* of matrices: transposes the last two axes */
 ox_val ox_unsqueeze(ox_val a, int64_t axis);

@@ -14,8 +14,9 @@
 #include "base/output.h"
 #include "base/table.h"
 
-/* Tensors smaller than this stay in the model; larger than that start on a page. */
-enum { EXTERNAL_BYTES = 1024, PAGE_BYTES = 64 * 1024, PAGE = 4096, LINE = 64 };
+/* Tensors smaller than this stay in the model; larger than that start on a page. PIECE: bytes that
+ * are written before they are dropped from memory. */
+enum { EXTERNAL_BYTES = 1024, PAGE_BYTES = 64 * 1024, PAGE = 4096, LINE = 64, PIECE = 4 << 20 };
 
 /* ---- reading ---------------------------------------------------------------------------- */
 
@@ -263,7 +264,7 @@ bool ox_serialize(const ox_model *model, ox_sink sink, void *user, ox_error *err
     }
     bool good = ox_arena_try(j.a, prepare, &j, err);
     watched w = {sink, user, false};
-    if (good && !ox_proto_pack(j.a, &j.file.proto->base, watch, &w)) {
+    if (good && !ox_proto_pack(j.a, model, &j.file.proto->base, watch, &w)) {
         good = w.stopped ? ox_error_set(err, OX_IO, "cannot write the model")
                          : ox_error_set(err, OX_MEMORY, "out of memory");
     }
@@ -285,6 +286,21 @@ static uint64_t hash_contents(uint64_t hash, const void *data, size_t size)
     return ox_hash(hash, bytes + i, size - i);
 }
 
+/* Writes contents, dropping them from memory as it goes; false where that fails. */
+static bool write_blob(const job *j, ox_output *out, const blob *b, uint64_t *hash)
+{
+    const unsigned char *bytes = b->data;
+    for (size_t at = 0; at < b->size; at += PIECE) {
+        size_t size = b->size - at < PIECE ? b->size - at : PIECE;
+        if (!ox_output_write_data(out, bytes + at, size)) {
+            return false;
+        }
+        *hash = hash_contents(*hash, bytes + at, size);
+        ox_model_drop(j->m, bytes + at, size);
+    }
+    return true;
+}
+
 /* Writes the second file, and puts its name, which comes from its contents, where they are used. */
 static bool write_blobs(const job *j, ox_output *out)
 {
@@ -293,11 +309,10 @@ static bool write_blobs(const job *j, ox_output *out)
     size_t end = 0;
     for (size_t i = 0; i < j->blob_count; i++) {
         const blob *b = &j->blobs[i];
-        if (!ox_output_write_data(out, zeros, b->offset - end) ||
-            !ox_output_write_data(out, b->data, b->size)) {
+        hash = ox_hash(hash, &b->offset, sizeof b->offset);
+        if (!ox_output_write_data(out, zeros, b->offset - end) || !write_blob(j, out, b, &hash)) {
             return false;
         }
-        hash = hash_contents(ox_hash(hash, &b->offset, sizeof b->offset), b->data, b->size);
         end = b->offset + b->size;
     }
     ox_output_name_data(out, hash);
@@ -350,7 +365,7 @@ static bool write_model(job *j, ox_output *out, ox_error *err)
     if (j->external && (!ox_output_add_data(out, err) || !write_blobs(j, out))) {
         return false;
     }
-    return ox_proto_pack(j->a, &j->file.proto->base, ox_output_write, out) ||
+    return ox_proto_pack(j->a, j->m, &j->file.proto->base, ox_output_write, out) ||
            ox_error_set(err, OX_MEMORY, "out of memory");
 }
 

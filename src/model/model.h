@@ -84,6 +84,11 @@ int ox_model_branch_rank(const ox_branch *b, size_t input);
  * use. */
 void ox_model_visit_captured(const ox_node *n, void (*visit)(void *user, ox_val v), void *user);
 
+/* Room for contents of any size, in a file that the model owns where it is large; gives up where
+ * there is none. And what of it, or of external data, need not stay in memory for now. spill.c. */
+void *ox_model_spill(ox_model *m, size_t size);
+void ox_model_drop(const ox_model *m, const void *data, size_t size);
+
 /* The model-local function that is called so, or NULL. */
 const ox_local_function *ox_model_local(const ox_model *m, const char *domain, const char *op);
 

@@ -5,10 +5,12 @@
 
 #include <string.h>
 
-enum { SMALL = 64 * 1024 };
+/* PIECE: bytes that are written before they are dropped from memory. */
+enum { SMALL = 64 * 1024, PIECE = 4 << 20 };
 
 typedef struct packer {
     ox_arena *a;
+    const ox_model *model;
     uint8_t *scratch; /* SMALL bytes */
     ox_sink sink;
     void *user;
@@ -34,7 +36,13 @@ static bool put_head(const packer *k, uint32_t id, size_t length)
 
 static bool put_bytes(const packer *k, uint32_t id, const ProtobufCBinaryData *b)
 {
-    return put_head(k, id, b->len) && (b->len == 0 || k->sink(k->user, b->data, b->len));
+    bool good = put_head(k, id, b->len);
+    for (size_t at = 0; good && at < b->len; at += PIECE) {
+        size_t size = b->len - at < PIECE ? b->len - at : PIECE;
+        good = k->sink(k->user, b->data + at, size);
+        ox_model_drop(k->model, b->data + at, size);
+    }
+    return good;
 }
 
 static bool put_message(const packer *k, uint32_t id, const ProtobufCMessage *m)
@@ -122,8 +130,9 @@ static bool pack(const packer *k, const ProtobufCMessage *message)
     return good;
 }
 
-bool ox_proto_pack(ox_arena *a, const ProtobufCMessage *message, ox_sink sink, void *user)
+bool ox_proto_pack(ox_arena *a, const ox_model *m, const ProtobufCMessage *message, ox_sink sink,
+                   void *user)
 {
-    packer k = {a, ox_arena_try_alloc(a, SMALL), sink, user};
+    packer k = {a, m, ox_arena_try_alloc(a, SMALL), sink, user};
     return k.scratch != NULL && pack(&k, message);
 }

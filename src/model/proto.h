@@ -8,7 +8,7 @@
 #include "model/model.h"
 #include "onnx-ml.pb-c.h"
 
-/* A file of external data, mapped until the model is freed. */
+/* A file of external data, or one without a name (""), mapped until the model is freed. */
 typedef struct ox_mapping {
     const char *path;
     dev_t device;
@@ -140,6 +140,7 @@ void ox_model_share(ox_arena *a, ox_file *file);
 /* ---- model/pack.c ----------------------------------------------------------------------- */
 
 /* Sends a message to `sink` piece by piece, without a copy of what is large. */
-bool ox_proto_pack(ox_arena *a, const ProtobufCMessage *message, ox_sink sink, void *user);
+bool ox_proto_pack(ox_arena *a, const ox_model *m, const ProtobufCMessage *message, ox_sink sink,
+                   void *user);
 
 #endif

@@ -47,6 +47,7 @@ typedef struct ox_side {
     ox_sign sign;
     bool beyond_known;
     unsigned beyond, wanted; /* explain/beyond.c's */
+    bool folds, of_references, kept; /* explain/footprint.c's */
 } ox_side;
 
 ox_side *ox_side_of(ox_val v);

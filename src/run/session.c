@@ -16,6 +16,7 @@ typedef struct source {
     const char *path;
     const void *data;
     size_t size;
+    bool large; /* memory is worth more than time */
 } source;
 
 typedef struct opening {
@@ -40,7 +41,7 @@ static void check_profile(ox_session *s, const char *prefix)
     }
 }
 
-static void set_options(ox_session *s, const ox_session_options *options)
+static void set_options(ox_session *s, const ox_session_options *options, bool large)
 {
     const OrtApi *api = s->api;
     check(s, api->CreateSessionOptions(&s->options));
@@ -48,6 +49,9 @@ static void set_options(ox_session *s, const ox_session_options *options)
     check(s, api->SetSessionLogSeverityLevel(o, ORT_LOGGING_LEVEL_FATAL));
     check(s, api->SetIntraOpNumThreads(o, options->threads));
     check(s, api->SetInterOpNumThreads(o, 1));
+    if (large) { /* a pattern is one block beside those of the run that it was found in */
+        check(s, api->DisableMemPattern(o));
+    }
     check(s, api->SetSessionExecutionMode(o, ORT_SEQUENTIAL));
     /* threads that wait leave the cores to other sessions */
     check(s, api->AddSessionConfigEntry(o, "session.intra_op.allow_spinning", "0"));
@@ -133,7 +137,7 @@ static void open_body(void *user)
     ox_session *s = o->session;
     const OrtApi *api = s->api;
     check(s, api->CreateEnv(ORT_LOGGING_LEVEL_FATAL, "onnxexplainer", &s->env));
-    set_options(s, o->options);
+    set_options(s, o->options, o->from.large);
     OrtStatus *status;
     if (o->from.path != NULL) {
         status = api->CreateSession(s->env, o->from.path, s->options, &s->session);
@@ -248,7 +252,7 @@ static ox_session *open_through_file(const ox_model *model, const ox_session_opt
     } else {
         strcat(strcpy(path, scratch.path), file);
         if (ox_write_temporary(model, path, err)) {
-            session = open_source((source){.path = path}, options, err);
+            session = open_source((source){.path = path, .large = true}, options, err);
         }
         free(path);
     }
@@ -260,7 +264,7 @@ ox_session *ox_session_plain(const char *path, const ox_model *model,
                              const ox_session_options *options, ox_error *err)
 {
     if (path != NULL) {
-        return open_source((source){.path = path}, options, err);
+        return open_source((source){.path = path, .large = ox_runs_large(path, NULL)}, options, err);
     }
     buffer b = {.data = NULL};
     ox_error error = {.code = OX_OK};
@@ -268,7 +272,8 @@ ox_session *ox_session_plain(const char *path, const ox_model *model,
     ox_session_options own = *options;
     own.no_kernels = own.no_kernels || ox_opset(model, "onnxexplainer") == 0;
     if (ox_serialize(model, append, &b, &error)) {
-        session = open_source((source){.data = b.data, .size = b.size}, &own, err);
+        source from = {.data = b.data, .size = b.size, .large = ox_runs_large(NULL, model)};
+        session = open_source(from, &own, err);
     } else if (b.full) {
         ox_error_set(err, OX_MEMORY, "out of memory");
     } else if (error.code == OX_UNSUPPORTED) {
