@@ -403,9 +403,6 @@ ox_val ox_result_base_by_target(ox_explain_state *s);
 /* The axis of samples in the values of point i without their targets, -1: none. */
 int ox_result_axis(const ox_explain_state *s, size_t i);
 
-/* Terms [K, R, own shape] summed over the references, weighted; outside of a Scan their mean. */
-ox_val ox_result_sum(ox_explain_state *s, const ox_explained *e, ox_val terms);
-
 /* Adds the outputs. */
 void ox_result_outputs(ox_explain_state *s);
 
@@ -421,7 +418,8 @@ void ox_extra_check(const ox_explain_state *s);
  * graph. */
 void ox_extra_find(ox_explain_state *s, size_t i, ox_val m, ox_val x0);
 
-/* Such terms summed over the references, or each of them. */
+/* Terms [K, R, own shape] summed over the references, weighted, outside of a Scan their mean; or
+ * each of them. */
 ox_val ox_extra_gather(ox_explain_state *s, const ox_explained *e, ox_val terms);
 
 /* What came out of a Scan for each reference, as [K, R, own shape]. */

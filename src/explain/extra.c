@@ -72,7 +72,7 @@ void ox_extra_check(const ox_explain_state *s)
     if (option == NULL) {
         return;
     }
-    if (s->method->attribute != ox_result_walk) {
+    if (strcmp(s->method->name, "deepshap") != 0) {
         refuse(s, option, "goes with method deepshap");
     }
     if (o->group_count + o->label_count > 0) {
@@ -132,10 +132,28 @@ ox_val ox_extra_steps(ox_explain_state *s, ox_val v)
     return ox_transpose(v, order);
 }
 
+static ox_val sum_of_references(ox_explain_state *s, const ox_explained *e, ox_val terms)
+{
+    if (s->plan->one_at_a_time) {
+        return s->branch->weight == NULL ? terms
+                                         : ox_mul(terms, ox_cast(s->branch->weight, terms->type));
+    }
+    int64_t axis = -1 - e->x->rank;
+    if (s->branch->weight != NULL) {
+        ox_dim dims[OX_MAX_RANK] = {s->branch->weight->dims[0]};
+        for (int i = 1; i <= e->x->rank; i++) {
+            dims[i] = ox_dim_of(1);
+        }
+        ox_val weight = ox_cast(s->branch->weight, terms->type);
+        terms = ox_mul(terms, ox_reshape(weight, e->x->rank + 1, dims));
+    }
+    return ox_reduce(s->plan->chunk > 0 ? "ReduceSum" : "ReduceMean", terms, 1, &axis, false);
+}
+
 ox_val ox_extra_gather(ox_explain_state *s, const ox_explained *e, ox_val terms)
 {
     return s->options->keep_references ? with_references(s, terms)
-                                       : ox_result_sum(s, e, terms);
+                                       : sum_of_references(s, e, terms);
 }
 
 /* ---- multipliers ---------------------------------------------------------------------------- */

@@ -48,24 +48,6 @@ static ox_val multiplier_of(ox_explain_state *s, const ox_explained *e, ox_val d
     return m;
 }
 
-ox_val ox_result_sum(ox_explain_state *s, const ox_explained *e, ox_val terms)
-{
-    if (s->plan->one_at_a_time) {
-        return s->branch->weight == NULL ? terms
-                                         : ox_mul(terms, ox_cast(s->branch->weight, terms->type));
-    }
-    int64_t axis = -1 - e->x->rank;
-    if (s->branch->weight != NULL) {
-        ox_dim dims[OX_MAX_RANK] = {s->branch->weight->dims[0]};
-        for (int i = 1; i <= e->x->rank; i++) {
-            dims[i] = ox_dim_of(1);
-        }
-        ox_val weight = ox_cast(s->branch->weight, terms->type);
-        terms = ox_mul(terms, ox_reshape(weight, e->x->rank + 1, dims));
-    }
-    return ox_reduce(s->plan->chunk > 0 ? "ReduceSum" : "ReduceMean", terms, 1, &axis, false);
-}
-
 /* What a multiplier of text meets, a change that counts as 1: [R, own shape with 1 for N]. It is 0
  * where the text is the same, as then all that is made of it is. */
 static ox_val change_of_text(ox_explain_state *s, const ox_explained *e, ox_type type)
@@ -81,6 +63,8 @@ static void find_phi(ox_explain_state *s)
     ox_val *terms = ox_arena_alloc(s->arena, s->bind->point_count, sizeof *terms);
     ox_val *dx = ox_arena_alloc(s->arena, s->bind->point_count, sizeof *dx);
     bool left = s->found->rest != NULL || s->found->rest_whole != NULL;
+    bool at_once = !left && !s->options->keep_references && !s->plan->one_at_a_time &&
+                   s->branch->weight == NULL && s->plan->chunk == 0;
     for (size_t i = 0; i < s->bind->point_count; i++) {
         const ox_explained *e = &s->bind->points[i];
         ox_val m = ox_side_of(e->x)->m;
@@ -95,8 +79,7 @@ static void find_phi(ox_explain_state *s)
         dx[i] = ox_sub(x, x0);
         m = multiplier_of(s, e, dx[i]);
         ox_extra_find(s, i, m, x0);
-        if (!left && !s->options->keep_references && !s->plan->one_at_a_time && s->branch->weight == NULL && s->plan->chunk == 0 &&
-            x0->rank == x->rank + 1) {
+        if (at_once && x0->rank == x->rank + 1) {
             s->found->phi[i] = mean_of(s, m, x, x0);
         } else {
             terms[i] = ox_mul(m, dx[i]);
