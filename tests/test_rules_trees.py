@@ -315,8 +315,8 @@ def test_categories(kept, kernels):
             for s in (1, 2))
 
     def f(v):
-        hot = (v[:, :2, None] == index).reshape(len(v), -1)
-        return trees.scores(grown, np.concatenate([v[:, 2:], hot], 1), 1)
+        hot = (v[:2, None] == index).reshape(-1)
+        return trees.scores(grown, np.concatenate([v[2:], hot]), 1)
 
     phi = pairs(model, x, r, kernels)
     assert np.abs(phi[..., :2]).max() > 0
