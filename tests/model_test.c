@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "model/model.h"
+#include "model/proto.h"
 #include "shape/shape.h"
 
 static unsigned char bytes[1 << 23];
@@ -55,6 +55,18 @@ static ox_model *make(void (*body)(void *model))
 
 static const ox_dim batch_by_3[2] = {{.size = 1, .batch = 1}, {.size = 3}};
 
+/* The attribute alpha, that of the function called slope. */
+static Onnx__AttributeProto *reference(ox_arena *a)
+{
+    static char name[] = "alpha", of[] = "slope";
+    Onnx__AttributeProto *p = ox_proto_new(a, &onnx__attribute_proto__descriptor);
+    p->name = name;
+    p->ref_attr_name = of;
+    p->has_type = true;
+    p->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT;
+    return p;
+}
+
 /* y = LeakyRelu(x) through a function of ours that has the slope as attribute. */
 static void make_function_model(void *user)
 {
@@ -67,7 +79,7 @@ static void make_function_model(void *user)
     m->graph = ox_graph_new(a, ox_shape_infer, "main");
     ox_graph *body = ox_graph_inside(m->graph, "body");
     ox_val in = ox_graph_input(body, "in", OX_FLOAT, -1, NULL);
-    ox_attr slope = {.name = "alpha", .kind = OX_ATTR_FLOAT, .ref = "slope"};
+    ox_attr slope = {.name = "alpha", .kind = OX_ATTR_OTHER, .proto = reference(a)};
     ox_val out = ox_graph_value(body, "out", OX_FLOAT, -1, NULL);
     ox_graph_append(body, &(ox_node){
                               .op = "LeakyRelu",
@@ -115,7 +127,7 @@ static void inline_call(void *user)
     assert(strcmp(n->op, "LeakyRelu") == 0 && strcmp(n->name, "call/leaky") == 0);
     assert(n->inputs[0] == g->inputs[0] && n->outputs[0] == results[0]);
     assert(strcmp(results[0]->name, "call/out") == 0);
-    assert(ox_node_float(n, "alpha", 0) == 0.25 && n->attrs[0].ref == NULL);
+    assert(ox_node_float(n, "alpha", 0) == 0.25);
     /* Without the attribute in the call, the node goes without as well. */
     ox_node bare = *g->nodes[0];
     bare.attr_count = 0;

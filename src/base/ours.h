@@ -74,7 +74,6 @@ const ox_ours *ox_ours_find_any(const char *function);
 
 /* Stands for infinity where that would leave nothing of a difference, or 0 times infinity. */
 #define OX_LARGE 1e37
-#define OX_LARGE_DOUBLE 1e300
 
 /* The distance c at which the ratio of differences and the slopes at both ends weigh the same,
  * squared: c = 4 sqrt(epsilon). */

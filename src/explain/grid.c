@@ -71,30 +71,22 @@ static ox_val run_time_references(ox_explain_state *s)
     return ox_reshape(ox_scan_state(s, s->g->refs_size), 0, NULL);
 }
 
-/* 0, 1, .. [count]. */
-static ox_val counted(ox_graph *g, int64_t count)
-{
-    return ox_iota(g, OX_INT64, count);
-}
-
 /* The steps' numbers, in the model's graph. */
 static ox_val step_numbers(ox_explain_state *s, const ox_grid *grid)
 {
     int64_t row_steps = (grid->rows + grid->row_chunk - 1) / grid->row_chunk;
     if (grid->ref_parts > 0) {
-        return counted(s->g, row_steps * grid->ref_parts);
+        return ox_iota(s->g, OX_INT64, row_steps * grid->ref_parts);
     }
     ox_val refs = ox_reshape(s->g->refs_size, 0, NULL);
-    ox_val bounds[] = {ox_int_scalar(s->g, 0), ox_mul(refs, ox_int_scalar(s->g, row_steps)),
-                       ox_int_scalar(s->g, 1)};
-    return ox_graph_emit(s->g, "Range", 3, bounds, 0, NULL);
+    return ox_iota_of(ox_mul(refs, ox_int_scalar(s->g, row_steps)));
 }
 
 /* `part` numbers from part * step on, below `end` (0: it is not exceeded). */
 static ox_val numbers_at(ox_val step, int64_t part, int64_t total, ox_val *raw)
 {
     ox_graph *g = step->graph;
-    *raw = ox_add(ox_mul(step, ox_int_scalar(g, part)), counted(g, part));
+    *raw = ox_add(ox_mul(step, ox_int_scalar(g, part)), ox_iota(g, OX_INT64, part));
     return total % part == 0 ? *raw : ox_min(*raw, ox_int_scalar(g, total - 1));
 }
 
@@ -224,11 +216,6 @@ void ox_grid_open(ox_explain_state *s, ox_grid *grid)
 }
 
 /* ---- points --------------------------------------------------------------------------------- */
-
-ox_val ox_grid_pick(ox_explain_state *s, const ox_grid *grid, const ox_const *table)
-{
-    return ox_gather(ox_graph_constant(s->branch->flow, NULL, table), grid->row, 0);
-}
 
 ox_val ox_grid_number(ox_explain_state *s, const ox_grid *grid, const double *numbers)
 {

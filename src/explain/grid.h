@@ -37,9 +37,6 @@ typedef struct ox_grid {
 
 void ox_grid_open(ox_explain_state *s, ox_grid *grid);
 
-/* Elements of a constant with an axis of rows in front, for the rows at hand: [rows, ...]. */
-ox_val ox_grid_pick(ox_explain_state *s, const ox_grid *grid, const ox_const *table);
-
 /* The number of each row at hand, [rows]; and as it meets points of input i. */
 ox_val ox_grid_number(ox_explain_state *s, const ox_grid *grid, const double *numbers);
 ox_val ox_grid_number_for(ox_explain_state *s, const ox_grid *grid, size_t i,

@@ -282,9 +282,7 @@ static ox_val best(ox_explain_state *s, const char *order, int64_t count, int64_
 static ox_val checked(ox_explain_state *s, ox_val given, int64_t size)
 {
     const char *former = ox_graph_scope(s->g, "onnxexplainer/target/shap_target_input");
-    ox_val bounds[] = {ox_int_scalar(s->g, 0), ox_int_scalar(s->g, size), ox_int_scalar(s->g, 1)};
-    ox_val range = ox_graph_emit(s->g, "Range", 3, bounds, 0, NULL);
-    ox_val indices = ox_gather(range, given, 0);
+    ox_val indices = ox_gather(ox_iota_of(ox_int_scalar(s->g, size)), given, 0);
     ox_graph_scope(s->g, former);
     return indices;
 }

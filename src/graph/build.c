@@ -84,6 +84,13 @@ ox_val ox_iota(ox_graph *g, ox_type type, int64_t count)
     return ox_floats(g, type, 1, &count, numbers);
 }
 
+ox_val ox_iota_of(ox_val count)
+{
+    ox_graph *g = count->graph;
+    ox_val zero = ox_int_scalar(g, 0), in[] = {zero, count, ox_int_scalar(g, 1)};
+    return ox_graph_emit(g, "Range", 3, in, 0, NULL);
+}
+
 ox_val ox_number(ox_val like, double number)
 {
     unsigned char bytes[8];

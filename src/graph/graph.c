@@ -337,8 +337,7 @@ static bool attr_equal(const ox_attr *a, const ox_attr *b)
 {
     if (a->kind != b->kind || a->count != b->count || a->i != b->i || a->graph != b->graph ||
         memcmp(&a->f, &b->f, sizeof a->f) != 0 || strcmp(a->name, b->name) != 0 ||
-        a->proto != b->proto || (a->ref == NULL) != (b->ref == NULL) ||
-        (a->ref != NULL && strcmp(a->ref, b->ref) != 0)) {
+        a->proto != b->proto) {
         return false;
     }
     switch (a->kind) {

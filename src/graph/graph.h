@@ -84,7 +84,6 @@ typedef struct ox_attr {
     const char *const *strings; /* each ends with a zero byte */
     const ox_const *tensor;
     ox_graph *graph;   /* a body built here; subgraphs that were read have only `proto` */
-    const char *ref;   /* in a function body: the function's attribute it takes; else NULL */
     const void *proto; /* the AttributeProto it was read from, or NULL */
 } ox_attr;
 

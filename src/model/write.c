@@ -69,10 +69,6 @@ Onnx__AttributeProto *ox_proto_write_attr(ox_arena *a, const ox_attr *attr)
         p->has_type = true;
         p->type = (Onnx__AttributeProto__AttributeType)attr->kind;
     }
-    if (attr->ref != NULL) {
-        p->ref_attr_name = TEXT(attr->ref);
-        return p;
-    }
     switch (attr->kind) {
     case OX_ATTR_FLOAT:
         p->has_f = true;
@@ -415,19 +411,11 @@ static Onnx__FunctionProto *write_function(writer *w, const ox_function *f)
     p->input = write_names(w, body->input_count, body->inputs);
     p->n_output = body->output_count;
     p->output = write_names(w, body->output_count, body->outputs);
-    name_list attributes = {.count = 0}, domains = {.count = 0};
+    name_list domains = {.count = 0};
     add_name(w->a, &domains, "");
     for (size_t i = 0; i < body->node_count; i++) {
-        const ox_node *n = body->nodes[i];
-        add_name(w->a, &domains, n->domain);
-        for (size_t k = 0; k < n->attr_count; k++) {
-            if (n->attrs[k].ref != NULL) {
-                add_name(w->a, &attributes, n->attrs[k].ref);
-            }
-        }
+        add_name(w->a, &domains, body->nodes[i]->domain);
     }
-    p->n_attribute = attributes.count;
-    p->attribute = attributes.names;
     p->n_opset_import = domains.count;
     p->opset_import = write_imports(w, &domains);
     p->node = write_body_nodes(w, body, &p->n_node);

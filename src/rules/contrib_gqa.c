@@ -233,8 +233,7 @@ static ox_val kept(const ox_node *n, const places *p, ox_val past, ox_val all)
     ox_val own = ox_dims(g, 1, &past->dims[2]);
     ox_val total = ox_cast(ox_node_input(n, TOTAL), OX_INT64);
     ox_val end = ox_max(own, ox_reshape(total, 1, (ox_dim[]){ox_dim_of(1)}));
-    ox_val in[] = {ox_int_scalar(g, 0), ox_squeeze(end, 0), ox_int_scalar(g, 1)};
-    ox_val rows = ox_graph_emit(g, "Range", 3, in, 0, NULL);
+    ox_val rows = ox_iota_of(ox_squeeze(end, 0));
     ox_val fresh = ox_add(ox_sub(rows, p->before), own);
     ox_val last = ox_shift(ox_dims(g, 1, &all->dims[2]), -1);
     ox_val at = ox_min(ox_where(ox_less(rows, p->before), rows, fresh), last);

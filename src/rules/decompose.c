@@ -83,7 +83,5 @@ ox_val ox_made_range(ox_val like, int64_t count, int ones)
 
 ox_val ox_made_counted(ox_val v, int axis)
 {
-    ox_val count = ox_squeeze(ox_dims(v->graph, 1, &v->dims[axis]), 0);
-    ox_val in[] = {ox_int_scalar(v->graph, 0), count, ox_int_scalar(v->graph, 1)};
-    return ox_graph_emit(v->graph, "Range", 3, in, 0, NULL);
+    return ox_iota_of(ox_squeeze(ox_dims(v->graph, 1, &v->dims[axis]), 0));
 }

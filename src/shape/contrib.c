@@ -193,7 +193,8 @@ void infer_dynamic_quantize_lstm(ox_node *n)
     infer_recurrent(&plain);
 }
 
-void infer_embed(ox_node *n)
+/* EmbedLayerNormalization, and the same of integers, which has no output 2. */
+static void embed(ox_node *n, ox_type type)
 {
     int rank = ox_shape_need(n, 0, 2, 2), words = ox_shape_need(n, 2, 2, 2);
     ox_dim dims[3] = {ox_shape_any(n), ox_shape_any(n), ox_shape_any(n)};
@@ -203,9 +204,19 @@ void infer_embed(ox_node *n)
     if (words == 2) {
         dims[2] = ox_shape_dims(n, 2)[1];
     }
-    ox_shape_set(n, 0, ox_shape_type(n, 2), 3, dims);
+    ox_shape_set(n, 0, type, 3, dims);
     ox_shape_set(n, 1, OX_INT32, 1, dims);
-    ox_shape_set(n, 2, ox_shape_type(n, 2), 3, dims);
+    ox_shape_set(n, 2, type, 3, dims);
+}
+
+void infer_embed(ox_node *n)
+{
+    embed(n, ox_shape_type(n, 2));
+}
+
+void infer_qembed(ox_node *n)
+{
+    embed(n, ox_shape_type(n, 8));
 }
 
 /* ---- attention ------------------------------------------------------------------------------- */

@@ -159,17 +159,3 @@ void infer_unfold(ox_node *n)
     dims[rank] = size > 0 ? ox_dim_of(size) : ox_shape_any(n);
     ox_shape_set(n, 0, ox_shape_type(n, 0), rank + 1, dims);
 }
-
-void infer_qembed(ox_node *n)
-{
-    int rank = ox_shape_need(n, 0, 2, 2), words = ox_shape_need(n, 2, 2, 2);
-    ox_dim dims[3] = {ox_shape_any(n), ox_shape_any(n), ox_shape_any(n)};
-    for (int k = 0; k < 2 && rank == 2; k++) {
-        dims[k] = ox_shape_dims(n, 0)[k];
-    }
-    if (words == 2) {
-        dims[2] = ox_shape_dims(n, 2)[1];
-    }
-    ox_shape_set(n, 0, ox_shape_type(n, 8), 3, dims);
-    ox_shape_set(n, 1, OX_INT32, 1, dims);
-}
