@@ -439,7 +439,8 @@ static void write_scan(void *user)
         if (i < scan->states && out[i] != in[i]) {
             ox_control_fail(j->c, "its steps depend on each other");
         }
-        j->outputs[i] = i < scan->states ? in[i] : scanned_output(&b, scan, i - scan->states, out[i]);
+        j->outputs[i] =
+            i < scan->states ? in[i] : scanned_output(&b, scan, i - scan->states, out[i]);
     }
 }
 

@@ -4,7 +4,7 @@
 
 #include "lift/control.h"
 
-/* What the attributes of a Scan say, lists of an entry for each input and output that is scanned. */
+/* What the attributes of a Scan say; lists have an entry for each input or output it scans. */
 typedef struct ox_scan {
     size_t states;
     const int64_t *input_axes, *output_axes;

@@ -78,6 +78,9 @@ void ox_model_take_names(ox_graph *g, const ox_node *n);
  * none), links followed. */
 void ox_model_settle(ox_model *m, Onnx__ModelProto *p, const char *folder, const char *home);
 
+/* Puts nodes behind those that they use, where they are not; leaves those that go round. */
+void ox_proto_sort(ox_arena *a, Onnx__GraphProto *g);
+
 /* A settled tensor as constant. */
 ox_const *ox_proto_const(ox_arena *a, const Onnx__TensorProto *t);
 

@@ -412,6 +412,7 @@ static void read_model(void *user)
     Onnx__ModelProto *p = parse(m->arena, j->data, j->size);
     m->proto = p;
     ox_model_settle(m, p, j->folder, j->home);
+    ox_proto_sort(m->arena, p->graph);
     add_hints(m, p->graph->n_input, p->graph->input);
     add_hints(m, p->graph->n_output, p->graph->output);
     read_header(m, p);
