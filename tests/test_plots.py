@@ -87,7 +87,8 @@ def boxes(figure):
     for axis in (axis for axes in figure.findobj(matplotlib.axes.Axes)
                  for axis in (axes.xaxis, axes.yaxis)):
         low, high = sorted(axis.get_view_interval())
-        beyond |= {id(label) for tick in axis.get_major_ticks() for label in (tick.label1, tick.label2)
+        beyond |= {id(label) for tick in axis.get_major_ticks()
+                   for label in (tick.label1, tick.label2)
                    if not low - 1e-9 <= tick.get_loc() <= high + 1e-9}
     for item in figure.findobj(matplotlib.text.Text):
         hidden = id(item) in beyond or not item.get_visible() or not item.get_text().strip()
@@ -225,6 +226,9 @@ def test_values(ox, tmp_path):
         of({"y": phi})
     with pytest.raises(ox.ArgumentError, match=r"samples of shape \[3, 4\]"):
         of(outputs, data=data[:, :4])
+    phi[2, 0, 0] = np.nan
+    with pytest.raises(ox.ArgumentError, match="sample 2 are not finite"):
+        of(phi)
     with pytest.raises(ox.FileError, match="none.npz"):
         of(tmp_path / "none.npz")
 
@@ -274,7 +278,8 @@ def test_force_ends(ox):
     ends = np.array([p.get_xy()[[0, 2], 0] for p in axes.patches])
     prediction = 0.5 + source.values[2, :, 0].sum()
     rising = ends[:, 1] > ends[:, 0]
-    assert np.isclose(ends[rising].max(), prediction) and np.isclose(ends[~rising].min(), prediction)
+    assert np.isclose(ends[rising].max(), prediction)
+    assert np.isclose(ends[~rising].min(), prediction)
     assert np.allclose(np.sort(ends[:, 1] - ends[:, 0]), np.sort(source.values[2, :, 0]))
 
 
@@ -344,7 +349,8 @@ def test_image_panels(ox):
     phi[0, 0, 0, 0, 1] = 5
     data = np.zeros((1, 3, 8, 8))
     data[:, :, 4:] = 1
-    made = ox.plots.image(phi, data=data, base_values=np.zeros((1, 2)), labels=list("ab"), blend=0.5)
+    made = ox.plots.image(phi, data=data, base_values=np.zeros((1, 2)), labels=list("ab"),
+                          blend=0.5)
     panels = [axes.images[0].get_array() for axes in made.figure.axes[:3]]
     assert np.array_equal(panels[0], np.moveaxis(data[0], 0, -1))
     from onnxexplainer.plots import _image
@@ -376,7 +382,7 @@ def test_smoothing(ox):
 
 
 def test_text(ox):
-    """Pieces become words, padding one token; HTML is escaped; numbers stand where colours cannot."""
+    """Pieces become words, padding one token; HTML is escaped; numbers stand for colours."""
     tokens = ["[CLS]", "<script>", "un", "##happy", "[SEP]", "[PAD]", "[PAD]"]
     phi = np.array([[0, 1.0, -0.25, -0.75, 0.01, 0.25, 0.25]])
     made = ox.plots.text(phi[..., None], tokens, base_values=np.zeros((1, 1)))
@@ -453,7 +459,8 @@ def test_preprocess(ox, tmp_path):
         assert first.dtype == np.float32 and np.array_equal(shown[0], pixels)
         assert np.allclose(first[0], np.moveaxis(expected, -1, 0), atol=1e-4)
         assert np.array_equal(last[0], np.moveaxis(first[0], 0, -1))
-    alone, _ = _pictures.load([tmp_path / "x.png"], info(ox, "N", 8, 8), _pictures.preprocess("0-1"))
+    alone, _ = _pictures.load([tmp_path / "x.png"], info(ox, "N", 8, 8),
+                              _pictures.preprocess("0-1"))
     assert alone.shape == (1, 8, 8)
     for refused, text in (("caffe", "none of imagenet"), (str(tmp_path / "no.json"), "No such")):
         with pytest.raises(ox.ArgumentError, match=text):

@@ -12,6 +12,9 @@ def main() -> None:
     if sys.argv[1:2] == ["plot"]:
         from ._plot_command import main as plot
         sys.exit(plot(sys.argv[2:]))
+    if sys.argv[1:2] == ["report"]:
+        from ._report import main as report
+        sys.exit(report(sys.argv[2:]))
     path = runtime_path()
     if path is not None:
         os.environ["ONNXRUNTIME_LIBRARY"] = path

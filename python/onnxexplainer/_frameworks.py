@@ -157,12 +157,31 @@ def _wrapper_type() -> Any:
     return WithLayer
 
 
+def _takes_input(model: Any, layer: Any, data: Sequence[Array]) -> bool:
+    """Whether what goes into a layer is the model's input itself."""
+    torch: Any = importlib.import_module("torch")
+    seen: list[Any] = []
+    hook = layer.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    device = next((p.device for p in model.parameters()), "cpu")
+    given = [torch.from_numpy(array[:EXAMPLE]).to(device) for array in data]
+    try:
+        with torch.no_grad():
+            model(*given)
+    finally:
+        hook.remove()
+    if len(given) > 1 and any(seen[0] is one for one in given):
+        raise UnsupportedError("the layer takes an input of the model as it is: explain the inputs")
+    return bool(seen) and seen[0] is given[0]
+
+
 def _with_layer(model: Any, layer: Any, data: Any) -> Exported:
     """A module whose graph also gives what goes into a layer, as a tensor of a name."""
     parts = list(model.modules()) if _framework(model) == "torch" else []
     if not any(part is layer for part in parts):
         raise UnsupportedError(f"a layer of {type(layer).__name__} is no part of the model: give a "
                                "layer of a torch.nn.Module, or (model, \"tensor\")")
+    if _takes_input(model, layer, arrays(data)):
+        return Exported(_from_torch(model, arrays(data)))
     hooks = set(layer._forward_pre_hooks)
     try:
         wrapped = _wrapper_type()(model, layer)

@@ -132,13 +132,14 @@ def _references(infos: list[ValueInfo], options: argparse.Namespace, pictures: b
     return {infos[0].name: _pictures.grey(infos[0], _settings(options))}
 
 
-def open_model(path: str, options: argparse.Namespace) -> tuple[Session, Inputs]:
-    """A session of an explained model, which is made first where it is not one, and samples."""
+def open_model(path: str, options: argparse.Namespace) -> tuple[Session, Inputs, Any]:
+    """A session of an explained model, which is made first where it is not one, samples, and its
+    path or bytes."""
     with Model.read(path) as model:
         infos, explained = model.inputs(), model.metadata("version") is not None
     given = read(options.input, infos, options)
     if explained:
-        return Session(path, tune=False), given
+        return Session(path, tune=False), given, path
     floats = [info for info in infos if is_float(info)] or infos
     chosen: dict[str, Any] = {"gap": True, "quiet": True}
     if options.method:
@@ -146,7 +147,7 @@ def open_model(path: str, options: argparse.Namespace) -> tuple[Session, Inputs]
     target = options.target or (PICTURE_TARGET if given.pictures else "top")
     references = _references(infos, options, given.pictures is not None and floats is not None)
     data = explain(path, references, target=_number(target, options), **chosen)
-    return Session(data, tune=False), given
+    return Session(data, tune=False), given, data
 
 
 def _number(target: str, options: argparse.Namespace) -> str:

@@ -51,8 +51,8 @@ def is_picture(path: Any) -> bool:
 
 
 def preprocess(name: str) -> Preprocess:
-    """The preset of a name, or what a JSON file says: keys of preprocessor_config.json (transformers)
-    or of a configuration of timm, and "order"."""
+    """The preset of a name, or what a JSON file says: keys of preprocessor_config.json
+    (transformers) or of a configuration of timm, and "order"."""
     if name in PRESETS:
         return PRESETS[name]
     if pathlib.Path(name).suffix != ".json":

@@ -66,7 +66,7 @@ def _values(source: str, options: argparse.Namespace) -> tuple[plots.Values, _in
             data = next(iter(data.values()))
         names = options.names or given.names
         return plots.values(source, data=data, feature_names=names, **common), given
-    session, given = _inputs.open_model(source, options)
+    session, given, _ = _inputs.open_model(source, options)
     found = _inputs.run(session, given)
     kept = session.metadata["feature_names"].splitlines() or None
     return plots.values(found, data=given.arrays, feature_names=options.names or given.names or

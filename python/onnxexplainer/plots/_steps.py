@@ -126,7 +126,8 @@ def _map(rows: Array, labels: list[str], above: Array, what: str, along: str, ti
 def _outline(letter: str) -> tuple[Array, Any]:
     """The outline of a letter in the unit square."""
     paths = _draw.module("matplotlib.textpath")
-    font = _draw.module("matplotlib.font_manager").FontProperties(family="DejaVu Sans", weight="bold")
+    fonts = _draw.module("matplotlib.font_manager")
+    font = fonts.FontProperties(family="DejaVu Sans", weight="bold")
     path = paths.TextPath((0, 0), letter, size=1, prop=font)
     low, high = path.vertices.min(axis=0), path.vertices.max(axis=0)
     return (path.vertices - low) / (high - low), path.codes

@@ -78,7 +78,8 @@ class Table:
         for name, value, phi in rows:
             count = round(width * abs(phi) / self.scale)
             bar = f"{'' if phi >= 0 else '-' * count:>{width}}|{'+' * count if phi >= 0 else ''}"
-            lines.append(f"{name:{wide}}  {value:>{least}}  {number(phi, True):>10}  {bar}".rstrip())
+            line = f"{name:{wide}}  {value:>{least}}  {number(phi, True):>10}  {bar}"
+            lines.append(line.rstrip())
         lines += [f"{name:{wide}}  {'':{least}}  {number(value):>10}" for name, value in self.sums]
         return "\n".join(lines) + "\n"
 

@@ -147,6 +147,9 @@ def of(source: Any, *, data: Any = None, base_values: Any = None, labels: Any = 
     else:
         found = _of_arrays(source, data, base_values, column_names(data), input)
     given = {"labels": labels, "features": feature_names}
+    wrong = np.flatnonzero(~np.isfinite(found.phi.reshape(len(found.phi), -1)).all(axis=1))
+    if len(wrong):
+        raise ArgumentError(f"SHAP values of sample {wrong[0]} are not finite")
     return dataclasses.replace(found, **{k: v for k, v in given.items() if v is not None})
 
 
