@@ -72,7 +72,7 @@ void ox_extra_check(const ox_explain_state *s)
     if (option == NULL) {
         return;
     }
-    if (strcmp(s->method->name, "deepshap") != 0) {
+    if (!s->method->by_reference) {
         refuse(s, option, "goes with method deepshap");
     }
     if (o->group_count + o->label_count > 0) {
@@ -132,7 +132,8 @@ ox_val ox_extra_steps(ox_explain_state *s, ox_val v)
     return ox_transpose(v, order);
 }
 
-static ox_val sum_of_references(ox_explain_state *s, const ox_explained *e, ox_val terms)
+/* Terms [K, R, own shape] summed over the references, weighted; outside of a Scan their mean. */
+static ox_val sum_references(ox_explain_state *s, const ox_explained *e, ox_val terms)
 {
     if (s->plan->one_at_a_time) {
         return s->branch->weight == NULL ? terms
@@ -153,7 +154,7 @@ static ox_val sum_of_references(ox_explain_state *s, const ox_explained *e, ox_v
 ox_val ox_extra_gather(ox_explain_state *s, const ox_explained *e, ox_val terms)
 {
     return s->options->keep_references ? with_references(s, terms)
-                                       : sum_of_references(s, e, terms);
+                                       : sum_references(s, e, terms);
 }
 
 /* ---- multipliers ---------------------------------------------------------------------------- */
