@@ -24,14 +24,16 @@ const ox_array *ox_shap_of(const ox_arrays *outputs, const ox_signature *signatu
     return shap;
 }
 
-/* Names of the features of one SHAP output, NULL where they are not known. The list in the
+/* Names of the features, or groups, of one SHAP output, NULL where they are not known. The list in the
  * metadata runs over all explained inputs. */
 static char **features_of(const ox_arrays *outputs, const ox_signature *signature,
                           const ox_array *array, size_t *targets, size_t *width)
 {
     size_t before = 0, total = 0;
     bool found = false;
-    for (size_t i = 0; signature->feature_count && i < signature->input_count; i++) {
+    size_t named = signature->group_count ? signature->group_count : signature->feature_count;
+    char **names = signature->group_count ? signature->groups : signature->features;
+    for (size_t i = 0; named && i < signature->input_count; i++) {
         size_t k = 0;
         const ox_array *shap = ox_shap_of(outputs, signature, i, &k);
         if (!shap || shap->rank < 1) {
@@ -46,7 +48,7 @@ static char **features_of(const ox_arrays *outputs, const ox_signature *signatur
         }
         total += elements;
     }
-    return found && total == signature->feature_count ? signature->features + before : NULL;
+    return found && total == named ? names + before : NULL;
 }
 
 /* "[i:j]" for value `index` of a row, "" where a row has one value. */

@@ -100,16 +100,19 @@ static bool copy_metadata(ox_signature *s, const ox_model *model, ox_error *err)
     const char *features = ox_metadata(model, "onnxexplainer.feature_names");
     s->prefix = ox_cli_copy(prefix ? prefix : "", err);
     s->output = ox_cli_copy(output ? output : "", err);
+    const char *groups = ox_metadata(model, "onnxexplainer.group_names");
     s->feature_text = ox_cli_copy(features ? features : "", err);
+    s->group_text = ox_cli_copy(groups ? groups : "", err);
     s->attributed = ox_cli_alloc(s->input_count, sizeof *s->attributed, err);
-    if (!s->prefix || !s->output || !s->feature_text || !s->attributed) {
+    if (!s->prefix || !s->output || !s->feature_text || !s->group_text || !s->attributed) {
         return false;
     }
     for (size_t i = 0; s->explained && i < s->input_count; i++) {
         s->attributed[i] = attributes(s, s->inputs[i].name);
     }
     s->features = ox_lines(s->feature_text, &s->feature_count, err);
-    return s->features != NULL;
+    s->groups = s->features ? ox_lines(s->group_text, &s->group_count, err) : NULL;
+    return s->groups != NULL;
 }
 
 bool ox_signature_read(ox_signature *signature, const ox_model *model, ox_error *err)
@@ -135,5 +138,7 @@ void ox_signature_free(ox_signature *signature)
     free(signature->attributed);
     free(signature->features);
     free(signature->feature_text);
+    free(signature->groups);
+    free(signature->group_text);
     *signature = (ox_signature){.inputs = NULL};
 }

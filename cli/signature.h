@@ -18,6 +18,9 @@ typedef struct ox_signature {
     char **features;  /* names of the features, over those inputs */
     size_t feature_count;
     char *feature_text; /* where they live */
+    char **groups;      /* names of groups, over the inputs that have values */
+    size_t group_count;
+    char *group_text;
 } ox_signature;
 
 bool ox_signature_read(ox_signature *signature, const ox_model *model, ox_error *err);

@@ -218,3 +218,25 @@ def test_command_line(cli, tmp_path, kind):
     order = ORDER["names" if kind == "file" else "map"]
     want = np.array([by_enumeration(x, [PLAYERS[i] for i in order], f, R) for x in X])[:, :, 0]
     np.testing.assert_allclose(r["x_shap"], want, atol=1e-6)
+
+
+def test_names(cli, explain, tmp_path):
+    """Of groups, in the metadata and over columns of tables."""
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "labels.npy", LABELS)
+    (tmp_path / "names").write_text("\n".join(NAMES))
+    (tmp_path / "groups").write_text("ids : f2, f5\nthree: f0,f1 , f4\n")
+    for options, names in (
+            ([f"--groups={tmp_path}/labels.npy"], ["-1", "2", "7"]),
+            ([f"--groups={tmp_path}/groups", f"--feature-names={tmp_path}/names"],
+             ["three", "ids", "f3"]), (["--groups=tokens"], list("012345"))):
+        for more in ([], ["--target=all"]):
+            explained = explain(table(), R, *options, *more)
+            props = {p.key: p.value for p in onnx.load(explained).metadata_props}
+            assert props["onnxexplainer.group_names"].split("\n") == names
+            subprocess.run([cli, "run", explained, "-i", str(tmp_path / "x.npy"), "-q", "-o",
+                            str(tmp_path / "r.csv")], check=True)
+            head = (tmp_path / "r.csv").read_text().split("\n")[0]
+            want = [f"x_shap[{k}]:{n}" for k in (0, 1) for n in names] if more else [
+                f"x_shap:{n}" for n in names]
+            assert [c for c in head.split(",") if c.startswith("x_shap")] == want

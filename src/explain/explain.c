@@ -317,6 +317,7 @@ static void set_metadata(ox_explain_state *s)
     set(s, "weights", weights_of(s));
     set(s, "hold", lines_of(s, o->hold_count, o->hold));
     set(s, "groups", lines_of(s, o->group_count, o->groups));
+    set(s, "group_names", s->found->group_names);
     set(s, "labels", count_of(s, o->label_count));
     set(s, "fixed", fixed_of(s));
     set(s, "sum", s->method->sum == OX_SUM_EXACT ? NULL : sums[s->method->sum]);

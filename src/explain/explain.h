@@ -160,6 +160,7 @@ typedef struct ox_found {
     ox_val *error;     /* their standard errors, or NULL */
     ox_val *multipliers, *hypothetical; /* extra.c: like phi, or NULL */
     int64_t *grouped;  /* by input: groups that have values in place of its own shape, or 0; NULL */
+    const char *group_names; /* lines, of all inputs, or NULL */
     ox_val base;       /* mean f(r) of the targets [K, N] */
     ox_val curve;      /* curves.c: [N, K, steps + 1] as far as these axes exist, or NULL */
 } ox_found;

@@ -139,8 +139,26 @@ static void take_map(const ox_explain_state *s, ox_team *teams, const ox_tensor 
     for (int64_t k = 0; k < size; k++) {
         labels[k] = (int64_t)ox_const_double(&c, (size_t)k);
     }
+    const int64_t *given = ox_arena_copy(s->arena, labels, (size_t)size, sizeof *labels);
     teams[i].count = number_labels(s, size, labels);
     teams[i].labels = labels;
+    teams[i].names = ox_arena_alloc(s->arena, (size_t)teams[i].count, sizeof *teams[i].names);
+    for (int64_t k = 0; k < size; k++) {
+        const char **own = &teams[i].names[labels[k]];
+        *own = *own != NULL ? *own : ox_arena_format(s->arena, "%lld", (long long)given[k]);
+    }
+}
+
+/* "3", or "1:2" where there are `across` in a row. */
+static const char **numbered_names(const ox_explain_state *s, int64_t count, int64_t across)
+{
+    const char **names = ox_arena_alloc(s->arena, (size_t)count, sizeof *names);
+    for (int64_t k = 0; k < count; k++) {
+        long long row = k / (across > 0 ? across : 1), column = across > 0 ? k % across : 0;
+        names[k] = across > 0 ? ox_arena_format(s->arena, "%lld:%lld", row, column)
+                              : ox_arena_format(s->arena, "%lld", row);
+    }
+    return names;
 }
 
 /* ---- texts ---------------------------------------------------------------------------------- */
@@ -185,6 +203,9 @@ static void take_rule(const ox_explain_state *s, ox_team *teams, const char *tex
         }
         teams[i].count = tokens ? dims[0] : patches(rank, dims, size, height, width, labels);
         teams[i].labels = labels;
+        int axis = tokens ? -1 : picture_axis(rank, dims);
+        int64_t across = tokens ? 0 : (dims[axis + 1] + width - 1) / width;
+        teams[i].names = numbered_names(s, teams[i].count, across);
         any = true;
     }
     if (!any) {
@@ -256,12 +277,14 @@ static void spread_columns(const ox_explain_state *s, columns *c, size_t i, int6
 {
     int64_t *player = ox_arena_alloc(s->arena, (size_t)(c->groups + wide), sizeof *player);
     int64_t *labels = room_for_labels(s, size), count = 0;
+    const char **names = ox_arena_alloc(s->arena, (size_t)wide, sizeof *names);
     bool any = false;
     for (int64_t k = 0; k < wide; k++) {
         int64_t group = c->labels[first + k], of = group < 0 ? c->groups + k : group;
         any = any || group >= 0;
         player[of] = player[of] == 0 ? ++count : player[of];
         labels[k] = player[of] - 1;
+        names[labels[k]] = group < 0 ? s->options->feature_names[first + k] : c->names[group];
     }
     for (int64_t k = wide; k < size; k++) {
         labels[k] = labels[k % wide];
@@ -273,6 +296,7 @@ static void spread_columns(const ox_explain_state *s, columns *c, size_t i, int6
     if (any) {
         t->labels = labels;
         t->count = count;
+        t->names = names;
     }
 }
 

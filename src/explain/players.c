@@ -236,11 +236,40 @@ void ox_players_sum(ox_explain_state *s)
     ox_players_mark(s, &p);
 }
 
+/* The name of a player; of an input without groups the number of its value. */
+static const char *name_of(ox_explain_state *s, const ox_team *t, int64_t k)
+{
+    return t->names != NULL ? t->names[k] : ox_arena_format(s->arena, "%lld", (long long)k);
+}
+
+/* Lines, one for each player. */
+static const char *names_of(ox_explain_state *s, const ox_players *p)
+{
+    const char **names = ox_arena_alloc(s->arena, (size_t)p->count, sizeof *names);
+    size_t count = 0, length = 1;
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        for (int64_t k = 0; k < p->teams[i].count; k++) {
+            names[count] = name_of(s, &p->teams[i], k);
+            length += strlen(names[count++]) + 1;
+        }
+    }
+    char *all = ox_arena_alloc(s->arena, length, 1), *at = all;
+    for (size_t k = 0; k < count; k++) {
+        size_t size = strlen(names[k]);
+        memcpy(at, names[k], size);
+        at += size;
+        *at++ = k + 1 < count ? '\n' : '\0';
+    }
+    return all;
+}
+
 void ox_players_mark(ox_explain_state *s, const ox_players *p)
 {
     s->found->grouped = ox_arena_alloc(s->arena, s->bind->input_count, sizeof(int64_t));
     for (size_t i = 0; i < s->bind->input_count; i++) {
         const ox_team *t = &p->teams[i];
         s->found->grouped[i] = t->labels != NULL && !t->spread ? t->count : 0;
+        bool first = s->found->grouped[i] > 0 && s->found->group_names == NULL;
+        s->found->group_names = first ? names_of(s, p) : s->found->group_names;
     }
 }

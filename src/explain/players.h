@@ -9,6 +9,7 @@ typedef struct ox_team {
     int64_t first, count;  /* among all players */
     int64_t size;          /* values of a sample */
     const int64_t *labels; /* [size], the player of each from 0 on; NULL: each is one */
+    const char **names;    /* [count], with labels */
     bool spread;           /* each value gets its player's, in the shape of the input */
 } ox_team;
 

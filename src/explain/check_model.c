@@ -1,0 +1,43 @@
+/* ox_check: outputs against the metadata of the model that gave them. */
+#include "explain/check.h"
+#include "explain/explain.h"
+
+typedef struct job {
+    const ox_model *model;
+    ox_arena *arena;
+    const ox_tensor *outputs;
+    size_t output_count;
+    ox_findings *findings;
+    ox_note note;
+    void *note_user;
+} job;
+
+static const char *property_of_model(void *user, const char *key)
+{
+    return ox_metadata(user, key);
+}
+
+static void run_job(void *user)
+{
+    job *j = user;
+    ox_check_outputs(j->arena, property_of_model, (void *)(uintptr_t)j->model, j->outputs,
+                     j->output_count, j->findings, j->note, j->note_user);
+}
+
+bool ox_check(const ox_model *explained, const ox_tensor *outputs, size_t output_count,
+              ox_findings *findings, ox_note note, void *note_user, ox_error *err)
+{
+    ox_findings ignored;
+    job j = {explained, ox_arena_new(), outputs, output_count, findings, note, note_user};
+    j.findings = findings != NULL ? findings : &ignored;
+    if (j.arena == NULL) {
+        return ox_error_set(err, OX_MEMORY, "out of memory");
+    }
+    if (explained == NULL || (outputs == NULL && output_count > 0)) {
+        ox_arena_free(j.arena);
+        return ox_error_set(err, OX_ARGUMENT, "no model, or no outputs to check");
+    }
+    bool good = ox_arena_try(j.arena, run_job, &j, err);
+    ox_arena_free(j.arena);
+    return good;
+}
