@@ -228,6 +228,20 @@ static bool copy_rows(ox_tensor *to, const given *g, const char *name, int64_t r
     return data != NULL;
 }
 
+/* The constant that the references of an input are, whatever shape they were given. */
+static const ox_const *find_references(const ox_graph *g, const char *scope)
+{
+    size_t length = strlen(scope);
+    for (size_t i = 0; i < g->value_count; i++) {
+        const ox_val v = g->values[i];
+        if (v->constant != NULL && strncmp(v->name, scope, length) == 0 &&
+            strncmp(v->name + length, "/constant", strlen("/constant")) == 0) {
+            return v->constant;
+        }
+    }
+    return NULL;
+}
+
 static void take_references(void *user)
 {
     job *j = user;
@@ -238,8 +252,7 @@ static void take_references(void *user)
     for (size_t i = 0; rows > 0 && i < g->input_count; i++) {
         ox_val x = g->inputs[i];
         const char *scope = ox_references_scope(a, x->name);
-        ox_val v = ox_graph_find(g, ox_arena_format(a, "%s/constant", scope));
-        given found = {.data = v == NULL ? NULL : v->constant};
+        given found = {.data = find_references(g, scope)};
         if (found.data == NULL || found.data->data == NULL || !lay_out(j->explained, x, &found) ||
             found.dims[found.axis] < rows) {
             continue;

@@ -378,7 +378,13 @@ ox_val ox_reshape_constant(ox_val v, int rank, const ox_dim *dims)
     c.rank = rank;
     c.dims = sizes;
     c.proto = NULL;
-    return ox_graph_constant(v->graph, NULL, &c);
+    const char *slash = strrchr(v->name, '/');
+    size_t length = slash == NULL ? 0 : (size_t)(slash - v->name);
+    const char *scope = ox_arena_format(v->graph->arena, "%.*s", (int)length, v->name);
+    const char *former = ox_graph_scope(v->graph, scope);
+    ox_val same = ox_graph_constant(v->graph, NULL, &c);
+    ox_graph_scope(v->graph, former);
+    return same;
 }
 
 /* Arrays of OX_MAX_RANK are enough for a; a file says how many axes it has. */
