@@ -208,7 +208,8 @@ static bool choose_stem(ox_output *o)
     if (length + SUFFIX <= most) {
         memcpy(o->stem, o->name, length + 1);
     } else {
-        snprintf(o->stem, sizeof o->stem, "%016llx", (unsigned long long)ox_hash_string(o->name));
+        uint64_t sum = ox_checksum(OX_CHECKSUM_START, o->name, length);
+        snprintf(o->stem, sizeof o->stem, "%016llx", (unsigned long long)sum);
     }
     return true;
 }

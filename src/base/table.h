@@ -1,4 +1,4 @@
-/* A hash table in an arena: from a hash to the items that have it. The caller compares. */
+/* A table in an arena: from a hash to the items that have it. The caller compares. */
 #ifndef OX_TABLE_H
 #define OX_TABLE_H
 
@@ -6,8 +6,9 @@
 
 typedef struct ox_table {
     ox_arena *arena;
-    struct ox_slot *slots;
-    size_t room, used;
+    struct ox_item *items; /* in order of addition */
+    struct ox_fork *forks; /* the first one is the root */
+    size_t count, fork_count;
 } ox_table;
 
 /* Adds an item, which must not be NULL. Equal hashes may be added any number of times. */
@@ -17,7 +18,7 @@ void ox_table_add(ox_table *t, uint64_t hash, void *item);
  * when there is none left. */
 void *ox_table_next(const ox_table *t, uint64_t hash, size_t *at);
 
-/* The next item of all, in no order that means anything; *at starts at 0. */
+/* The next item of all, in order of addition; *at starts at 0. */
 void *ox_table_each(const ox_table *t, size_t *at);
 
 #define OX_TABLE_START SIZE_MAX
@@ -27,10 +28,14 @@ void *ox_table_each(const ox_table *t, size_t *at);
 void ox_index_add(ox_table *t, const char *name, size_t position);
 size_t ox_index_find(const ox_table *t, const char *name);
 
-/* Hash of `size` bytes, continuing from `hash`, which starts at OX_HASH_START. */
+/* Hash of `size` bytes for tables, continuing from `hash`, which starts at 0. Names come from files,
+ * so that it is one of which nobody finds many with the same value. */
 uint64_t ox_hash(uint64_t hash, const void *data, size_t size);
 uint64_t ox_hash_string(const char *text);
 
-#define OX_HASH_START UINT64_C(14695981039346656037)
+/* Checksum of `size` bytes, continuing from `sum`: FNV-1a, which metadata and names of files hold. */
+uint64_t ox_checksum(uint64_t sum, const void *data, size_t size);
+
+#define OX_CHECKSUM_START UINT64_C(14695981039346656037)
 
 #endif

@@ -31,7 +31,7 @@ static void check_points(ox_explain_state *s)
 
 static uint64_t checksum(const ox_explain_state *s)
 {
-    uint64_t hash = OX_HASH_START;
+    uint64_t sum = OX_CHECKSUM_START;
     for (size_t i = 0; i < s->bind->input_count; i++) {
         const ox_tensor *t = s->bind->inputs[i].given;
         if (t == NULL) {
@@ -43,11 +43,11 @@ static uint64_t checksum(const ox_explain_state *s)
         }
         const char *const *texts = t->type == OX_STRING ? t->data : NULL;
         for (size_t k = 0; texts != NULL && k < size / sizeof *texts; k++) {
-            hash = ox_hash(hash, texts[k], strlen(texts[k]) + 1);
+            sum = ox_checksum(sum, texts[k], strlen(texts[k]) + 1);
         }
-        hash = texts != NULL ? hash : ox_hash(hash, t->data, size);
+        sum = texts != NULL ? sum : ox_checksum(sum, t->data, size);
     }
-    return hash;
+    return sum;
 }
 
 static const char *join(ox_arena *a, size_t count, const char *const *texts, char separator)

@@ -114,7 +114,7 @@ static int axis_of(ox_val v, uint32_t unknown)
 
 static uint64_t hash_unknown(uint32_t unknown)
 {
-    return ox_hash(OX_HASH_START, &unknown, sizeof unknown);
+    return ox_hash(0, &unknown, sizeof unknown);
 }
 
 /* The entered value that has an unknown dimension still, or NULL. */

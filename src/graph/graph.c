@@ -256,7 +256,7 @@ void ox_graph_output(ox_graph *g, ox_val v, const char *name)
 
 static uint64_t hash_const(const ox_const *c)
 {
-    uint64_t h = ox_hash(OX_HASH_START, &c->type, sizeof c->type);
+    uint64_t h = ox_hash(0, &c->type, sizeof c->type);
     h = ox_hash(h, &c->rank, sizeof c->rank);
     if (c->rank > 0) {
         h = ox_hash(h, c->dims, (size_t)c->rank * sizeof *c->dims);
@@ -351,7 +351,7 @@ static bool attr_equal(const ox_attr *a, const ox_attr *b)
 
 static uint64_t hash_node(const ox_node *n)
 {
-    uint64_t h = ox_hash(OX_HASH_START, n->op, strlen(n->op));
+    uint64_t h = ox_hash(0, n->op, strlen(n->op));
     h = ox_hash(h, n->domain, strlen(n->domain));
     for (size_t i = 0; i < n->input_count; i++) {
         h = ox_hash(h, &n->inputs[i], sizeof n->inputs[i]);

@@ -31,7 +31,7 @@ static _Noreturn void give_up(const batch *b, const ox_node *n)
 static mark *find_mark(const batch *b, ox_val v)
 {
     size_t at = OX_TABLE_START;
-    uint64_t hash = ox_hash(OX_HASH_START, &v, sizeof v);
+    uint64_t hash = ox_hash(0, &v, sizeof v);
     for (mark *m; (m = ox_table_next(&b->marks, hash, &at)) != NULL;) {
         if (m->value == v) {
             return m;
@@ -47,7 +47,7 @@ static ox_val note(batch *b, ox_val v, bool by_step)
     if (m == NULL) {
         m = ox_arena_alloc(b->marks.arena, 1, sizeof *m);
         *m = (mark){v, by_step};
-        ox_table_add(&b->marks, ox_hash(OX_HASH_START, &v, sizeof v), m);
+        ox_table_add(&b->marks, ox_hash(0, &v, sizeof v), m);
     }
     if (m->by_step != by_step || (by_step && v->rank < 1)) {
         ox_control_fail(b->c, "what differs from step to step cannot be told");

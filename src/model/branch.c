@@ -48,7 +48,7 @@ static ox_val lookup(const ox_branch *b, const ox_scope *s, const char *name)
 static ox_val read_initializer(const ox_branch *b, const Onnx__TensorProto *t)
 {
     ox_graph *g = b->node->graph;
-    uint64_t hash = ox_hash(OX_HASH_START, &t, sizeof t);
+    uint64_t hash = ox_hash(0, &t, sizeof t);
     size_t at = OX_TABLE_START;
     for (initializer *i; (i = ox_table_next(b->constants, hash, &at)) != NULL;) {
         if (i->proto == t) {

@@ -161,7 +161,7 @@ static blob **collect(job *j)
         if (!t->has_raw_data || raw->len < EXTERNAL_BYTES) {
             continue;
         }
-        uint64_t hash = ox_hash(OX_HASH_START, &raw->data, sizeof raw->data);
+        uint64_t hash = ox_hash(0, &raw->data, sizeof raw->data);
         of[i] = find_blob(&table, hash, raw);
         if (of[i] == NULL) {
             of[i] = ox_arena_alloc(j->a, 1, sizeof **of);
@@ -283,7 +283,7 @@ static uint64_t hash_contents(uint64_t hash, const void *data, size_t size)
         hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
         hash ^= hash >> 32;
     }
-    return ox_hash(hash, bytes + i, size - i);
+    return ox_checksum(hash, bytes + i, size - i);
 }
 
 /* Writes contents, dropping them from memory as it goes; false where that fails. */
@@ -305,11 +305,11 @@ static bool write_blob(const job *j, ox_output *out, const blob *b, uint64_t *ha
 static bool write_blobs(const job *j, ox_output *out)
 {
     static const unsigned char zeros[PAGE] = {0};
-    uint64_t hash = OX_HASH_START;
+    uint64_t hash = OX_CHECKSUM_START;
     size_t end = 0;
     for (size_t i = 0; i < j->blob_count; i++) {
         const blob *b = &j->blobs[i];
-        hash = ox_hash(hash, &b->offset, sizeof b->offset);
+        hash = ox_checksum(hash, &b->offset, sizeof b->offset);
         if (!ox_output_write_data(out, zeros, b->offset - end) || !write_blob(j, out, b, &hash)) {
             return false;
         }

@@ -156,7 +156,7 @@ void ox_model_copy(ox_model *to, ox_model *source)
 
 static uint64_t hash_pair(const char *domain, const char *name)
 {
-    return ox_hash(ox_hash(OX_HASH_START, domain, strlen(domain) + 1), name, strlen(name));
+    return ox_hash(ox_hash(0, domain, strlen(domain) + 1), name, strlen(name));
 }
 
 const ox_local_function *ox_model_local(const ox_model *m, const char *domain, const char *name)

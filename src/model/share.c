@@ -44,7 +44,7 @@ static const ox_placed **find_shared(ox_arena *a, const ox_file *file, size_t *b
                 (p->graph != file->proto->graph) != body) {
                 continue;
             }
-            uint64_t hash = ox_hash(OX_HASH_START, &raw->data, sizeof raw->data);
+            uint64_t hash = ox_hash(0, &raw->data, sizeof raw->data);
             const ox_placed *other = find_outside(&outside, hash, raw);
             if (!body && other == NULL) {
                 ox_table_add(&outside, hash, p);

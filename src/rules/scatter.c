@@ -209,7 +209,7 @@ static void need_different_places(ox_ctx *c)
     ox_table seen = {.arena = c->g->arena};
     for (size_t i = 0; i < count; i++) {
         places[i] = is_nd(c) ? tuple_place(c, index, i, width) : element_place(c, index, i);
-        uint64_t hash = ox_hash(OX_HASH_START, &places[i], sizeof places[i]);
+        uint64_t hash = ox_hash(0, &places[i], sizeof places[i]);
         size_t at = OX_TABLE_START;
         for (const int64_t *p; (p = ox_table_next(&seen, hash, &at)) != NULL;) {
             if (*p == places[i]) {

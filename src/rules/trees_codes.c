@@ -155,7 +155,7 @@ typedef struct category {
 
 static category *category_of(ox_table *t, const source *s)
 {
-    uint64_t hash = ox_hash(ox_hash(OX_HASH_START, &s->encoder, sizeof s->encoder), &s->of,
+    uint64_t hash = ox_hash(ox_hash(0, &s->encoder, sizeof s->encoder), &s->of,
                             sizeof s->of);
     size_t at = OX_TABLE_START;
     for (category *c; (c = ox_table_next(t, hash, &at)) != NULL;) {
@@ -172,7 +172,7 @@ static category *category_of(ox_table *t, const source *s)
 /* Notes a column; whether it was there. */
 static bool is_known(ox_table *t, const source *s)
 {
-    uint64_t hash = ox_hash(OX_HASH_START, s, sizeof *s);
+    uint64_t hash = ox_hash(0, s, sizeof *s);
     size_t at = OX_TABLE_START;
     for (const source *k; (k = ox_table_next(t, hash, &at)) != NULL;) {
         if (k->encoder == s->encoder && k->of == s->of && k->index == s->index) {

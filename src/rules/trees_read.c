@@ -172,7 +172,7 @@ typedef struct names {
 
 static uint64_t hash_name(int64_t tree, int64_t id)
 {
-    uint64_t hash = ox_hash(OX_HASH_START, &tree, sizeof tree);
+    uint64_t hash = ox_hash(0, &tree, sizeof tree);
     return ox_hash(hash, &id, sizeof id);
 }
 
