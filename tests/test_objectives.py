@@ -72,6 +72,8 @@ CASES = {
     "logit:0-1": (SOFTMAX, lambda x: z_of(x)[:, 0] - z_of(x)[:, 1], {}),
     "logit:0": (BOTH, lambda x: -s_of(x)[:, 0], {}),
     "logit": (ONE, lambda x: s_of(x)[:, 0], {}),
+    "logit:1 times one": (made("p = Softmax(z) c = Cast<to = 1>(p) y = Mul(c, one)"),
+                          lambda x: z_of(x)[:, 1], {}),
     "loss:1": (SOFTMAX, lambda x: -np.log(softmax(z_of(x))[:, 1]), {}),
     "loss:0": (made("y = Identity(z)"), lambda x: -np.log(softmax(z_of(x))[:, 0]), {}),
     "loss:1 of two": (BOTH, lambda x: np.log1p(np.exp(-s_of(x)[:, 0])), {}),

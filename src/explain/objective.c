@@ -83,15 +83,26 @@ static bool find_both(ox_explain_state *s, const ox_node *n, logits *l)
     return true;
 }
 
+/* What v is, as it stands behind nodes that change nothing; NULL: it is made there. */
+static ox_val same_before(ox_val v)
+{
+    const ox_node *n = v->node;
+    bool cast = ox_node_is(n, "Cast") && ox_type_is_float(n->inputs[0]->type);
+    if (cast || ox_node_is(n, "Identity")) {
+        return n->inputs[0];
+    }
+    if (ox_node_is(n, "Mul") && (is_one(n->inputs[0]) || is_one(n->inputs[1]))) {
+        return n->inputs[is_one(n->inputs[0]) ? 1 : 0];
+    }
+    return NULL;
+}
+
 static bool find_logits(ox_explain_state *s, ox_val y, logits *l)
 {
     const ox_node *n = y->node;
-    if (n == NULL) {
-        return false;
-    }
-    if (ox_node_is(n, "Identity") ||
-        (ox_node_is(n, "Cast") && ox_type_is_float(n->inputs[0]->type))) {
-        return find_logits(s, n->inputs[0], l);
+    ox_val before = n == NULL ? NULL : same_before(y);
+    if (n == NULL || before != NULL) {
+        return before != NULL && find_logits(s, before, l);
     }
     if (ox_node_is(n, "Concat")) {
         return find_both(s, n, l);

@@ -177,5 +177,5 @@ const char *ox_walk_refusal(ox_explain_state *s, const ox_node *n, const char *w
         runs = runs && !ox_side_of(n->outputs[i])->held;
     }
     return ox_arena_format(s->arena, "%s: %s%s", ox_node_label(n), why,
-                           runs ? "; --method=kernel explains any model by its outputs" : "");
+                           runs ? OX_RUNS_ANY : "");
 }

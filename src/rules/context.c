@@ -14,7 +14,8 @@ void ox_rule_fail(ox_ctx *c, const char *message)
 void ox_rule_hole(ox_ctx *c, const char *message)
 {
     if (!c->sides->hole(c, message)) {
-        ox_rule_fail(c, message);
+        ox_rule_fail(c, ox_arena_format(c->g->arena, "%s%s", message,
+                                        ox_node_has_body(c->node) ? "" : OX_RUNS_ANY));
     }
 }
 

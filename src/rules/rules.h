@@ -163,6 +163,9 @@ _Noreturn void ox_rule_fail(ox_ctx *c, const char *message);
  * end of its first input. */
 int64_t ox_axis(ox_ctx *c, int64_t otherwise);
 
+/* Ends refusals of what runs all the same. */
+#define OX_RUNS_ANY "; --method=kernel explains any model by its outputs"
+
 /* Gives up because completeness would be lost; where it is lost by force, counts and names it. */
 void ox_rule_hole(ox_ctx *c, const char *message);
 
