@@ -145,7 +145,7 @@ def test_members_are_documented():
     from conftest import ROOT
     told = set(re.findall(r"`([a-z_]+)`", (ROOT / "docs/json.md").read_text()))
     written = set()
-    for name in ("show", "cmd_run", "summary"):
+    for name in ("show", "cmd_run", "summary", "verdict"):
         source = (ROOT / f"cli/{name}.c").read_text()
-        written |= set(re.findall(r'ox_json_\w+\(&?json, "(\w+)"', source))
-    assert len(written) > 15 and written <= told, written - told
+        written |= set(re.findall(r'(?:ox_json|put)_\w+\(&?json, "(\w+)"', source))
+    assert len(written) > 30 and written <= told, written - told
