@@ -223,24 +223,8 @@ static double unit_of(const check *c)
     return ROUNDINGS * 0x1p-24;
 }
 
-/* What callers may hand over. */
-static void check_tensors(const check *c)
-{
-    for (size_t i = 0; i < c->output_count; i++) {
-        const ox_tensor *t = &c->outputs[i];
-        bool shaped = t->rank == 0 || (t->rank > 0 && t->dims != NULL);
-        for (int k = 0; shaped && k < t->rank; k++) {
-            shaped = t->dims[k] >= 0;
-        }
-        if (!shaped || (t->data == NULL && elements(t, 0, t->rank) > 0)) {
-            ox_fail(c->arena, OX_ARGUMENT, "output %zu: no data or no shape", i);
-        }
-    }
-}
-
 static void recognise(check *c)
 {
-    check_tensors(c);
     const char *output = c->property(c->user, "onnxexplainer.output");
     c->target = find_ours(c, "shap_target");
     c->base = find_ours(c, "base_value");

@@ -1,4 +1,5 @@
 /* ox_check: outputs against the metadata of the model that gave them. */
+#include "base/check.h"
 #include "explain/check.h"
 #include "explain/explain.h"
 
@@ -28,14 +29,14 @@ bool ox_check(const ox_model *explained, const ox_tensor *outputs, size_t output
               ox_findings *findings, ox_note note, void *note_user, ox_error *err)
 {
     ox_findings ignored;
+    if (!ox_check_given("model", explained, err) ||
+        !ox_check_tensors("output", outputs, output_count, false, err)) {
+        return false;
+    }
     job j = {explained, ox_arena_new(), outputs, output_count, findings, note, note_user};
     j.findings = findings != NULL ? findings : &ignored;
     if (j.arena == NULL) {
         return ox_error_set(err, OX_MEMORY, "out of memory");
-    }
-    if (explained == NULL || (outputs == NULL && output_count > 0)) {
-        ox_arena_free(j.arena);
-        return ox_error_set(err, OX_ARGUMENT, "no model, or no outputs to check");
     }
     bool good = ox_arena_try(j.arena, run_job, &j, err);
     ox_arena_free(j.arena);

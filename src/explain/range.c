@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "explain/explain.h"
 
 static const char KEY[] = "onnxexplainer.reference_ranges";
@@ -182,9 +183,6 @@ static void run_job(void *user)
     const ox_value_info *own = ox_inputs(j->model, &own_count);
     for (size_t i = 0; i < j->count; i++) {
         const ox_tensor *t = &j->inputs[i];
-        if (t->rank < 0 || (t->rank > 0 && t->dims == NULL) || t->data == NULL) {
-            ox_fail(j->arena, OX_ARGUMENT, "input %zu: no data or no shape", i);
-        }
         for (size_t k = 0; k < own_count && t->name != NULL; k++) {
             bool numbers = ox_type_size(t->type) > 0 && t->type != OX_STRING &&
                            ox_type_is_float(own[k].type);
@@ -198,13 +196,13 @@ static void run_job(void *user)
 bool ox_check_inputs(const ox_model *model, const ox_tensor *inputs, size_t input_count,
                      ox_note note, void *note_user, ox_error *err)
 {
+    if (!ox_check_given("model", model, err) ||
+        !ox_check_tensors("input", inputs, input_count, true, err)) {
+        return false;
+    }
     job j = {ox_arena_new(), model, inputs, input_count, note, note_user};
     if (j.arena == NULL) {
         return ox_error_set(err, OX_MEMORY, "out of memory");
-    }
-    if (model == NULL || (inputs == NULL && input_count > 0)) {
-        ox_arena_free(j.arena);
-        return ox_error_set(err, OX_ARGUMENT, "no model, or no inputs to check");
     }
     bool good = ox_arena_try(j.arena, run_job, &j, err);
     ox_arena_free(j.arena);

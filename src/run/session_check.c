@@ -1,6 +1,7 @@
 /* ox_session_check: ox_check by the metadata that ONNX Runtime has of the session's model. */
 #include <string.h>
 
+#include "base/check.h"
 #include "explain/check.h"
 #include "run/run.h"
 
@@ -53,6 +54,10 @@ bool ox_session_check(const ox_session *session, const ox_tensor *outputs, size_
                       ox_findings *findings, ox_note note, void *note_user, ox_error *err)
 {
     ox_findings ignored;
+    if (!ox_check_given("session", session, err) ||
+        !ox_check_tensors("output", outputs, output_count, false, err)) {
+        return false;
+    }
     job j = {.session = session, .arena = ox_arena_new(), .outputs = outputs};
     j.output_count = output_count;
     j.findings = findings != NULL ? findings : &ignored;
@@ -60,10 +65,6 @@ bool ox_session_check(const ox_session *session, const ox_tensor *outputs, size_
     j.note_user = note_user;
     if (j.arena == NULL) {
         return ox_error_set(err, OX_MEMORY, "out of memory");
-    }
-    if (session == NULL || (outputs == NULL && output_count > 0)) {
-        ox_arena_free(j.arena);
-        return ox_error_set(err, OX_ARGUMENT, "no session, or no outputs to check");
     }
     bool good = ox_arena_try(j.arena, run_job, &j, err);
     if (j.metadata != NULL) {
