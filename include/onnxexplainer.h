@@ -341,6 +341,9 @@ typedef struct ox_options {
     size_t weight_count;
 
     uint64_t cache_limit; /* bytes of references that may be written beside the model; 0: 1 GB */
+
+    int64_t splits;   /* halves of the players, and their complements, for each reference, at most
+                       * OX_MAX_SPLITS; > 0: rules from r to mixtures and on to x, docs/methods.md */
 } ox_options;
 
 #define OX_OPTIONS_INIT                                                                            \
@@ -350,6 +353,7 @@ typedef struct ox_options {
 
 #define OX_MAX_POINTS 64
 #define OX_MAX_STEPS 1024
+#define OX_MAX_SPLITS 64
 
 /* Makes the model that predicts and explains. The result shares nothing with `model`, which may
  * be freed first. NULL for options: the defaults. Source of the method: ONNXExplainer (arXiv

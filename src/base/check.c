@@ -308,6 +308,13 @@ static bool check_pool(const ox_options *o, ox_error *err)
                                   o->pool));
 }
 
+static bool check_splits(const ox_options *o, ox_error *err)
+{
+    bool good = o->splits >= 0 && o->splits <= OX_MAX_SPLITS;
+    return good || ox_error_set(err, OX_ARGUMENT, "splits: %lld are not between 1 and %d",
+                                (long long)o->splits, OX_MAX_SPLITS);
+}
+
 static bool check_method(const ox_options *o, ox_error *err)
 {
     const int64_t numbers[] = {o->steps, o->samples, o->seed, o->noise};
@@ -336,9 +343,9 @@ bool ox_check_options(const ox_options *given, ox_options *own, ox_error *err)
            ox_check_tensors("target array", own->target_array, own->target_array != NULL, true, err) &&
            check_distinct("hold", own->hold, own->hold_count, err) &&
            ox_check_tensors("fixed input", own->fix, own->fix_count, false, err) &&
-           check_distinct("at", own->at, own->at_count, err) && check_cache(own, err) && check_weights(own, err) &&
-           check_integrate(own, err) && check_pool(own, err) && check_method(own, err) &&
-           check_written(own, err);
+           check_distinct("at", own->at, own->at_count, err) && check_cache(own, err) &&
+           check_weights(own, err) && check_integrate(own, err) && check_pool(own, err) &&
+           check_splits(own, err) && check_method(own, err) && check_written(own, err);
 }
 
 bool ox_check_session_options(const ox_session_options *given, ox_session_options *own,

@@ -26,6 +26,7 @@ static ox_fork *new_branch(ox_explain_state *s, int lead)
         ox_side *side = s->g->values[i]->side;
         if (side != NULL) {
             side->raw = side->raw_apart = side->view = side->sample = NULL;
+            side->legs[0] = side->legs[1] = NULL;
         }
     }
     s->branch = b;
@@ -202,7 +203,8 @@ static bool ready(const target *t, ox_val v)
         return true;
     }
     bool weight = side->fusible && !side->depends;
-    if (t->references && t->s->plan->one_at_a_time && !t->s->branch->folded &&
+    bool either = t->references || (t->s->branch->legs && side->depends);
+    if (either && t->s->plan->one_at_a_time && !t->s->branch->folded &&
         t->graph == t->s->branch->flow && !side->varies &&
         !weight) { /* held, or a shape: as for the sample */
         *slot(t, v) = t->apart ? ox_sample(t->s, v) : sample_as_predicted(t->s, v);
@@ -404,6 +406,33 @@ ox_val ox_reference(ox_explain_state *s, ox_val v)
 ox_val ox_point(ox_explain_state *s, ox_val v)
 {
     return s->branch->flow == s->g ? ox_sample(s, v) : ox_reference(s, v);
+}
+
+ox_val ox_leg_pick(ox_explain_state *s, ox_val v, ox_val all, bool reference)
+{
+    ox_dim dims[OX_MAX_RANK + 2];
+    int at = 0, rank = split_batch(v, (ox_dim){.size = 1, .batch = 1}, dims, &at);
+    ox_val own = ox_gather(ox_reshape(all, rank, dims), s->branch->ends[reference], at);
+    return ox_reshape(own, v->rank, v->dims);
+}
+
+ox_val ox_leg(ox_explain_state *s, ox_val v, bool reference)
+{
+    ox_side *side = ox_side_of(v);
+    if (!side->varies || (reference && !s->branch->folded)) {
+        return ox_point(s, v);
+    }
+    if (!s->branch->folded && side->fusible) {
+        ox_fail(s->arena, OX_UNSUPPORTED,
+                "splits: a quantised model whose batch is fixed, or with held values, has none");
+    }
+    if (!s->branch->folded) {
+        return copy_value(&(target){s, s->branch->flow, false, false, false}, v);
+    }
+    if (side->legs[reference] == NULL) {
+        side->legs[reference] = ox_leg_pick(s, v, ox_point(s, v), reference);
+    }
+    return side->legs[reference];
 }
 
 ox_val ox_reference_output(ox_explain_state *s)

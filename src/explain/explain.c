@@ -313,6 +313,7 @@ static void set_metadata(ox_explain_state *s)
     set(s, "feature_names", lines_of(s, o->feature_count, o->feature_names));
     set(s, "integrate", integration_of(s));
     set(s, "pool", o->pool);
+    set(s, "splits", count_of(s, (size_t)o->splits));
     set(s, "kept_references", count_of(s, o->keep_references ? kept : 0));
     set(s, "weights", weights_of(s));
     set(s, "hold", lines_of(s, o->hold_count, o->hold));
@@ -354,7 +355,7 @@ void ox_explain_build(ox_explain_state *s)
     s->method->feed(s);
     s->method->attribute(s);
     if (!s->method->players && s->options->group_count + s->options->label_count > 0) {
-        ox_players_sum(s);
+        ox_players_sum_all(s);
     }
     check_points(s);
     (s->method->outputs != NULL ? s->method->outputs : ox_result_outputs)(s);

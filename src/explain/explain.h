@@ -26,6 +26,7 @@
  *     explain/rest.c       what no rule could give to its inputs
  *     explain/result.c     the mean over the references, and the outputs
  *     explain/ours.c       names of what is added
+ *     explain/splits.c     the walk from a reference to a mixture, and on to the sample
  *     explain/range.c      the scale of references and samples
  *     explain/note.c       what callers are told meanwhile
  *     explain/check.c      what the explained model gives: is it finite, does it add up?
@@ -136,6 +137,8 @@ typedef struct ox_cached {
 typedef struct ox_fork {
     ox_graph *flow, *refs;
     bool points; /* both sides are what a value is at a point */
+    bool legs;   /* or at two of them: of the points of a step, or of two copies of the model */
+    ox_val ends[2]; /* of the first kind: whose point stands for sample and reference, [N] */
     bool folded; /* N is another number than in the model's graph */
     int lead;    /* lead axes of multipliers: K and R as far as they exist */
     ox_fed *fed; /* by input */
@@ -252,7 +255,7 @@ void ox_curves_values(ox_explain_state *s);
 void ox_curves_outputs(ox_explain_state *s);
 
 /* explain/players.c: sums found->phi over the groups of options. */
-void ox_players_sum(ox_explain_state *s);
+void ox_players_sum_all(ox_explain_state *s);
 
 /* Gives up where options ask for more than the model's outputs. */
 void ox_black_box_check(const ox_explain_state *s);
@@ -405,6 +408,9 @@ ox_val ox_result_base_by_target(ox_explain_state *s);
 /* The axis of samples in the values of point i without their targets, -1: none. */
 int ox_result_axis(const ox_explain_state *s, size_t i);
 
+/* The multiplier of a point, whose sides are dx apart. */
+ox_val ox_result_multiplier(ox_explain_state *s, const ox_explained *e, ox_val dx);
+
 /* Adds the outputs. */
 void ox_result_outputs(ox_explain_state *s);
 
@@ -555,6 +561,11 @@ void ox_fork_samples(ox_explain_state *s);
 
 /* `v` as it is at the point. */
 ox_val ox_point(ox_explain_state *s, ox_val v);
+
+/* `v` as it is at an end of a leg: that of the sample, or of the reference. `all`, which is like v,
+ * of the points that stand there. */
+ox_val ox_leg(ox_explain_state *s, ox_val v, bool reference);
+ox_val ox_leg_pick(ox_explain_state *s, ox_val v, ox_val all, bool reference);
 
 /* `v` as it is for the sample, in the flow graph; where it is fusible, computed once more, so that
  * nothing of ours reads what ONNX Runtime may fuse. */

@@ -9,8 +9,9 @@ enum { MOST_FORWARDS = 1024, MOST_BACKWARDS = 128 };
 
 /* ---- how many a step ------------------------------------------------------------------------ */
 
-/* Whether samples stay apart on the whole way, so that N may be any number. */
-static bool folds(const ox_explain_state *s)
+/* Whether samples stay apart on the whole way, so that N may be any number; where points of a block
+ * are taken from each other also whether they are found. */
+static bool folds(const ox_explain_state *s, bool blocks)
 {
     if (s->bind->one_at_a_time || !s->bind->batch_free) {
         return false;
@@ -22,7 +23,8 @@ static bool folds(const ox_explain_state *s)
             for (int d = 0; d < v->rank; d++) {
                 axes += v->dims[d].batch > 0;
             }
-            if (v->rank >= 0 && axes != 1 && ox_side_of(v)->varies) {
+            bool found = axes == 1 && (!blocks || ox_side_of(v)->place.known);
+            if (v->rank >= 0 && !found && ox_side_of(v)->varies) {
                 return false;
             }
         }
@@ -45,7 +47,7 @@ static int64_t references(const ox_explain_state *s, const ox_grid *grid)
 static void choose_steps(ox_explain_state *s, ox_grid *grid)
 {
     int64_t refs = references(s, grid);
-    grid->folded = folds(s);
+    grid->folded = folds(s, grid->block > 0);
     grid->row_chunk = grid->ref_chunk = 1;
     grid->ref_parts = refs;
     if (!grid->folded) {
@@ -58,7 +60,9 @@ static void choose_steps(ox_explain_state *s, ox_grid *grid)
            : fit < (uint64_t)most ? (fit < 1 ? 1 : (int64_t)fit)
                                   : most;
     int64_t known = refs > 0 ? refs : 1; /* not known: all of them at once */
-    grid->row_chunk = known <= most ? even(grid->rows, most / known) : 1;
+    int64_t block = grid->block > 0 ? grid->block : 1, blocks = grid->rows / block;
+    most = most > block ? most / block : 1;
+    grid->row_chunk = block * (known <= most ? even(blocks, most / known) : 1);
     grid->ref_chunk = refs == 0 ? 0 : even(refs, most);
     grid->ref_parts = refs == 0 ? 1 : (refs + grid->ref_chunk - 1) / grid->ref_chunk;
 }
@@ -196,7 +200,7 @@ void ox_grid_open(ox_explain_state *s, ox_grid *grid)
     grid->samples = grid->folded ? ox_dim_unknown(s->g) : ox_target_batch(s);
     s->plan = &grid->plan;
     ox_fork_points(s, grid->folded);
-    ox_val ref = find_pairs(s, grid);
+    ox_val ref = grid->ref = find_pairs(s, grid);
     size_t count = s->bind->input_count;
     grid->x = ox_arena_alloc(s->arena, count, sizeof(ox_val));
     grid->x0 = ox_arena_alloc(s->arena, count, sizeof(ox_val));

@@ -20,6 +20,7 @@ typedef struct ox_grid {
     const double *own;  /* [rows], a number in [0, 1) that stands for a reference */
     const ox_val *mean; /* of the references, by input, in the model's graph */
     bool backwards;     /* multipliers will pass, which takes more memory */
+    int64_t block;      /* rows that have to be in one step where samples stay apart, 0: each alone */
 
     /* ox_grid_open's. Values of the body have two axes in front: rows and references of a step. */
     bool folded;       /* there may be more than one pair a step */
@@ -27,6 +28,7 @@ typedef struct ox_grid {
     int64_t ref_chunk; /* references a step; 0: all of them, known at run time */
     int64_t ref_parts; /* steps a row; 0: known at run time */
     ox_val row;        /* int64 [rows a step] */
+    ox_val ref;        /* int64 [references a step], NULL: all of them */
     ox_val weight;     /* [rows, references]: 1/R, 0 for what fills up the last step */
     ox_val *x, *x0;    /* by input */
     ox_dim samples;    /* N in the model's graph */

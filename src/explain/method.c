@@ -1,6 +1,7 @@
 /* The methods: a row each. */
 #include "base/names.h"
 #include "explain/explain.h"
+#include "explain/splits.h"
 
 #include <string.h>
 
@@ -70,6 +71,15 @@ static bool smooths(const ox_method *m, const char *inner)
     return gradients && of != m && m->attribute == ox_smooth_gradients;
 }
 
+/* The same on both parts of the way over mixtures. */
+static const ox_method *with_splits(ox_arena *a, const ox_method *m)
+{
+    ox_method *split = ox_arena_copy(a, m, 1, sizeof *m);
+    split->attribute = ox_splits;
+    split->players = true;
+    return split;
+}
+
 const ox_method *ox_method_find(ox_arena *a, const ox_options *o)
 {
     const char *name = o->method == NULL ? "deepshap" : o->method;
@@ -86,7 +96,11 @@ const ox_method *ox_method_find(ox_arena *a, const ox_options *o)
     if (o->pool != NULL && !m->needs_rules) {
         ox_fail(a, OX_ARGUMENT, "pool: method %s has no rules", o->method);
     }
-    return integrates ? &integrated : m;
+    if (o->splits > 0 && m != &methods[0]) {
+        ox_fail(a, OX_ARGUMENT, "splits go with method deepshap");
+    }
+    m = integrates ? &integrated : m;
+    return o->splits > 0 ? with_splits(a, m) : m;
 }
 
 const ox_method *ox_method_curves(void)

@@ -74,18 +74,20 @@ static ox_val mask_by_sample(const ox_explained *e, ox_val mask)
     return ox_transpose(ox_reshape(mask, rank, dims), order);
 }
 
-/* The columns of an input's players for each of its values: [rows, 1, own shape with 1 for N], or
- * with N where each sample has its own. */
+/* The columns of an input's players for each of its values: [rows, references or 1, own shape with 1
+ * for N], or with N where each sample has its own. */
 static ox_val mask_of(ox_explain_state *s, const ox_team *t, size_t i, ox_val mask)
 {
     const ox_explained *e = &s->bind->inputs[i];
-    ox_dim dims[OX_MAX_RANK] = {mask->dims[0], ox_dim_of(1)};
+    bool by_reference = mask->rank == 4;
+    ox_dim dims[OX_MAX_RANK] = {mask->dims[0], by_reference ? mask->dims[1] : ox_dim_of(1)};
+    mask = by_reference ? ox_squeeze(mask, 2) : mask;
     int axis = mask->rank - 1;
     mask = ox_slice(mask, axis, t->first, t->first + t->count, 1);
     if (t->labels != NULL) {
         mask = ox_gather(mask, ox_ints(mask->graph, (size_t)t->size, t->labels), axis);
     }
-    if (axis == 2) {
+    if (axis == 2 && !by_reference) {
         return ox_unsqueeze(mask_by_sample(e, mask), 1);
     }
     for (int d = 0; d < e->x->rank; d++) {
@@ -214,24 +216,30 @@ static ox_val by_label(ox_explain_state *s, const ox_team *t, ox_val values)
     return ox_scatter_add(zeros, ox_expand(labels, 3, values->dims), values, 2);
 }
 
-void ox_players_sum(ox_explain_state *s)
+ox_val ox_players_sum(ox_explain_state *s, const ox_players *p, size_t i, ox_val phi)
+{
+    const ox_team *t = &p->teams[i];
+    if (t->labels == NULL) {
+        return phi;
+    }
+    ox_val sums = by_label(s, t, by_value(s, t, i, phi));
+    ox_dim dims[3];
+    int rank = 0;
+    if (s->target->many) {
+        dims[rank++] = sums->dims[0];
+    }
+    if (s->bind->inputs[i].batch_axis >= 0) {
+        dims[rank++] = sums->dims[1];
+    }
+    dims[rank++] = sums->dims[2];
+    return ox_reshape(sums, rank, dims);
+}
+
+void ox_players_sum_all(ox_explain_state *s)
 {
     ox_players p = ox_players_find(s);
     for (size_t i = 0; i < s->bind->input_count; i++) {
-        if (p.teams[i].labels == NULL) {
-            continue;
-        }
-        ox_val sums = by_label(s, &p.teams[i], by_value(s, &p.teams[i], i, s->found->phi[i]));
-        ox_dim dims[3];
-        int rank = 0;
-        if (s->target->many) {
-            dims[rank++] = sums->dims[0];
-        }
-        if (s->bind->inputs[i].batch_axis >= 0) {
-            dims[rank++] = sums->dims[1];
-        }
-        dims[rank++] = sums->dims[2];
-        s->found->phi[i] = ox_reshape(sums, rank, dims);
+        s->found->phi[i] = ox_players_sum(s, &p, i, s->found->phi[i]);
     }
     ox_players_mark(s, &p);
 }

@@ -34,8 +34,12 @@ void ox_players_count(const ox_explain_state *s, ox_players *p);
 /* Says in s->found which inputs have values per group. */
 void ox_players_mark(ox_explain_state *s, const ox_players *p);
 
+/* Values of input i [K, own shape] as those of its groups, where it has any. */
+ox_val ox_players_sum(ox_explain_state *s, const ox_players *p, size_t i, ox_val phi);
+
 /* What stands in the body for a mixture of sample and reference, `mask` saying whose values are the
- * sample's: bool [rows, players] for all samples, or [rows, N, players]. Feeds all inputs. */
+ * sample's: bool [rows, players] for all samples, [rows, N, players], or [rows, references, 1,
+ * players]. Feeds all inputs. */
 void ox_players_mix(ox_explain_state *s, const ox_grid *grid, const ox_players *p, ox_val mask);
 
 /* Values of players [players, N K] as those of input i: [K, own shape], or [K, N, its players]. */

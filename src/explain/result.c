@@ -30,8 +30,7 @@ static ox_val mean_of(ox_explain_state *s, ox_val m, ox_val x, ox_val x0)
                           x->rank + s->target->many, dims);
 }
 
-/* The multiplier of a point. */
-static ox_val multiplier_of(ox_explain_state *s, const ox_explained *e, ox_val dx)
+ox_val ox_result_multiplier(ox_explain_state *s, const ox_explained *e, ox_val dx)
 {
     ox_val m = ox_side_of(e->x)->m;
     if (m == NULL) { /* nothing flows here, as from a stride that skips all of the input */
@@ -71,13 +70,13 @@ static void find_phi(ox_explain_state *s)
         ox_type type = m != NULL ? m->type : ox_side_type(e->x->type);
         if (e->x->type == OX_STRING) {
             dx[i] = change_of_text(s, e, type);
-            terms[i] = ox_mul(multiplier_of(s, e, dx[i]), dx[i]);
+            terms[i] = ox_mul(ox_result_multiplier(s, e, dx[i]), dx[i]);
             continue;
         }
         ox_val x = ox_standin(s, e->x, ox_cast(ox_sample(s, e->x), type), false);
         ox_val x0 = ox_standin(s, e->x, ox_cast(ox_reference(s, e->x), type), false);
         dx[i] = ox_sub(x, x0);
-        m = multiplier_of(s, e, dx[i]);
+        m = ox_result_multiplier(s, e, dx[i]);
         ox_extra_find(s, i, m, x0);
         if (at_once && x0->rank == x->rank + 1) {
             s->found->phi[i] = mean_of(s, m, x, x0);

@@ -6,6 +6,18 @@
 /* ---- what rules see of it ---------------------------------------------------------------------
  */
 
+/* v on a side, in its own type. */
+static ox_val own_side(ox_explain_state *s, ox_val v, bool reference)
+{
+    if (s->branch->legs) {
+        return ox_leg(s, v, reference);
+    }
+    if (s->branch->points) {
+        return ox_point(s, v);
+    }
+    return reference ? ox_reference(s, v) : ox_sample(s, v);
+}
+
 /* A sample or reference of v in the type of the multipliers, with stand-ins where v needs them. */
 static ox_val typed(ox_ctx *c, ox_val v, ox_val seen)
 {
@@ -16,19 +28,19 @@ static ox_val typed(ox_ctx *c, ox_val v, ox_val seen)
 static ox_val sample_of(ox_ctx *c, ox_val v)
 {
     ox_explain_state *s = c->sides->state;
-    return typed(c, v, s->branch->points ? ox_point(s, v) : ox_sample(s, v));
+    return typed(c, v, own_side(s, v, false));
 }
 
 static ox_val reference_of(ox_ctx *c, ox_val v)
 {
     ox_explain_state *s = c->sides->state;
-    return typed(c, v, s->branch->points ? ox_point(s, v) : ox_reference(s, v));
+    return typed(c, v, own_side(s, v, true));
 }
 
 static ox_val side(ox_ctx *c, ox_val v, ox_seen seen)
 {
     ox_explain_state *s = c->sides->state;
-    ox_val own = seen.reference ? ox_reference(s, v) : ox_sample(s, v);
+    ox_val own = own_side(s, v, seen.reference);
     return seen.stands_in ? ox_standin(s, v, own, false) : own;
 }
 

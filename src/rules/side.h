@@ -39,6 +39,7 @@ typedef struct ox_side {
     ox_val twin;         /* the same, to be fused on its own */
     ox_val view;         /* the reference in the flow graph, [R, own shape] */
     ox_val sample;       /* in the flow graph */
+    ox_val legs[2];      /* the same at the ends of a leg, where both are points of a step */
     ox_val alias;        /* the value in its place in its node's decomposition */
     ox_val m;            /* sum of the multipliers that arrived */
     ox_place place;
