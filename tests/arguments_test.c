@@ -178,6 +178,8 @@ static void test_numbers(const ox_model *model)
     OPTIONS("integrate: -1 points are not between 1 and 64", o.integrate = -1);
     OPTIONS("integrate: 2147483647 points are not between 1 and 64", o.integrate = INT_MAX);
     const char *const unknown[1] = {"Nope"}, *const twice[2] = {"Softmax", "Softmax"};
+    OPTIONS("splits: 65 are not between 1 and 64", o.splits = 65);
+    OPTIONS("splits: -1 are not between 1 and 64", o.splits = -1);
     OPTIONS("pool: \"mean\" is neither cross nor tree", o.pool = "mean");
     OPTIONS("integrate_ops: integrate gives no points", o.integrate_ops = twice,
             o.integrate_op_count = 1);
