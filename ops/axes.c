@@ -1,8 +1,9 @@
 /* Rows of Softmax and what is like it, compiled once for each instruction set.
  *
- * With l = log softmax(x) and the logarithmic means L = dy/dl = tanh(dl/2)/dl (y + y0) of both
- * sides' probabilities: Softmax L (m - sum(m L)/sum(L)), LogSoftmax m - sum(m) L/sum(L), LogSumExp
- * m L/sum(L). in[3] is NULL where m is a single number for the whole row. */
+ * With l = log softmax(x) and the logarithmic means L = dy/dl of both sides' probabilities: Softmax L
+ * (m - sum(m L)/sum(L)), LogSoftmax m - sum(m) L/sum(L), LogSumExp m L/sum(L). What belongs to one
+ * side, l and y = e^l, is computed once for each row of it. A row of a pair takes m, l, l0, m once
+ * more or NULL where it is a single number for the whole row, y and y0. */
 #include "variant.h"
 #include "vec_math.h"
 
@@ -11,17 +12,24 @@
 
 #define LITTLE 1.2345678e-30F /* a difference that is never met by chance */
 
-/* Numbers [i, i + VEC_WIDTH) of `count`, with `pad` after the last. */
-static inline vec load(const float *p, size_t i, size_t count, float pad)
+/* Sums of many are taken in short stretches. */
+#define STRETCH ((size_t)64 * VEC_WIDTH)
+
+/* Numbers [i, i + VEC_WIDTH) of `count`, zeros after the last. */
+static inline vec load(const float *p, size_t i, size_t count)
 {
+    return i + VEC_WIDTH <= count ? vec_load(p + i) : vec_load_part(p + i, count - i);
+}
+
+/* The same with -infinity after the last. */
+static inline vec load_exponents(const float *p, size_t i, size_t count)
+{
+    static const float places[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     if (i + VEC_WIDTH <= count) {
         return vec_load(p + i);
     }
-    float whole[VEC_WIDTH];
-    for (size_t k = 0; k < VEC_WIDTH; k++) {
-        whole[k] = i + k < count ? p[i + k] : pad;
-    }
-    return vec_load(whole);
+    vec_mask there = vec_less(vec_load(places), vec_set((float)(count - i)));
+    return vec_select(there, vec_load_part(p + i, count - i), vec_set(-INFINITY));
 }
 
 static inline void store(float *p, size_t i, size_t count, vec a)
@@ -35,93 +43,103 @@ static inline void store(float *p, size_t i, size_t count, vec a)
 
 static inline vec multiplier(const float *const *in, size_t i, size_t count)
 {
-    return in[3] == NULL ? vec_set(in[0][0]) : load(in[0], i, count, 0);
+    return in[3] == NULL ? vec_set(in[0][0]) : load(in[0], i, count);
 }
 
-static inline double total(vec a)
-{
-    float parts[VEC_WIDTH];
-    vec_store(parts, a);
-    double sum = 0;
-    for (int k = 0; k < VEC_WIDTH; k++) {
-        sum += parts[k];
-    }
-    return sum;
-}
-
-/* One side: e^(x - shift) sums up to e^log_sum. */
-typedef struct side {
-    float shift, log_sum, scale;
-} side;
+/* ---- one side ------------------------------------------------------------------------------ */
 
 static float largest(const float *x, size_t count)
 {
     vec most = vec_set(-INFINITY);
     for (size_t i = 0; i < count; i += VEC_WIDTH) {
-        most = vec_max(most, load(x, i, count, -INFINITY));
+        most = vec_max(most, load_exponents(x, i, count));
     }
-    float parts[VEC_WIDTH], all = -INFINITY;
-    vec_store(parts, most);
-    for (int k = 0; k < VEC_WIDTH; k++) {
-        all = parts[k] > all || parts[k] != parts[k] ? parts[k] : all;
-    }
-    return all;
+    return vec_largest(most);
 }
 
-/* Sums of many are taken in short stretches. */
-#define STRETCH ((size_t)64 * VEC_WIDTH)
-
-static side measure(const float *x, size_t count)
+/* Writes e^(x - shift), and sums it up. */
+static double powers(size_t count, float *y, const float *x, float shift)
 {
-    float shift = largest(x, count);
     double sum = 0;
     for (size_t begin = 0; begin < count; begin += STRETCH) {
         size_t end = count - begin < STRETCH ? count : begin + STRETCH;
         vec part = vec_set(0);
         for (size_t i = begin; i < end; i += VEC_WIDTH) {
-            vec d = vec_sub(load(x, i, count, -INFINITY), vec_set(shift));
-            part = vec_add(part, vec_exp(d));
+            vec e = vec_exp(vec_sub(load_exponents(x, i, count), vec_set(shift)));
+            part = vec_add(part, e);
+            store(y, i, count, e);
         }
-        sum += total(part);
+        sum += (double)vec_total(part);
     }
-    return (side){shift, (float)log(sum), (float)(1 / sum)};
+    return sum;
+}
+
+/* Masks of -inf would leave nothing of a difference. */
+void OPS_VARIANT(side)(size_t count, float *l, float *y, const float *x)
+{
+    float shift = largest(x, count);
+    double sum = powers(count, y, x, shift);
+    vec off = vec_set((float)log(sum)), scale = vec_set((float)(1 / sum));
+    for (size_t i = 0; i < count; i += VEC_WIDTH) {
+        vec from = vec_sub(load(x, i, count), vec_set(shift));
+        store(l, i, count, vec_max(vec_set(-FLT_MAX), vec_sub(from, off)));
+        store(y, i, count, vec_mul(load(y, i, count), scale));
+    }
+}
+
+/* ---- pairs --------------------------------------------------------------------------------- */
+
+/* L = tanh(d)/d (y + y0)/2 with d = (l - l0)/2, which is (y - y0)/(l - l0) where that does not
+ * cancel. */
+static inline vec mean_of(const float *const *in, size_t i, size_t count)
+{
+    vec y = load(in[4], i, count), y0 = load(in[5], i, count);
+    vec dl = vec_sub(load(in[1], i, count), load(in[2], i, count));
+    vec d = vec_add(vec_mul(dl, vec_set(0.5F)), vec_set(LITTLE));
+    vec middle = vec_mul(vec_add(y, y0), vec_set(0.5F));
+    vec near = vec_mul(vec_tanh_near(vec_mul(d, d)), middle);
+    vec_mask is_near = vec_less(vec_abs(d), vec_set(0.625F));
+    return vec_select(is_near, near, vec_div(vec_sub(y, y0), dl));
 }
 
 /* Writes L; sums up L, and m L. */
 static void logarithmic_mean(size_t count, float *out, const float *const *in, double *sum,
                              double *weighted)
 {
-    side s = measure(in[1], count), s0 = measure(in[2], count);
-    vec lowest = vec_set(-FLT_MAX), half = vec_set(0.5F);
     *sum = *weighted = 0;
     for (size_t begin = 0; begin < count; begin += STRETCH) {
         size_t end = count - begin < STRETCH ? count : begin + STRETCH;
         vec part = vec_set(0), part_weighted = vec_set(0);
         for (size_t i = begin; i < end; i += VEC_WIDTH) {
-            vec x = vec_sub(load(in[1], i, count, -INFINITY), vec_set(s.shift));
-            vec x0 = vec_sub(load(in[2], i, count, -INFINITY), vec_set(s0.shift));
-            vec l = vec_mul(vec_max(lowest, vec_sub(x, vec_set(s.log_sum))), half);
-            vec l0 = vec_mul(vec_max(lowest, vec_sub(x0, vec_set(s0.log_sum))), half);
-            vec d = vec_add(vec_sub(l, l0), vec_set(LITTLE));
-            vec y = vec_mul(vec_exp(x), vec_set(0.5F * s.scale));
-            vec middle = vec_fma(vec_exp(x0), vec_set(0.5F * s0.scale), y);
-            vec mean = vec_mul(vec_tanh_ratio(d), middle);
+            vec mean = mean_of(in, i, count);
             part = vec_add(part, mean);
             part_weighted = vec_fma(mean, multiplier(in, i, count), part_weighted);
             store(out, i, count, mean);
         }
-        *sum += total(part);
-        *weighted += total(part_weighted);
+        *sum += (double)vec_total(part);
+        *weighted += (double)vec_total(part_weighted);
     }
+}
+
+/* A row that fits into a vector stays there. */
+static inline void short_softmax(size_t count, float *out, const float *const *in)
+{
+    vec mean = mean_of(in, 0, count), m = multiplier(in, 0, count);
+    float level = vec_total(vec_mul(mean, m)) / vec_total(mean);
+    store(out, 0, count, vec_mul(mean, vec_sub(m, vec_set(level))));
 }
 
 void OPS_VARIANT(row_softmax)(size_t count, float *out, const float *const *in)
 {
     double sum, weighted;
+    if (count <= VEC_WIDTH) {
+        short_softmax(count, out, in);
+        return;
+    }
     logarithmic_mean(count, out, in, &sum, &weighted);
     vec level = vec_set((float)(weighted / sum));
     for (size_t i = 0; i < count; i += VEC_WIDTH) {
-        vec mean = load(out, i, count, 0);
+        vec mean = load(out, i, count);
         store(out, i, count, vec_mul(mean, vec_sub(multiplier(in, i, count), level)));
     }
 }
@@ -134,13 +152,13 @@ void OPS_VARIANT(row_log_softmax)(size_t count, float *out, const float *const *
         size_t end = count - begin < STRETCH ? count : begin + STRETCH;
         vec part = vec_set(0);
         for (size_t i = begin; i < end; i += VEC_WIDTH) {
-            part = vec_add(part, load(in[0], i, count, 0));
+            part = vec_add(part, load(in[0], i, count));
         }
-        m += total(part);
+        m += (double)vec_total(part);
     }
     vec share = vec_set((float)(-m / sum));
     for (size_t i = 0; i < count; i += VEC_WIDTH) {
-        store(out, i, count, vec_fma(load(out, i, count, 0), share, multiplier(in, i, count)));
+        store(out, i, count, vec_fma(load(out, i, count), share, multiplier(in, i, count)));
     }
 }
 
@@ -150,7 +168,7 @@ void OPS_VARIANT(row_log_sum_exp)(size_t count, float *out, const float *const *
     logarithmic_mean(count, out, in, &sum, &weighted);
     vec share = vec_set((float)(1 / sum));
     for (size_t i = 0; i < count; i += VEC_WIDTH) {
-        vec q = vec_mul(load(out, i, count, 0), share);
+        vec q = vec_mul(load(out, i, count), share);
         store(out, i, count, vec_mul(multiplier(in, i, count), q));
     }
 }

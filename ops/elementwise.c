@@ -2,6 +2,7 @@
 #include "kernel.h"
 #include "rows.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static OrtStatus *run_flow(ops_call *c)
@@ -24,9 +25,27 @@ static OrtStatus *run_flow(ops_call *c)
     return ops_run(c, task.chunks * task.parts, ops_task_run, &task);
 }
 
+/* Both sides first, each row of them once. */
+static OrtStatus *run_rows(ops_call *c, ops_rows *r)
+{
+    size_t numbers = r->sizes[1] + r->sizes[2];
+    float *room = malloc(2 * numbers * sizeof *room);
+    if (room == NULL) {
+        return c->op->api->CreateStatus(ORT_FAIL, "onnxexplainer: out of memory");
+    }
+    r->l[1] = room;
+    r->l[2] = r->l[1] + r->sizes[1];
+    r->y[1] = r->l[2] + r->sizes[2];
+    r->y[2] = r->y[1] + r->sizes[1];
+    OrtStatus *status = ops_run(c, ops_rows_sides(r), ops_rows_side, r);
+    status = status != NULL ? status : ops_run(c, r->parts, ops_rows_run, r);
+    free(room);
+    return status;
+}
+
 static OrtStatus *run_axis_flow(ops_call *c)
 {
-    ops_rows rows = {.row = c->isa->rows[c->op->flow]};
+    ops_rows rows = {.row = c->isa->rows[c->op->flow], .side = c->isa->side};
     int rank;
     int64_t dims[OPS_RANK];
     OrtStatus *status = ops_meet(c, c->op->inputs, &rank, dims);
@@ -35,7 +54,7 @@ static OrtStatus *run_axis_flow(ops_call *c)
     }
     status = status != NULL ? status : ops_output(c, rank, dims);
     rows.out = c->out;
-    return status != NULL ? status : ops_run(c, rows.parts, ops_rows_run, &rows);
+    return status != NULL || rows.parts == 0 ? status : run_rows(c, &rows);
 }
 
 /* `<name>Flow`, and `<name>SumFlow` with a second multiplier as its last input. */

@@ -28,6 +28,15 @@ static double mean(const float *const *in, size_t i, const double *off)
     return exp_slope(l, l0, exp(l), exp(l0));
 }
 
+/* Rows take both sides as they are. */
+static void side(size_t count, float *l, float *y, const float *x)
+{
+    for (size_t i = 0; i < count; i++) {
+        l[i] = x[i];
+        y[i] = 0;
+    }
+}
+
 static double multiplier(const float *const *in, size_t i)
 {
     return in[0][in[3] == NULL ? 0 : i];
@@ -98,4 +107,5 @@ ROW(add_product, 4, v[0] * (v[1] - v[2]) + v[3])
 const ops_isa ops_naive = {"naive", {
 #define KERNEL_FLOW ENTRY
 #include "base/flows.inc"
-    OX_AXIS_FLOWS(ENTRY) OPS_PARTS(ENTRY)}};
+    OX_AXIS_FLOWS(ENTRY) OPS_PARTS(ENTRY)},
+    side};

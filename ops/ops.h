@@ -37,10 +37,14 @@ typedef enum ops_id {
 
 typedef void (*ops_row)(size_t count, float *out, const float *const *in);
 
+/* What rows of OX_AXIS_FLOWS take of one side, of a row of it. */
+typedef void (*ops_side)(size_t count, float *l, float *y, const float *x);
+
 /* The kernels for one instruction set. */
 typedef struct ops_isa {
     const char *name;
     ops_row rows[OPS_COUNT];
+    ops_side side;
 } ops_isa;
 
 extern const ops_isa ops_naive; /* double precision, straight from the formulas: what tests trust */

@@ -27,6 +27,7 @@ bool ops_rows_plan(ops_rows *r, const ops_operand *operands, int rank, const int
             r->strides[k][d] = n == 1 ? 0 : size;
             size *= n;
         }
+        r->sizes[k] = size;
     }
     r->single = ops_length(&operands[0], rank, rank - 1) != dims[rank - 1];
     r->part = r->length < PIECE ? (PIECE + r->length) / (r->length + 1) : 1;
@@ -34,20 +35,76 @@ bool ops_rows_plan(ops_rows *r, const ops_operand *operands, int rank, const int
     return true;
 }
 
+static size_t side_parts(const ops_rows *r, int k)
+{
+    size_t rows = r->length == 0 ? 0 : r->sizes[k] / r->length;
+    return (rows + r->part - 1) / r->part;
+}
+
+size_t ops_rows_sides(const ops_rows *r)
+{
+    return side_parts(r, 1) + side_parts(r, 2);
+}
+
+void ops_rows_side(void *rows, size_t i)
+{
+    const ops_rows *r = rows;
+    size_t first = side_parts(r, 1);
+    int k = i < first ? 1 : 2;
+    size_t begin = (i - (k == 1 ? 0 : first)) * r->part * r->length;
+    size_t end = begin + r->part * r->length;
+    end = end < r->sizes[k] ? end : r->sizes[k];
+    for (; begin < end; begin += r->length) {
+        r->side(r->length, r->l[k] + begin, r->y[k] + begin, r->data[k] + begin);
+    }
+}
+
+/* Where a row begins in each operand. */
+typedef struct position {
+    size_t at[OPS_RANK], offset[3];
+} position;
+
+static position position_of(const ops_rows *r, size_t row)
+{
+    position p = {.offset = {0}};
+    for (int d = r->rank - 1; d >= 0; d--) {
+        p.at[d] = row % r->dims[d];
+        row /= r->dims[d];
+        for (int k = 0; k < 3; k++) {
+            p.offset[k] += p.at[d] * r->strides[k][d];
+        }
+    }
+    return p;
+}
+
+static void next(const ops_rows *r, position *p)
+{
+    for (int d = r->rank - 1; d >= 0; d--) {
+        bool around = ++p->at[d] == r->dims[d];
+        for (int k = 0; k < 3; k++) {
+            p->offset[k] += r->strides[k][d];
+            p->offset[k] -= around ? r->dims[d] * r->strides[k][d] : 0;
+        }
+        if (!around) {
+            return;
+        }
+        p->at[d] = 0;
+    }
+}
+
 void ops_rows_run(void *rows, size_t i)
 {
     const ops_rows *r = rows;
     size_t end = (i + 1) * r->part < r->count ? (i + 1) * r->part : r->count;
-    for (size_t row = i * r->part; row < end; row++) {
-        const float *in[4] = {r->data[0], r->data[1], r->data[2], r->data[0]};
-        size_t rest = row;
-        for (int d = r->rank - 1; d >= 0; d--) {
-            for (int k = 0; k < 3; k++) {
-                in[k] += rest % r->dims[d] * r->strides[k][d];
-            }
-            rest /= r->dims[d];
-        }
-        in[3] = r->single ? NULL : in[0];
+    position p = position_of(r, i * r->part);
+    for (size_t row = i * r->part; row < end; row++, next(r, &p)) {
+        const float *m = r->data[0] + p.offset[0];
+        const float *const in[] = {m,
+                                   r->l[1] + p.offset[1],
+                                   r->l[2] + p.offset[2],
+                                   r->single ? NULL : m,
+                                   r->y[1] + p.offset[1],
+                                   r->y[2] + p.offset[2]};
         r->row(r->length, r->out + row * r->length, in);
     }
 }

@@ -9,7 +9,10 @@ typedef struct ops_rows {
     float *out;
     size_t length, count; /* of a row, of rows */
     bool single;          /* m has one number a row */
-    const float *data[3];
+    const float *data[3]; /* of m, x and x0 */
+    size_t sizes[3];
+    ops_side side;
+    float *l[3], *y[3]; /* of x and x0, in their order */
     int rank; /* of the axes before the last */
     size_t dims[OPS_RANK], strides[3][OPS_RANK];
     size_t part, parts; /* rows that are done at a time */
@@ -18,6 +21,10 @@ typedef struct ops_rows {
 /* Fills in all but `row` and `out` for operands that give these dimensions. False where x and x0 do
  * not have the whole last axis. */
 bool ops_rows_plan(ops_rows *r, const ops_operand *operands, int rank, const int64_t *dims);
+
+/* Rows of x and of x0 together, in parts; and part i of them, before all of the other. */
+size_t ops_rows_sides(const ops_rows *r);
+void ops_rows_side(void *rows, size_t i);
 
 /* Does part i of `parts`. */
 void ops_rows_run(void *rows, size_t i);

@@ -13,6 +13,7 @@
 #define OPS_VARIANT(name) OPS_JOINED(name, OPS_ISA)
 
 /* axes.c */
+void OPS_VARIANT(side)(size_t count, float *l, float *y, const float *x);
 void OPS_VARIANT(row_softmax)(size_t count, float *out, const float *const *in);
 void OPS_VARIANT(row_log_softmax)(size_t count, float *out, const float *const *in);
 void OPS_VARIANT(row_log_sum_exp)(size_t count, float *out, const float *const *in);

@@ -82,6 +82,28 @@ VEC vec vec_scale(vec a, vec n)
 {
     return _mm512_scalef_ps(a, n);
 }
+VEC __mmask16 vec_first(size_t count)
+{
+    return (__mmask16)((1U << count) - 1);
+}
+/* As below. */
+VEC vec vec_load_part(const float *p, size_t count)
+{
+    return _mm512_maskz_loadu_ps(vec_first(count), p);
+}
+VEC void vec_store_part(float *p, vec a, size_t count)
+{
+    _mm512_mask_storeu_ps(p, vec_first(count), a);
+}
+VEC float vec_total(vec a)
+{
+    return _mm512_reduce_add_ps(a);
+}
+VEC float vec_largest(vec a)
+{
+    return _mm512_reduce_max_ps(a);
+}
+#define VEC_PARTS
 
 #elif defined(OPS_AVX2)
 #include <immintrin.h>
@@ -162,6 +184,32 @@ VEC vec vec_scale(vec a, vec n)
     __m256i all = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(all, 1);
     return vec_mul(vec_mul(a, vec_power(half)), vec_power(_mm256_sub_epi32(all, half)));
 }
+VEC __m256i vec_first(size_t count)
+{
+    const __m256i at = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), at);
+}
+VEC vec vec_load_part(const float *p, size_t count)
+{
+    return _mm256_maskload_ps(p, vec_first(count));
+}
+VEC void vec_store_part(float *p, vec a, size_t count)
+{
+    _mm256_maskstore_ps(p, vec_first(count), a);
+}
+VEC float vec_total(vec a)
+{
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+VEC float vec_largest(vec a)
+{
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+#define VEC_PARTS
 
 #elif defined(OPS_NEON)
 #include <arm_neon.h>
@@ -323,6 +371,7 @@ VEC vec vec_scale(vec a, vec n)
 }
 #endif
 
+#if !defined(VEC_PARTS)
 /* The first `count` < VEC_WIDTH numbers, zeros after them. */
 VEC vec vec_load_part(const float *p, size_t count)
 {
@@ -336,5 +385,25 @@ VEC void vec_store_part(float *p, vec a, size_t count)
     vec_store(whole, a);
     memcpy(p, whole, count * sizeof *p);
 }
+VEC float vec_total(vec a)
+{
+    float whole[VEC_WIDTH], sum = 0;
+    vec_store(whole, a);
+    for (int k = 0; k < VEC_WIDTH; k++) {
+        sum += whole[k];
+    }
+    return sum;
+}
+VEC float vec_largest(vec a)
+{
+    float whole[VEC_WIDTH];
+    vec_store(whole, a);
+    float all = whole[0];
+    for (int k = 1; k < VEC_WIDTH; k++) {
+        all = whole[k] > all ? whole[k] : all;
+    }
+    return all;
+}
+#endif
 
 #endif
