@@ -5,7 +5,10 @@ import pathlib
 import re
 import subprocess
 
+from PIL import Image
+
 from conftest import BUILD, ROOT
+from package import ox  # noqa: F401, a fixture
 
 TEXT = (ROOT / "README.md").read_text()
 
@@ -13,6 +16,24 @@ TEXT = (ROOT / "README.md").read_text()
 def block(language):
     return re.search(rf"```{language}\n(.*?)```", TEXT[TEXT.index("## From the shell"):],
                      re.S).group(1)
+
+
+def test_first_screen(ox, tmp_path, monkeypatch):  # noqa: F811
+    """Its first block makes a picture."""
+    code = re.search(r"```python\n(.*?)```", TEXT, re.S).group(1)
+    assert TEXT.index(code) < TEXT.index("## Why") and "plots.image" in code
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {"onnxexplainer": ox})
+    with Image.open("digits.png") as picture:
+        assert picture.width > 2 * picture.height
+
+
+def test_pictures():
+    """What is shown is there."""
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text()):
+            assert (page.parent / path).is_file(), (page, path)
 
 
 def test_shell(tmp_path):

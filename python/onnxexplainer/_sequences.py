@@ -34,7 +34,7 @@ def shuffle_pairs(tokens: Any, rng: np.random.Generator) -> Array:
     with the same probability; the first and the last stay."""
     tokens = np.asarray(tokens)
     if len(tokens) < 3:
-        return tokens.copy()
+        return np.asarray(tokens.copy())
     tree = _last_steps(tokens, rng)
     queues = {}
     for token in np.unique(tokens):
@@ -71,4 +71,4 @@ def dinucleotide_shuffles(sample: Any, count: int = 20, *, axis: int | None = No
     tokens, rng = given.argmax(letters), np.random.default_rng(seed)
     shuffled = np.stack([shuffle_pairs(tokens, rng) for _ in range(count)])
     one_hot = np.eye(given.shape[letters], dtype=given.dtype)[shuffled]  # [count, length, letters]
-    return one_hot.transpose(0, 2, 1) if letters == 0 else one_hot
+    return np.asarray(one_hot.transpose(0, 2, 1) if letters == 0 else one_hot)
