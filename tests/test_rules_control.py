@@ -334,6 +334,62 @@ def test_scan(attributes, explain, run):
     check(Rule(nodes, {"x": [4, 3]}, constants, low=-1, high=1), explain, run)
 
 
+BAG = 5
+
+
+def bags(op, length=BAG):
+    """PyTorch's export of EmbeddingBag over x [N, BAG]: a step a sample, which takes its part of
+    all tokens from one offset to the next and adds up or averages what they are embedded as."""
+    inner = body([node("Gather", "offsets t", "from0"), node("Gather", "ends t", "to0"),
+                  node("Unsqueeze", "from0 zeros", "from"), node("Unsqueeze", "to0 zeros", "to"),
+                  node("Slice", "tokens from to zeros", "part"),
+                  node("Gather", "table part", "rows"),
+                  node(op, "rows zeros", "bag", keepdims=0), node("Cast", "yes", "on", to=BOOL)],
+                 [value("t", INT64, []), value("go", BOOL, [])], [value("on", BOOL, []), "bag"])
+    nodes = [node("Shape", "x", "shape"), node("ReduceProd", "shape", "all", keepdims=0),
+             node("Range", "zero all length", "range"), node("Reshape", "x flat", "tokens"),
+             node("Shape", "tokens", "size"), node("Concat", "range size", "offsets", axis=0),
+             node("Slice", "offsets one end zeros", "ends"), node("Shape", "ends", "count"),
+             node("Gather", "count zero", "bags"), node("Loop", "bags yes", "b", body=inner),
+             node("MatMul", "b w", "y")]
+    constants = {"zero": np.array(0), "zeros": ints(0), "one": ints(1), "yes": TRUE,
+                 "end": ints(np.iinfo(np.int64).max), "flat": ints(-1),
+                 "length": np.array(length), "table": floats(20, 4, seed=3),
+                 "w": floats(4, 2, seed=4)}
+    graph = body(nodes, [value("x", INT64, ["N", BAG])], [value("y", FLOAT, ["N", 2])], constants)
+    return helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 18)])
+
+
+@pytest.mark.parametrize("op", ["ReduceMean", "ReduceSum", "ReduceMax"])
+def test_loop_over_samples(op, explain, run):
+    """All bags at once, so that the batch stays free; means and sums are exact."""
+    rng = np.random.default_rng(1)
+    x, r = rng.integers(0, 20, (6, BAG)), rng.integers(0, 20, (4, BAG))
+    path = explain(bags(op), r, "--target=all")
+    properties = {p.key: p.value for p in onnx.load(path).metadata_props}
+    assert properties["onnxexplainer.cache"] == "load"
+    out = run(path, x)
+    np.testing.assert_allclose(out["x_shap"].sum(-1), out["y"] - out["base_value"], atol=1e-5)
+    if op != "ReduceMax":
+        table, w = floats(20, 4, seed=3), floats(4, 2, seed=4)
+        each = (table[x] - table[r].mean(0)) @ w / (BAG if op == "ReduceMean" else 1)
+        np.testing.assert_allclose(out["x_shap"], each.transpose(0, 2, 1), atol=1e-5)
+
+
+def test_loop_of_steps_that_are_apart(explain, run):
+    """A known number of steps, each with its row of a table, and a state that passes."""
+    inner = body([node("Gather", "rows t", "b"), node("Mul", "s b", "d"), node("Tanh", "d", "e"),
+                  node("Identity", "s", "same"), node("Identity", "go", "on")],
+                 [value("t", INT64, []), value("go", BOOL, []), "s"],
+                 [value("on", BOOL, []), "same", "e"])
+    nodes = [node("Loop", "six yes x", "last z", body=inner),
+             node("Transpose", "z", "y", perm=[1, 0, 2])]
+    rule = Rule(nodes, {"x": [3]}, {"six": np.array(6), "yes": TRUE, "rows": floats(6, 3, seed=5)})
+    check(rule, explain, run)
+    explained = onnx.load(explain(rule.model, rule.r, "--target=0", "--no-functions"))
+    assert sum(n.op_type == "Tanh" for n in explained.graph.node) <= 4
+
+
 ROWS = np.abs(floats(5, 3, seed=8))
 BODY = {"last": ints(-1), "first": ints(0), "three": np.float32(3), "one_three": ints(1, 3),
         "all": ints(-1, 3), "weight": floats(3, 3, seed=9), "table": floats(3, seed=4)}

@@ -7,10 +7,18 @@
 
 #include "shape/shape.h"
 
-/* A value of the body as it was met: with an axis of steps or without. */
+/* `each` t + `first`, for t = 0, 1, .. */
+typedef struct progression {
+    bool known;
+    int64_t each, first;
+} progression;
+
+/* A value of the body as it was met: with an axis of steps or without; and what it is in step t,
+ * where it is one whole number that is known. */
 typedef struct mark {
     ox_val value;
     bool by_step;
+    progression is;
 } mark;
 
 typedef struct batch {
@@ -46,7 +54,7 @@ static ox_val note(batch *b, ox_val v, bool by_step)
     mark *m = find_mark(b, v);
     if (m == NULL) {
         m = ox_arena_alloc(b->marks.arena, 1, sizeof *m);
-        *m = (mark){v, by_step};
+        *m = (mark){.value = v, .by_step = by_step};
         ox_table_add(&b->marks, ox_hash(0, &v, sizeof v), m);
     }
     if (m->by_step != by_step || (by_step && v->rank < 1)) {
@@ -257,6 +265,123 @@ static ox_val of_reshape(batch *b, const ox_node *n)
     return ox_reshape(x, (int)shape.count + 1, dims);
 }
 
+/* ---- places that are counted ------------------------------------------------------------------ */
+
+static progression progression_of(const batch *b, ox_val v)
+{
+    const mark *m = v == NULL ? NULL : find_mark(b, v);
+    return m != NULL ? m->is : (progression){.known = false};
+}
+
+/* Of numbers that are all known. */
+static progression of_known(ox_val v)
+{
+    const ox_dim *e = ox_shape_elements(v);
+    size_t count = 0;
+    progression p = {.known = e != NULL && v->rank == 1 &&
+                              ox_shape_count(v->rank, v->dims, &count) && count > 1};
+    for (size_t i = 0; p.known && i < count; i++) {
+        p.known = ox_dim_is_static(e[i]) && (i < 2 || e[i].size - e[i - 1].size == p.each);
+        p.first = i == 0 ? e[i].size : p.first;
+        p.each = i == 1 ? e[1].size - e[0].size : p.each;
+    }
+    return p;
+}
+
+static progression table_of(ox_val v, int depth);
+
+/* A Range, and behind it the number that would come next. */
+static progression of_parts(const ox_node *n, int depth)
+{
+    progression p = table_of(n->inputs[0], depth);
+    ox_val last = n->input_count == 2 ? n->inputs[1] : NULL;
+    const ox_dim *e = last == NULL ? NULL : ox_shape_elements(last);
+    p.known = p.known && p.first == 0 && p.each > 0 && e != NULL && last->rank == 1 &&
+              ox_dim_is(last->dims[0], 1) && n->inputs[0]->rank == 1 &&
+              ox_dim_equal(ox_dim_mul(n->graph, n->inputs[0]->dims[0], ox_dim_of(p.each)), e[0]);
+    return p;
+}
+
+/* What is left from an element on. */
+static progression of_rest(const ox_node *n, int depth)
+{
+    progression p = table_of(n->inputs[0], depth);
+    ox_shape_list from = ox_shape_input_list(n, 1), step = ox_shape_input_list(n, 4);
+    bool ones = !step.given || (step.fixed && step.count == 1 && step.items[0].size == 1);
+    p.known = p.known && ones && from.fixed && from.count == 1 && from.items[0].size >= 0;
+    if (p.known) {
+        p.first += p.each * from.items[0].size;
+    }
+    return p;
+}
+
+/* The elements of a vector that is the same for all steps. */
+static progression table_of(ox_val v, int depth)
+{
+    const ox_node *n = v->node;
+    progression p = of_known(v);
+    if (p.known || n == NULL || depth == 0) {
+        return p;
+    }
+    if (ox_node_is(n, "Range")) {
+        p.known = ox_shape_number(n, 0, &p.first) && ox_shape_number(n, 2, &p.each);
+    } else if (ox_node_is(n, "Concat")) {
+        p = of_parts(n, depth - 1);
+    } else if (ox_node_is(n, "Slice")) {
+        p = of_rest(n, depth - 1);
+    } else if (ox_node_is(n, "Identity") || ox_node_is(n, "Cast")) {
+        p = table_of(n->inputs[0], depth - 1);
+    }
+    return p;
+}
+
+/* How far back a table is looked for; numbers beyond are not those of places. */
+enum { DEPTH = 16 };
+#define MOST (INT64_C(1) << 40)
+
+/* What the result of n is in step t. */
+static progression counted(const batch *b, const ox_node *n)
+{
+    static const char *const same[] = {"Cast", "Reshape", "Squeeze", "Unsqueeze"};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        if (ox_node_is(n, same[i])) {
+            return progression_of(b, n->inputs[0]);
+        }
+    }
+    progression p = {.known = false};
+    if (ox_node_is(n, "Gather") && !is_by_step(b, n->inputs[0]) && n->inputs[0]->rank == 1) {
+        progression at = progression_of(b, n->inputs[1]), table = table_of(n->inputs[0], DEPTH);
+        p.known = at.known && table.known && at.each >= 0 && at.first >= 0 && at.each < MOST &&
+                  at.first < MOST && table.each < MOST && table.each > -MOST;
+        p.known = p.known && ox_int_mul(table.each, at.each, &p.each) &&
+                  ox_int_mul(table.each, at.first, &p.first) &&
+                  ox_int_add(p.first, table.first, &p.first);
+    }
+    return p;
+}
+
+/* Parts of the same length, one behind the other: [steps, length, ..]. */
+static ox_val of_slice(batch *b, const ox_node *n)
+{
+    ox_val x = n->inputs[0];
+    progression from = progression_of(b, ox_node_input(n, 1));
+    progression to = progression_of(b, ox_node_input(n, 2));
+    ox_shape_list axes = ox_shape_input_list(n, 3), step = ox_shape_input_list(n, 4);
+    bool first = !axes.given || (axes.fixed && axes.count == 1 && axes.items[0].size == 0);
+    bool ones = !step.given || (step.fixed && step.count == 1 && step.items[0].size == 1);
+    int64_t length = from.each;
+    if (is_by_step(b, x) || !first || !ones || !from.known || !to.known || from.first != 0 ||
+        to.first != length || to.each != length || length < 1 || x->rank < 1 ||
+        x->rank >= OX_MAX_RANK ||
+        !ox_dim_equal(x->dims[0], ox_dim_mul(n->graph, b->steps, ox_dim_of(length)))) {
+        give_up(b, n);
+    }
+    ox_attr all[] = {ox_attr_int("start", 1)};
+    int64_t parts[] = {-1, length};
+    ox_val shape[] = {ox_ints(n->graph, 2, parts), ox_graph_emit(n->graph, "Shape", 1, &x, 1, all)};
+    return ox_binary("Reshape", x, ox_concat(n->graph, 2, shape, 0));
+}
+
 typedef struct row {
     const char *op;
     form form;
@@ -283,7 +408,8 @@ static const row rows[] = {
     {"ReduceSum", of_reduction},   {"ReduceSumSquare", of_reduction},
     {"Relu", of_elements},         {"Reshape", of_reshape},
     {"Sigmoid", of_elements},      {"Sign", of_elements},
-    {"Sin", of_elements},          {"Softmax", of_softmax},
+    {"Sin", of_elements},          {"Slice", of_slice},
+    {"Softmax", of_softmax},
     {"Sqrt", of_elements},         {"Squeeze", of_squeeze},
     {"Sub", of_elements},          {"Sum", of_elements},
     {"Tanh", of_elements},         {"Transpose", of_transpose},
@@ -346,6 +472,9 @@ static void visit(void *user, ox_node *n, const struct ox_scope *around)
             give_up(b, n);
         }
         n->outputs[0] = write(b, n);
+        note(b, n->outputs[0], true);
+        find_mark(b, n->outputs[0])->is = counted(b, n);
+        return;
     }
     for (size_t i = 0; i < n->output_count; i++) {
         note(b, n->outputs[i], by_step);
@@ -390,7 +519,8 @@ static ox_val reversed(ox_val v, int64_t axis)
 
 typedef struct job {
     const ox_control *c;
-    const ox_scan *scan;
+    const ox_scan *scan; /* of a Scan */
+    ox_val going;        /* of a Loop: the condition as its body takes it */
     ox_val *outputs;
 } job;
 
@@ -459,8 +589,105 @@ static bool attempt(const ox_control *c, void (*write)(void *user), job *j)
     return done;
 }
 
+/* ---- Loop ------------------------------------------------------------------------------------ */
+
+/* 0, 1, .. as the body wants the number of a step: a scalar or a vector of one. */
+static ox_val step_numbers(batch *b)
+{
+    const ox_node *n = b->c->node;
+    const ox_branch branch = {.node = n, .body = "body"};
+    ox_val trips = n->inputs[0];
+    trips = trips->rank == 0 ? trips : ox_reshape(trips, 0, NULL);
+    ox_val in[] = {ox_int_scalar(n->graph, 0), trips, ox_int_scalar(n->graph, 1)};
+    ox_val t = ox_graph_emit_node(n->graph, "", "Range", 3, in, 1, 0, NULL)->outputs[0];
+    t->rank = 1;
+    t->dims = ox_arena_copy(n->graph->arena, &b->steps, 1, sizeof b->steps);
+    b->like = t;
+    t = ox_model_branch_rank(&branch, 0) == 1 ? ox_unsqueeze(t, 1) : t;
+    note(b, t, true);
+    find_mark(b, t)->is = (progression){true, 1, 0};
+    return t;
+}
+
+static bool is_true(ox_val v)
+{
+    size_t count = 0;
+    const ox_dim *e = v == NULL ? NULL : ox_shape_elements(v);
+    return v == NULL || (e != NULL && ox_shape_count(v->rank, v->dims, &count) && count == 1 &&
+                         ox_dim_is_static(e[0]) && e[0].size != 0);
+}
+
+/* Of all but the first element of a vector and one more: as many as the vector has. */
+static const ox_dim *length_of_rest(ox_val v)
+{
+    const ox_node *n = v->node, *whole = ox_node_is(n, "Slice") ? n->inputs[0]->node : NULL;
+    ox_shape_list from = n == NULL ? (ox_shape_list){0} : ox_shape_input_list(n, 1);
+    bool is = ox_node_is(whole, "Concat") && whole->input_count == 2 && from.fixed &&
+              from.count == 1 && from.items[0].size == 1 && whole->inputs[0]->rank == 1 &&
+              whole->inputs[1]->rank == 1 && ox_dim_is(whole->inputs[1]->dims[0], 1);
+    ox_shape_list to = is ? ox_shape_input_list(n, 2) : (ox_shape_list){0};
+    is = is && to.fixed && to.count == 1 && to.items[0].size >= INT32_MAX;
+    return is ? &whole->inputs[0]->dims[0] : NULL;
+}
+
+/* The number of steps: a known one, or the length of such a vector; NULL where it is not known. */
+static const ox_dim *steps_of(ox_val trips)
+{
+    const ox_dim *e = trips == NULL ? NULL : ox_shape_elements(trips);
+    const ox_node *n = trips == NULL ? NULL : trips->node;
+    if (e != NULL && e[0].unknown == 0) {
+        return e;
+    }
+    while (ox_node_is(n, "Cast") || ox_node_is(n, "Identity") || ox_node_is(n, "Squeeze")) {
+        n = n->inputs[0]->node;
+    }
+    int64_t at = 0;
+    if (ox_node_is(n, "Gather") && ox_shape_number(n, 1, &at) && at == 0) {
+        n = n->inputs[0]->node;
+    }
+    ox_val v = ox_node_is(n, "Shape") ? n->inputs[0] : NULL;
+    e = v == NULL || v->rank != 1 ? NULL : length_of_rest(v);
+    return e != NULL && e->unknown == 0 ? e : NULL;
+}
+
+static void write_loop(void *user)
+{
+    const job *j = user;
+    const ox_node *n = j->c->node;
+    size_t carried = n->input_count > 2 ? n->input_count - 2 : 0, count = 0;
+    batch b = {.c = j->c, .marks.arena = n->graph->arena};
+    const ox_dim *steps = steps_of(ox_node_input(n, 0));
+    if (steps == NULL || !is_true(ox_node_input(n, 1))) {
+        ox_control_fail(j->c, "whether it goes on is known at run time only");
+    }
+    b.steps = *steps;
+    ox_val *in = ox_arena_alloc(n->graph->arena, carried + 2, sizeof *in);
+    in[0] = step_numbers(&b);
+    in[1] = j->going;
+    for (size_t i = 2; i < carried + 2; i++) {
+        in[i] = n->inputs[i];
+    }
+    const ox_val *out = run_body(&b, carried + 2, in, &count);
+    bool apart = count >= carried + 1 && count > n->output_count && is_true(out[0]);
+    for (size_t i = 0; apart && i < carried; i++) {
+        apart = out[i + 1] == in[i + 2];
+    }
+    if (!apart) {
+        ox_control_fail(j->c, "its steps depend on each other");
+    }
+    for (size_t i = 0; i < n->output_count; i++) {
+        j->outputs[i] = i < carried ? in[i + 2] : repeated(&b, out[i + 1]);
+    }
+}
+
+bool ox_batched_loop(const ox_control *c, ox_val going, ox_val *outputs)
+{
+    job j = {.c = c, .going = going, .outputs = outputs};
+    return attempt(c, write_loop, &j);
+}
+
 bool ox_batched_scan(const ox_control *c, const ox_scan *scan, ox_val *outputs)
 {
-    job j = {c, scan, outputs};
+    job j = {.c = c, .scan = scan, .outputs = outputs};
     return attempt(c, write_scan, &j);
 }

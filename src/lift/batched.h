@@ -15,4 +15,8 @@ typedef struct ox_scan {
  * its body holds what has no form for all steps at once. */
 bool ox_batched_scan(const ox_control *c, const ox_scan *scan, ox_val *outputs);
 
+/* The same of a Loop whose number of steps is known, if only by the number of samples. `going` is
+ * the condition as its body takes it. */
+bool ox_batched_loop(const ox_control *c, ox_val going, ox_val *outputs);
+
 #endif

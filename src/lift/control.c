@@ -235,6 +235,9 @@ static void expand_loop(const ox_control *c, ox_val *outputs)
     const ox_node *n = c->node;
     size_t carried = n->input_count > 2 ? n->input_count - 2 : 0, count = 0;
     ox_val *in = ox_arena_alloc(n->graph->arena, carried + 2, sizeof *in);
+    if (ox_batched_loop(c, counter(c, 1, OX_BOOL, 1), outputs)) {
+        return;
+    }
     int64_t trips = trip_count(c);
     bool on = ox_node_input(n, 1) == NULL || known_condition(c, n->inputs[1]);
     in[1] = counter(c, 1, OX_BOOL, 1);

@@ -136,18 +136,21 @@ static bool range_count(const ox_node *n, const int64_t part[3], int64_t *count)
     return true;
 }
 
-/* range(0, n, 1) has n elements, also where n is a symbol. */
+/* range(0, n, d) has n / d elements, also where n is a symbol times a multiple of d. */
 static bool plain_range(const ox_node *n, ox_dim *count)
 {
     int64_t start = 0;
     int64_t delta = 0;
     ox_shape_list limit = ox_shape_input_list(n, 1);
     if (!ox_shape_number(n, 0, &start) || !ox_shape_number(n, 2, &delta) || start != 0 ||
-        delta != 1 || limit.items == NULL || limit.count != 1) {
+        delta < 1 || limit.items == NULL || limit.count != 1 ||
+        ox_dim_is_static(limit.items[0])) {
         return false;
     }
-    *count = limit.items[0];
-    return !ox_dim_is_static(*count);
+    ox_dim length;
+    bool known = delta == 1 || ox_dim_div(limit.items[0], ox_dim_of(delta), &length);
+    *count = delta == 1 ? limit.items[0] : known ? length : *count;
+    return known;
 }
 
 void infer_range(ox_node *n)
