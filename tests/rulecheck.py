@@ -39,11 +39,37 @@ class Rule:
         for name in inputs:  # equal in places
             same = self.rng.random(self.x[name][0].shape) < 0.2
             self.r[name][0][same] = self.x[name][0][same]
+        self.made_of = nodes, dict(constants or {}), domains
         self.model = self.build(nodes, dict(constants or {}), domains)
 
     def draw(self, rows, low, high):
         return {name: self.rng.uniform(low, high, (rows, *shape)).astype(self.dtype)
                 for name, shape in self.inputs.items()}
+
+    def bent(self):
+        """The model between a layer that mixes the values of each input and one of Tanh: the
+        variance of players that arrives at `nodes` is another than the square of what differs, and
+        a multiplier of it comes back. Values stay between the least and the greatest."""
+        nodes, constants, domains = self.made_of
+        before, constants = [], dict(constants)
+        for name, shape in self.inputs.items():
+            size = int(np.prod(shape))
+            mix = self.rng.random((size, size)) * (self.rng.random((size, size)) < 3 / max(size, 3))
+            mix += np.eye(size)
+            constants |= {f"{name}_mix": (mix / mix.sum(axis=0)).astype(self.dtype),
+                          f"{name}_row": np.array([-1, size]), f"{name}_own": np.array([-1, *shape])}
+            before += [node("Reshape", f"{name} {name}_row", f"{name}_flat"),
+                       node("MatMul", f"{name}_flat {name}_mix", f"{name}_mixed"),
+                       node("Reshape", f"{name}_mixed {name}_own", f"{name}_in")]
+        renamed = []
+        for n in nodes:
+            copy = onnx.NodeProto()
+            copy.CopyFrom(n)
+            copy.input[:] = [f"{i}_in" if i in self.inputs else i for i in n.input]
+            copy.output[:] = ["y_bare" if o == "y" else o for o in n.output]
+            renamed.append(copy)
+        after = [node("Tanh", "y_bare", "y")]
+        return self.build([*before, *renamed, *after], constants, domains)
 
     def build(self, nodes, constants, domains):
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
@@ -147,9 +173,23 @@ def check_near(rule, explain, run):
     check_pairs(rule, explain, run, x, r)
 
 
+def check_second(rule, explain, run, *options):
+    """The second order: sum(m_x dx + Q_x V_x) == m_y dy + Q_y V_y for the rule's nodes, as what is
+    around them keeps it. The reference itself gets nothing."""
+    one = {name: value[:1] for name, value in rule.r.items()}
+    x = {name: np.concatenate([rule.x[name][:1], one[name]]) for name in rule.inputs}
+    out = run(explain(rule.bent(), one, "--target=all", "--order=2", *options), x)
+    phis = [out[f"{name}_shap"] for name in rule.inputs]
+    assert all(np.isfinite(phi).all() and (phi[1] == 0).all() for phi in phis)
+    gap = out["out"] - out["base_value"] - sum_of(out, rule.inputs)
+    size = np.abs(rule.head).max()
+    assert np.abs(gap).max() <= 2 * rule.tolerance(out["out"], out["base_value"], size, *phis)
+
+
 def check(rule, explain, run):
     check_same(rule, explain, run)
     check_near(rule, explain, run)
+    check_second(rule, explain, run)
     return check_pairs(rule, explain, run)
 
 

@@ -23,9 +23,16 @@ FLOORS = {
     "softmax1": (0.98, 0.10), "softmax2": (0.96, 0.22), "softmax4": (0.92, 0.42),
     "softmax8": (0.84, 0.52), "layernorm": (0.97, 0.15), "attention": (0.88, 0.38),
     "transformer": (0.94, 0.25), "maxpool22": (0.85, 0.36), "maxpool32": (0.75, 0.57),
-    "maxpool88": (0.55, 0.60), "lstm": (0.94, 0.35),
+    "maxpool88": (0.55, 0.60), "lstm": (0.94, 0.35), "residual": (0.85, 0.40),
+    "gated": (0.85, 0.40),
 }
 TREES = {"maxpool22": (0.93, 0.18), "maxpool32": (0.91, 0.27), "maxpool88": (0.82, 0.42)}
+SECOND = {  # at order 2
+    "relu": (0.92, 0.22), "gelu": (0.95, 0.18), "gate": (0.99, 0.05), "layernorm": (0.97, 0.15),
+    "transformer": (0.94, 0.26), "lstm": (0.96, 0.13), "maxpool22": (0.94, 0.13),
+    "maxpool32": (0.92, 0.20), "maxpool88": (0.88, 0.33), "residual": (0.92, 0.22),
+    "gated": (0.92, 0.26),
+}
 INTEGRATED = {
     "softmax1": (0.98, 0.10), "softmax4": (0.94, 0.48), "layernorm": (0.95, 0.30),
     "maxpool22": (0.94, 0.20), "maxpool32": (0.90, 0.33), "maxpool88": (0.80, 0.50),
@@ -73,6 +80,13 @@ def test_agreement(kind):
 def test_trees_of_maxima(kind):
     found = np.median(measured(kind, pool="tree"), axis=0)
     rank, error = TREES[kind]
+    assert found[0] >= rank and found[1] <= error, found
+
+
+@pytest.mark.parametrize("kind", SECOND)
+def test_second_order(kind):
+    found = np.median(measured(kind, order=2), axis=0)
+    rank, error = SECOND[kind]
     assert found[0] >= rank and found[1] <= error, found
 
 

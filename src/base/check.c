@@ -310,6 +310,9 @@ static bool check_pool(const ox_options *o, ox_error *err)
 
 static bool check_splits(const ox_options *o, ox_error *err)
 {
+    if (o->order < 0 || o->order > 2) {
+        return ox_error_set(err, OX_ARGUMENT, "order: %lld is neither 1 nor 2", (long long)o->order);
+    }
     bool good = o->splits >= 0 && o->splits <= OX_MAX_SPLITS;
     return good || ox_error_set(err, OX_ARGUMENT, "splits: %lld are not between 1 and %d",
                                 (long long)o->splits, OX_MAX_SPLITS);

@@ -419,14 +419,15 @@ ox_val ox_leg_pick(ox_explain_state *s, ox_val v, ox_val all, bool reference)
 ox_val ox_leg(ox_explain_state *s, ox_val v, bool reference)
 {
     ox_side *side = ox_side_of(v);
-    if (!side->varies || (reference && !s->branch->folded)) {
+    if (!side->varies || (reference && s->branch->copies)) {
         return ox_point(s, v);
     }
-    if (!s->branch->folded && side->fusible) {
+    if (s->branch->copies && side->fusible) {
         ox_fail(s->arena, OX_UNSUPPORTED,
-                "splits: a quantised model whose batch is fixed, or with held values, has none");
+                "quantised models have no second order, and no splits where their batch is fixed "
+                "or values are held");
     }
-    if (!s->branch->folded) {
+    if (s->branch->copies) {
         return copy_value(&(target){s, s->branch->flow, false, false, false}, v);
     }
     if (side->legs[reference] == NULL) {

@@ -137,7 +137,8 @@ typedef struct ox_cached {
 typedef struct ox_fork {
     ox_graph *flow, *refs;
     bool points; /* both sides are what a value is at a point */
-    bool legs;   /* or at two of them: of the points of a step, or of two copies of the model */
+    bool legs;   /* or at two of them, */
+    bool copies; /* which two copies of the model are at, else points of a step */
     ox_val ends[2]; /* of the first kind: whose point stands for sample and reference, [N] */
     bool folded; /* N is another number than in the model's graph */
     int lead;    /* lead axes of multipliers: K and R as far as they exist */

@@ -77,6 +77,7 @@ static const ox_method *with_splits(ox_arena *a, const ox_method *m)
     ox_method *split = ox_arena_copy(a, m, 1, sizeof *m);
     split->attribute = ox_splits;
     split->players = true;
+    split->by_reference = false;
     return split;
 }
 
@@ -99,8 +100,11 @@ const ox_method *ox_method_find(ox_arena *a, const ox_options *o)
     if (o->splits > 0 && m != &methods[0]) {
         ox_fail(a, OX_ARGUMENT, "splits go with method deepshap");
     }
+    if (o->order > 1 && m != &methods[0]) {
+        ox_fail(a, OX_ARGUMENT, "order goes with method deepshap");
+    }
     m = integrates ? &integrated : m;
-    return o->splits > 0 ? with_splits(a, m) : m;
+    return o->splits > 0 || o->order > 1 ? with_splits(a, m) : m;
 }
 
 const ox_method *ox_method_curves(void)

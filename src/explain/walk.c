@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "explain/explain.h"
+#include "rules/second.h"
 
 /* ---- what rules see of it ---------------------------------------------------------------------
  */
@@ -78,6 +79,9 @@ static void visit_composite(ox_explain_state *s, const ox_node *n)
         if (from->m != NULL) {
             ox_side_add(from->alias, from->m);
         }
+        if (from->q != NULL) {
+            ox_side_add_second(from->alias, from->q);
+        }
     }
 }
 
@@ -96,6 +100,110 @@ static ox_type working_type(const ox_node *n)
         wide = wide || (v != NULL && v->type == OX_DOUBLE && ox_side_of(v)->varies);
     }
     return wide ? OX_DOUBLE : OX_FLOAT;
+}
+
+/* ---- the second order ------------------------------------------------------------------------ */
+
+/* How the node takes part in it. What has another rule than its own makes new players. */
+static ox_role role_of(ox_explain_state *s, ox_ctx *c, const ox_row *row)
+{
+    bool replaced = s->method->replaces != NULL && s->method->replaces(s, c->node);
+    bool own = !replaced && row != NULL && row->rule != NULL && !ox_standin_wants(s, c->node);
+    return own ? ox_second_role(c, row->rule) : OX_ROLE_NEW_PLAYER;
+}
+
+/* What a value gains from the reference to the sample. */
+static ox_val gain_of(ox_ctx *c, ox_val v)
+{
+    return ox_cast(ox_sub(sample_of(c, v), reference_of(c, v)), c->type);
+}
+
+/* As the stand-ins of values beyond numbers are, the squares stay finite. */
+static ox_val square_of_gain(ox_ctx *c, ox_val v)
+{
+    ox_val bool_free = v->type == OX_BOOL ? NULL : gain_of(c, v);
+    if (bool_free == NULL) {
+        ox_val x = ox_cast(sample_of(c, v), c->type), x0 = ox_cast(reference_of(c, v), c->type);
+        bool_free = ox_sub(x, x0);
+    }
+    return ox_square(bool_free);
+}
+
+/* V of the results of a node. */
+static void find_variance(ox_explain_state *s, const ox_sides *sides, ox_node *n)
+{
+    ox_ctx c = {.g = s->branch->flow, .node = n, .lead = s->branch->lead, .sides = sides};
+    bool whole = ox_side_of(n->outputs[0])->decomposed;
+    c.type = ox_side_type(n->outputs[0]->type);
+    const ox_row *row = ox_rule_find(n->domain, n->op);
+    if (!whole && role_of(s, &c, row) == OX_ROLE_LINEAR) {
+        ox_second_forward(&c, row->rule);
+    }
+    for (size_t k = 0; k < n->output_count; k++) {
+        ox_side *side = ox_side_of(n->outputs[k]);
+        bool player = !whole && side->variance == NULL && side->varies && n->outputs[k]->rank >= 0;
+        if (whole && side->alias != NULL) {
+            side->variance = ox_variance(side->alias);
+        } else if (player || side->is_point) {
+            side->variance = square_of_gain(&c, n->outputs[k]);
+        }
+    }
+}
+
+/* V of all values that multipliers reach, and of what is explained. */
+static void find_variances(ox_explain_state *s, const ox_sides *sides)
+{
+    for (size_t i = 0; i < s->g->value_count; i++) {
+        ox_side *side = s->g->values[i]->side;
+        if (side != NULL) {
+            side->variance = side->q = NULL;
+        }
+    }
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        ox_val x = s->bind->inputs[i].x;
+        ox_ctx c = {.g = s->branch->flow, .lead = s->branch->lead, .sides = sides};
+        c.type = ox_side_type(x->type);
+        ox_side_of(x)->variance = square_of_gain(&c, x);
+    }
+    for (size_t i = s->order->count; i-- > 0;) {
+        find_variance(s, sides, s->order->nodes[i]);
+    }
+}
+
+/* Makes players of the results: m += Q dy. */
+static void take_in(ox_ctx *c)
+{
+    for (size_t k = 0; k < c->node->output_count; k++) {
+        ox_val v = c->node->outputs[k];
+        ox_side *side = ox_side_of(v);
+        if (side->q != NULL && !side->is_point) {
+            ox_side_add(v, ox_mul(side->q, ox_cast(gain_of(c, v), side->q->type)));
+            side->q = NULL;
+        }
+    }
+}
+
+/* The rule in both orders. */
+static void visit_twice(ox_explain_state *s, ox_ctx *c, const ox_row *row)
+{
+    ox_role role = role_of(s, c, row);
+    bool any = false;
+    if (role != OX_ROLE_LINEAR) {
+        take_in(c);
+        c->m = ox_m(c, 0);
+        c->second = role == OX_ROLE_UNIT;
+        return;
+    }
+    ox_ctx squared = *c;
+    squared.squared = true;
+    for (size_t k = 0; k < c->node->output_count; k++) {
+        any = any || ox_m(&squared, k) != NULL;
+    }
+    c->second = true;
+    if (any) {
+        squared.m = ox_m(&squared, 0);
+        row->rule(&squared);
+    }
 }
 
 static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
@@ -118,6 +226,9 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
     const ox_row *row = ox_rule_find(n->domain, n->op);
     ox_purpose former =
         ox_graph_enter(s->branch->flow, "onnxexplainer/flow", ox_node_base(n), n);
+    if (s->options->order == 2) {
+        visit_twice(s, &c, row);
+    }
     if (s->method->replaces != NULL && s->method->replaces(s, n)) {
         s->method->replace(s, &c);
     } else if (ox_standin_wants(s, n)) {
@@ -131,11 +242,15 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
 void ox_walk(ox_explain_state *s, ox_val seed)
 {
     const char *pool = s->options->pool;
-    bool by_tree = pool != NULL && strcmp(pool, "tree") == 0;
+    bool second = s->options->order == 2;
+    bool by_tree = second || (pool != NULL && strcmp(pool, "tree") == 0);
     ox_side_of(s->bind->output)->m = seed;
     ox_sides sides = {s,    sample_of, reference_of,    side,           stands_in,
                       hole, rest,      by_tree,
                       s->order->nodes, s->order->count};
+    if (second) {
+        find_variances(s, &sides);
+    }
     while (sides.later_count > 0) {
         ox_node *n = *sides.later++;
         sides.later_count--;

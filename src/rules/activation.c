@@ -141,29 +141,46 @@ static bool accept(const char **at, ox_val v, match *m)
     return !row && accept_node(word, at, v, m);
 }
 
-bool ox_activation(ox_ctx *c)
+/* The spelling that the node at hand ends, NULL for none. */
+static const char *find(ox_ctx *c, match *found)
 {
     ox_val y = c->node->outputs[0];
     if (c->stands_in) { /* node by node */
-        return false;
+        return NULL;
     }
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
         const char *name = spellings[i].name, *at = spellings[i].spelled;
         match m = {.root = y};
         bool whole = name[0] >= 'A' && name[0] <= 'Z' && accept(&at, y, &m);
-        if (!whole || m.x->rank != y->rank || !ox_dims_equal(y->rank, m.x->dims, y->dims)) {
-            continue;
+        if (whole && m.x->rank == y->rank && ox_dims_equal(y->rank, m.x->dims, y->dims)) {
+            *found = m;
+            return name;
         }
-        ox_val inputs[] = {m.x, m.alpha};
-        ox_node one = *c->node;
-        one.op = name;
-        one.input_count = m.alpha == NULL ? 1 : 2;
-        one.inputs = inputs;
-        one.attr_count = 0;
-        ox_ctx of_one = *c;
-        of_one.node = &one;
-        flow_unary(&of_one);
-        return true;
     }
-    return false;
+    return NULL;
+}
+
+bool ox_is_activation(ox_ctx *c)
+{
+    match m;
+    return find(c, &m) != NULL;
+}
+
+bool ox_activation(ox_ctx *c)
+{
+    match m;
+    const char *name = find(c, &m);
+    if (name == NULL) {
+        return false;
+    }
+    ox_val inputs[] = {m.x, m.alpha};
+    ox_node one = *c->node;
+    one.op = name;
+    one.input_count = m.alpha == NULL ? 1 : 2;
+    one.inputs = inputs;
+    one.attr_count = 0;
+    ox_ctx of_one = *c;
+    of_one.node = &one;
+    flow_unary(&of_one);
+    return true;
 }

@@ -151,7 +151,8 @@ ox_val ox_m(ox_ctx *c, size_t i)
         return NULL;
     }
     const ox_side *side = ox_side_of(c->node->outputs[i]);
-    return side->is_point || side->m == NULL ? NULL : ox_cast(side->m, c->type);
+    ox_val m = c->squared ? side->q : side->m;
+    return side->is_point || m == NULL ? NULL : ox_cast(m, c->type);
 }
 
 /* Sums `m` over the own axes along which an input of shape `dims` was broadcast. */
@@ -191,6 +192,10 @@ void ox_send(ox_ctx *c, size_t i, ox_val m)
     m = undo_broadcast(c, m, v->rank, v->dims);
     if (c->spot != NULL && i == 0) {
         c->spot->m = m;
+        return;
+    }
+    if (c->squared) {
+        ox_side_add_second(v, m);
         return;
     }
     ox_side_add(v, m);

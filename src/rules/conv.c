@@ -1,5 +1,6 @@
 /* Rules of convolutions and of BatchNormalization: linear in the input, so the adjoint; and how
  * windows are read off a node. */
+#include "rules/second.h"
 #include "rules/spatial.h"
 
 #include <string.h>
@@ -66,6 +67,48 @@ static ox_val filters_of(ox_ctx *c, int64_t group)
     return ox_own_filters(filters);
 }
 
+enum { SMALL = 1024 }; /* elements of filters of which all squares are taken */
+
+static bool thin(ox_val filters, int64_t group)
+{
+    return group == 1 && ox_val_size(filters).size > SMALL;
+}
+
+/* The squares of filters [M, C, ...] as those of rank one: the sums over the outputs, [1, C, ...],
+ * and in *outputs, [M, 1, ..], those over all else, over the sum of all. */
+static ox_val thin_filters(ox_val filters, ox_val *outputs)
+{
+    int64_t first = 0, rest[MAX_AXES + 1];
+    for (int d = 1; d < filters->rank; d++) {
+        rest[d - 1] = d;
+    }
+    ox_val squares = ox_square(filters);
+    ox_val sums = ox_reduce("ReduceSum", squares, (size_t)filters->rank - 1, rest, true);
+    ox_val share = ox_div(sums, ox_shift(ox_sum(sums, 0, true), OX_TINY));
+    ox_dim dims[MAX_AXES + 1] = {filters->dims[0]};
+    for (int d = 1; d < filters->rank - 1; d++) {
+        dims[d] = ox_dim_of(1);
+    }
+    *outputs = ox_reshape(share, filters->rank - 1, dims);
+    return ox_reduce("ReduceSum", squares, 1, &first, true);
+}
+
+/* The operator at hand over V, with squared filters. */
+ox_val ox_variance_of_conv(ox_ctx *c)
+{
+    const ox_node *n = c->node;
+    int64_t group = ox_node_int(n, "group", 1);
+    bool forward = strcmp(n->op, "Conv") == 0;
+    ox_val filters = filters_of(c, group), outputs = NULL, v = ox_variance(n->inputs[0]);
+    bool one = forward && thin(filters, group);
+    ox_val in[] = {v, one ? thin_filters(filters, &outputs) : ox_square(filters)};
+    if (v == NULL) {
+        return NULL;
+    }
+    v = ox_graph_emit(c->g, n->op, 2, in, n->attr_count, n->attrs);
+    return one ? ox_mul(v, outputs) : v;
+}
+
 /* A bias that varies: the sum over all positions. It has no batch axis, so there must be none. */
 static void send_bias(ox_ctx *c)
 {
@@ -87,8 +130,15 @@ static void send_bias(ox_ctx *c)
 void flow_conv(ox_ctx *c)
 {
     int64_t group = ox_node_int(c->node, "group", 1);
-    ox_val filters = filters_of(c, group);
-    ox_val m = ox_unconvolve(c, c->m, filters, group, ox_windows(c, filters));
+    ox_val filters = filters_of(c, group), m = c->m, outputs;
+    const ox_window *w = ox_windows(c, filters);
+    if (c->squared && thin(filters, group)) {
+        filters = thin_filters(filters, &outputs);
+        m = ox_sum(ox_mul(m, outputs), 1 - filters->rank, true);
+    } else {
+        filters = ox_factor(c, filters);
+    }
+    m = ox_unconvolve(c, m, filters, group, w);
     if (m != NULL) {
         ox_send(c, 0, m);
     }
@@ -134,14 +184,13 @@ void flow_conv_transpose(ox_ctx *c)
         ox_attr_ints("dilations", (size_t)axes, dilations),
         ox_attr_int("group", group),
     };
-    ox_val in[] = {ox_pad(ox_fold(c, c->m), axes, none, cut), filters};
+    ox_val in[] = {ox_pad(ox_fold(c, c->m), axes, none, cut), ox_factor(c, filters)};
     ox_send(c, 0, ox_unfold(c, ox_graph_emit(c->g, "Conv", 2, in, 4, attrs), c->m));
     send_bias(c);
 }
 
-/* y = (x - mean) * scale / sqrt(var + epsilon) + b, each per channel. Not for training, which
- * lift/respell.c refuses. */
-void flow_batch_normalization(ox_ctx *c)
+/* scale / sqrt(var + epsilon), as it meets values and multipliers. */
+static ox_val normalization_slope(ox_ctx *c)
 {
     for (size_t i = 1; i < 5; i++) {
         if (ox_varies(c, i)) {
@@ -159,5 +208,18 @@ void flow_batch_normalization(ox_ctx *c)
         }
         slope = ox_reshape(slope, axes + 1, dims);
     }
-    ox_send(c, 0, ox_mul(c->m, ox_cast(slope, c->m->type)));
+    return ox_cast(slope, c->type);
+}
+
+/* y = (x - mean) * scale / sqrt(var + epsilon) + b, each per channel. Not for training, which
+ * lift/respell.c refuses. */
+void flow_batch_normalization(ox_ctx *c)
+{
+    ox_send(c, 0, ox_mul(c->m, ox_factor(c, ox_cast(normalization_slope(c), c->m->type))));
+}
+
+ox_val ox_variance_of_normalization(ox_ctx *c)
+{
+    ox_val v = ox_variance(c->node->inputs[0]);
+    return v == NULL ? NULL : ox_mul(v, ox_square(normalization_slope(c)));
 }

@@ -1,5 +1,6 @@
 /* Rules of pools: averages pass on their adjoint; of a maximum one winner per window gets all. */
 #include "rules/pool_tree.h"
+#include "rules/second.h"
 
 #include <string.h>
 
@@ -45,7 +46,8 @@ static ox_val inverse_counts(ox_ctx *c, int axes, const ox_window *w)
     for (size_t i = 1; i < size; i++) {
         same = same && table[i] == table[0];
     }
-    return same ? ox_number(c->m, table[0]) : ox_floats(c->g, c->m->type, axes, dims, table);
+    ox_val one = ox_floats(c->g, c->type, 0, NULL, table);
+    return same ? one : ox_floats(c->g, c->type, axes, dims, table);
 }
 
 /* Each output's flow repeated over its window, for windows side by side: nearest neighbours; zeros
@@ -88,7 +90,7 @@ void flow_average_pool(ox_ctx *c)
 {
     int axes = ox_spatial_axes(c);
     const ox_window *w = ox_windows(c, NULL);
-    ox_val m = ox_mul(c->m, inverse_counts(c, axes, w));
+    ox_val m = ox_mul(c->m, ox_cast(ox_factor(c, inverse_counts(c, axes, w)), c->m->type));
     if (side_by_side(axes, w)) {
         ox_send(c, 0, repeat(c, m, axes, w));
         return;
@@ -126,8 +128,24 @@ void flow_global_average_pool(ox_ctx *c)
     for (int k = 0; k < axes; k++) {
         shape[k] = ox_static_dim(c, 0, k - axes);
     }
-    ox_val m = ox_scale(c->m, 1.0 / (double)positions(c, 0));
+    double share = 1.0 / (double)positions(c, 0);
+    ox_val m = ox_scale(c->m, c->squared ? share * share : share);
     ox_send(c, 0, ox_binary("Expand", m, ox_ints(c->g, (size_t)axes, shape)));
+}
+
+/* The mean of V, once more over the count. */
+ox_val ox_variance_of_average(ox_ctx *c)
+{
+    const ox_node *n = c->node;
+    ox_val v = ox_variance(n->inputs[0]);
+    if (v == NULL) {
+        return NULL;
+    }
+    int axes = ox_spatial_axes(c);
+    bool global = strcmp(n->op, "GlobalAveragePool") == 0;
+    ox_val mean = ox_graph_emit(c->g, n->op, 1, &v, n->attr_count, n->attrs);
+    return global ? ox_scale(mean, 1.0 / (double)positions(c, 0))
+                  : ox_mul(mean, inverse_counts(c, axes, ox_windows(c, NULL)));
 }
 
 /* ---- maxima ------------------------------------------------------------------------------ */
@@ -232,6 +250,44 @@ static ox_val find_winners(ox_ctx *c, ox_val x, int64_t size)
     return ox_reshape(at, lead + 3, unfolded);
 }
 
+/* A window that is all of an axis. */
+static const ox_window *whole_axes(ox_ctx *c, int axes)
+{
+    ox_window *w = ox_arena_alloc(c->g->arena, (size_t)axes, sizeof *w);
+    for (int k = 0; k < axes; k++) {
+        w[k] = ox_whole_window(ox_static_dim(c, 0, k - axes));
+    }
+    return w;
+}
+
+static ox_pool tree_of(ox_ctx *c, const ox_window *w)
+{
+    ox_val v = ox_variance(c->node->inputs[0]);
+    return (ox_pool){c, true, ox_x(c, 0), ox_x0(c, 0), v, ox_spatial_axes(c), w};
+}
+
+/* Both orders at once, so that there is nothing left for the run of the second. */
+static void send_by_tree(ox_ctx *c, const ox_window *w)
+{
+    ox_val q = NULL;
+    if (c->squared) {
+        return;
+    }
+    const ox_pool tree = tree_of(c, w);
+    ox_send(c, 0, ox_pool_tree(&tree, ox_arrived_second(c), &q));
+    if (q != NULL) {
+        ox_send_second(c, 0, q);
+    }
+}
+
+ox_val ox_variance_of_pool(ox_ctx *c)
+{
+    bool global = strcmp(c->node->op, "GlobalMaxPool") == 0;
+    const ox_window *w = global ? whole_axes(c, ox_spatial_axes(c)) : ox_windows(c, NULL);
+    const ox_pool tree = tree_of(c, w);
+    return tree.v == NULL ? NULL : ox_pool_tree_variance(&tree);
+}
+
 void flow_max_pool(ox_ctx *c)
 {
     if (ox_m(c, 1) != NULL) {
@@ -241,8 +297,7 @@ void flow_max_pool(ox_ctx *c)
         return;
     }
     if (c->sides->pool_tree) {
-        int axes = ox_spatial_axes(c);
-        ox_send(c, 0, ox_pool_tree(c, true, ox_x(c, 0), ox_x0(c, 0), axes, ox_windows(c, NULL)));
+        send_by_tree(c, ox_windows(c, NULL));
         return;
     }
     int64_t size = positions(c, 0);
@@ -256,21 +311,11 @@ static ox_val argmax(ox_val v)
     return ox_graph_emit(v->graph, "ArgMax", 1, &v, 1, &axis);
 }
 
-static const ox_window *whole_axes(ox_ctx *c, int axes)
-{
-    ox_window *w = ox_arena_alloc(c->g->arena, (size_t)axes, sizeof *w);
-    for (int k = 0; k < axes; k++) {
-        w[k] = ox_whole_window(ox_static_dim(c, 0, k - axes));
-    }
-    return w;
-}
-
 void flow_global_max_pool(ox_ctx *c)
 {
     int axes = ox_spatial_axes(c);
     if (c->sides->pool_tree) {
-        const ox_window *w = whole_axes(c, axes);
-        ox_send(c, 0, ox_pool_tree(c, true, ox_x(c, 0), ox_x0(c, 0), axes, w));
+        send_by_tree(c, whole_axes(c, axes));
         return;
     }
     int64_t size = positions(c, 0);

@@ -3,18 +3,27 @@
  * games, where one winner a window stands for all of them at once. */
 #include "rules/pool_tree.h"
 
-#include "rules/unary.h"
+#include "rules/second.h"
+#include "rules/side.h"
 
-/* Both sides of what the maximum is taken of. */
+/* Both sides of what the maximum is taken of, and V where there is a second order. */
 typedef struct sides {
-    ox_val x, x0;
+    ox_val x, x0, v;
 } sides;
+
+/* What goes back: multipliers, those of V NULL where there are none. */
+typedef struct flows {
+    ox_val m, q;
+} flows;
 
 typedef struct tree {
     ox_ctx *c;
     bool max;
     int axes;
     const ox_window *w; /* [axes] */
+    bool second;
+    ox_val q;           /* of the maxima, NULL: 0 */
+    ox_val *top;        /* takes V of the maxima, and nothing goes back then */
 } tree;
 
 /* ---- shapes ------------------------------------------------------------------------------- */
@@ -67,11 +76,11 @@ static bool side_by_side(const ox_window *w)
     return w->kernel == w->stride && (w->dilation == 1 || w->kernel == 1);
 }
 
-/* [.., in, rest] as [.., out, kernel, rest]; outside is what loses against all that is inside. */
-static ox_val take_windows(ox_val v, int axis, const ox_window *w)
+/* [.., in, rest] as [.., out, kernel, rest], with `outside` around. */
+static ox_val take_windows(ox_val v, int axis, const ox_window *w, double outside)
 {
     int64_t span = (w->out - 1) * w->stride + w->extent;
-    v = pad_axis(v, axis, w->begin, span - w->in - w->begin, -ox_huge(v->type));
+    v = pad_axis(v, axis, w->begin, span - w->in - w->begin, outside);
     if (side_by_side(w)) {
         return split_axis(v, axis, w->kernel);
     }
@@ -108,65 +117,157 @@ static ox_val give_windows(ox_val m, int axis, const ox_window *w)
 
 /* ---- the tree ----------------------------------------------------------------------------- */
 
-static ox_val through_axis(const tree *t, sides v, int done);
+static flows through_axis(const tree *t, sides v, int done);
 
 static ox_val each_second(ox_val v, int axis, int64_t first, int64_t n)
 {
     return ox_slice(v, axis, first, n - n % 2, 2);
 }
 
-/* Winners of pairs, and of an odd number the last one as it is. */
-static ox_val winners(const tree *t, ox_val v, ox_val a, ox_val b, int axis, int64_t n)
+/* One of each pair of v, all of its sides. */
+static sides one_of_pairs(const tree *t, sides v, int axis, int64_t first, int64_t n)
 {
-    ox_val parts[] = {t->max ? ox_max(a, b) : ox_min(a, b), NULL};
-    parts[1] = n % 2 == 1 ? ox_slice(v, axis, n - 1, n, 1) : NULL;
-    return ox_concat(v->graph, n % 2 == 1 ? 2 : 1, parts, axis);
+    sides one = {each_second(v.x, axis, first, n), each_second(v.x0, axis, first, n), NULL};
+    one.v = t->second ? each_second(v.v, axis, first, n) : NULL;
+    return one;
 }
 
-/* Multipliers of v, of which n along the axis become one: up to the winner, whose multiplier the
+/* `pairs`, and of an odd number the last one of v as it is. */
+static ox_val and_last(ox_val pairs, ox_val v, int axis, int64_t n)
+{
+    ox_val parts[] = {pairs, n % 2 == 1 ? ox_slice(v, axis, n - 1, n, 1) : NULL};
+    return ox_concat(pairs->graph, n % 2 == 1 ? 2 : 1, parts, axis);
+}
+
+/* Of y = b + relu(t), t = a - b (a minimum: a - relu(t)): with dy = A dt + B V_t, V_t = V_a + V_b,
+ * shares A and 1 - A of a and b, or the other way round. */
+static ox_bend bend_of_pair(sides a, sides b)
+{
+    return ox_bend_of_ramp(ox_sub(a.x, b.x), ox_sub(a.x0, b.x0), ox_add(a.v, b.v));
+}
+
+static ox_val winners_variance(const tree *t, sides a, sides b)
+{
+    ox_val share = bend_of_pair(a, b).a, other = ox_one_minus(share);
+    ox_val of_a = ox_square(t->max ? share : other), of_b = ox_square(t->max ? other : share);
+    return ox_add(ox_mul(of_a, a.v), ox_mul(of_b, b.v));
+}
+
+static sides winners(const tree *t, sides v, sides a, sides b, int axis, int64_t n)
+{
+    sides up = {t->max ? ox_max(a.x, b.x) : ox_min(a.x, b.x),
+                t->max ? ox_max(a.x0, b.x0) : ox_min(a.x0, b.x0), NULL};
+    up.x = and_last(up.x, v.x, axis, n);
+    up.x0 = and_last(up.x0, v.x0, axis, n);
+    up.v = t->second ? and_last(winners_variance(t, a, b), v.v, axis, n) : NULL;
+    return up;
+}
+
+/* Multipliers of a pair side by side again, and that of the last one of an odd number. */
+static ox_val together(ox_val a, ox_val b, ox_val m, int axis, int64_t n)
+{
+    ox_graph *g = a->graph;
+    ox_val both[] = {ox_unsqueeze(a, axis), ox_unsqueeze(b, axis)};
+    ox_val parts[] = {merge_axis(ox_concat(g, 2, both, axis), axis), NULL};
+    if (n % 2 == 0) {
+        return parts[0];
+    }
+    int rank = parts[0]->rank; /* as many references as the others */
+    ox_dim *dims = ox_arena_copy(g->arena, parts[0]->dims, (size_t)rank, sizeof *dims);
+    dims[rank + axis] = ox_dim_of(1);
+    parts[1] = ox_expand(ox_slice(m, axis, n / 2, n / 2 + 1, 1), rank, dims);
+    return ox_concat(g, 2, parts, axis);
+}
+
+static flows second_back(const tree *t, flows up, sides a, sides b, int axis, int64_t n)
+{
+    ox_bend bend = bend_of_pair(a, b);
+    ox_val other = ox_one_minus(bend.a), of_a = t->max ? bend.a : other;
+    ox_val of_b = t->max ? other : bend.a;
+    ox_val m = n % 2 == 1 ? ox_slice(up.m, axis, 0, n / 2, 1) : up.m;
+    ox_val q = n % 2 == 1 ? ox_slice(up.q, axis, 0, n / 2, 1) : up.q;
+    ox_val bent = ox_mul(m, t->max ? bend.b : ox_neg(bend.b));
+    ox_val q_a = ox_add(bent, ox_mul(q, ox_square(of_a)));
+    ox_val q_b = ox_add(bent, ox_mul(q, ox_square(of_b)));
+    return (flows){together(ox_mul(m, of_a), ox_mul(m, of_b), up.m, axis, n),
+                   together(q_a, q_b, up.q, axis, n)};
+}
+
+static flows first_back(const tree *t, flows up, sides a, sides b, int axis, int64_t n)
+{
+    ox_val m = n % 2 == 1 ? ox_slice(up.m, axis, 0, n / 2, 1) : up.m;
+    const char *name = t->max ? "Max" : "Min";
+    ox_val to_a = ox_flow(name, (ox_val[]){m, a.x, a.x0, b.x, b.x0});
+    ox_val to_b = ox_flow(name, (ox_val[]){m, b.x, b.x0, a.x, a.x0});
+    return (flows){together(to_a, to_b, up.m, axis, n), NULL};
+}
+
+/* Multipliers of v, of which n along the axis become one: up to the winner, whose multipliers the
  * axes that are left say, and back down. */
-static ox_val through_pairs(const tree *t, sides v, int axis, int64_t n, int done)
+static flows through_pairs(const tree *t, sides v, int axis, int64_t n, int done)
 {
     if (n == 1) {
-        sides top = {ox_squeeze(v.x, axis), ox_squeeze(v.x0, axis)};
-        return ox_unsqueeze(through_axis(t, top, done + 1), axis);
+        sides top = {ox_squeeze(v.x, axis), ox_squeeze(v.x0, axis), NULL};
+        top.v = t->second ? ox_squeeze(v.v, axis) : NULL;
+        flows up = through_axis(t, top, done + 1);
+        up.m = up.m == NULL ? NULL : ox_unsqueeze(up.m, axis);
+        up.q = up.q == NULL ? NULL : ox_unsqueeze(up.q, axis);
+        return up;
     }
-    sides a = {each_second(v.x, axis, 0, n), each_second(v.x0, axis, 0, n)};
-    sides b = {each_second(v.x, axis, 1, n), each_second(v.x0, axis, 1, n)};
-    sides up = {winners(t, v.x, a.x, b.x, axis, n), winners(t, v.x0, a.x0, b.x0, axis, n)};
-    ox_val m = through_pairs(t, up, axis, n - n / 2, done);
-    ox_val pairs = n % 2 == 1 ? ox_slice(m, axis, 0, n / 2, 1) : m;
-    const char *name = t->max ? "Max" : "Min";
-    ox_val to_a = ox_flow(name, (ox_val[]){pairs, a.x, a.x0, b.x, b.x0});
-    ox_val to_b = ox_flow(name, (ox_val[]){pairs, b.x, b.x0, a.x, a.x0});
-    ox_val both[] = {ox_unsqueeze(to_a, axis), ox_unsqueeze(to_b, axis)};
-    ox_val parts[] = {merge_axis(ox_concat(m->graph, 2, both, axis), axis), NULL};
-    parts[1] = n % 2 == 1 ? ox_slice(m, axis, n / 2, n / 2 + 1, 1) : NULL;
-    if (parts[1] != NULL) { /* as many references as the others */
-        ox_dim *dims = ox_arena_copy(m->graph->arena, parts[0]->dims, (size_t)parts[0]->rank,
-                                     sizeof *dims);
-        dims[parts[0]->rank + axis] = ox_dim_of(1);
-        parts[1] = ox_expand(parts[1], parts[0]->rank, dims);
+    sides a = one_of_pairs(t, v, axis, 0, n), b = one_of_pairs(t, v, axis, 1, n);
+    flows up = through_pairs(t, winners(t, v, a, b, axis, n), axis, n - n / 2, done);
+    return up.m == NULL ? up
+           : t->second  ? second_back(t, up, a, b, axis, n)
+                        : first_back(t, up, a, b, axis, n);
+}
+
+/* What arrived at the maxima. */
+static flows at_top(const tree *t, sides top)
+{
+    if (t->top != NULL) {
+        *t->top = top.v;
+        return (flows){NULL, NULL};
     }
-    return ox_concat(m->graph, n % 2 == 1 ? 2 : 1, parts, axis);
+    bool none = t->second && t->q == NULL;
+    return (flows){t->c->m, none ? ox_scale(t->c->m, 0) : t->q};
 }
 
 /* The last axes are `done`: multipliers of v. */
-static ox_val through_axis(const tree *t, sides v, int done)
+static flows through_axis(const tree *t, sides v, int done)
 {
     if (done == t->axes) {
-        return t->c->m;
+        return at_top(t, v);
     }
     int axis = -1 - done;
     const ox_window *w = &t->w[t->axes - 1 - done];
-    sides taps = {take_windows(v.x, axis, w), take_windows(v.x0, axis, w)};
-    return give_windows(through_pairs(t, taps, axis, w->kernel, done), axis, w);
+    double least = t->max ? -ox_huge(v.x->type) : ox_huge(v.x->type);
+    sides taps = {take_windows(v.x, axis, w, least), take_windows(v.x0, axis, w, least), NULL};
+    taps.v = t->second ? take_windows(v.v, axis, w, 0) : NULL;
+    flows back = through_pairs(t, taps, axis, w->kernel, done);
+    back.m = back.m == NULL ? NULL : give_windows(back.m, axis, w);
+    back.q = back.q == NULL ? NULL : give_windows(back.q, axis, w);
+    return back;
 }
 
-ox_val ox_pool_tree(ox_ctx *c, bool max, ox_val x, ox_val x0, int axes, const ox_window *w)
+/* Both sides of the operand. */
+static sides operand(const ox_pool *p)
 {
-    const tree t = {c, max, axes, w};
-    ox_type type = c->m->type;
-    const sides v = {ox_finite(ox_cast(x, type)), ox_finite(ox_cast(x0, type))};
-    return through_axis(&t, v, 0);
+    return (sides){ox_finite(ox_cast(p->x, p->c->type)), ox_finite(ox_cast(p->x0, p->c->type)),
+                   p->v};
+}
+
+ox_val ox_pool_tree(const ox_pool *p, ox_val q, ox_val *second)
+{
+    const tree t = {p->c, p->max, p->axes, p->w, p->v != NULL && p->c->second, q, NULL};
+    flows back = through_axis(&t, operand(p), 0);
+    *second = back.q;
+    return back.m;
+}
+
+ox_val ox_pool_tree_variance(const ox_pool *p)
+{
+    ox_val top = NULL;
+    const tree t = {p->c, p->max, p->axes, p->w, true, NULL, &top};
+    through_axis(&t, operand(p), 0);
+    return top;
 }

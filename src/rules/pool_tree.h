@@ -7,8 +7,21 @@
 /* The window that is all of an axis. */
 ox_window ox_whole_window(int64_t size);
 
-/* What x gets of c->m, the multiplier of the maxima (max: else minima) over windows `w` along the
- * last `axes` axes of x and x0. */
-ox_val ox_pool_tree(ox_ctx *c, bool max, ox_val x, ox_val x0, int axes, const ox_window *w);
+/* Maxima (max: else minima) over windows `w` along the last `axes` axes of x and x0; v: V of x, NULL
+ * without a second order. */
+typedef struct ox_pool {
+    ox_ctx *c;
+    bool max;
+    ox_val x, x0, v;
+    int axes;
+    const ox_window *w;
+} ox_pool;
+
+/* What x gets of c->m, the multiplier of the maxima, and in *second of that and of q, their
+ * multiplier of the second order (NULL: 0). */
+ox_val ox_pool_tree(const ox_pool *p, ox_val q, ox_val *second);
+
+/* V of the maxima. */
+ox_val ox_pool_tree_variance(const ox_pool *p);
 
 #endif

@@ -23,7 +23,7 @@ static bool begins_with(const ox_node *n, const ox_node *shorter)
 size_t ox_concat_prefix(ox_ctx *c, ox_val *whole)
 {
     size_t best = 0;
-    for (size_t i = 0; i < c->sides->later_count; i++) {
+    for (size_t i = 0; !c->squared && i < c->sides->later_count; i++) {
         const ox_node *shorter = c->sides->later[i];
         if (shorter->input_count > best && begins_with(c->node, shorter)) {
             best = shorter->input_count;

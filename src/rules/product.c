@@ -4,13 +4,20 @@
  * the Shapley values of a game of two players, and the gradient where the other is constant. Means
  * are taken as x/2 + x0/2: halves of samples and references are small or constant, so that the
  * pairs of them are passed over once. */
-#include "rules/unary.h"
+#include "rules/second.h"
 
 #include <string.h>
 
 static ox_val mid_of(ox_operand o)
 {
     return o.varies ? ox_mean(o.x, o.x0) : o.x;
+}
+
+/* An operand in the type of the rule, where there is no multiplier yet. */
+static ox_operand operand_in(ox_ctx *c, size_t i)
+{
+    ox_operand o = ox_operand_raw(c, i);
+    return (ox_operand){ox_cast(o.x, c->type), ox_cast(o.x0, c->type), o.varies};
 }
 
 /* ---- sums -------------------------------------------------------------------------------- */
@@ -27,19 +34,20 @@ void flow_add(ox_ctx *c)
 void flow_sub(ox_ctx *c)
 {
     ox_send(c, 0, c->m);
-    ox_send(c, 1, ox_neg(c->m));
+    ox_send(c, 1, c->squared ? c->m : ox_neg(c->m));
 }
 
 void flow_neg(ox_ctx *c)
 {
-    ox_send(c, 0, ox_neg(c->m));
+    ox_send(c, 0, c->squared ? c->m : ox_neg(c->m));
 }
 
 /* y = (a + b + ...) / n: m / n each. */
 void flow_mean(ox_ctx *c)
 {
     size_t count = c->node->input_count;
-    ox_val m = count == 1 ? c->m : ox_scale(c->m, 1.0 / (double)count);
+    double share = 1.0 / (double)count;
+    ox_val m = count == 1 ? c->m : ox_scale(c->m, c->squared ? share * share : share);
     for (size_t i = 0; i < count; i++) {
         ox_send(c, i, m);
     }
@@ -47,8 +55,11 @@ void flow_mean(ox_ctx *c)
 
 /* ---- products ---------------------------------------------------------------------------- */
 
-static ox_val times_mid(ox_val m, ox_operand o)
+static ox_val times_mid(ox_ctx *c, ox_val m, ox_operand o)
 {
+    if (c->squared) {
+        return ox_mul(m, ox_square(mid_of(o)));
+    }
     return o.varies ? ox_flow("Mul", (ox_val[]){m, o.x, o.x0}) : ox_mul(m, o.x);
 }
 
@@ -60,10 +71,10 @@ void flow_mul(ox_ctx *c)
     }
     ox_operand a = ox_operand_of(c, 0), b = ox_operand_of(c, 1);
     if (a.varies) {
-        ox_send(c, 0, times_mid(c->m, b));
+        ox_send(c, 0, times_mid(c, c->m, b));
     }
     if (b.varies) {
-        ox_send(c, 1, times_mid(c->m, a));
+        ox_send(c, 1, times_mid(c, c->m, a));
     }
 }
 
@@ -96,6 +107,35 @@ static bool is_integer(ox_type type)
     return type != OX_FLOAT && type != OX_DOUBLE && type != OX_FLOAT16 && type != OX_BFLOAT16;
 }
 
+/* m times the factor of operand i of a quotient whose divisor varies. */
+static ox_val quotient_flow(ox_ctx *c, size_t i, ox_val m)
+{
+    ox_operand a = operand_in(c, 0), b = operand_in(c, 1);
+    if (!a.varies) {
+        ox_val in[] = {m, a.x, b.x, b.x0};
+        return ox_call("DivideConstantFlow", divide_constant_body, NULL, 4, in);
+    }
+    if (i == 0) {
+        return ox_flow("Dividend", (ox_val[]){m, b.x, b.x0});
+    }
+    bool exp = adds_exp(ox_node_input(c->node, 1));
+    ox_val y = exp ? a.x : ox_cast(ox_y(c, 0), c->type);
+    ox_val y0 = exp ? a.x0 : ox_cast(ox_y0(c, 0), c->type);
+    return ox_flow(exp ? "DivisorOfExp" : "Divisor", (ox_val[]){m, y, y0, b.x, b.x0});
+}
+
+/* The square of the factor of operand i of a product or quotient. */
+static ox_val squared_factor(ox_ctx *c, size_t i)
+{
+    bool quotient = strcmp(c->node->op, "Div") == 0;
+    ox_val one = ox_floats(c->g, c->type, 0, NULL, (const double[]){1});
+    if (quotient && ox_varies(c, 1)) {
+        return ox_square(quotient_flow(c, i, one));
+    }
+    ox_val other = ox_square(mid_of(operand_in(c, 1 - i)));
+    return quotient ? ox_unary("Reciprocal", other) : other;
+}
+
 /* y = a / b: the product of a and 1/b. Integers divide in steps. */
 void flow_div(ox_ctx *c)
 {
@@ -106,22 +146,16 @@ void flow_div(ox_ctx *c)
     if (ox_activation(c)) {
         return;
     }
-    ox_operand a = ox_operand_of(c, 0), b = ox_operand_of(c, 1);
-    if (!b.varies) {
-        ox_send(c, 0, ox_div(c->m, b.x));
+    if (!ox_varies(c, 1)) {
+        ox_send(c, 0, ox_div(c->m, ox_factor(c, ox_operand_of(c, 1).x)));
         return;
     }
-    if (a.varies) {
-        ox_val in[] = {c->m, b.x, b.x0};
-        ox_send(c, 0, ox_flow("Dividend", in));
-        bool exp = adds_exp(ox_node_input(c->node, 1));
-        ox_val y = exp ? a.x : ox_y(c, 0), y0 = exp ? a.x0 : ox_y0(c, 0);
-        ox_val divisor[] = {c->m, y, y0, b.x, b.x0};
-        ox_send(c, 1, ox_flow(exp ? "DivisorOfExp" : "Divisor", divisor));
-        return;
+    for (size_t i = 0; i < 2; i++) {
+        if (ox_varies(c, i)) {
+            ox_send(c, i, c->squared ? ox_mul(c->m, squared_factor(c, i))
+                                     : quotient_flow(c, i, c->m));
+        }
     }
-    ox_val in[] = {c->m, a.x, b.x, b.x0};
-    ox_send(c, 1, ox_call("DivideConstantFlow", divide_constant_body, NULL, 4, in));
 }
 
 ox_val ox_scaler_scale(const ox_node *n, ox_graph *g, ox_type type)
@@ -142,7 +176,7 @@ ox_val ox_scaler_scale(const ox_node *n, ox_graph *g, ox_type type)
 void flow_scaler(ox_ctx *c)
 {
     ox_val scale = ox_scaler_scale(c->node, c->g, c->m->type);
-    ox_send(c, 0, scale == NULL ? c->m : ox_mul(c->m, scale));
+    ox_send(c, 0, scale == NULL ? c->m : ox_mul(c->m, ox_factor(c, scale)));
 }
 
 /* ---- matrices ---------------------------------------------------------------------------- */
@@ -161,21 +195,49 @@ void flow_matmul(ox_ctx *c)
     if (ox_varies(c, 0)) {
         ox_val b = mid_of(ox_operand_of(c, 1));
         ox_val back = column ? ox_unsqueeze(b, -2) : ox_swap_last(b);
-        ox_val flow = ox_matmul(m, ox_own_factor(back));
+        ox_val flow = ox_times_right(c, m, back, !ox_varies(c, 1));
         ox_send(c, 0, row ? ox_squeeze(flow, -2) : flow);
     }
     if (ox_varies(c, 1)) {
         ox_val a = mid_of(ox_operand_of(c, 0));
         ox_val back = row ? ox_unsqueeze(a, -1) : ox_swap_last(a);
-        ox_val flow = ox_matmul(ox_own_factor(back), m);
+        ox_val flow = ox_times_left(c, back, m, !ox_varies(c, 0));
         ox_send(c, 1, column ? ox_squeeze(flow, -1) : flow);
     }
-    ox_attention_share(c);
+    if (!c->squared) {
+        ox_attention_share(c);
+    }
+}
+
+/* V_a of an operand, through the products of the rule of the squared one. */
+static ox_ctx squared(ox_ctx *c)
+{
+    ox_ctx of = *c;
+    of.squared = true;
+    return of;
+}
+
+static ox_val plus(ox_val sum, ox_val term)
+{
+    return sum == NULL ? term : term == NULL ? sum : ox_add(sum, term);
+}
+
+ox_val ox_variance_of_matmul(ox_ctx *c)
+{
+    ox_ctx of = squared(c);
+    ox_val a = ox_variance(c->node->inputs[0]), b = ox_variance(c->node->inputs[1]), v = NULL;
+    if (ox_varies(c, 0) && a != NULL) {
+        v = ox_times_right(&of, a, mid_of(operand_in(c, 1)), !ox_varies(c, 1));
+    }
+    if (ox_varies(c, 1) && b != NULL) {
+        v = plus(v, ox_times_left(&of, mid_of(operand_in(c, 0)), b, !ox_varies(c, 0)));
+    }
+    return v;
 }
 
 static ox_val swapped(ox_val a, bool swap)
 {
-    return ox_own_factor(swap ? ox_swap_last(a) : a);
+    return swap ? ox_swap_last(a) : a;
 }
 
 static ox_val scaled(ox_val a, double factor)
@@ -190,19 +252,60 @@ void flow_gemm(ox_ctx *c)
     bool trans_a = ox_node_int(c->node, "transA", 0) != 0;
     bool trans_b = ox_node_int(c->node, "transB", 0) != 0;
     double alpha = ox_node_float(c->node, "alpha", 1);
-    if (ox_varies(c, 0)) {
+    bool varies_a = ox_varies(c, 0), varies_b = ox_varies(c, 1);
+    if (varies_a) {
         ox_val b = scaled(mid_of(ox_operand_of(c, 1)), alpha);
         ox_send(c, 0,
-                trans_a ? ox_matmul(swapped(b, trans_b), ox_swap_last(c->m))
-                        : ox_matmul(c->m, swapped(b, !trans_b)));
+                trans_a ? ox_times_left(c, swapped(b, trans_b), ox_swap_last(c->m), !varies_b)
+                        : ox_times_right(c, c->m, swapped(b, !trans_b), !varies_b));
     }
-    if (ox_varies(c, 1)) {
+    if (varies_b) {
         ox_val a = scaled(mid_of(ox_operand_of(c, 0)), alpha);
         ox_send(c, 1,
-                trans_b ? ox_matmul(ox_swap_last(c->m), swapped(a, trans_a))
-                        : ox_matmul(swapped(a, !trans_a), c->m));
+                trans_b ? ox_times_right(c, ox_swap_last(c->m), swapped(a, trans_a), !varies_a)
+                        : ox_times_left(c, swapped(a, !trans_a), c->m, !varies_a));
     }
-    ox_send(c, 2, scaled(c->m, ox_node_float(c->node, "beta", 1)));
+    double beta = ox_node_float(c->node, "beta", 1);
+    ox_send(c, 2, scaled(c->m, c->squared ? beta * beta : beta));
+}
+
+ox_val ox_variance_of_gemm(ox_ctx *c)
+{
+    ox_ctx of = squared(c);
+    bool trans_a = ox_node_int(c->node, "transA", 0) != 0;
+    bool trans_b = ox_node_int(c->node, "transB", 0) != 0;
+    double alpha = ox_node_float(c->node, "alpha", 1), beta = ox_node_float(c->node, "beta", 1);
+    ox_val v[3] = {NULL}, y = c->node->outputs[0];
+    for (size_t i = 0; i < 3; i++) {
+        v[i] = ox_varies(c, i) ? ox_variance(ox_node_input(c->node, i)) : NULL;
+    }
+    ox_val sum = v[2] == NULL ? NULL : scaled(v[2], beta * beta);
+    if (v[0] != NULL) {
+        ox_val b = swapped(scaled(mid_of(operand_in(c, 1)), alpha), trans_b);
+        sum = plus(ox_times_right(&of, swapped(v[0], trans_a), b, !ox_varies(c, 1)), sum);
+    }
+    if (v[1] != NULL) {
+        ox_val a = swapped(scaled(mid_of(operand_in(c, 0)), alpha), trans_a);
+        sum = plus(ox_times_left(&of, a, swapped(v[1], trans_b), !ox_varies(c, 0)), sum);
+    }
+    return sum == NULL ? NULL : ox_expand(sum, y->rank, y->dims);
+}
+
+/* V through a product, a quotient and a Scaler. */
+ox_val ox_variance_of_product(ox_ctx *c)
+{
+    ox_val sum = NULL, y = c->node->outputs[0];
+    bool two = c->node->input_count > 1;
+    for (size_t i = 0; i < c->node->input_count; i++) {
+        ox_val v = ox_varies(c, i) ? ox_variance(c->node->inputs[i]) : NULL;
+        if (v == NULL) {
+            continue;
+        }
+        ox_val scale = two ? NULL : ox_scaler_scale(c->node, c->g, c->type);
+        ox_val square = two ? squared_factor(c, i) : scale == NULL ? NULL : ox_square(scale);
+        sum = plus(sum, square == NULL ? v : ox_mul(v, square));
+    }
+    return sum == NULL ? NULL : ox_expand(sum, y->rank, y->dims);
 }
 
 /* ---- choice ------------------------------------------------------------------------------ */
@@ -252,8 +355,8 @@ void flow_where(ox_ctx *c)
     }
     ox_operand condition = ox_operand_of(c, 0), chosen = ox_operand_raw(c, 0);
     ox_operand a = {0}, b = {0};
-    ox_val m1 = ox_varies(c, 1) ? times_mid(c->m, condition) : NULL;
-    ox_val m2 = ox_varies(c, 2) ? times_mid(c->m, opposite(condition)) : NULL;
+    ox_val m1 = ox_varies(c, 1) ? times_mid(c, c->m, condition) : NULL;
+    ox_val m2 = ox_varies(c, 2) ? times_mid(c, c->m, opposite(condition)) : NULL;
     if (condition.varies) {
         ox_operand rest = {ox_unary("Not", chosen.x), ox_unary("Not", chosen.x0), true};
         a = settled(c, 1, chosen, &m1);

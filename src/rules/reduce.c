@@ -1,6 +1,7 @@
 /* Rules of reductions and of softmax. Reduced axes are brought to the end and merged into one, so
  * that the bodies of functions, which know no shapes, work along the last axis. */
 #include "rules/pool_tree.h"
+#include "rules/second.h"
 
 #include <assert.h>
 #include <float.h>
@@ -165,16 +166,31 @@ static ox_val free_size(ox_ctx *c, const axes *a)
     }
     int64_t first = 0;
     ox_val sizes = is_free ? ox_dims(c->g, count, dims) : NULL;
-    return is_free ? ox_cast(ox_reduce("ReduceProd", sizes, 1, &first, false), c->m->type) : NULL;
+    return is_free ? ox_cast(ox_reduce("ReduceProd", sizes, 1, &first, false), c->type) : NULL;
 }
 
 void flow_reduce_mean(ox_ctx *c)
 {
     axes a = reduced_axes(c);
     ox_val size = free_size(c, &a);
+    double share = size != NULL ? 1 : 1.0 / (double)reduced_size(c, &a);
     send_spread(c, &a,
-                size != NULL ? ox_div(c->m, size)
-                             : ox_scale(c->m, 1.0 / (double)reduced_size(c, &a)));
+                size != NULL ? ox_div(c->m, ox_factor(c, size))
+                             : ox_scale(c->m, c->squared ? share * share : share));
+}
+
+/* The mean of V, once more over the count. */
+ox_val ox_variance_of_mean(ox_ctx *c)
+{
+    const ox_node *n = c->node;
+    axes a = reduced_axes(c);
+    ox_val v = ox_variance(n->inputs[0]), size = v == NULL ? NULL : free_size(c, &a);
+    if (v == NULL) {
+        return NULL;
+    }
+    ox_val in[] = {v, n->input_count > 1 && n->inputs[1] != NULL ? ox_x_raw(c, 1) : NULL};
+    v = ox_graph_emit(c->g, n->op, in[1] != NULL ? 2 : 1, in, n->attr_count, n->attrs);
+    return size != NULL ? ox_div(v, size) : ox_scale(v, 1.0 / (double)reduced_size(c, &a));
 }
 
 /* ---- extremes ------------------------------------------------------------------------------ */
@@ -185,13 +201,61 @@ static ox_val arg_extreme(ox_val rows, bool max)
     return ox_graph_emit(rows->graph, max ? "ArgMax" : "ArgMin", 1, &rows, 1, &axis);
 }
 
-/* The multipliers of rows whose extremes are trees of those of two. */
-static ox_val tree_of_rows(ox_ctx *c, const axes *a, bool max, ox_val x, ox_val x0)
+/* Extremes of rows as trees of those of two; `all` takes the window. */
+static ox_pool tree_of(ox_ctx *c, const axes *a, ox_window *all)
 {
-    const ox_window whole = ox_whole_window(x->dims[x->rank - 1].size);
+    ox_val x = to_rows(a, ox_x(c, 0)), x0 = to_rows(a, ox_x0(c, 0));
+    ox_val v = ox_variance(c->node->inputs[0]);
+    *all = ox_whole_window(x->dims[x->rank - 1].size);
+    bool max = strcmp(c->node->op, "ReduceMax") == 0;
+    return (ox_pool){c, max, x, x0, v == NULL ? NULL : to_rows(a, v), 1, all};
+}
+
+static void send_by_tree(ox_ctx *c, const axes *a)
+{
+    ox_window all;
     ox_ctx rows = *c;
+    ox_val q = ox_arrived_second(c);
+    if (c->squared) {
+        return;
+    }
     rows.m = to_rows(a, with_axes(c, a, c->m));
-    return ox_pool_tree(&rows, max, x, x0, 1, &whole);
+    q = q == NULL ? NULL : to_rows(a, with_axes(c, a, q));
+    ox_pool tree = tree_of(c, a, &all);
+    tree.c = &rows;
+    ox_send(c, 0, from_rows(c, a, ox_pool_tree(&tree, q, &q)));
+    if (q != NULL) {
+        ox_send_second(c, 0, from_rows(c, a, q));
+    }
+}
+
+static bool has_known_rows(ox_ctx *c, const axes *a)
+{
+    for (int d = 0; d < a->rank; d++) {
+        if (a->reduced[d] && !ox_dim_is_static(c->node->inputs[0]->dims[d])) {
+            return false;
+        }
+    }
+    return a->count > 0;
+}
+
+ox_val ox_variance_of_extremes(ox_ctx *c)
+{
+    axes a = reduced_axes(c);
+    ox_window all;
+    if (a.count == 0) {
+        return ox_variance(c->node->inputs[0]);
+    }
+    const ox_pool tree = tree_of(c, &a, &all);
+    ox_val v = tree.v == NULL ? NULL : ox_pool_tree_variance(&tree);
+    ox_val y = c->node->outputs[0];
+    return v == NULL ? NULL : ox_reshape(v, y->rank, y->dims);
+}
+
+bool ox_reduces_known_rows(ox_ctx *c)
+{
+    axes a = reduced_axes(c);
+    return has_known_rows(c, &a);
 }
 
 /* One element gets the flow: where the sample has its extreme if that is the more extreme one, else
@@ -204,12 +268,12 @@ void flow_reduce_extreme(ox_ctx *c)
         ox_send(c, 0, c->m);
         return;
     }
-    bool max = strcmp(c->node->op, "ReduceMax") == 0;
-    ox_val x = to_rows(&a, ox_x(c, 0)), x0 = to_rows(&a, ox_x0(c, 0));
-    if (c->sides->pool_tree && ox_dim_is_static(x->dims[x->rank - 1])) {
-        ox_send(c, 0, from_rows(c, &a, tree_of_rows(c, &a, max, x, x0)));
+    if (c->sides->pool_tree && has_known_rows(c, &a)) {
+        send_by_tree(c, &a);
         return;
     }
+    bool max = strcmp(c->node->op, "ReduceMax") == 0;
+    ox_val x = to_rows(&a, ox_x(c, 0)), x0 = to_rows(&a, ox_x0(c, 0));
     ox_val at = arg_extreme(x, max), at0 = arg_extreme(x0, max);
     ox_val y = ox_gather_elements(x, at, -1), y0 = ox_gather_elements(x0, at0, -1);
     ox_val winner = ox_where(max ? ox_greater(y, y0) : ox_less(y, y0), at, at0);

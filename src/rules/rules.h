@@ -53,6 +53,8 @@ struct ox_ctx {
     uint32_t frozen;      /* inputs that are the sample's on both sides, a bit each: holes */
     ox_val *sent;         /* takes what is sent to each input, where not NULL */
     bool stands_in;       /* operands and results may be stand-ins */
+    bool second;          /* the rule sends what it knows of the second order: rules/second.h */
+    bool squared;         /* multipliers are of variances, and factors squared */
     const ox_sides *sides;
 };
 

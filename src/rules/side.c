@@ -108,11 +108,20 @@ ox_type ox_side_type(ox_type own)
 /* A multiplier changes its type where the value does, at a Cast or where a double meets floats as
  * an exponent or a scale: in front of it stands the network's own type, for which ONNX Runtime has
  * kernels. Integers take what comes, the wider of two. */
-void ox_side_add(ox_val v, ox_val m)
+static void add_to(ox_val v, ox_val *sum, ox_val m)
 {
-    ox_side *to = ox_side_of(v);
-    bool wide = m->type == OX_DOUBLE || (to->m != NULL && to->m->type == OX_DOUBLE);
+    bool wide = m->type == OX_DOUBLE || (*sum != NULL && (*sum)->type == OX_DOUBLE);
     ox_type type = ox_type_is_float(v->type) ? ox_side_type(v->type) : wide ? OX_DOUBLE : OX_FLOAT;
     m = ox_cast(m, type);
-    to->m = to->m == NULL ? m : ox_add(ox_cast(to->m, type), m);
+    *sum = *sum == NULL ? m : ox_add(ox_cast(*sum, type), m);
+}
+
+void ox_side_add(ox_val v, ox_val m)
+{
+    add_to(v, &ox_side_of(v)->m, m);
+}
+
+void ox_side_add_second(ox_val v, ox_val q)
+{
+    add_to(v, &ox_side_of(v)->q, q);
 }

@@ -42,6 +42,8 @@ typedef struct ox_side {
     ox_val legs[2];      /* the same at the ends of a leg, where both are points of a step */
     ox_val alias;        /* the value in its place in its node's decomposition */
     ox_val m;            /* sum of the multipliers that arrived */
+    ox_val q;            /* the same of the second order, rules/second.h */
+    ox_val variance;     /* V there, in the flow graph */
     ox_place place;
     const ox_node *last_cut;   /* of the Slices and Gathers of it, rules/cut.c */
     const ox_node *cut_before; /* of the result of one: the one before, of the same value */
@@ -69,7 +71,8 @@ bool ox_side_fusible(ox_val v);
  * values has the type in which it arrives, which may change up to when its node is visited. */
 ox_type ox_side_type(ox_type own);
 
-/* Adds m to the multiplier of v. */
+/* Adds m to the multiplier of v, or to that of the second order. */
 void ox_side_add(ox_val v, ox_val m);
+void ox_side_add_second(ox_val v, ox_val q);
 
 #endif

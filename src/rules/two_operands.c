@@ -1,7 +1,7 @@
 /* Rules of operators of two operands that are neither sums nor products. Such a y = f(a, b) is a
  * game of two players: a's part is f(a, .) - f(a0, .), averaged over the two sides of b, and its
  * multiplier that part over a - a0. With one operand constant this is the divided difference. */
-#include "rules/unary.h"
+#include "rules/second.h"
 
 #include <string.h>
 
@@ -61,7 +61,14 @@ void flow_prelu(ox_ctx *c)
 {
     ox_operand x = ox_operand_of(c, 0), s = ox_operand_of(c, 1);
     ox_val in[] = {c->m, x.x, x.x0, s.varies ? ox_mean(s.x, s.x0) : s.x};
-    if (x.varies) {
+    ox_val v = ox_variance(c->node->inputs[0]);
+    if (x.varies && !s.varies && c->second && v != NULL) {
+        const ox_pair p = {.x = x.x, .x0 = x.x0, .a = s.x};
+        ox_val dy = ox_cast(ox_sub(ox_y(c, 0), ox_y0(c, 0)), c->m->type);
+        ox_bend bend = ox_bend_of("PRelu", slope_prelu, &p, slope_prelu(&p), dy, v);
+        ox_send(c, 0, ox_mul(c->m, bend.a));
+        ox_send_second(c, 0, ox_mul(c->m, bend.b));
+    } else if (x.varies) {
         ox_send(c, 0, ox_flow("PRelu", in));
     }
     if (s.varies) {

@@ -1,5 +1,5 @@
 /* The rule of elementwise operators y = f(x): the multiplier times the slope of f, in one node. */
-#include "rules/unary.h"
+#include "rules/second.h"
 
 #include <assert.h>
 #include <float.h>
@@ -132,9 +132,32 @@ static bool split_sum(ox_ctx *c, ox_val terms[2])
     return true;
 }
 
+/* The second order of an entry's function; false where there is none, or no variance. */
+static bool send_bend(ox_ctx *c, const entry *e)
+{
+    ox_val v = ox_variance(c->node->inputs[0]);
+    if (!c->second || v == NULL || !ox_bends(e->op)) {
+        return false;
+    }
+    ox_type type = c->m->type;
+    ox_pair p = {.x = ox_cast(ox_x(c, 0), type), .x0 = ox_cast(ox_x0(c, 0), type)};
+    ox_val y = ox_cast(ox_y(c, 0), type), y0 = ox_cast(ox_y0(c, 0), type);
+    p.y = e->uses_y ? y : NULL;
+    p.y0 = e->uses_y ? y0 : NULL;
+    p.a = e->count > 0 ? parameter_value(c, &e->parameters[0], 1) : NULL;
+    p.b = e->count > 1 ? parameter_value(c, &e->parameters[1], 2) : NULL;
+    ox_bend bend = ox_bend_of(e->op, e->slope, &p, e->slope(&p), ox_sub(y, y0), ox_cast(v, type));
+    ox_send(c, 0, ox_mul(c->m, bend.a));
+    ox_send_second(c, 0, ox_mul(c->m, bend.b));
+    return true;
+}
+
 /* The fused node of an entry. */
 static void send_slope(ox_ctx *c, const entry *e)
 {
+    if (send_bend(c, e)) {
+        return;
+    }
     ox_type type = c->m->type;
     ox_val in[8] = {c->m, ox_cast(ox_x(c, 0), type), ox_cast(ox_x0(c, 0), type)}, terms[2];
     size_t count = 3;

@@ -36,4 +36,7 @@ double ox_known_scalar(ox_val v);
  * like x sigmoid(x); false where it does not. */
 bool ox_activation(ox_ctx *c);
 
+/* Whether it does. */
+bool ox_is_activation(ox_ctx *c);
+
 #endif

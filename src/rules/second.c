@@ -1,0 +1,201 @@
+/* Which rules have a second order, and how V goes forward through them. */
+#include "rules/second.h"
+
+#include <string.h>
+
+#include "rules/side.h"
+
+/* ---- forward -------------------------------------------------------------------------------- */
+
+/* V of input i, zeros where it has none. */
+static ox_val variance_or_zeros(ox_ctx *c, size_t i)
+{
+    ox_val v = ox_node_input(c->node, i), own = ox_varies(c, i) ? ox_variance(v) : NULL;
+    return own != NULL ? own : ox_zeros(c->g, c->type, v->rank, v->dims);
+}
+
+static void set(ox_ctx *c, size_t k, ox_val v)
+{
+    ox_val y = c->node->outputs[k];
+    if (v->rank < 0) {
+        v->rank = y->rank;
+        v->dims = y->dims;
+    }
+    ox_side_of(y)->variance = v;
+}
+
+/* Data move, and are added up: as the operator does it. What pads is 0. */
+static void forward_moved(ox_ctx *c)
+{
+    const ox_node *n = c->node;
+    bool all = strcmp(n->op, "Concat") == 0, pad = strcmp(n->op, "Pad") == 0;
+    ox_val *in = ox_arena_alloc(c->g->arena, n->input_count, sizeof *in);
+    for (size_t i = 0; i < n->input_count; i++) {
+        bool drop = n->inputs[i] == NULL || (pad && i == 2);
+        in[i] = drop ? NULL : i == 0 || all ? variance_or_zeros(c, i) : ox_x_raw(c, i);
+    }
+    ox_node *made = ox_graph_emit_node(c->g, n->domain, n->op, n->input_count, in, n->output_count,
+                                       n->attr_count, n->attrs);
+    for (size_t k = 0; k < n->output_count; k++) {
+        set(c, k, made->outputs[k]);
+    }
+}
+
+/* The only data of a move are input 0. */
+static bool moves(ox_ctx *c)
+{
+    for (size_t i = 1; i < c->node->input_count; i++) {
+        if (ox_varies(c, i)) {
+            return false;
+        }
+    }
+    return ox_varies(c, 0) && ox_type_is_float(c->node->inputs[0]->type) &&
+           ox_type_is_float(c->node->outputs[0]->type);
+}
+
+static bool moves_nearest(ox_ctx *c)
+{
+    return moves(c) && strcmp(ox_node_string(c->node, "mode", "nearest"), "nearest") == 0;
+}
+
+static bool always(ox_ctx *c)
+{
+    return ox_type_is_float(c->node->outputs[0]->type);
+}
+
+/* The sum of V over the operands, in the shape of the result, times `factor`. */
+static void forward_sum_scaled(ox_ctx *c, double factor)
+{
+    ox_val sum = NULL, y = c->node->outputs[0];
+    for (size_t i = 0; i < c->node->input_count; i++) {
+        ox_val v = ox_varies(c, i) ? ox_variance(c->node->inputs[i]) : NULL;
+        sum = v == NULL ? sum : sum == NULL ? v : ox_add(sum, v);
+    }
+    if (sum != NULL) {
+        set(c, 0, ox_expand(factor == 1 ? sum : ox_scale(sum, factor), y->rank, y->dims));
+    }
+}
+
+static void forward_sum(ox_ctx *c)
+{
+    forward_sum_scaled(c, 1);
+}
+
+static void forward_mean_of_operands(ox_ctx *c)
+{
+    double count = (double)c->node->input_count;
+    forward_sum_scaled(c, 1 / (count * count));
+}
+
+/* Of a condition that does not vary. */
+static bool chooses(ox_ctx *c)
+{
+    return !ox_varies(c, 0) && always(c);
+}
+
+static void forward_choice(ox_ctx *c)
+{
+    ox_val a = variance_or_zeros(c, 1), b = variance_or_zeros(c, 2);
+    set(c, 0, ox_where(ox_x_raw(c, 0), a, b));
+}
+
+static bool multiplies_matrices(ox_ctx *c)
+{
+    return c->node->inputs[0]->rank >= 2 && c->node->inputs[1]->rank >= 2;
+}
+
+static bool has_constant_filters(ox_ctx *c)
+{
+    return !ox_varies(c, 1) && !ox_varies(c, 2);
+}
+
+#define BY(name, of)                                                                               \
+    static void name(ox_ctx *c)                                                                    \
+    {                                                                                              \
+        ox_val v = of(c);                                                                          \
+        if (v != NULL) {                                                                           \
+            set(c, 0, v);                                                                          \
+        }                                                                                          \
+    }
+BY(forward_matmul, ox_variance_of_matmul)
+BY(forward_gemm, ox_variance_of_gemm)
+BY(forward_product, ox_variance_of_product)
+BY(forward_conv, ox_variance_of_conv)
+BY(forward_normalization, ox_variance_of_normalization)
+BY(forward_average, ox_variance_of_average)
+BY(forward_mean, ox_variance_of_mean)
+BY(forward_pool, ox_variance_of_pool)
+BY(forward_extremes, ox_variance_of_extremes)
+#undef BY
+
+/* The linear rules. */
+static const struct linear {
+    ox_rule rule;
+    bool (*fits)(ox_ctx *c);
+    void (*forward)(ox_ctx *c);
+} linear[] = {
+    {flow_add, always, forward_sum},
+    {flow_average_pool, always, forward_average},
+    {flow_batch_normalization, always, forward_normalization},
+    {flow_cast, moves, forward_moved},
+    {flow_concat, always, forward_moved},
+    {flow_conv, has_constant_filters, forward_conv},
+    {flow_conv_transpose, has_constant_filters, forward_conv},
+    {flow_cumsum, moves, forward_moved},
+    {flow_depth_to_space, moves, forward_moved},
+    {flow_div, always, forward_product},
+    {flow_expand, moves, forward_moved},
+    {flow_gather, moves, forward_moved},
+    {flow_gather_elements, moves, forward_moved},
+    {flow_gemm, always, forward_gemm},
+    {flow_global_average_pool, always, forward_average},
+    {flow_global_max_pool, always, forward_pool},
+    {flow_identity, moves, forward_moved},
+    {flow_matmul, multiplies_matrices, forward_matmul},
+    {flow_max_pool, always, forward_pool},
+    {flow_mean, always, forward_mean_of_operands},
+    {flow_mul, always, forward_product},
+    {flow_neg, always, forward_sum},
+    {flow_pad, moves, forward_moved},
+    {flow_reduce_extreme, ox_reduces_known_rows, forward_extremes},
+    {flow_reduce_mean, always, forward_mean},
+    {flow_reduce_sum, moves, forward_moved},
+    {flow_reshape, moves, forward_moved},
+    {flow_resize, moves_nearest, forward_moved},
+    {flow_reverse_sequence, moves, forward_moved},
+    {flow_scaler, always, forward_product},
+    {flow_slice, moves, forward_moved},
+    {flow_space_to_depth, moves, forward_moved},
+    {flow_split, moves, forward_moved},
+    {flow_sub, always, forward_sum},
+    {flow_tile, moves, forward_moved},
+    {flow_transpose, moves, forward_moved},
+    {flow_trilu, moves, forward_moved},
+    {flow_where, chooses, forward_choice},
+};
+
+static const struct linear *find(ox_rule rule)
+{
+    for (size_t i = 0; i < sizeof linear / sizeof *linear; i++) {
+        if (linear[i].rule == rule) {
+            return &linear[i];
+        }
+    }
+    return NULL;
+}
+
+ox_role ox_second_role(ox_ctx *c, ox_rule rule)
+{
+    const struct linear *l = find(rule);
+    bool product = rule == flow_mul || rule == flow_div;
+    if (rule == flow_unary || rule == flow_clip || rule == flow_prelu ||
+        (product && ox_is_activation(c))) {
+        return OX_ROLE_UNIT;
+    }
+    return l != NULL && l->fits(c) ? OX_ROLE_LINEAR : OX_ROLE_NEW_PLAYER;
+}
+
+void ox_second_forward(ox_ctx *c, ox_rule rule)
+{
+    find(rule)->forward(c);
+}

@@ -1,0 +1,75 @@
+/* The second order: beside a multiplier m of its difference, a value has a multiplier Q of its
+ * players' variance V, the sum of the squares of what each player upstream adds to the difference.
+ * Rules keep, for each pair of sample and reference,
+ *
+ *     sum over inputs (m_x dx + Q_x V_x) == m_y dy + Q_y V_y
+ *
+ * for any V, which goes forward by a linear map whose adjoint Q goes back by. docs/rules.md. */
+#ifndef OX_RULES_SECOND_H
+#define OX_RULES_SECOND_H
+
+#include "rules/unary.h"
+
+/* How a node takes part. */
+typedef enum ox_role {
+    OX_ROLE_NEW_PLAYER, /* its results are players, V = dy^2, m += Q dy; then the rule */
+    OX_ROLE_UNIT,       /* the same, and the rule sends m B to Q, by the V of its input */
+    OX_ROLE_LINEAR      /* V goes on, and the rule is run again with Q and squared coefficients */
+} ox_role;
+
+ox_role ox_second_role(ox_ctx *c, ox_rule rule);
+
+/* V of all results of the node, whose form is OX_ROLE_LINEAR. */
+void ox_second_forward(ox_ctx *c, ox_rule rule);
+
+/* V of v, NULL: 0. */
+ox_val ox_variance(ox_val v);
+
+/* Q of output 0 of the node at hand, NULL: 0. */
+ox_val ox_arrived_second(ox_ctx *c);
+
+/* Sends Q to input i. */
+void ox_send_second(ox_ctx *c, size_t i, ox_val q);
+
+/* ---- units: dy = A dx + B V ------------------------------------------------------------------- */
+
+typedef struct ox_bend {
+    ox_val a, b;
+} ox_bend;
+
+/* Whether the slope of this name (base/flows.inc) has a smooth form. */
+bool ox_bends(const char *name);
+
+/* A and B of the function of this name, `rescale` being its slope at both sides and dy what it
+ * gains. */
+ox_bend ox_bend_of(const char *name, ox_slope slope, const ox_pair *p, ox_val rescale, ox_val dy,
+                   ox_val v);
+
+/* The same of relu(t). */
+ox_bend ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v);
+
+/* ---- squares ---------------------------------------------------------------------------------- */
+
+/* m W and W m; of a squared rule with a large constant W its squares are of rank one, the product
+ * of the sums of rows and of columns over that of all. */
+ox_val ox_times_right(ox_ctx *c, ox_val m, ox_val w, bool constant);
+ox_val ox_times_left(ox_ctx *c, ox_val w, ox_val m, bool constant);
+
+/* A factor of a rule, squared where the rule is. */
+ox_val ox_factor(ox_ctx *c, ox_val factor);
+
+/* The forward maps of V that know more than this file: of a linear rule's own. */
+ox_val ox_variance_of_matmul(ox_ctx *c);
+ox_val ox_variance_of_gemm(ox_ctx *c);
+ox_val ox_variance_of_product(ox_ctx *c);
+ox_val ox_variance_of_conv(ox_ctx *c);
+ox_val ox_variance_of_normalization(ox_ctx *c);
+ox_val ox_variance_of_average(ox_ctx *c);
+ox_val ox_variance_of_mean(ox_ctx *c);
+ox_val ox_variance_of_pool(ox_ctx *c);
+ox_val ox_variance_of_extremes(ox_ctx *c);
+
+/* Whether a reduction knows how many elements become one. */
+bool ox_reduces_known_rows(ox_ctx *c);
+
+#endif

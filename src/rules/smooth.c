@@ -1,0 +1,203 @@
+/* Units of the second order: A is the slope of the function smoothed by what players make of its
+ * operand on the way from reference to sample, a normal distribution of variance V/6, and B = (dy -
+ * A dx)/V takes what A leaves, so that dy = A dx + B V whatever A is.
+ *
+ * A is the rescale rule of a smoothed function: of pieces by a box in place of the normal
+ * distribution, of tanh and the like by the function of k x, k < 1, else by three points. */
+#include "rules/second.h"
+
+#include <float.h>
+#include <string.h>
+
+typedef enum kind { RAMP, LEAKY, ABSOLUTE, CLIPPED, HARD, SCALED, ERROR, NORMAL, POINTS } bend_kind;
+
+static const struct smoothed {
+    const char *name;
+    bend_kind kind;
+    double spread; /* SCALED: k = 1/sqrt(1 + spread V) */
+} table[] = {
+    {"Relu", RAMP, 0},
+    {"LeakyRelu", LEAKY, 0},
+    {"PRelu", LEAKY, 0},
+    {"Abs", ABSOLUTE, 0},
+    {"Clip", CLIPPED, 0},
+    {"HardSigmoid", HARD, 0},
+    {"Tanh", SCALED, 0.2617993877991494},      /* pi/2 of V/6 */
+    {"Sigmoid", SCALED, 0.06544984694978735},  /* pi/8 */
+    {"Softplus", SCALED, 0.06544984694978735},
+    {"Erf", SCALED, 1.0 / 3},
+    {"Gelu", NORMAL, 0},
+    {"GeluTanh", NORMAL, 0},
+    {"Swish", POINTS, 0},
+    {"Mish", POINTS, 0},
+    {"Elu", POINTS, 0},
+    {"Selu", POINTS, 0},
+    {"Celu", POINTS, 0},
+    {"HardSwish", POINTS, 0},
+    {"Softsign", POINTS, 0},
+};
+
+static const struct smoothed *find(const char *name)
+{
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        if (strcmp(table[i].name, name) == 0) {
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+bool ox_bends(const char *name)
+{
+    return find(name) != NULL;
+}
+
+/* ---- pieces --------------------------------------------------------------------------------- */
+
+/* V below which x and x0 are rounding, and a little. */
+static ox_val rounding(ox_val x, ox_val x0)
+{
+    double epsilon = x->type == OX_DOUBLE ? DBL_EPSILON : (double)FLT_EPSILON, few = 16 * epsilon;
+    ox_val size = ox_add(ox_square(x), ox_square(x0));
+    return ox_shift(ox_scale(size, few * few), 1e-30);
+}
+
+/* (F(u) - F(u0))/(u - u0) by the ratio, and by the slopes at both ends where they are close. */
+static ox_val ratio(ox_val du, ox_val df, ox_val slopes, double near)
+{
+    ox_val square = ox_square(du);
+    return ox_div(ox_add(ox_mul(df, du), ox_scale(slopes, near / 2)), ox_shift(square, near));
+}
+
+/* Of relu(x - least) under a box of half width `h`: G(u) = relu(u - 1) + clip(u + 1, 0, 2)^2/4. */
+static ox_val ramp(ox_val x, ox_val x0, ox_val least, ox_val h)
+{
+    ox_val u[2] = {x, x0}, inside[2], g[2];
+    for (int i = 0; i < 2; i++) {
+        ox_val above = least == NULL ? u[i] : ox_sub(u[i], least);
+        u[i] = ox_clip(ox_div(above, h), -1e8, 1e8);
+        inside[i] = ox_clip(ox_shift(u[i], 1), 0, 2);
+        ox_val over = ox_unary("Relu", ox_shift(u[i], -1));
+        g[i] = ox_add(over, ox_scale(ox_square(inside[i]), 0.25));
+    }
+    ox_val slopes = ox_scale(ox_add(inside[0], inside[1]), 0.5);
+    return ratio(ox_sub(u[0], u[1]), ox_sub(g[0], g[1]), slopes, 1e-6);
+}
+
+static ox_val half_width(ox_val x, ox_val x0, ox_val v)
+{
+    return ox_sqrt(ox_scale(ox_add(v, rounding(x, x0)), 0.5));
+}
+
+/* Between two bounds. */
+static ox_val between(const ox_pair *p, ox_val low, ox_val high, ox_val h)
+{
+    return ox_sub(ramp(p->x, p->x0, low, h), ramp(p->x, p->x0, high, h));
+}
+
+static ox_val by_pieces(bend_kind kind, const ox_pair *p, ox_val v)
+{
+    ox_val h = half_width(p->x, p->x0, v);
+    if (kind == CLIPPED) {
+        return between(p, p->a, p->b, h);
+    }
+    if (kind == HARD) { /* clip(a x + b, 0, 1) */
+        ox_val low = ox_div(ox_neg(p->b), p->a), high = ox_div(ox_one_minus(p->b), p->a);
+        return ox_mul(p->a, between(p, low, high, h));
+    }
+    ox_val a = ramp(p->x, p->x0, NULL, h);
+    if (kind == ABSOLUTE) {
+        return ox_shift(ox_scale(a, 2), -1);
+    }
+    return kind == RAMP ? a : ox_add(p->a, ox_mul(ox_one_minus(p->a), a));
+}
+
+/* ---- curves --------------------------------------------------------------------------------- */
+
+/* f of the name at x. */
+static ox_val value_of(const char *name, ox_val x, ox_val a)
+{
+    if (strcmp(name, "Swish") == 0) {
+        return ox_mul(x, ox_unary("Sigmoid", a == NULL ? x : ox_mul(a, x)));
+    }
+    if (strcmp(name, "Mish") == 0) {
+        return ox_mul(x, ox_tanh(ox_unary("Softplus", x)));
+    }
+    return ox_unary(name, x);
+}
+
+static ox_val slope_at(const char *name, ox_slope slope, const ox_pair *p, ox_val x, ox_val x0)
+{
+    ox_pair at = {.x = x, .x0 = x0, .a = p->a, .b = p->b};
+    if (p->y != NULL) {
+        at.y = value_of(name, x, p->a);
+        at.y0 = value_of(name, x0, p->a);
+    }
+    return slope(&at);
+}
+
+/* f(k x), k = 1/sqrt(1 + spread V): the probit approximation, exact for Erf. */
+static ox_val by_scale(const struct smoothed *s, ox_slope slope, const ox_pair *p, ox_val v)
+{
+    ox_val k = ox_unary("Reciprocal", ox_sqrt(ox_shift(ox_scale(v, s->spread), 1)));
+    ox_val a = slope_at(s->name, slope, p, ox_mul(k, p->x), ox_mul(k, p->x0));
+    return strcmp(s->name, "Softplus") == 0 ? a : ox_mul(k, a);
+}
+
+/* The mean over x - d, x, x + d, d^2 = V/2. */
+static ox_val by_points(const struct smoothed *s, ox_slope slope, const ox_pair *p, ox_val v)
+{
+    ox_val d = ox_sqrt(ox_shift(ox_scale(v, 0.5), 1e-30));
+    ox_val low = slope_at(s->name, slope, p, ox_sub(p->x, d), ox_sub(p->x0, d));
+    ox_val high = slope_at(s->name, slope, p, ox_add(p->x, d), ox_add(p->x0, d));
+    ox_val middle = slope_at(s->name, slope, p, p->x, p->x0);
+    return ox_add(ox_scale(middle, 2.0 / 3), ox_scale(ox_add(low, high), 1.0 / 6));
+}
+
+/* Gelu: F(z) = z P(z/t) + (w/t) p(z/t), t^2 = 1 + w, w = V/6. */
+static ox_val by_normal(const ox_pair *p, ox_val v)
+{
+    ox_val w = ox_scale(v, 1.0 / 6), t = ox_sqrt(ox_shift(w, 1)), z[2] = {p->x, p->x0};
+    ox_val f[2], slope[2], cube = ox_mul(t, ox_square(t));
+    for (int i = 0; i < 2; i++) {
+        ox_val u = ox_div(z[i], t), half = ox_unary("Erf", ox_scale(u, 0.70710678118654752));
+        ox_val below = ox_scale(ox_shift(half, 1), 0.5);
+        ox_val density = ox_scale(ox_exp(ox_scale(ox_square(u), -0.5)), 0.3989422804014327);
+        f[i] = ox_add(ox_mul(z[i], below), ox_mul(ox_div(w, t), density));
+        slope[i] = ox_add(below, ox_div(ox_mul(z[i], density), cube));
+    }
+    double near = p->x->type == OX_DOUBLE ? OX_NEAR_DOUBLE : OX_NEAR;
+    return ratio(ox_sub(z[0], z[1]), ox_sub(f[0], f[1]), ox_add(slope[0], slope[1]), near);
+}
+
+/* ---- closing -------------------------------------------------------------------------------- */
+
+/* Towards the rescale rule where V is no more than rounding; B is of A before that, over V and it,
+ * so that the sum stays. */
+static ox_bend closed(ox_val a, ox_val rescale, ox_val x, ox_val x0, ox_val dy, ox_val v)
+{
+    ox_val all = ox_add(v, rounding(x, x0)), dx = ox_sub(x, x0);
+    ox_val still = ox_div(rounding(x, x0), all);
+    ox_bend bend = {.b = ox_div(ox_sub(dy, ox_mul(a, dx)), all)};
+    bend.a = ox_add(a, ox_mul(still, ox_sub(rescale, a)));
+    return bend;
+}
+
+ox_bend ox_bend_of(const char *name, ox_slope slope, const ox_pair *p, ox_val rescale, ox_val dy,
+                   ox_val v)
+{
+    const struct smoothed *s = find(name);
+    ox_val a = s->kind == SCALED   ? by_scale(s, slope, p, v)
+               : s->kind == NORMAL ? by_normal(p, v)
+               : s->kind == POINTS ? by_points(s, slope, p, v)
+                                   : by_pieces(s->kind, p, v);
+    return closed(a, rescale, p->x, p->x0, dy, v);
+}
+
+ox_bend ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v)
+{
+    const ox_pair p = {.x = t, .x0 = t0};
+    ox_val a = by_pieces(RAMP, &p, v);
+    ox_val dy = ox_sub(ox_unary("Relu", t), ox_unary("Relu", t0));
+    return closed(a, slope_relu(&p), t, t0, dy, v);
+}
