@@ -6,8 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Players that are enumerated, and targets that curves are drawn of. */
-enum { MOST_EXACT = 16, MOST_CURVES = 8 };
+/* Players that are enumerated, targets that curves are drawn of, mixtures of a sample and a
+ * reference that the original is run on unless more pairs of permutations are asked for. */
+enum { MOST_EXACT = 16, MOST_CURVES = 8, MOST_RUNS = 100000 };
+
+/* Pairs of permutations: one leaves no error to estimate. */
+enum { LEAST_PAIRS = 2, MOST_PAIRS = 10 };
 
 /* ---- running --------------------------------------------------------------------------- */
 
@@ -138,7 +142,7 @@ static double distance(const double *phi, const double *exact, size_t count)
 
 static bool agree(ox_agreement *a, const ox_values *v, const ox_values *shapley, ox_error *err)
 {
-    size_t rows = v->samples * v->targets, p = v->players;
+    size_t rows = shapley->samples * v->targets, p = v->players;
     double *noise = ox_cli_alloc(rows, sizeof *noise, err);
     a->each = noise ? ox_cli_alloc(rows, sizeof *a->each, err) : NULL;
     for (size_t i = 0; a->each && i < rows; i++) {
@@ -160,21 +164,63 @@ static bool agree(ox_agreement *a, const ox_values *v, const ox_values *shapley,
     return a->each != NULL;
 }
 
-bool ox_trust_agree(ox_trust *t, const ox_trust_runner *r, const ox_remake *made,
+/* Pairs of permutations, and how many of the samples are explained by them. */
+static void choose_effort(const ox_trust *t, const ox_trust_runner *r, const ox_options *options,
+                          int64_t *pairs, size_t *samples)
+{
+    const ox_tensor *given = options->references;
+    double references = given && given->rank > 0 ? (double)given->dims[0] : 1;
+    double pair = 2 * references * (double)t->players, most = MOST_RUNS / (LEAST_PAIRS * pair);
+    *samples = t->samples;
+    *pairs = r->samples;
+    if (*pairs == 0) {
+        if (!t->whole && most < (double)t->samples) {
+            *samples = most < 1 ? 1 : (size_t)most;
+        }
+        double fit = MOST_RUNS / (pair * (double)*samples);
+        *pairs = fit < LEAST_PAIRS ? LEAST_PAIRS : fit > MOST_PAIRS ? MOST_PAIRS : (int64_t)fit;
+    }
+}
+
+/* The first `samples` of `all`, in `own`: views of what has as many rows as there are samples. */
+static bool take_first(const ox_arrays *all, size_t of, size_t samples, ox_arrays *own,
+                       ox_error *err)
+{
+    own->items = ox_cli_alloc(all->count, sizeof *own->items, err);
+    for (size_t i = 0; own->items && i < all->count; i++) {
+        ox_array *a = &own->items[own->count++];
+        *a = all->items[i];
+        if (a->rank > 0 && a->dims[0] == (int64_t)of) {
+            a->dims[0] = (int64_t)samples;
+        }
+    }
+    return own->items != NULL;
+}
+
+bool ox_trust_agree(ox_trust *t, const ox_trust_runner *given, const ox_remake *made,
                     const ox_values *v, ox_error *err)
 {
     ox_options options = made->options;
+    ox_trust_runner some = *given, *r = &some;
+    ox_arrays first = {NULL, 0};
+    size_t samples = v->samples;
     ox_signature signature = {.inputs = NULL};
     ox_arrays outputs = {NULL, 0};
     ox_values shapley = {.samples = 0};
     bool *stacked = NULL, few = v->players <= MOST_EXACT;
     options.method = few ? "exact" : "permutation";
-    options.samples = few ? 0 : r->samples;
+    options.samples = 0;
+    if (!few) {
+        choose_effort(t, r, &options, &options.samples, &samples);
+    }
     options.seed = r->seed;
-    ox_model *model = ox_explain(made->original, &options, err);
+    some.inputs = &first;
+    ox_model *model = take_first(given->inputs, v->samples, samples, &first, err)
+                          ? ox_explain(made->original, &options, err)
+                          : NULL;
     bool good = model && ox_trust_run(r, model, NULL, &signature, &outputs, &stacked, err) &&
                 ox_values_read(&shapley, &signature, ox_metadata(model, "onnxexplainer.input_axes"),
-                               NULL, &outputs, stacked, v->samples, err);
+                               NULL, &outputs, stacked, samples, err);
     if (good && (shapley.players != v->players || shapley.targets != v->targets)) {
         good = ox_cli_error(err, OX_ARGUMENT,
                             "the original has %zu values and %zu targets a sample, the explained "
@@ -187,6 +233,7 @@ bool ox_trust_agree(ox_trust *t, const ox_trust_runner *r, const ox_remake *made
     }
     ox_values_free(&shapley);
     free(stacked);
+    free(first.items);
     ox_arrays_free(&outputs);
     ox_signature_free(&signature);
     ox_free(model);

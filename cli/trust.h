@@ -20,7 +20,7 @@ typedef struct ox_prediction {
 typedef struct ox_agreement {
     const char *method; /* they were found by; NULL: they were not */
     size_t count;
-    double *each;  /* [samples, targets] */
+    double *each;  /* of the first samples, as many as were compared, [samples, targets] */
     double median, worst;
     size_t worst_sample;
     double noise; /* what sampling leaves of it: the median of the errors */
@@ -36,6 +36,7 @@ typedef struct ox_curve {
 typedef struct ox_trust {
     const char *method;
     size_t players, samples, targets;
+    bool whole; /* samples depend on each other */
     ox_findings found;
     char worst[640];  /* what ox_session_check says */
     bool adds_up;     /* values are meant to */

@@ -86,6 +86,9 @@ static void print_agreement(const ox_trust *t)
     }
     printf("with %s over %zu values: relative error %.2g (median), %.2g (sample %zu)", a->method,
            t->players, a->median, a->worst, a->worst_sample);
+    if (a->count < t->samples * t->targets) {
+        printf(", on the first %zu of %zu samples", a->count / t->targets, t->samples);
+    }
     if (a->noise > 0) {
         printf(", of which sampling leaves about %.2g", a->noise);
     }
