@@ -265,7 +265,7 @@ static ox_val of_reshape(batch *b, const ox_node *n)
     return ox_reshape(x, (int)shape.count + 1, dims);
 }
 
-/* ---- places that are counted ------------------------------------------------------------------ */
+/* ---- places that are counted ----------------------------------------------------------------- */
 
 static progression progression_of(const batch *b, ox_val v)
 {
