@@ -23,7 +23,7 @@ FLOORS = {
     "softmax1": (0.98, 0.10), "softmax2": (0.96, 0.22), "softmax4": (0.92, 0.42),
     "softmax8": (0.84, 0.52), "layernorm": (0.97, 0.15), "attention": (0.88, 0.38),
     "transformer": (0.94, 0.25), "maxpool22": (0.85, 0.36), "maxpool32": (0.75, 0.57),
-    "maxpool88": (0.55, 0.60), "lstm": (0.94, 0.35), "residual": (0.85, 0.40),
+    "maxpool88": (0.55, 0.60), "lstm": (0.94, 0.35), "residual": (0.85, 0.47),
     "gated": (0.85, 0.40),
 }
 TREES = {"maxpool22": (0.93, 0.18), "maxpool32": (0.91, 0.27), "maxpool88": (0.82, 0.42)}

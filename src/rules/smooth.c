@@ -177,7 +177,7 @@ static ox_val by_normal(const ox_pair *p, ox_val v)
 static ox_bend closed(ox_val a, ox_val rescale, ox_val x, ox_val x0, ox_val dy, ox_val v)
 {
     ox_val all = ox_add(v, rounding(x, x0)), dx = ox_sub(x, x0);
-    ox_val still = ox_div(rounding(x, x0), all);
+    ox_val still = ox_one_minus(ox_div(v, all)); /* also where `all` is infinite, as beside pads */
     ox_bend bend = {.b = ox_div(ox_sub(dy, ox_mul(a, dx)), all)};
     bend.a = ox_add(a, ox_mul(still, ox_sub(rescale, a)));
     return bend;

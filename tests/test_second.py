@@ -1,0 +1,50 @@
+"""The invariant of --order=2 for a node of each family: sum(m_x dx + Q_x V_x) == m_y dy + Q_y V_y."""
+
+import numpy as np
+import pytest
+
+import rulecheck
+from rulecheck import floats, node
+
+NORM = {"scale": floats(5, seed=1), "bias": floats(5, seed=2)}
+CASES = {
+    "add": ([node("Add", "a b", "y")], {"a": (3, 4), "b": (1, 4)}, {}),
+    "sub": ([node("Sub", "a b", "c"), node("Neg", "c", "y")], {"a": (3, 4), "b": (3, 1)}, {}),
+    "product": ([node("Mul", "a b", "y")], {"a": (3, 4), "b": (1, 4)}, {}),
+    "quotient": ([node("Exp", "b", "e"), node("Div", "a e", "y")], {"a": (3, 4), "b": (1, 4)}, {}),
+    "matrices": ([node("MatMul", "a b", "y")], {"a": (3, 4), "b": (4, 2)}, {}),
+    "large matrix": ([node("MatMul", "x w", "y")], {"x": (3, 80)}, {"w": floats(80, 70)}),
+    "gemm": ([node("Gemm", "x w b", "y", alpha=0.5, beta=2.0, transB=1)], {"x": (6,)},
+             {"w": floats(5, 6), "b": floats(5)}),
+    "conv": ([node("Conv", "x k", "y", pads=[1, 0, 1, 1], strides=[2, 1])], {"x": (2, 6, 5)},
+             {"k": floats(3, 2, 3, 2)}),
+    "large conv": ([node("Conv", "x k", "y", pads=[1] * 4)], {"x": (8, 4, 4)},
+                   {"k": floats(16, 8, 3, 3)}),
+    "depthwise": ([node("Conv", "x k", "y", group=4)], {"x": (4, 5, 5)}, {"k": floats(4, 1, 3, 3)}),
+    "transposed": ([node("ConvTranspose", "x k", "y", strides=[2, 2])], {"x": (2, 3, 3)},
+                   {"k": floats(2, 3, 2, 2)}),
+    "average": ([node("AveragePool", "x", "y", kernel_shape=[3, 2], strides=[2, 1],
+                      pads=[1, 0, 1, 0])], {"x": (2, 6, 5)}, {}),
+    "maxima": ([node("MaxPool", "x", "y", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 0])],
+               {"x": (2, 6, 5)}, {}),
+    "least": ([node("ReduceMin", "x axes", "y")], {"x": (4, 5)}, {"axes": np.array([2])}),
+    "norm": ([node("LayerNormalization", "x scale bias", "y", axis=-1)], {"x": (3, 5)}, NORM),
+    "softmax": ([node("Softmax", "x", "y")], {"x": (3, 5)}, {}),
+    "moved": ([node("Transpose", "x", "t", perm=[0, 2, 1]), node("Concat", "t t", "c", axis=1),
+               node("Pad", "c pads", "p"), node("Slice", "p start end axes", "y")], {"x": (3, 4)},
+              {"pads": np.array([0, 1, 0, 0, 0, 2]), "start": np.array([1]), "end": np.array([7]),
+               "axes": np.array([1])}),
+}
+UNITS = ["Relu", "Tanh", "Sigmoid", "Elu", "Softplus", "Erf", "Abs", "HardSwish", "Mish",
+         "LeakyRelu", "HardSigmoid", "Softsign"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_node(name, explain, run):
+    rulecheck.check_second(rulecheck.Rule(*CASES[name]), explain, run)
+
+
+@pytest.mark.parametrize("op", UNITS)
+def test_unit(op, explain, run):
+    rule = rulecheck.Rule([node(op, "x", "y")], {"x": (3, 5)})
+    rulecheck.check_second(rule, explain, run)
