@@ -66,8 +66,8 @@ static int parse(arguments *a, int argc, char **argv)
         {"tolerance", 0, OX_OPTION_TEXT, &a->tolerance_text, "E",
          "fail where values differ by more than E from Shapley values, relatively"},
         {"samples", 0, OX_OPTION_COUNT, &a->samples, "S",
-         "pairs of permutations of all samples, with more than 16 values (default: 2 to 10, and "
-         "as many samples as take 100,000 runs of the model, at least one)"},
+         "pairs of permutations, with more than 16 values (default: 2 to 10, on as many of the "
+         "samples as 100,000 runs of the model allow)"},
         {"steps", 0, OX_OPTION_COUNT, &a->steps, "K", "points of the curves (default: 16)"},
         {"seed", 0, OX_OPTION_COUNT, &a->seed, "SEED", "of what is drawn (default: 0)"},
         {"pixels", 0, OX_OPTION_TEXT, &a->pixel_text, "LOW:HIGH",

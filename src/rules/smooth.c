@@ -166,8 +166,7 @@ static ox_val by_normal(const ox_pair *p, ox_val v)
         f[i] = ox_add(ox_mul(z[i], below), ox_mul(ox_div(w, t), density));
         slope[i] = ox_add(below, ox_div(ox_mul(z[i], density), cube));
     }
-    double near = p->x->type == OX_DOUBLE ? OX_NEAR_DOUBLE : OX_NEAR;
-    return ratio(ox_sub(z[0], z[1]), ox_sub(f[0], f[1]), ox_add(slope[0], slope[1]), near);
+    return ratio(ox_sub(z[0], z[1]), ox_sub(f[0], f[1]), ox_add(slope[0], slope[1]), OX_NEAR);
 }
 
 /* ---- closing -------------------------------------------------------------------------------- */
@@ -187,10 +186,11 @@ ox_bend ox_bend_of(const char *name, ox_slope slope, const ox_pair *p, ox_val re
                    ox_val v)
 {
     const struct smoothed *s = find(name);
-    ox_val a = s->kind == SCALED   ? by_scale(s, slope, p, v)
-               : s->kind == NORMAL ? by_normal(p, v)
-               : s->kind == POINTS ? by_points(s, slope, p, v)
-                                   : by_pieces(s->kind, p, v);
+    bool erf = p->x->type != OX_DOUBLE; /* ONNX Runtime has none of doubles */
+    ox_val a = s->kind == SCALED                    ? by_scale(s, slope, p, v)
+               : s->kind == NORMAL && erf           ? by_normal(p, v)
+               : s->kind == NORMAL || s->kind == POINTS ? by_points(s, slope, p, v)
+                                                    : by_pieces(s->kind, p, v);
     return closed(a, rescale, p->x, p->x0, dy, v);
 }
 
