@@ -203,7 +203,8 @@ static bool ready(const target *t, ox_val v)
         return true;
     }
     bool weight = side->fusible && !side->depends;
-    bool either = t->references || (t->s->branch->legs && side->depends);
+    const ox_fork *branch = t->s->branch; /* NULL while the target is looked for */
+    bool either = t->references || (branch != NULL && branch->legs && side->depends);
     if (either && t->s->plan->one_at_a_time && !t->s->branch->folded &&
         t->graph == t->s->branch->flow && !side->varies &&
         !weight) { /* held, or a shape: as for the sample */
