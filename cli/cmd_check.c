@@ -155,9 +155,7 @@ static bool run_explained(explained *e, const ox_trust_runner *r, ox_trust *t, o
     ox_session_free(session);
     return good && ox_values_read(&e->values, &e->signature,
                                   ox_metadata(e->model, "onnxexplainer.input_axes"),
-                                  ox_metadata(e->model, "onnxexplainer.kept_references"),
-                                  &e->outputs,
-                                  e->stacked, t->found.samples, err);
+                                  &e->outputs, e->stacked, t->found.samples, err);
 }
 
 static void free_explained(explained *e)

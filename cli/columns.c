@@ -18,8 +18,8 @@ const ox_array *ox_shap_of(const ox_arrays *outputs, const ox_signature *signatu
     /* The target axis follows the batch axis; without a batch it comes first. */
     const ox_array *target = ox_arrays_find_joined(outputs, prefix, "shap_target", "");
     bool batched = !target || target->rank == 2;
-    bool several =
-        (target && target->rank == 2) || shap->rank == signature->inputs[input].rank + 1;
+    int own = signature->inputs[input].rank + (signature->references ? 1 : 0);
+    bool several = (target && target->rank == 2) || shap->rank == own + 1;
     *targets = several ? (size_t)shap->dims[batched && shap->rank > 1 ? 1 : 0] : 0;
     return shap;
 }

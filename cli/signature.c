@@ -101,6 +101,9 @@ static bool copy_metadata(ox_signature *s, const ox_model *model, ox_error *err)
     s->prefix = ox_cli_copy(prefix ? prefix : "", err);
     s->output = ox_cli_copy(output ? output : "", err);
     const char *groups = ox_metadata(model, "onnxexplainer.group_names");
+    const char *kept = ox_metadata(model, "onnxexplainer.kept_references");
+    long long references = kept ? strtoll(kept, NULL, 10) : 0;
+    s->references = references > 0 ? (size_t)references : 0;
     s->feature_text = ox_cli_copy(features ? features : "", err);
     s->group_text = ox_cli_copy(groups ? groups : "", err);
     s->attributed = ox_cli_alloc(s->input_count, sizeof *s->attributed, err);

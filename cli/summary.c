@@ -63,11 +63,12 @@ static row row_at(const explained *e, size_t n, size_t k)
     row r = {.sample = n, .known = true};
     r.target = (long long)((const int64_t *)e->target->data)[at];
     r.base = ox_array_at(e->base, at);
+    double references = e->signature->references ? (double)e->signature->references : 1;
     for (size_t i = 0; i < e->signature->input_count; i++) {
         const ox_array *shap = ox_shap_of(e->outputs, e->signature, i, &ignored);
         size_t width = shap ? ox_array_elements(shap, 0) / (e->samples * e->targets) : 0;
         for (size_t j = at * width; j < (at + 1) * width; j++) {
-            double phi = ox_array_at(shap, j);
+            double phi = ox_array_at(shap, j) / references;
             r.sum += phi;
             r.size += fabs(phi);
         }

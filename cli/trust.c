@@ -220,7 +220,7 @@ bool ox_trust_agree(ox_trust *t, const ox_trust_runner *given, const ox_remake *
                           : NULL;
     bool good = model && ox_trust_run(r, model, NULL, &signature, &outputs, &stacked, err) &&
                 ox_values_read(&shapley, &signature, ox_metadata(model, "onnxexplainer.input_axes"),
-                               NULL, &outputs, stacked, samples, err);
+                               &outputs, stacked, samples, err);
     if (good && (shapley.players != v->players || shapley.targets != v->targets)) {
         good = ox_cli_error(err, OX_ARGUMENT,
                             "the original has %zu values and %zu targets a sample, the explained "

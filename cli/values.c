@@ -97,12 +97,9 @@ static void read_outputs(ox_values *v, const ox_signature *s, const ox_arrays *o
 }
 
 bool ox_values_read(ox_values *v, const ox_signature *s, const char *axes,
-                    const char *kept, const ox_arrays *outputs, const bool *stacked,
-                    size_t samples, ox_error *err)
+                    const ox_arrays *outputs, const bool *stacked, size_t samples, ox_error *err)
 {
-    *v = (ox_values){.samples = samples, .references = 1};
-    long long references = kept ? strtoll(kept, NULL, 10) : 1;
-    v->references = references > 0 ? (size_t)references : 1;
+    *v = (ox_values){.samples = samples, .references = s->references ? s->references : 1};
     const ox_array *target = ox_arrays_find_joined(outputs, s->prefix, "shap_target", "");
     const ox_array *base = ox_arrays_find_joined(outputs, s->prefix, "base_value", "");
     size_t count = target ? ox_array_elements(target, 0) : 0;

@@ -14,10 +14,10 @@ typedef struct ox_values {
 } ox_values;
 
 /* Reads them from the outputs of an explained model on `samples` samples; `axes` is its metadata
- * property input_axes, `kept` kept_references or NULL: their mean is read. `stacked` as ox_batch_run gives it. Free it in any case. */
+ * property input_axes. Of values for each reference the mean is read. `stacked` as ox_batch_run
+ * gives it. Free it in any case. */
 bool ox_values_read(ox_values *values, const ox_signature *signature, const char *axes,
-                    const char *kept, const ox_arrays *outputs, const bool *stacked,
-                    size_t samples, ox_error *err);
+                    const ox_arrays *outputs, const bool *stacked, size_t samples, ox_error *err);
 void ox_values_free(ox_values *values);
 
 #endif

@@ -11,9 +11,11 @@ import pytest
 from onnx import numpy_helper
 
 import library
+from conftest import ROOT
 from test_groups import R, X, f, table
 from test_methods import RUNS, run, shapley
 
+DIGITS = ROOT / "examples/digits"
 WEIGHTS = np.array([0.5, 0, 2, 1])
 CHUNKS = [{}, {"chunk": 1}, {"chunk": 2}, {"chunk": 3}, {"cache": 3}, {"cache": 3, "chunk": 3}]
 
@@ -167,3 +169,21 @@ def test_command_line(cli, explain, run, tmp_path):
 def test_refusals(options, message):
     with pytest.raises(library.Refused, match=message):
         library.explain(table(), {"x": R}, **options)
+
+
+@pytest.mark.parametrize("target", ["top", "top:2"])
+def test_sums_that_run_tells(cli, tmp_path, target):
+    """Those of the mean over the references."""
+    told = []
+    for keep in ([], ["--keep-references"]):
+        for command in (["explain", DIGITS / "digits.onnx", "--references",
+                         DIGITS / "references.npy", "--target", target, "--gap", *keep, "-o",
+                         tmp_path / "e.onnx"],
+                        ["run", tmp_path / "e.onnx", "-i", DIGITS / "input.npy", "--json"]):
+            done = subprocess.run([cli, *command], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+        told.append(json.loads(done.stdout)["samples"])
+    assert len(told[0]) == 10 * (1 if target == "top" else 2)
+    for plain, kept in zip(*told, strict=True):
+        assert kept == {**plain, "sum": pytest.approx(plain["sum"], rel=1e-5),
+                        "gap": pytest.approx(plain["gap"], abs=1e-5)}
