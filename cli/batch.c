@@ -436,10 +436,11 @@ static bool refuse_cut(const plan *p, const ox_batch *options, ox_error *err)
         const ox_array *a = p->feeds[i].array;
         if (p->signature->whole && options->size > 0 && a->rank > 0 &&
             a->dims[0] > (int64_t)options->size) {
-            return ox_cli_error(err, OX_ARGUMENT,
-                                "samples of this model depend on the others of their batch, so that "
-                                "batches of %lld would change the results: use --batch=all",
-                                (long long)options->size);
+            return ox_cli_error(
+                err, OX_ARGUMENT,
+                "samples of this model depend on the others of their batch, so that "
+                "batches of %lld would change the results: use --batch=all",
+                (long long)options->size);
         }
     }
     return true;

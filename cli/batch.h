@@ -11,7 +11,7 @@ typedef struct ox_batch {
     uint64_t memory; /* bytes that a run may take; 0: decided from what is free */
     bool progress;   /* draw the bar even without a terminal */
     bool no_progress;
-    ox_note note;    /* told of outputs left out, and of batches that had to be put together; NULL */
+    ox_note note; /* told of outputs left out, and of batches that had to be put together; NULL */
 } ox_batch;
 
 /* Runs the session on all samples and joins the outputs along axis 0. Inputs whose shape is the

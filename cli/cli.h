@@ -70,12 +70,12 @@ char *ox_cli_read_file(const char *path, size_t *size, ox_error *err);
  * /dev/stdin, pipes. */
 bool ox_cli_is_stream(const char *path);
 
-/* Lets the library run references where ONNX Runtime is there, or the options ask for it. Without it
- * the library does what needs no running. False only without memory: it may be there. */
+/* Lets the library run references where ONNX Runtime is there, or the options ask for it. Without
+ * it the library does what needs no running. False only without memory: it may be there. */
 bool ox_cli_find_runtime(ox_options *options, ox_error *err);
 
-/* Reads a model; "-" is standard input. 0: the usual limit. What is the file of another framework is
- * said to be, and how to export it. */
+/* Reads a model; "-" is standard input. 0: the usual limit. What is the file of another framework
+ * is said to be, and how to export it. */
 ox_model *ox_cli_read_model(const char *path, uint64_t limit, ox_error *err);
 
 #endif

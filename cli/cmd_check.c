@@ -148,14 +148,14 @@ static void keep_first(void *user, const char *message)
 static bool run_explained(explained *e, const ox_trust_runner *r, ox_trust *t, ox_error *err)
 {
     ox_session *session = ox_session_open_model(e->model, r->session, err);
-    bool good = session && ox_batch_run(session, &e->signature, &e->inputs, r->batch, &e->outputs,
-                                        &e->stacked, err) &&
-                ox_faults_find(session, &e->outputs, e->stacked, &t->found, keep_first, t,
-                               err);
+    bool good =
+        session &&
+        ox_batch_run(session, &e->signature, &e->inputs, r->batch, &e->outputs, &e->stacked, err) &&
+        ox_faults_find(session, &e->outputs, e->stacked, &t->found, keep_first, t, err);
     ox_session_free(session);
     return good && ox_values_read(&e->values, &e->signature,
-                                  ox_metadata(e->model, "onnxexplainer.input_axes"),
-                                  &e->outputs, e->stacked, t->found.samples, err);
+                                  ox_metadata(e->model, "onnxexplainer.input_axes"), &e->outputs,
+                                  e->stacked, t->found.samples, err);
 }
 
 static void free_explained(explained *e)

@@ -32,7 +32,7 @@ typedef struct arguments {
     const char *pixel_text, *weight_file;
     ox_pixels pixels;
     ox_options options; /* what goes to the library */
-    bool split; /* weights in a second file */
+    bool split;         /* weights in a second file */
     bool quiet;
 } arguments;
 

@@ -24,8 +24,8 @@ const ox_array *ox_shap_of(const ox_arrays *outputs, const ox_signature *signatu
     return shap;
 }
 
-/* Names of the features, or groups, of one SHAP output, NULL where they are not known. The list in the
- * metadata runs over all explained inputs. */
+/* Names of the features, or groups, of one SHAP output, NULL where they are not known. The list in
+ * the metadata runs over all explained inputs. */
 static char **features_of(const ox_arrays *outputs, const ox_signature *signature,
                           const ox_array *array, size_t *targets, size_t *width)
 {

@@ -39,7 +39,8 @@ static ox_tensor row_of(const ox_array *array, bool stacked, size_t sample, int6
 
 /* Checks what a model for one sample gave for each; `found` is the sum. */
 static bool check_each(const ox_session *session, const ox_arrays *outputs, const bool *stacked,
-                       ox_tensor *tensors, ox_findings *found, ox_note note, void *user, ox_error *err)
+                       ox_tensor *tensors, ox_findings *found, ox_note note, void *user,
+                       ox_error *err)
 {
     size_t rows = (size_t)outputs->items[0].dims[0];
     remark r = {0, false, note, user};

@@ -7,7 +7,6 @@
 /* Checks outputs of a session as ox_session_check does; `stacked` are those that ox_batch_run has
  * put one behind the other. `note` is told what is wrong (NULL: nobody). */
 bool ox_faults_find(const ox_session *session, const ox_arrays *outputs, const bool *stacked,
-                    ox_findings *found, ox_note note, void *user,
-                    ox_error *err);
+                    ox_findings *found, ox_note note, void *user, ox_error *err);
 
 #endif

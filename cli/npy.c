@@ -399,8 +399,7 @@ bool ox_npy_read(ox_npy_source source, void *user, const char *file, uint64_t av
     }
     array->file = ox_cli_copy(file, err);
     array->data = array->file ? ox_cli_alloc(count, size, err) : NULL;
-    bool good = array->data &&
-                fill(source, user, file, array->data, count * size, err);
+    bool good = array->data && fill(source, user, file, array->data, count * size, err);
     char extra;
     int64_t more = good ? source(user, &extra, 1, err) : -1;
     if (more > 0) {

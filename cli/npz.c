@@ -201,8 +201,9 @@ typedef struct target {
 static zip_int64_t seek_target(target *t, void *data, zip_uint64_t size)
 {
     zip_int64_t at = ftello(t->file);
-    zip_int64_t to = at < 0 ? -1 : zip_source_seek_compute_offset((zip_uint64_t)at, INT64_MAX, data,
-                                                                  size, &t->error);
+    zip_int64_t to =
+        at < 0 ? -1
+               : zip_source_seek_compute_offset((zip_uint64_t)at, INT64_MAX, data, size, &t->error);
     return to < 0 || fseeko(t->file, (off_t)to, SEEK_SET) ? -1 : 0;
 }
 
@@ -215,9 +216,7 @@ static zip_int64_t write_target(void *user, void *data, zip_uint64_t size, zip_s
     case ZIP_SOURCE_SUPPORTS: return ZIP_SOURCE_SUPPORTS_WRITABLE;
     case ZIP_SOURCE_ERROR: return zip_error_to_data(&t->error, data, size);
     case ZIP_SOURCE_STAT: /* there is none yet */
-    case ZIP_SOURCE_OPEN:
-        zip_error_set(&t->error, ZIP_ER_READ, ENOENT);
-        return -1;
+    case ZIP_SOURCE_OPEN: zip_error_set(&t->error, ZIP_ER_READ, ENOENT); return -1;
     case ZIP_SOURCE_WRITE:
         done = fwrite(data, 1, size, t->file) == size ? (zip_int64_t)size : -1;
         break;

@@ -94,8 +94,9 @@ static bool find_references(const ox_model *m, const ox_remake_from *from, ox_re
         good = ox_references_load(r->original, &r->options, from->references, from->pixels,
                                   &r->references, err);
     } else {
-        good = !strcmp(source, "input") || !strcmp(source, "paired") ? take_inputs(m, from->inputs, r, err)
-                                        : take_constants(m, r, err);
+        good = !strcmp(source, "input") || !strcmp(source, "paired")
+                   ? take_inputs(m, from->inputs, r, err)
+                   : take_constants(m, r, err);
     }
     r->tensors = good ? ox_references_tensors(&r->references, err) : NULL;
     r->options.references = r->tensors;
@@ -138,8 +139,7 @@ static bool is_inside(const ox_model *m, const ox_model *original)
     const char *names = told(m, "onnxexplainer.inputs");
     for (size_t i = 0; i < count; i++) {
         size_t length = strlen(inputs[i].name);
-        if (!strncmp(names, inputs[i].name, length) &&
-            (names[length] == ',' || !names[length])) {
+        if (!strncmp(names, inputs[i].name, length) && (names[length] == ',' || !names[length])) {
             return false;
         }
     }
@@ -186,7 +186,8 @@ bool ox_remake_read(const ox_model *explained, const ox_remake_from *from, ox_re
         !find_references(explained, from, r, err) || !read_groups(explained, from, r, err)) {
         return false;
     }
-    if (!o->target_array && o->target && (!strcmp(o->target, "mask") || !strcmp(o->target, "cosine"))) {
+    if (!o->target_array && o->target &&
+        (!strcmp(o->target, "mask") || !strcmp(o->target, "cosine"))) {
         r->cannot = "its target is of an array, which --target gives";
     }
     if (is_inside(explained, r->original)) {

@@ -3,8 +3,8 @@
 
 const char *const ox_show_domains[] = {"", "ai.onnx.ml", "com.microsoft", "onnxexplainer", NULL};
 
-const char *const ox_show_properties[] = {"version", "method", "target",     "output", "inputs",
-                                          "prefix",  "references", "cache",      NULL};
+const char *const ox_show_properties[] = {"version", "method",     "target", "output", "inputs",
+                                          "prefix",  "references", "cache",  NULL};
 
 const char *ox_show_property(const ox_model *model, const char *name)
 {

@@ -17,7 +17,7 @@ typedef struct ox_signature {
     bool *attributed; /* which inputs have SHAP values among the outputs */
     char **features;  /* names of the features, over those inputs */
     size_t feature_count;
-    size_t references; /* each with values of its own behind the targets; 0: means are there */
+    size_t references;  /* each with values of its own behind the targets; 0: means are there */
     char *feature_text; /* where they live */
     char **groups;      /* names of groups, over the inputs that have values */
     size_t group_count;

@@ -327,9 +327,9 @@ static bool run_order(curves *c, order by, ox_curve *curve, ox_error *err)
     for (size_t n = 0; n < v->samples; n++) {
         rank_sample(c, n, by);
     }
-    bool good =
-        ox_trust_run(c->runner, c->model, &c->step, &signature, &outputs, &stacked, err);
-    const ox_array *all = good ? ox_arrays_find_joined(&outputs, c->prefix, "shap_curve", "") : NULL;
+    bool good = ox_trust_run(c->runner, c->model, &c->step, &signature, &outputs, &stacked, err);
+    const ox_array *all =
+        good ? ox_arrays_find_joined(&outputs, c->prefix, "shap_curve", "") : NULL;
     if (good && (!all || ox_array_elements(all, 0) !=
                              v->samples * v->targets * (size_t)(c->trust->steps + 1))) {
         good = ox_cli_error(err, OX_INVALID, "curves of another shape than the values");

@@ -11,16 +11,16 @@ enum { OX_CURVE_MAX = 256, OX_REASONS_MAX = 8 };
 
 /* How far outputs are from those of the original. */
 typedef struct ox_prediction {
-    char output[128]; /* the one that differs most */
+    char output[128];            /* the one that differs most */
     double difference, relative; /* to the output's largest value */
-    bool taken_out;   /* the original was taken out of the explained model */
+    bool taken_out;              /* the original was taken out of the explained model */
 } ox_prediction;
 
 /* How far values are from Shapley values, relative L2 for each sample and target. */
 typedef struct ox_agreement {
     const char *method; /* they were found by; NULL: they were not */
     size_t count;
-    double *each;  /* of the first samples, as many as were compared, [samples, targets] */
+    double *each; /* of the first samples, as many as were compared, [samples, targets] */
     double median, worst;
     size_t worst_sample;
     double noise; /* what sampling leaves of it: the median of the errors */
@@ -38,9 +38,9 @@ typedef struct ox_trust {
     size_t players, samples, targets;
     bool whole; /* samples depend on each other */
     ox_findings found;
-    char worst[640];  /* what ox_session_check says */
-    bool adds_up;     /* values are meant to */
-    double *gaps;     /* f(x) - base value - sum; NaN where f(x) is not known */
+    char worst[640]; /* what ox_session_check says */
+    bool adds_up;    /* values are meant to */
+    double *gaps;    /* f(x) - base value - sum; NaN where f(x) is not known */
     ox_prediction prediction;
     ox_agreement agreement;
     const char *cannot; /* why there is no agreement, and there are no curves */

@@ -96,8 +96,8 @@ static void read_outputs(ox_values *v, const ox_signature *s, const ox_arrays *o
     }
 }
 
-bool ox_values_read(ox_values *v, const ox_signature *s, const char *axes,
-                    const ox_arrays *outputs, const bool *stacked, size_t samples, ox_error *err)
+bool ox_values_read(ox_values *v, const ox_signature *s, const char *axes, const ox_arrays *outputs,
+                    const bool *stacked, size_t samples, ox_error *err)
 {
     *v = (ox_values){.samples = samples, .references = s->references ? s->references : 1};
     const ox_array *target = ox_arrays_find_joined(outputs, s->prefix, "shap_target", "");

@@ -6,7 +6,7 @@
 
 typedef struct ox_values {
     size_t samples, targets, players; /* a sample's values over all explained inputs, or groups */
-    size_t references; /* of which each output holds values; 1: their mean */
+    size_t references;                /* of which each output holds values; 1: their mean */
     double *phi;                      /* [samples, targets, players] */
     double *error;                    /* standard errors of the same, or NULL */
     double *base;                     /* [samples, targets] */

@@ -211,7 +211,7 @@ typedef struct ox_node_info {
     size_t index; /* its position in the file that was read */
     const char *name;
     const char *op;
-    const char *domain; /* "" for the default one */
+    const char *domain;        /* "" for the default one */
     const char *const *inputs; /* its own, then what its subgraphs use of the graph, once per use */
     size_t input_count;
     const char *const *outputs;
@@ -330,8 +330,8 @@ typedef struct ox_options {
 
     const ox_tensor *target_array; /* of targets "mask" and "cosine": one sample's output */
 
-    /* Beside the values of deepshap: the mean multipliers, `<input>_multipliers`; for one-hot inputs
-     * what each category would get there, `<input>_hypothetical`; and all of them for each
+    /* Beside the values of deepshap: the mean multipliers, `<input>_multipliers`; for one-hot
+     * inputs what each category would get there, `<input>_hypothetical`; and all of them for each
      * reference, with an axis R behind the batch and the targets. */
     bool multipliers;
     bool hypothetical;
@@ -342,9 +342,9 @@ typedef struct ox_options {
 
     uint64_t cache_limit; /* bytes of references that may be written beside the model; 0: 1 GB */
 
-    int64_t splits;   /* halves of the players, and their complements, for each reference, at most
-                       * OX_MAX_SPLITS; > 0: rules from r to mixtures and on to x, docs/methods.md */
-    int64_t order;    /* of the rules: 1 (0) or 2, nearer to Shapley values, docs/rules.md */
+    int64_t splits; /* halves of the players, and their complements, for each reference, at most
+                     * OX_MAX_SPLITS; > 0: rules from r to mixtures and on to x, docs/methods.md */
+    int64_t order;  /* of the rules: 1 (0) or 2, nearer to Shapley values, docs/rules.md */
 } ox_options;
 
 #define OX_OPTIONS_INIT                                                                            \
@@ -415,9 +415,9 @@ typedef struct ox_report {
 } ox_report;
 
 /* Says which rule each node of `model` gets, and whether ox_explain would take it under these
- * options: it does the same up to where references are run. options.references may be missing: free dimensions
- * are then unknown and cache_bytes may be 0. NULL for options: the defaults. Release with
- * ox_report_free, which allows NULL. */
+ * options: it does the same up to where references are run. options.references may be missing: free
+ * dimensions are then unknown and cache_bytes may be 0. NULL for options: the defaults. Release
+ * with ox_report_free, which allows NULL. */
 OX_API ox_report *ox_inspect(const ox_model *model, const ox_options *options, ox_error *err);
 OX_API void ox_report_free(ox_report *report);
 

@@ -1,9 +1,9 @@
 /* Rows of Softmax and what is like it, compiled once for each instruction set.
  *
- * With l = log softmax(x) and the logarithmic means L = dy/dl of both sides' probabilities: Softmax L
- * (m - sum(m L)/sum(L)), LogSoftmax m - sum(m) L/sum(L), LogSumExp m L/sum(L). What belongs to one
- * side, l and y = e^l, is computed once for each row of it. A row of a pair takes m, l, l0, m once
- * more or NULL where it is a single number for the whole row, y and y0. */
+ * With l = log softmax(x) and the logarithmic means L = dy/dl of both sides' probabilities: Softmax
+ * L (m - sum(m L)/sum(L)), LogSoftmax m - sum(m) L/sum(L), LogSumExp m L/sum(L). What belongs to
+ * one side, l and y = e^l, is computed once for each row of it. A row of a pair takes m, l, l0, m
+ * once more or NULL where it is a single number for the whole row, y and y0. */
 #include "variant.h"
 #include "vec_math.h"
 

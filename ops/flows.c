@@ -33,7 +33,7 @@
             vec_store_part(out + i, result, count - i);                                            \
         }                                                                                          \
     }
-#define KERNEL_FLOW(id, name, y, count, ...)                                                              \
+#define KERNEL_FLOW(id, name, y, count, ...)                                                       \
     ROW(id, OX_OPERANDS(y, count), vec_mul(v[0], slope_##id(&OPS_PAIR(y, count))))
 #include "base/flows.inc"
 
@@ -43,9 +43,9 @@ ROW(add_product, 4, vec_fma(v[0], vec_sub(v[1], v[2]), v[3]))
 #define ENTRY(id, ...) row_##id,
 #define AXIS_ENTRY(id, ...) OPS_VARIANT(row_##id),
 
-const ops_isa OPS_VARIANT(ops) = {
-    OPS_QUOTE(OPS_ISA), {
+const ops_isa OPS_VARIANT(ops) = {OPS_QUOTE(OPS_ISA),
+                                  {
 #define KERNEL_FLOW ENTRY
 #include "base/flows.inc"
-    OX_AXIS_FLOWS(AXIS_ENTRY) OPS_PARTS(ENTRY)},
-    OPS_VARIANT(side)};
+                                      OX_AXIS_FLOWS(AXIS_ENTRY) OPS_PARTS(ENTRY)},
+                                  OPS_VARIANT(side)};

@@ -96,7 +96,7 @@ static void row_log_sum_exp(size_t count, float *out, const float *const *in)
             out[i] = (float)(result);                                                              \
         }                                                                                          \
     }
-#define KERNEL_FLOW(id, name, y, count, ...)                                                              \
+#define KERNEL_FLOW(id, name, y, count, ...)                                                       \
     ROW(id, OX_OPERANDS(y, count), v[0] * slope_##id(&OPS_PAIR(y, count)))
 #define ENTRY(id, ...) row_##id,
 #include "base/flows.inc"
@@ -104,8 +104,9 @@ static void row_log_sum_exp(size_t count, float *out, const float *const *in)
 ROW(add, 2, v[0] + v[1])
 ROW(add_product, 4, v[0] * (v[1] - v[2]) + v[3])
 
-const ops_isa ops_naive = {"naive", {
+const ops_isa ops_naive = {"naive",
+                           {
 #define KERNEL_FLOW ENTRY
 #include "base/flows.inc"
-    OX_AXIS_FLOWS(ENTRY) OPS_PARTS(ENTRY)},
-    side};
+                               OX_AXIS_FLOWS(ENTRY) OPS_PARTS(ENTRY)},
+                           side};

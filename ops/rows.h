@@ -13,7 +13,7 @@ typedef struct ops_rows {
     size_t sizes[3];
     ops_side side;
     float *l[3], *y[3]; /* of x and x0, in their order */
-    int rank; /* of the axes before the last */
+    int rank;           /* of the axes before the last */
     size_t dims[OPS_RANK], strides[3][OPS_RANK];
     size_t part, parts; /* rows that are done at a time */
 } ops_rows;

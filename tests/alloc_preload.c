@@ -21,8 +21,8 @@ void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *old, size_t size);
 
-static const char *const failing[] = {"libonnxexplainer", "libzip.", "libpng", "libjpeg", "libz.",
-                                      "libprotobuf-c."};
+static const char *const failing[] = {"libonnxexplainer", "libzip.", "libpng",
+                                      "libjpeg",          "libz.",   "libprotobuf-c."};
 
 static atomic_long count;
 static long failing_one;

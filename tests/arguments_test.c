@@ -90,7 +90,8 @@ static void test_references(const ox_model *model)
     REFERENCE("reference \"x\": elements of type ? (999) are not supported", t.type = (ox_type)999);
     REFERENCE("reference \"x\": elements of type ? (-1) are not supported", t.type = (ox_type)-1);
     static const char *const texts[16] = {"a", "\xff"}, *const words[16] = {
-        "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"};
+                                                            "a", "b", "c", "d", "e", "f", "g", "h",
+                                                            "i", "j", "k", "l", "m", "n", "o", "p"};
     REFERENCE("reference \"x\": element 1 is not UTF-8", t.type = OX_STRING, t.data = texts);
     REFERENCE("reference \"x\": element 0 is missing (NULL)", t.type = OX_STRING,
               t.data = texts + 2);

@@ -13,8 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "model/model.h"
 #include "base/scratch.h"
+#include "model/model.h"
 #include "shape/shape.h"
 
 /* ---- system calls ---------------------------------------------------------------------- */

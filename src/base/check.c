@@ -304,14 +304,15 @@ static bool check_pool(const ox_options *o, ox_error *err)
 {
     bool known = o->pool == NULL || strcmp(o->pool, "cross") == 0 || strcmp(o->pool, "tree") == 0;
     return check_text("pool", o->pool, err) &&
-           (known || ox_error_set(err, OX_ARGUMENT, "pool: \"%s\" is neither cross nor tree",
-                                  o->pool));
+           (known ||
+            ox_error_set(err, OX_ARGUMENT, "pool: \"%s\" is neither cross nor tree", o->pool));
 }
 
 static bool check_splits(const ox_options *o, ox_error *err)
 {
     if (o->order < 0 || o->order > 2) {
-        return ox_error_set(err, OX_ARGUMENT, "order: %lld is neither 1 nor 2", (long long)o->order);
+        return ox_error_set(err, OX_ARGUMENT, "order: %lld is neither 1 nor 2",
+                            (long long)o->order);
     }
     bool good = o->splits >= 0 && o->splits <= OX_MAX_SPLITS;
     return good || ox_error_set(err, OX_ARGUMENT, "splits: %lld are not between 1 and %d",
@@ -343,7 +344,8 @@ bool ox_check_options(const ox_options *given, ox_options *own, ox_error *err)
     return take("ox_options", given, own, sizeof *own, err) && check_references(own, err) &&
            check_text("target", own->target, err) &&
            check_text("output_name", own->output_name, err) &&
-           ox_check_tensors("target array", own->target_array, own->target_array != NULL, true, err) &&
+           ox_check_tensors("target array", own->target_array, own->target_array != NULL, true,
+                            err) &&
            check_distinct("hold", own->hold, own->hold_count, err) &&
            ox_check_tensors("fixed input", own->fix, own->fix_count, false, err) &&
            check_distinct("at", own->at, own->at_count, err) && check_cache(own, err) &&

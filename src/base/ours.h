@@ -37,7 +37,8 @@ typedef enum ox_kind {
 
 /* The operands of TreeFlow, for some leaves L of D features at most, J ranges a feature, the
  * targets T that they add to and the columns C that they look at. Samples and references meet in
- * all pairs, for each of B. A path that has less features is filled up with ranges that hold all. */
+ * all pairs, for each of B. A path that has less features is filled up with ranges that hold all.
+ */
 enum {
     OX_TREE_ACC,     /* [] or [K, B, R, N, C]: what the result is added to */
     OX_TREE_M,       /* [K, B, R or 1, N, T] */

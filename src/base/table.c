@@ -1,5 +1,6 @@
-/* The table: a tree of 16 branches a fork, by four bits of the hash a level. A name takes 16 steps at
- * most, whatever hashes have in common, where chains of a hash table would grow with the file. */
+/* The table: a tree of 16 branches a fork, by four bits of the hash a level. A name takes 16 steps
+ * at most, whatever hashes have in common, where chains of a hash table would grow with the file.
+ */
 #include "base/table.h"
 
 #include <string.h>

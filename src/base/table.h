@@ -28,12 +28,13 @@ void *ox_table_each(const ox_table *t, size_t *at);
 void ox_index_add(ox_table *t, const char *name, size_t position);
 size_t ox_index_find(const ox_table *t, const char *name);
 
-/* Hash of `size` bytes for tables, continuing from `hash`, which starts at 0. Names come from files,
- * so that it is one of which nobody finds many with the same value. */
+/* Hash of `size` bytes for tables, continuing from `hash`, which starts at 0. Names come from
+ * files, so that it is one of which nobody finds many with the same value. */
 uint64_t ox_hash(uint64_t hash, const void *data, size_t size);
 uint64_t ox_hash_string(const char *text);
 
-/* Checksum of `size` bytes, continuing from `sum`: FNV-1a, which metadata and names of files hold. */
+/* Checksum of `size` bytes, continuing from `sum`: FNV-1a, which metadata and names of files hold.
+ */
 uint64_t ox_checksum(uint64_t sum, const void *data, size_t size);
 
 #define OX_CHECKSUM_START UINT64_C(14695981039346656037)

@@ -10,11 +10,20 @@ typedef struct type_row {
 
 /* Indexed by ox_type. */
 static const type_row types[] = {
-    [OX_FLOAT] = {"float32", 4},   [OX_UINT8] = {"uint8", 1},       [OX_INT8] = {"int8", 1},
-    [OX_UINT16] = {"uint16", 2},   [OX_INT16] = {"int16", 2},       [OX_INT32] = {"int32", 4},
-    [OX_INT64] = {"int64", 8},     [OX_BOOL] = {"bool", 1},         [OX_STRING] = {"str", sizeof(char *)},
-    [OX_FLOAT16] = {"float16", 2}, [OX_DOUBLE] = {"float64", 8},    [OX_UINT32] = {"uint32", 4},
-    [OX_UINT64] = {"uint64", 8},   [OX_BFLOAT16] = {"bfloat16", 2},
+    [OX_FLOAT] = {"float32", 4},
+    [OX_UINT8] = {"uint8", 1},
+    [OX_INT8] = {"int8", 1},
+    [OX_UINT16] = {"uint16", 2},
+    [OX_INT16] = {"int16", 2},
+    [OX_INT32] = {"int32", 4},
+    [OX_INT64] = {"int64", 8},
+    [OX_BOOL] = {"bool", 1},
+    [OX_STRING] = {"str", sizeof(char *)},
+    [OX_FLOAT16] = {"float16", 2},
+    [OX_DOUBLE] = {"float64", 8},
+    [OX_UINT32] = {"uint32", 4},
+    [OX_UINT64] = {"uint64", 8},
+    [OX_BFLOAT16] = {"bfloat16", 2},
 };
 
 static const type_row *find_type(ox_type type)

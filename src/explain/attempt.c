@@ -259,7 +259,8 @@ static bool attempt_all(ox_explain_state *s, const ox_model *source, const ox_op
         return false;
     }
     if (t.lost[0] != '\0') {
-        ox_note_to(options, "the batch does not stay free through the model, so it is fixed to 1: %s",
+        ox_note_to(options,
+                   "the batch does not stay free through the model, so it is fixed to 1: %s",
                    t.lost);
     }
     return true;

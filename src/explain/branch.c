@@ -146,8 +146,7 @@ static void copy_node(const target *t, const ox_node *n)
     if (ox_only_moves(n->op)) {
         inputs[0] = ox_apart(inputs[0]);
     }
-    if (t->apart && strcmp(n->op, "QuantizeLinear") == 0 &&
-        !ox_side_of(n->inputs[0])->fusible) {
+    if (t->apart && strcmp(n->op, "QuantizeLinear") == 0 && !ox_side_of(n->inputs[0])->fusible) {
         for (int i = 0; i <= t->twin; i++) { /* the twin has two, to be none of the others */
             inputs[0] = ox_graph_emit(t->graph, "Sum", 1, &inputs[0], 0, NULL);
         }
@@ -374,7 +373,7 @@ static ox_val repeat(ox_explain_state *s, ox_val v, ox_val view)
 static ox_val reference_of(ox_explain_state *s, ox_val v, bool apart)
 {
     ox_purpose former = ox_graph_enter(s->branch->refs, "onnxexplainer/reference",
-                                     v->base != NULL ? v->base : v->name, v->node);
+                                       v->base != NULL ? v->base : v->name, v->node);
     ox_val raw = copy_value(&(target){s, s->branch->refs, true, apart, false}, v);
     ox_val view = view_of(s, v, apart ? raw : ox_apart(raw));
     ox_type type = view->type;

@@ -6,12 +6,11 @@
 
 #include "explain/explain.h"
 
-/* Inputs and the explained output are kept as they are: base value and x - x0 lose nothing; and what
- * trees compare. */
+/* Inputs and the explained output are kept as they are: base value and x - x0 lose nothing; and
+ * what trees compare. */
 static ox_type kept_type(const ox_explain_state *s, ox_val v, ox_val computed)
 {
-    bool exact =
-        computed->type != OX_FLOAT || v == s->bind->output || ox_side_of(v)->exact;
+    bool exact = computed->type != OX_FLOAT || v == s->bind->output || ox_side_of(v)->exact;
     for (size_t i = 0; i < s->bind->input_count; i++) {
         exact = exact || s->bind->inputs[i].x == v;
     }
@@ -56,9 +55,10 @@ ox_val ox_keep(ox_explain_state *s, ox_val v, ox_val computed)
     int64_t dims[OX_MAX_RANK];
     size_t size = ox_type_size(type);
     if (computed->rank < 0 || !ox_dims_static(computed->rank, computed->dims) || size == 0) {
-        ox_fail(s->arena, OX_UNSUPPORTED,
-                "%s: the shape of its result is not known, so that it cannot be kept; use cache none",
-                v->node != NULL ? ox_node_label(v->node) : v->name);
+        ox_fail(
+            s->arena, OX_UNSUPPORTED,
+            "%s: the shape of its result is not known, so that it cannot be kept; use cache none",
+            v->node != NULL ? ox_node_label(v->node) : v->name);
     }
     int rank = kept_dims(s, computed, dims);
     for (int i = 0; i < rank; i++) {
@@ -123,9 +123,8 @@ static bool store_halves(uint16_t *to, const float *from, size_t count)
 /* Text goes with the results. */
 static const void *elements_of(const ox_explain_state *s, const ox_tensor *result, size_t bytes)
 {
-    return result->type == OX_STRING
-               ? ox_elements_copy(s->arena, OX_STRING, result->data, bytes)
-               : result->data;
+    return result->type == OX_STRING ? ox_elements_copy(s->arena, OX_STRING, result->data, bytes)
+                                     : result->data;
 }
 
 /* Stores what was computed of references from `first` on; false where float16 cannot hold it. */

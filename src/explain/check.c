@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "explain/explain.h"
 #include "explain/check.h"
+#include "explain/explain.h"
 
 /* What rounding may leave of the sum, in units of the arithmetic's rounding times the numbers
  * involved: sum |phi|, |f(x)|, |base value|, and the largest value of the output, whose layer

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "explain/explain.h"
 #include "base/table.h"
+#include "explain/explain.h"
 
 /* With options.at, a path around the tensors leaves something unexplained. */
 static void check_points(ox_explain_state *s)
@@ -253,8 +253,7 @@ static const char *integration_of(const ox_explain_state *s)
     const ox_options *o = s->options;
     const char *ops = join(s->arena, o->integrate_op_count, o->integrate_ops, ',');
     const char *colon = ops[0] == '\0' ? "" : ":";
-    return o->integrate <= 0 ? NULL
-                             : ox_arena_format(s->arena, "%d%s%s", o->integrate, colon, ops);
+    return o->integrate <= 0 ? NULL : ox_arena_format(s->arena, "%d%s%s", o->integrate, colon, ops);
 }
 
 static const char *fixed_of(const ox_explain_state *s)

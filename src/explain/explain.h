@@ -56,7 +56,7 @@ typedef struct ox_explained {
 
 /* What is explained, by what, and where its samples are: attempt.c, bind.c, hold.c, shapes.c. */
 typedef struct ox_binding {
-    ox_val output; /* explained */
+    ox_val output;        /* explained */
     ox_val output_tensor; /* the model's own that it is made of, or itself */
     int output_batch_axis;
     ox_type type; /* of the explained output's multiplier, f(x) and base value: float or double */
@@ -102,15 +102,15 @@ typedef enum ox_cut {
 
 /* How it is done: plan.c. */
 typedef struct ox_plan {
-    bool one_at_a_time;   /* references enter one by one, repeated to the sample's batch */
+    bool one_at_a_time; /* references enter one by one, repeated to the sample's batch */
     ox_cut cut;
     int64_t padded;       /* R rounded up to whole chunks */
     int64_t chunk;        /* references per step, 0: no Scan over references */
     int64_t target_chunk; /* targets per step, 0: no Scan over targets */
     ox_cache cache;
-    bool chosen;            /* the cache was, and may be another one */
-    uint64_t works;         /* bytes that a run of one sample takes, about, besides what follows */
-    uint64_t loads, holds;  /* of the references, while a session is made and afterwards */
+    bool chosen;           /* the cache was, and may be another one */
+    uint64_t works;        /* bytes that a run of one sample takes, about, besides what follows */
+    uint64_t loads, holds; /* of the references, while a session is made and afterwards */
 } ox_plan;
 
 /* References of one explained input: references.c. */
@@ -136,13 +136,13 @@ typedef struct ox_cached {
  * cache.c. */
 typedef struct ox_fork {
     ox_graph *flow, *refs;
-    bool points; /* both sides are what a value is at a point */
-    bool legs;   /* or at two of them, */
-    bool copies; /* which two copies of the model are at, else points of a step */
+    bool points;    /* both sides are what a value is at a point */
+    bool legs;      /* or at two of them, */
+    bool copies;    /* which two copies of the model are at, else points of a step */
     ox_val ends[2]; /* of the first kind: whose point stands for sample and reference, [N] */
-    bool folded; /* N is another number than in the model's graph */
-    int lead;    /* lead axes of multipliers: K and R as far as they exist */
-    ox_fed *fed; /* by input */
+    bool folded;    /* N is another number than in the model's graph */
+    int lead;       /* lead axes of multipliers: K and R as far as they exist */
+    ox_fed *fed;    /* by input */
 
     ox_table state_index;       /* of the states, by name of what is outside */
     ox_entry *states, *scanned; /* of the Scan */
@@ -163,10 +163,10 @@ typedef struct ox_found {
     ox_val *phi;       /* SHAP values of each point, [K, own shape] */
     ox_val *error;     /* their standard errors, or NULL */
     ox_val *multipliers, *hypothetical; /* extra.c: like phi, or NULL */
-    int64_t *grouped;  /* by input: groups that have values in place of its own shape, or 0; NULL */
+    int64_t *grouped; /* by input: groups that have values in place of its own shape, or 0; NULL */
     const char *group_names; /* lines, of all inputs, or NULL */
-    ox_val base;       /* mean f(r) of the targets [K, N] */
-    ox_val curve;      /* curves.c: [N, K, steps + 1] as far as these axes exist, or NULL */
+    ox_val base;             /* mean f(r) of the targets [K, N] */
+    ox_val curve;            /* curves.c: [N, K, steps + 1] as far as these axes exist, or NULL */
 } ox_found;
 
 /* Whether values add up to f(x) - base value. */
@@ -199,11 +199,11 @@ struct ox_explain_state {
     const ox_options *options;
     ox_arena *arena;
     ox_graph *g;
-    bool blank;     /* the references have no contents: nothing is run */
-    bool no_output; /* there is none that could be explained */
+    bool blank;      /* the references have no contents: nothing is run */
+    bool no_output;  /* there is none that could be explained */
     const char *aim; /* the target's text, but for what objective.c has taken of it */
     uint64_t too_large[OX_CACHE_NONE + 1]; /* bytes of a cache that was tried and does not fit */
-    bool again;     /* start once more, with another cache */
+    bool again;                            /* start once more, with another cache */
 
     const ox_method *method;
     const ox_binding *bind; /* in the order in which they are made */
@@ -266,8 +266,8 @@ void ox_black_box_check(const ox_explain_state *s);
 typedef void (*ox_explain_work)(ox_explain_state *s, void *user);
 
 /* Copies the model, begins with the batch that it declares, or with one of 1 where that does not
- * stay free, and calls work; once more where that sets s->again. What s->blank says is kept. False, s->model NULL and err on failure;
- * else s->model is the caller's. */
+ * stay free, and calls work; once more where that sets s->again. What s->blank says is kept. False,
+ * s->model NULL and err on failure; else s->model is the caller's. */
 bool ox_explain_attempt(ox_explain_state *s, const ox_model *source, const ox_options *options,
                         ox_explain_work work, void *user, ox_error *err);
 
@@ -439,7 +439,8 @@ ox_val ox_extra_steps(ox_explain_state *s, ox_val v);
 /* Gives up where options.weights do not fit the references. */
 void ox_weights_check(const ox_explain_state *s);
 
-/* The references' weights, of mean 1, and 0 for what fills up to `padded`; all 1 without options. */
+/* The references' weights, of mean 1, and 0 for what fills up to `padded`; all 1 without options.
+ */
 const double *ox_weights_find(ox_explain_state *s, int64_t padded);
 
 /* The reference at a place in [0, 1), of which each has its share. */
@@ -576,8 +577,8 @@ ox_val ox_sample(ox_explain_state *s, ox_val v);
  * one at a time. The sample's where v does not vary. */
 ox_val ox_reference(ox_explain_state *s, ox_val v);
 
-/* The explained output as it is predicted, fused or not: in the model's graph, in the flow graph, and
- * that of the references. */
+/* The explained output as it is predicted, fused or not: in the model's graph, in the flow graph,
+ * and that of the references. */
 ox_val ox_predicted(ox_explain_state *s);
 ox_val ox_sample_output(ox_explain_state *s);
 ox_val ox_reference_output(ox_explain_state *s);

@@ -153,8 +153,7 @@ static ox_val sum_references(ox_explain_state *s, const ox_explained *e, ox_val 
 
 ox_val ox_extra_gather(ox_explain_state *s, const ox_explained *e, ox_val terms)
 {
-    return s->options->keep_references ? with_references(s, terms)
-                                       : sum_references(s, e, terms);
+    return s->options->keep_references ? with_references(s, terms) : sum_references(s, e, terms);
 }
 
 /* ---- multipliers ---------------------------------------------------------------------------- */
@@ -176,7 +175,8 @@ void ox_extra_find(ox_explain_state *s, size_t i, ox_val m, ox_val x0)
         f->multipliers[i] = ox_extra_gather(s, e, m);
     }
     if (s->options->hypothetical) {
-        f->hypothetical = i == 0 ? ox_arena_alloc(s->arena, count, sizeof(ox_val)) : f->hypothetical;
+        f->hypothetical =
+            i == 0 ? ox_arena_alloc(s->arena, count, sizeof(ox_val)) : f->hypothetical;
         f->hypothetical[i] = ox_extra_gather(s, e, hypothetical(s, e, m, x0));
     }
 }

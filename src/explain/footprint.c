@@ -3,8 +3,8 @@
  * does not fit is not chosen, and one that was asked for is refused.
  *
  * The weights of a file are there twice while ONNX Runtime reads it. What it folds is there as well
- * until all is folded, as is what it is folded from, and once more as what is used. With the kernels,
- * as `run` has them: portable, functions are more nodes, of which more folds. */
+ * until all is folded, as is what it is folded from, and once more as what is used. With the
+ * kernels, as `run` has them: portable, functions are more nodes, of which more folds. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -45,8 +45,7 @@ static bool mark_folded(ox_explain_state *s, uint64_t *folded)
     bool more = false, of_references;
     for (size_t i = 0; i < s->g->node_count; i++) {
         const ox_node *n = s->g->nodes[i];
-        if (n->output_count == 0 || ox_side_of(n->outputs[0])->folds ||
-            !folds(n, &of_references)) {
+        if (n->output_count == 0 || ox_side_of(n->outputs[0])->folds || !folds(n, &of_references)) {
             continue;
         }
         bool views = strcmp(n->op, "Reshape") == 0;
@@ -167,11 +166,12 @@ static void refuse(ox_explain_state *s)
     bool kept = plan->cache != OX_CACHE_NONE;
     long long count = (long long)s->bind->refs_count;
     if (kept && (memory < SLACK ? SLACK : memory) < most) {
-        ox_fail(s->arena, OX_LIMIT,
-                "cache %s of %lld references takes %s while it is loaded and %s then, memory is %s: "
-                "--memory=%s allows it, --cache=none keeps nothing",
-                cache_name(plan->cache), count, size_text(s, plan->loads),
-                size_text(s, plan->holds), size_text(s, memory), option_text(s, most));
+        ox_fail(
+            s->arena, OX_LIMIT,
+            "cache %s of %lld references takes %s while it is loaded and %s then, memory is %s: "
+            "--memory=%s allows it, --cache=none keeps nothing",
+            cache_name(plan->cache), count, size_text(s, plan->loads), size_text(s, plan->holds),
+            size_text(s, memory), option_text(s, most));
     }
     if (out > cache_limit(s)) {
         ox_fail(s->arena, OX_LIMIT,
@@ -185,8 +185,8 @@ static void refuse(ox_explain_state *s)
 static const char *why_text(ox_explain_state *s)
 {
     uint64_t load = s->too_large[OX_CACHE_LOAD], file = s->too_large[OX_CACHE_FILE];
-    const char *text = load == 0 ? "" : ox_arena_format(s->arena, "load takes %s",
-                                                        size_text(s, load));
+    const char *text =
+        load == 0 ? "" : ox_arena_format(s->arena, "load takes %s", size_text(s, load));
     return file == 0 ? text
                      : ox_arena_format(s->arena, "%s%sfile %s", text, load == 0 ? "" : ", ",
                                        size_text(s, file));
@@ -197,11 +197,13 @@ static void tell_steps(const ox_explain_state *s)
     const ox_plan *plan = s->plan;
     long long targets = (long long)s->target->count, step = (long long)plan->target_chunk;
     if (step > 0) {
-        ox_note_to(s->options, "the %lld targets are taken in %lld steps, to stay within the memory",
-                   targets, (targets + step - 1) / step);
+        ox_note_to(s->options,
+                   "the %lld targets are taken in %lld steps, to stay within the memory", targets,
+                   (targets + step - 1) / step);
     }
     if (plan->chunk > 0 && s->options->chunk == 0 && !plan->one_at_a_time) {
-        ox_note_to(s->options, "the references are taken in chunks of %lld, to stay within the memory",
+        ox_note_to(s->options,
+                   "the references are taken in chunks of %lld, to stay within the memory",
                    (long long)plan->chunk);
     }
 }

@@ -24,7 +24,9 @@ void ox_hold_find(ox_explain_state *s, ox_binding *b)
     for (size_t i = 0; i < o->hold_count; i++) {
         ox_val v = ox_graph_find(s->model->graph, o->hold[i]);
         if (v == NULL || v->constant != NULL) {
-            ox_fail(s->arena, OX_ARGUMENT, "the model has no input or tensor \"%s\" to hold, its inputs are %s", o->hold[i],
+            ox_fail(s->arena, OX_ARGUMENT,
+                    "the model has no input or tensor \"%s\" to hold, its inputs are %s",
+                    o->hold[i],
                     ox_names_of(s->arena, s->model->inputs, s->model->graph->input_count));
         }
         b->held[b->held_count++] = v;

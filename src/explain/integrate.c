@@ -181,8 +181,8 @@ static ox_val by_rule(ox_explain_state *s, ox_ctx *c)
 }
 
 /* m, or `rule` where sum(m dx) misses m_y dy by more than rounding: no point has met a step between
- * them, such as that of a mask, and what it amounts to had nowhere to go; or where one logit moves so
- * much farther than another that the others got it. */
+ * them, such as that of a mask, and what it amounts to had nowhere to go; or where one logit moves
+ * so much farther than another that the others got it. */
 static ox_val unless_lost(ox_ctx *c, const integrable *how, ox_val m, ox_val dx, ox_val rule)
 {
     double epsilon = m->type == OX_DOUBLE ? DBL_EPSILON : (double)FLT_EPSILON;

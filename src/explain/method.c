@@ -7,7 +7,7 @@
 
 #define BY_RULES                                                                                   \
     "deepshap", .needs_rules = true, .by_reference = true, .sum = OX_SUM_EXACT,                    \
-    .steps = ox_plan_steps, .feed = ox_feed_references, .attribute = ox_result_walk
+                .steps = ox_plan_steps, .feed = ox_feed_references, .attribute = ox_result_walk
 
 #define BY_GRADIENTS                                                                               \
     .needs_rules = true, .check = ox_gradient_check, .steps = ox_plan_steps,                       \

@@ -157,7 +157,7 @@ static ox_val label_loss(ox_explain_state *s, ox_val y)
     logits l;
     if (find_logits(s, y, &l)) {
         ox_val z = l.softmax ? log_softmax(l.z, l.axis) : NULL;
-        return z != NULL ? ox_neg(z)
+        return z != NULL             ? ox_neg(z)
                : last_size(l.z) == 1 ? loss_of_two(l.z)
                                      : ox_unary("Softplus", ox_neg(l.z));
     }
@@ -181,8 +181,8 @@ static ox_val by_row(ox_explain_state *s, ox_val y, const char *name)
     int64_t total = 1;
     ox_dim dims[2];
     for (int d = 0; d < y->rank; d++) {
-        if (d != axis && (!ox_dim_is_static(y->dims[d]) ||
-                          !ox_int_mul(total, y->dims[d].size, &total))) {
+        if (d != axis &&
+            (!ox_dim_is_static(y->dims[d]) || !ox_int_mul(total, y->dims[d].size, &total))) {
             ox_fail(s->arena, OX_UNSUPPORTED, "the shape of \"%s\" is not known", name);
         }
     }

@@ -98,8 +98,8 @@ static void decompose(ox_explain_state *s, ox_node *n)
     }
 }
 
-/* What is to be visited for the i-th input of a node, or for the i-th output of a composite one: what
- * stands for it, unless the explained output does not depend on it. */
+/* What is to be visited for the i-th input of a node, or for the i-th output of a composite one:
+ * what stands for it, unless the explained output does not depend on it. */
 static ox_val next_of(const ox_node *n, bool composite, size_t i)
 {
     if (!composite) {
@@ -176,6 +176,5 @@ const char *ox_walk_refusal(ox_explain_state *s, const ox_node *n, const char *w
     for (size_t i = 0; i < n->output_count; i++) {
         runs = runs && !ox_side_of(n->outputs[i])->held;
     }
-    return ox_arena_format(s->arena, "%s: %s%s", ox_node_label(n), why,
-                           runs ? OX_RUNS_ANY : "");
+    return ox_arena_format(s->arena, "%s: %s%s", ox_node_label(n), why, runs ? OX_RUNS_ANY : "");
 }

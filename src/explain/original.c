@@ -43,7 +43,9 @@ static bool is_target(const ox_model *m, const char *name)
 static bool is_our_input(const ox_model *m, const char *name)
 {
     const char *from = property_or(m, "onnxexplainer.references", "");
-    return ((strcmp(from, "input") == 0 || strcmp(from, "paired") == 0) && is_of(m, name, "_references")) || is_target(m, name);
+    return ((strcmp(from, "input") == 0 || strcmp(from, "paired") == 0) &&
+            is_of(m, name, "_references")) ||
+           is_target(m, name);
 }
 
 /* Leaves only what the outputs need, the rest of the original's own included. */

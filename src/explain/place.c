@@ -135,8 +135,8 @@ static int64_t axis_along(const ox_node *n, ox_val x, int64_t otherwise)
     size_t count = 0;
     ox_val given = ox_node_is(n, "CumSum") || ox_node_is(n, "CumProd") ? ox_node_input(n, 1) : NULL;
     const double *known = given == NULL ? NULL : ox_numbers(given, &count);
-    int64_t axis = known != NULL && count == 1 ? (int64_t)known[0]
-                                               : ox_node_int(n, "axis", otherwise);
+    int64_t axis =
+        known != NULL && count == 1 ? (int64_t)known[0] : ox_node_int(n, "axis", otherwise);
     return axis < 0 ? axis + x->rank : axis;
 }
 
@@ -145,8 +145,8 @@ static int64_t axis_along(const ox_node *n, ox_val x, int64_t otherwise)
 static bool mixes(const ox_node *n, ox_val x, int axis)
 {
     static const char *const along[] = {"CumProd", "CumSum", "Hardmax", "LogSoftmax", "Softmax"};
-    static const char *const windows[] = {"AveragePool", "Conv", "ConvTranspose", "LRN", "LpPool",
-                                          "MaxPool"};
+    static const char *const windows[] = {"AveragePool", "Conv",   "ConvTranspose",
+                                          "LRN",         "LpPool", "MaxPool"};
     if (x->rank < 1 || n->domain[0] != '\0') {
         return false;
     }

@@ -19,7 +19,7 @@ int64_t ox_place_number(const ox_place_reader *r, const char **text)
     long long n = strtoll(*text, &end, 10);
     if (**text < '0' || **text > '9' || errno != 0) {
         ox_place_refuse(r, "expected top, INDEX, i:j:k, i:top, a-b, input, all, top:K, bottom:K, "
-                     "absolute:K, logit:.., loss, loss:LABEL, mask, cosine or a list 3,7,11");
+                           "absolute:K, logit:.., loss, loss:LABEL, mask, cosine or a list 3,7,11");
     }
     *text = end;
     return n;
@@ -52,17 +52,17 @@ static int64_t parse_place(const ox_place_reader *r, const char **text, double s
     }
     if (count != rank) {
         ox_place_refuse(r, ox_arena_format(r->arena,
-                                     "%d indices for an output of %d axes after the "
-                                     "batch",
-                                     count, rank));
+                                           "%d indices for an output of %d axes after the "
+                                           "batch",
+                                           count, rank));
     }
     int64_t flat = 0;
     for (int i = 0; i < rank; i++) {
         if (at[i] >= dims[i]) {
             ox_place_refuse(r, ox_arena_format(r->arena,
-                                         "index %lld is out of range, output \"%s\" "
-                                         "has %lld values there",
-                                         (long long)at[i], r->output, (long long)dims[i]));
+                                               "index %lld is out of range, output \"%s\" "
+                                               "has %lld values there",
+                                               (long long)at[i], r->output, (long long)dims[i]));
         }
         flat = flat * dims[i] + at[i];
     }
@@ -119,7 +119,8 @@ bool ox_place_has_top(const char *text)
 {
     for (const char *at = text; *at != '\0'; at++) {
         bool begins = at == text || at[-1] == ':' || at[-1] == ',';
-        if (begins && strncmp(at, "top", 3) == 0 && (at[3] == ':' || at[3] == '\0' || at[3] == ',')) {
+        if (begins && strncmp(at, "top", 3) == 0 &&
+            (at[3] == ':' || at[3] == '\0' || at[3] == ',')) {
             return true;
         }
     }
@@ -149,8 +150,10 @@ size_t ox_place_slice(const ox_place_reader *r, const char **text, int64_t *flat
         count++;
     } while (**text == ':' && *(*text)++ != '\0');
     if (count != r->rank) {
-        ox_place_refuse(r, ox_arena_format(r->arena, "%d indices for an output of %d axes after the "
-                                               "batch", count, r->rank));
+        ox_place_refuse(r, ox_arena_format(r->arena,
+                                           "%d indices for an output of %d axes after the "
+                                           "batch",
+                                           count, r->rank));
     }
     for (int64_t d = 0; d < r->total; d++) {
         int64_t rest = d;

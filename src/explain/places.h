@@ -21,7 +21,8 @@ int64_t ox_place_number(const ox_place_reader *r, const char **text);
 /* Whether an index is `top`, as in "3:top" or "top:0:2". */
 bool ox_place_has_top(const char *text);
 
-/* The flat indices of one slice, "i:top:k": how many there are, in `flat`, which has room for all. */
+/* The flat indices of one slice, "i:top:k": how many there are, in `flat`, which has room for all.
+ */
 size_t ox_place_slice(const ox_place_reader *r, const char **text, int64_t *flat);
 
 #endif

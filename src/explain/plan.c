@@ -70,11 +70,11 @@ static void choose_cache(ox_explain_state *s, ox_plan *plan)
         if (o->cache == OX_CACHE_LOAD || o->cache == OX_CACHE_FILE) {
             ox_fail(s->arena, OX_ARGUMENT,
                     "nothing of the references can be kept with %s: use cache none",
-                    s->bind->held_count > 0                      ? "held values"
-                    : s->bind->draws                             ? "random numbers"
-                    : s->bind->sample_shapes                     ? "an input used for its shape"
-                    : o->reference_source != OX_REFERENCES_FILL  ? "references as input"
-                                                                 : "filled references");
+                    s->bind->held_count > 0                     ? "held values"
+                    : s->bind->draws                            ? "random numbers"
+                    : s->bind->sample_shapes                    ? "an input used for its shape"
+                    : o->reference_source != OX_REFERENCES_FILL ? "references as input"
+                                                                : "filled references");
         }
         plan->cache = OX_CACHE_NONE;
         return;
@@ -138,7 +138,8 @@ typedef struct need {
 } need;
 
 /* What is kept may take all of the memory while it is loaded, and half of it then, as
- * explain/footprint.c looks at. The references are there in any case, and the sample's activations. */
+ * explain/footprint.c looks at. The references are there in any case, and the sample's activations.
+ */
 static need find_need(ox_explain_state *s, const ox_plan *plan)
 {
     uint64_t sum, largest;

@@ -74,8 +74,8 @@ static ox_val mask_by_sample(const ox_explained *e, ox_val mask)
     return ox_transpose(ox_reshape(mask, rank, dims), order);
 }
 
-/* The columns of an input's players for each of its values: [rows, references or 1, own shape with 1
- * for N], or with N where each sample has its own. */
+/* The columns of an input's players for each of its values: [rows, references or 1, own shape with
+ * 1 for N], or with N where each sample has its own. */
 static ox_val mask_of(ox_explain_state *s, const ox_team *t, size_t i, ox_val mask)
 {
     const ox_explained *e = &s->bind->inputs[i];

@@ -27,7 +27,6 @@ void ox_groups_find(const ox_explain_state *s, ox_team *teams);
 /* Makes patches of a picture, `parts` along each side; false for what is none. */
 bool ox_groups_patches(const ox_explain_state *s, size_t i, ox_team *t, int64_t parts);
 
-
 /* Counts the players over all teams. */
 void ox_players_count(const ox_explain_state *s, ox_players *p);
 

@@ -184,8 +184,8 @@ static void run_job(void *user)
     for (size_t i = 0; i < j->count; i++) {
         const ox_tensor *t = &j->inputs[i];
         for (size_t k = 0; k < own_count && t->name != NULL; k++) {
-            bool numbers = ox_type_size(t->type) > 0 && t->type != OX_STRING &&
-                           ox_type_is_float(own[k].type);
+            bool numbers =
+                ox_type_size(t->type) > 0 && t->type != OX_STRING && ox_type_is_float(own[k].type);
             if (numbers && strcmp(own[k].name, t->name) == 0) {
                 compare(j->arena, j->model, t, own[k].type, j->note, j->note_user);
             }

@@ -188,8 +188,7 @@ static void emit_steps(ox_explain_state *s)
     results[count] = &f->base;
     ox_scan_emit(s, results, count + 1, keep || !over_references, NULL);
     for (size_t i = 0; i < count; i++) {
-        *results[i] =
-            keep ? ox_extra_steps(s, *results[i]) : mean_of_steps(s, *results[i]);
+        *results[i] = keep ? ox_extra_steps(s, *results[i]) : mean_of_steps(s, *results[i]);
     }
     f->base = keep && over_references ? ox_sum(f->base, 0, false) : f->base;
     f->base = mean_of_steps(s, f->base);

@@ -181,7 +181,8 @@ static ox_val *terms_of(ox_explain_state *s)
         dx[i] = ox_sub(x, x0);
         terms[i] = ox_mul(ox_result_multiplier(s, e, dx[i]), dx[i]);
         ox_val q = ox_side_of(e->x)->q; /* the second order: V = dx^2 */
-        terms[i] = q == NULL ? terms[i] : ox_add(terms[i], ox_mul(ox_cast(q, type), ox_square(dx[i])));
+        terms[i] =
+            q == NULL ? terms[i] : ox_add(terms[i], ox_mul(ox_cast(q, type), ox_square(dx[i])));
     }
     ox_rest_spread(s, terms, dx);
     return terms;

@@ -311,8 +311,8 @@ static bool parse_best(ox_explain_state *s, const char *text, const char **order
         if (strncmp(text, orders[i], length) == 0 && text[length] == ':' && !is_list(text)) {
             text += length + 1;
             *order = orders[i];
-            *count = ox_place_number(&(ox_place_reader){.arena = s->arena, .target = s->options->target},
-                                  &text);
+            *count = ox_place_number(
+                &(ox_place_reader){.arena = s->arena, .target = s->options->target}, &text);
             if (*text != '\0') {
                 bad_target(s, "unexpected characters after the number");
             }

@@ -224,8 +224,7 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
     }
     c.m = ox_m(&c, 0);
     const ox_row *row = ox_rule_find(n->domain, n->op);
-    ox_purpose former =
-        ox_graph_enter(s->branch->flow, "onnxexplainer/flow", ox_node_base(n), n);
+    ox_purpose former = ox_graph_enter(s->branch->flow, "onnxexplainer/flow", ox_node_base(n), n);
     if (s->options->order == 2) {
         visit_twice(s, &c, row);
     }
@@ -245,9 +244,8 @@ void ox_walk(ox_explain_state *s, ox_val seed)
     bool second = s->options->order == 2;
     bool by_tree = second || (pool != NULL && strcmp(pool, "tree") == 0);
     ox_side_of(s->bind->output)->m = seed;
-    ox_sides sides = {s,    sample_of, reference_of,    side,           stands_in,
-                      hole, rest,      by_tree,
-                      s->order->nodes, s->order->count};
+    ox_sides sides = {s,    sample_of, reference_of,    side,           stands_in, hole,
+                      rest, by_tree,   s->order->nodes, s->order->count};
     if (second) {
         find_variances(s, &sides);
     }

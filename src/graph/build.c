@@ -163,7 +163,8 @@ static ox_val unknown_at_run_time(ox_graph *g, ox_dim d)
 {
     ox_val v = value_with(g, d.unknown);
     if (v == NULL) {
-        ox_fail(g->arena, OX_UNSUPPORTED, "%s: a dimension is needed that is not known", ox_graph_at(g));
+        ox_fail(g->arena, OX_UNSUPPORTED, "%s: a dimension is needed that is not known",
+                ox_graph_at(g));
     }
     int axis = axis_of(v, d.unknown);
     ox_attr range[] = {ox_attr_int("start", axis), ox_attr_int("end", axis + 1)};
@@ -177,7 +178,8 @@ static ox_val dim_at_run_time(ox_graph *g, ox_dim d)
         return unknown_at_run_time(g, d);
     }
     if ((d.batch > 0 && g->batch_size == NULL) || (d.refs > 0 && g->refs_size == NULL)) {
-        ox_fail(g->arena, OX_UNSUPPORTED, "%s: a dimension is needed that is not known", ox_graph_at(g));
+        ox_fail(g->arena, OX_UNSUPPORTED, "%s: a dimension is needed that is not known",
+                ox_graph_at(g));
     }
     ox_val v = ox_ints(g, 1, &d.size);
     for (int i = 0; i < d.batch; i++) {

@@ -20,7 +20,7 @@ ox_val ox_int_scalar(ox_graph *g, int64_t i);                              /* in
 ox_val ox_floats(ox_graph *g, ox_type type, int rank, const int64_t *dims, /* float or double */
                  const double *data);
 ox_val ox_iota(ox_graph *g, ox_type type, int64_t count); /* 0, 1, .. [count] */
-ox_val ox_iota_of(ox_val count);                            /* int64; count: int64 [] */
+ox_val ox_iota_of(ox_val count);                          /* int64; count: int64 [] */
 ox_val ox_number(ox_val like, double number); /* scalar of like's type, any number type */
 ox_val ox_zeros(ox_graph *g, ox_type type, int rank, const ox_dim *dims);
 
@@ -57,7 +57,8 @@ ox_val ox_cast(ox_val a, ox_type type); /* a itself where it has the type */
 
 void ox_front_axes(ox_val v, size_t count, int64_t *axes); /* counts axes of v from the front */
 
-/* A square matrix of weights, or filters from as many channels to as many, apart from other uses. */
+/* A square matrix of weights, or filters from as many channels to as many, apart from other uses.
+ */
 ox_val ox_own_factor(ox_val v);
 ox_val ox_own_filters(ox_val v);
 

@@ -94,13 +94,13 @@ struct ox_node {
     ox_val *inputs; /* NULL for one left out */
     ox_val *outputs;
     const ox_attr *attrs;
-    bool original;        /* of the model that was read, as opposed to added by us */
+    bool original;         /* of the model that was read, as opposed to added by us */
     const ox_node *origin; /* of added ones: the original that they are for, or NULL */
-    size_t index;         /* of original nodes: position in the model that was read */
-    const void *proto;    /* the NodeProto it was read from, or NULL */
-    ox_val *parts;        /* what its outputs are, where lift/control.c has written it out */
-    const char *no_parts; /* why that could not be done */
-    bool moves_int8;      /* int8 values, dequantised, and moved at most; see ox_apart */
+    size_t index;          /* of original nodes: position in the model that was read */
+    const void *proto;     /* the NodeProto it was read from, or NULL */
+    ox_val *parts;         /* what its outputs are, where lift/control.c has written it out */
+    const char *no_parts;  /* why that could not be done */
+    bool moves_int8;       /* int8 values, dequantised, and moved at most; see ox_apart */
     bool needed;
     bool placed; /* set while sorting */
     uint64_t hash;

@@ -388,32 +388,23 @@ typedef struct row {
 } row;
 
 static const row rows[] = {
-    {"Abs", of_elements},          {"Add", of_elements},
-    {"And", of_elements},          {"Cast", of_elements},
-    {"Ceil", of_elements},         {"Concat", of_concat},
-    {"Cos", of_elements},          {"Div", of_elements},
-    {"Equal", of_elements},        {"Erf", of_elements},
-    {"Exp", of_elements},          {"Floor", of_elements},
-    {"Gather", of_gather},         {"Greater", of_elements},
-    {"GreaterOrEqual", of_elements}, {"Less", of_elements},
-    {"LessOrEqual", of_elements},  {"Log", of_elements},
-    {"LogSoftmax", of_softmax},    {"MatMul", of_matmul},
-    {"Max", of_elements},          {"Min", of_elements},
-    {"Mul", of_elements},          {"Neg", of_elements},
-    {"Not", of_elements},          {"Or", of_elements},
-    {"Pow", of_elements},          {"Reciprocal", of_elements},
-    {"ReduceL1", of_reduction},    {"ReduceL2", of_reduction},
-    {"ReduceMax", of_reduction},   {"ReduceMean", of_reduction},
-    {"ReduceMin", of_reduction},   {"ReduceProd", of_reduction},
-    {"ReduceSum", of_reduction},   {"ReduceSumSquare", of_reduction},
-    {"Relu", of_elements},         {"Reshape", of_reshape},
-    {"Sigmoid", of_elements},      {"Sign", of_elements},
-    {"Sin", of_elements},          {"Slice", of_slice},
-    {"Softmax", of_softmax},
-    {"Sqrt", of_elements},         {"Squeeze", of_squeeze},
-    {"Sub", of_elements},          {"Sum", of_elements},
-    {"Tanh", of_elements},         {"Transpose", of_transpose},
-    {"Unsqueeze", of_unsqueeze},   {"Where", of_elements},
+    {"Abs", of_elements},         {"Add", of_elements},         {"And", of_elements},
+    {"Cast", of_elements},        {"Ceil", of_elements},        {"Concat", of_concat},
+    {"Cos", of_elements},         {"Div", of_elements},         {"Equal", of_elements},
+    {"Erf", of_elements},         {"Exp", of_elements},         {"Floor", of_elements},
+    {"Gather", of_gather},        {"Greater", of_elements},     {"GreaterOrEqual", of_elements},
+    {"Less", of_elements},        {"LessOrEqual", of_elements}, {"Log", of_elements},
+    {"LogSoftmax", of_softmax},   {"MatMul", of_matmul},        {"Max", of_elements},
+    {"Min", of_elements},         {"Mul", of_elements},         {"Neg", of_elements},
+    {"Not", of_elements},         {"Or", of_elements},          {"Pow", of_elements},
+    {"Reciprocal", of_elements},  {"ReduceL1", of_reduction},   {"ReduceL2", of_reduction},
+    {"ReduceMax", of_reduction},  {"ReduceMean", of_reduction}, {"ReduceMin", of_reduction},
+    {"ReduceProd", of_reduction}, {"ReduceSum", of_reduction},  {"ReduceSumSquare", of_reduction},
+    {"Relu", of_elements},        {"Reshape", of_reshape},      {"Sigmoid", of_elements},
+    {"Sign", of_elements},        {"Sin", of_elements},         {"Slice", of_slice},
+    {"Softmax", of_softmax},      {"Sqrt", of_elements},        {"Squeeze", of_squeeze},
+    {"Sub", of_elements},         {"Sum", of_elements},         {"Tanh", of_elements},
+    {"Transpose", of_transpose},  {"Unsqueeze", of_unsqueeze},  {"Where", of_elements},
 };
 
 static form form_of(const ox_node *n)
@@ -434,9 +425,8 @@ static void visit_shared(const batch *b, ox_node *n)
     if (ox_node_has_body(n)) {
         give_up(b, n);
     }
-    const ox_node *made =
-        ox_graph_emit_node(n->graph, n->domain, n->op, n->input_count, n->inputs, n->output_count,
-                           n->attr_count, n->attrs);
+    const ox_node *made = ox_graph_emit_node(n->graph, n->domain, n->op, n->input_count, n->inputs,
+                                             n->output_count, n->attr_count, n->attrs);
     memcpy(n->outputs, made->outputs, n->output_count * sizeof(ox_val));
     ox_val known = n->output_count == 1 ? ox_graph_known(n->graph, made->outputs[0]) : NULL;
     n->outputs[0] = known != NULL ? known : n->outputs[0];

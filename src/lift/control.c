@@ -357,9 +357,8 @@ static void expand_scan(const ox_control *c, ox_val *outputs)
     }
     for (size_t i = 0; i < n->output_count; i++) {
         size_t k = i - states;
-        outputs[i] = i < states
-                         ? in[i]
-                         : stack(c, &s, i, scan.output_axes[k], scan.output_backward[k]);
+        outputs[i] =
+            i < states ? in[i] : stack(c, &s, i, scan.output_axes[k], scan.output_backward[k]);
     }
 }
 

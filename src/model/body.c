@@ -54,7 +54,6 @@ static void captured_by_outputs(void *user, const Onnx__GraphProto *g)
 void ox_model_visit_captured(const ox_node *n, void (*visit)(void *user, ox_val v), void *user)
 {
     capture c = {n->graph, visit, user};
-    const ox_proto_walk walk = {
-        .node = captured_by_node, .leave = captured_by_outputs, .user = &c};
+    const ox_proto_walk walk = {.node = captured_by_node, .leave = captured_by_outputs, .user = &c};
     ox_proto_walk_node(&walk, n);
 }

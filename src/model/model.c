@@ -356,7 +356,6 @@ int64_t ox_ir_version(const ox_model *model)
 
 const char *ox_metadata(const ox_model *model, const char *key)
 {
-    size_t i = model == NULL || key == NULL ? SIZE_MAX
-                                            : ox_index_find(&model->property_index, key);
+    size_t i = model == NULL || key == NULL ? SIZE_MAX : ox_index_find(&model->property_index, key);
     return i == SIZE_MAX ? NULL : model->properties[i].value;
 }

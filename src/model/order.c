@@ -1,5 +1,6 @@
 /* Nodes of a graph that is being read, in an order in which each stands behind those it uses. The
- * standard asks for one, ONNX Runtime does not, and converters to float16 leave Casts at the end. */
+ * standard asks for one, ONNX Runtime does not, and converters to float16 leave Casts at the end.
+ */
 #include "model/proto.h"
 
 #include <string.h>

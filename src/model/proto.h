@@ -1,5 +1,5 @@
-/* What the files of this folder share: the generated protobuf types and what is done to them. Nothing
- * else includes this. */
+/* What the files of this folder share: the generated protobuf types and what is done to them.
+ * Nothing else includes this. */
 #ifndef OX_MODEL_PROTO_H
 #define OX_MODEL_PROTO_H
 
@@ -29,8 +29,8 @@ const char *ox_proto_domain(const char *domain);
 void *ox_proto_new(ox_arena *a, const ProtobufCMessageDescriptor *descriptor);
 void *ox_proto_copy(ox_arena *a, const void *message);
 
-/* A node of g as p has it, without attributes and with room for inputs and outputs, which the caller
- * finds by their names. */
+/* A node of g as p has it, without attributes and with room for inputs and outputs, which the
+ * caller finds by their names. */
 ox_node ox_proto_node(ox_graph *g, const Onnx__NodeProto *p);
 
 /* The graphs in an attribute; NULL has none. */

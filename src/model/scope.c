@@ -51,7 +51,8 @@ typedef struct check {
 
 static void define(const check *c, const char *name)
 {
-    if (ox_proto_text(name)[0] != '\0' && ox_scope_add(&c->inner->scope, name, name, NULL) == NULL) {
+    if (ox_proto_text(name)[0] != '\0' &&
+        ox_scope_add(&c->inner->scope, name, name, NULL) == NULL) {
         ox_fail(c->model->arena, OX_INVALID, "%s: its subgraph defines \"%s\" twice", c->label,
                 name);
     }

@@ -3,8 +3,8 @@
 #ifndef OX_MODEL_SCOPE_H
 #define OX_MODEL_SCOPE_H
 
-#include "model/proto.h"
 #include "base/table.h"
+#include "model/proto.h"
 
 /* Gives up where a subgraph of the attribute uses a name that neither it nor the graph around it
  * defines before, and where one of its nodes is not as its operator's schema says; `label` names

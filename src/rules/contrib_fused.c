@@ -275,7 +275,8 @@ void decompose_matmul_integer16(const ox_node *n, ox_val *outputs)
 void decompose_unfold_tensor(const ox_node *n, ox_val *outputs)
 {
     ox_val x = ox_made_ranked(n, 0);
-    int axis = ox_shape_axis(n, ox_node_int(n, "dim", -1), x->rank), order[OX_MAX_RANK], rank = x->rank + 1;
+    int axis = ox_shape_axis(n, ox_node_int(n, "dim", -1), x->rank), order[OX_MAX_RANK],
+        rank = x->rank + 1;
     int64_t size = ox_node_int(n, "size", 0), step = ox_node_int(n, "step", 1), all = 0;
     int64_t length = ox_made_size(n, x, axis);
     if (size < 1 || size > length || step < 1 || rank > OX_RANK_LIMIT ||

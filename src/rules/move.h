@@ -20,7 +20,8 @@ void ox_need_fixed(ox_ctx *c, size_t i);
 /* Input 1, an index, with the lead axes of `like`. */
 ox_val ox_index_like(ox_ctx *c, ox_val like, int lead);
 
-/* Moves the lead axes of v behind the own ones, or back: GatherND and ScatterND take whole slices. */
+/* Moves the lead axes of v behind the own ones, or back: GatherND and ScatterND take whole slices.
+ */
 ox_val ox_lead_last(ox_ctx *c, ox_val v, int lead, bool back);
 
 void flow_gather_nd(ox_ctx *c);

@@ -22,8 +22,8 @@ typedef struct tree {
     int axes;
     const ox_window *w; /* [axes] */
     bool second;
-    ox_val q;           /* of the maxima, NULL: 0 */
-    ox_val *top;        /* takes V of the maxima, and nothing goes back then */
+    ox_val q;    /* of the maxima, NULL: 0 */
+    ox_val *top; /* takes V of the maxima, and nothing goes back then */
 } tree;
 
 /* ---- shapes ------------------------------------------------------------------------------- */

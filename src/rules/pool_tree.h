@@ -7,8 +7,8 @@
 /* The window that is all of an axis. */
 ox_window ox_whole_window(int64_t size);
 
-/* Maxima (max: else minima) over windows `w` along the last `axes` axes of x and x0; v: V of x, NULL
- * without a second order. */
+/* Maxima (max: else minima) over windows `w` along the last `axes` axes of x and x0; v: V of x,
+ * NULL without a second order. */
 typedef struct ox_pool {
     ox_ctx *c;
     bool max;

@@ -152,8 +152,8 @@ void flow_div(ox_ctx *c)
     }
     for (size_t i = 0; i < 2; i++) {
         if (ox_varies(c, i)) {
-            ox_send(c, i, c->squared ? ox_mul(c->m, squared_factor(c, i))
-                                     : quotient_flow(c, i, c->m));
+            ox_send(c, i,
+                    c->squared ? ox_mul(c->m, squared_factor(c, i)) : quotient_flow(c, i, c->m));
         }
     }
 }

@@ -173,10 +173,9 @@ void decompose_resize(const ox_node *n, ox_val *outputs)
 /* Whether NaN of an input may come as far as v. */
 static bool may_be_missing(ox_val v)
 {
-    static const char *const passing[] = {"Add",      "Cast",    "Clip",    "Concat",    "Div",
-                                          "Flatten",  "Gather",  "Identity", "Mul",      "Relu",
-                                          "Reshape",  "Slice",   "Squeeze", "Sub",       "Transpose",
-                                          "Unsqueeze"};
+    static const char *const passing[] = {
+        "Add", "Cast", "Clip",    "Concat", "Div",     "Flatten", "Gather",    "Identity",
+        "Mul", "Relu", "Reshape", "Slice",  "Squeeze", "Sub",     "Transpose", "Unsqueeze"};
     bool passes = true;
     while (v != NULL && v->node != NULL && passes) {
         passes = false;

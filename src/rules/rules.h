@@ -34,11 +34,11 @@ typedef struct ox_sides {
     ox_val (*sample)(ox_ctx *c, ox_val v); /* v on either side, in the type of the multipliers */
     ox_val (*reference)(ox_ctx *c, ox_val v);
     ox_val (*side)(ox_ctx *c, ox_val v, ox_seen seen); /* as ox_side_view */
-    bool (*stands_in)(ox_ctx *c, ox_val v);       /* as ox_stands_in */
-    bool (*hole)(ox_ctx *c, const char *message); /* as ox_rule_hole; false: not by force */
-    void (*rest)(ox_ctx *c, ox_val terms);        /* as ox_rest */
-    bool pool_tree;                               /* maxima are trees of maxima of two */
-    ox_node *const *later;                        /* nodes that are not visited yet */
+    bool (*stands_in)(ox_ctx *c, ox_val v);            /* as ox_stands_in */
+    bool (*hole)(ox_ctx *c, const char *message);      /* as ox_rule_hole; false: not by force */
+    void (*rest)(ox_ctx *c, ox_val terms);             /* as ox_rest */
+    bool pool_tree;                                    /* maxima are trees of maxima of two */
+    ox_node *const *later;                             /* nodes that are not visited yet */
     size_t later_count;
 } ox_sides;
 

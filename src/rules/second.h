@@ -31,7 +31,8 @@ ox_val ox_arrived_second(ox_ctx *c);
 /* Sends Q to input i. */
 void ox_send_second(ox_ctx *c, size_t i, ox_val q);
 
-/* ---- units: dy = A dx + B V ------------------------------------------------------------------- */
+/* ---- units: dy = A dx + B V -------------------------------------------------------------------
+ */
 
 typedef struct ox_bend {
     ox_val a, b;
@@ -48,7 +49,8 @@ ox_bend ox_bend_of(const char *name, ox_slope slope, const ox_pair *p, ox_val re
 /* The same of relu(t). */
 ox_bend ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v);
 
-/* ---- squares ---------------------------------------------------------------------------------- */
+/* ---- squares ----------------------------------------------------------------------------------
+ */
 
 /* m W and W m; of a squared rule with a large constant W its squares are of rank one, the product
  * of the sums of rows and of columns over that of all. */

@@ -44,9 +44,9 @@ bool ox_draws(const ox_node *n)
  * into random numbers. */
 bool ox_only_shape(const ox_node *n)
 {
-    bool shape = n->domain[0] == '\0' && (strcmp(n->op, "Shape") == 0 ||
-                                          strcmp(n->op, "Size") == 0 ||
-                                          strcmp(n->op, "EyeLike") == 0);
+    bool shape =
+        n->domain[0] == '\0' && (strcmp(n->op, "Shape") == 0 || strcmp(n->op, "Size") == 0 ||
+                                 strcmp(n->op, "EyeLike") == 0);
     return shape || ox_draws(n);
 }
 

@@ -49,7 +49,7 @@ typedef struct ox_side {
     const ox_node *cut_before; /* of the result of one: the one before, of the same value */
     ox_sign sign;
     bool beyond_known;
-    unsigned beyond, wanted; /* explain/beyond.c's */
+    unsigned beyond, wanted;         /* explain/beyond.c's */
     bool folds, of_references, kept; /* explain/footprint.c's */
 } ox_side;
 

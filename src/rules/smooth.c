@@ -22,8 +22,8 @@ static const struct smoothed {
     {"Abs", ABSOLUTE, 0},
     {"Clip", CLIPPED, 0},
     {"HardSigmoid", HARD, 0},
-    {"Tanh", SCALED, 0.2617993877991494},      /* pi/2 of V/6 */
-    {"Sigmoid", SCALED, 0.06544984694978735},  /* pi/8 */
+    {"Tanh", SCALED, 0.2617993877991494},     /* pi/2 of V/6 */
+    {"Sigmoid", SCALED, 0.06544984694978735}, /* pi/8 */
     {"Softplus", SCALED, 0.06544984694978735},
     {"Erf", SCALED, 1.0 / 3},
     {"Gelu", NORMAL, 0},
@@ -187,10 +187,10 @@ ox_bend ox_bend_of(const char *name, ox_slope slope, const ox_pair *p, ox_val re
 {
     const struct smoothed *s = find(name);
     bool erf = p->x->type != OX_DOUBLE; /* ONNX Runtime has none of doubles */
-    ox_val a = s->kind == SCALED                    ? by_scale(s, slope, p, v)
-               : s->kind == NORMAL && erf           ? by_normal(p, v)
+    ox_val a = s->kind == SCALED                        ? by_scale(s, slope, p, v)
+               : s->kind == NORMAL && erf               ? by_normal(p, v)
                : s->kind == NORMAL || s->kind == POINTS ? by_points(s, slope, p, v)
-                                                    : by_pieces(s->kind, p, v);
+                                                        : by_pieces(s->kind, p, v);
     return closed(a, rescale, p->x, p->x0, dy, v);
 }
 

@@ -51,7 +51,8 @@ ox_val ox_times_left(ox_ctx *c, ox_val w, ox_val m, bool constant)
     return ox_matmul(ox_own_factor(ox_factor(c, w)), m);
 }
 
-/* ---- multipliers of V -------------------------------------------------------------------------- */
+/* ---- multipliers of V --------------------------------------------------------------------------
+ */
 
 ox_val ox_arrived_second(ox_ctx *c)
 {

@@ -44,8 +44,8 @@ typedef struct trees {
     size_t column_count;
     ox_codes codes;
     int64_t features; /* with codes */
-    ox_val m, x, x0; /* as TreeFlow takes them */
-    bool folds;      /* what belongs to references alone */
+    ox_val m, x, x0;  /* as TreeFlow takes them */
+    bool folds;       /* what belongs to references alone */
 } trees;
 
 /* ---- leaves ---------------------------------------------------------------------------------- */

@@ -81,8 +81,8 @@ typedef struct ox_boxes {
     ox_box *items;
 } ox_boxes;
 
-/* The leaves of all trees, without those that nothing reaches, a shared one once for each way to it;
- * gives up where nodes lead back to themselves. Features lie in [0, features).
+/* The leaves of all trees, without those that nothing reaches, a shared one once for each way to
+ * it; gives up where nodes lead back to themselves. Features lie in [0, features).
  * rules/trees_boxes.c. */
 ox_boxes ox_forest_boxes(const ox_forest *f, int64_t features);
 

@@ -107,8 +107,8 @@ static bool of_gather(const ox_node *n, sources *all, int depth)
 /* Whether n leaves each row as it is, but for its axes. */
 static bool keeps_rows(const ox_node *n)
 {
-    static const char *const ops[] = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze",
-                                      "Unsqueeze"};
+    static const char *const ops[] = {"Cast",    "Flatten", "Identity",
+                                      "Reshape", "Squeeze", "Unsqueeze"};
     ox_val x = n->inputs[0], y = n->outputs[0];
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
         if (ox_node_is(n, ops[i])) {
@@ -155,8 +155,7 @@ typedef struct category {
 
 static category *category_of(ox_table *t, const source *s)
 {
-    uint64_t hash = ox_hash(ox_hash(0, &s->encoder, sizeof s->encoder), &s->of,
-                            sizeof s->of);
+    uint64_t hash = ox_hash(ox_hash(0, &s->encoder, sizeof s->encoder), &s->of, sizeof s->of);
     size_t at = OX_TABLE_START;
     for (category *c; (c = ox_table_next(t, hash, &at)) != NULL;) {
         if (c->first->encoder == s->encoder && c->first->of == s->of) {

@@ -250,7 +250,8 @@ static bool same_outputs(const ox_model *explained, const ox_tensor *a, const ox
         whole += squares(&a[i], NULL);
     }
     for (size_t i = 0; i < count; i++) {
-        bool gap = strlen(a[i].name) > before && strcmp(a[i].name + before, "completeness_gap") == 0;
+        bool gap =
+            strlen(a[i].name) > before && strcmp(a[i].name + before, "completeness_gap") == 0;
         if (count_of(&a[i]) != count_of(&b[i]) || a[i].type != b[i].type) {
             return false;
         }
@@ -276,8 +277,8 @@ static bool check_plan(const ox_model *explained, const char *path, const ox_mod
         ox_error_set(err, OX_MEMORY, "out of memory");
     }
     for (int side = 0; good && side < 2; side++) {
-        ox_session *s = ox_session_plain(side == 0 ? path : NULL, side == 0 ? explained : tuned,
-                                         options, err);
+        ox_session *s =
+            ox_session_plain(side == 0 ? path : NULL, side == 0 ? explained : tuned, options, err);
         good = s != NULL &&
                ox_session_run(s, in, inputs, NULL, out + (size_t)side * outputs, outputs, err);
         ox_session_free(s);

@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include "base/output.h"
-#include "run/run.h"
-#include "run/plan.h"
 #include "base/scratch.h"
+#include "run/plan.h"
+#include "run/run.h"
 
 /* What a session is opened on: a file or, where path is NULL, bytes. */
 typedef struct source {
@@ -264,7 +264,8 @@ ox_session *ox_session_plain(const char *path, const ox_model *model,
                              const ox_session_options *options, ox_error *err)
 {
     if (path != NULL) {
-        return open_source((source){.path = path, .large = ox_runs_large(path, NULL)}, options, err);
+        return open_source((source){.path = path, .large = ox_runs_large(path, NULL)}, options,
+                           err);
     }
     buffer b = {.data = NULL};
     ox_error error = {.code = OX_OK};

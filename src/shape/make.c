@@ -143,8 +143,7 @@ static bool plain_range(const ox_node *n, ox_dim *count)
     int64_t delta = 0;
     ox_shape_list limit = ox_shape_input_list(n, 1);
     if (!ox_shape_number(n, 0, &start) || !ox_shape_number(n, 2, &delta) || start != 0 ||
-        delta < 1 || limit.items == NULL || limit.count != 1 ||
-        ox_dim_is_static(limit.items[0])) {
+        delta < 1 || limit.items == NULL || limit.count != 1 || ox_dim_is_static(limit.items[0])) {
         return false;
     }
     ox_dim length;

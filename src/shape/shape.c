@@ -1,5 +1,5 @@
-/* What all families of shape inference share: reading lists of integers, merging with what is known,
- * broadcasting. */
+/* What all families of shape inference share: reading lists of integers, merging with what is
+ * known, broadcasting. */
 #include "shape/shape.h"
 
 #include <string.h>

@@ -1,9 +1,9 @@
 /* What shape inference shares: how the families of operators read inputs and set outputs.
  *
  * A family of operators is a file of their inferences, which table.c looks up; shape.c merges
- * what they find with what is known of the outputs already, and knows how to broadcast. Contents of small
- * integer tensors are followed as well (shape/elements.c). Wrong models leave by ox_fail, what is
- * not known stays unknown. */
+ * what they find with what is known of the outputs already, and knows how to broadcast. Contents of
+ * small integer tensors are followed as well (shape/elements.c). Wrong models leave by ox_fail,
+ * what is not known stays unknown. */
 #ifndef OX_SHAPE_H
 #define OX_SHAPE_H
 
