@@ -7,7 +7,10 @@ import subprocess
 import numpy as np
 import onnx
 import pytest
+from conftest import ROOT
 from test_cli import data  # noqa: F401, a fixture
+
+DIGITS = ROOT / "examples" / "digits"
 
 MODELS = ["linear", "explained", "norule", "several", "fixed", "spare", "root", "cnn"]
 NODE = re.compile(r" +(\d+)  (\S+) +(differentiated|decomposed|carries nothing|refused|not reached)"
@@ -138,6 +141,17 @@ def test_run_not_finite(ask, explain, data):  # noqa: F811
 def test_run_one_document(ask, data):  # noqa: F811
     code, out, err = ask("run", data / "linear.onnx", "-i", data / "x.npy", "--json", "-o", "-")
     assert (code, out) == (2, "") and "both write to standard output" in err
+
+
+def test_check(ask, explain):
+    """Of a quarter of a picture each, which enumeration takes; test_check_command.py has numbers."""
+    made = explain(str(DIGITS / "digits.onnx"), str(DIGITS / "references.npy"),
+                   "--groups=patch:14x14", "--gap")
+    code, text, err = ask("check", made, "-i", DIGITS / "input.npy", "--json")
+    found = json.loads(text)
+    assert (found["samples"], found["values"], found["agreement"]["method"]) == (10, 4, "exact")
+    assert len(found["completeness"]["gaps"]) == len(found["agreement"]["each"]) == 10
+    assert found["prediction"]["difference"] == 0 and (code, err) == (0, "")
 
 
 def test_members_are_documented():

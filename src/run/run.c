@@ -253,7 +253,9 @@ static void copy_output(call *c, OrtValue *value, const char *name, ox_tensor *o
         void *data = copy_room(c, name, bytes);
         out->data = data;
         check(c, api->GetTensorMutableData(value, &from));
-        memcpy(data, from, bytes);
+        if (bytes > 0) { /* else `from` may be NULL */
+            memcpy(data, from, bytes);
+        }
     }
     api->ReleaseTensorTypeAndShapeInfo(c->shape);
     c->shape = NULL;
