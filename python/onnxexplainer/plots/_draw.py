@@ -248,3 +248,14 @@ class Plot:
 
     def _repr_png_(self) -> bytes:
         return self.png()
+
+
+def save_as(path: str | os.PathLike[str], what: str, plot: Callable[[], Plot],
+            html: Callable[[], str], text: Callable[[], str]) -> str:
+    """Writes .html, .png, .svg or .txt, each as its function gives it; returns the path."""
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix in (".png", ".svg"):
+        return plot().save(path)
+    if suffix not in (".html", ".txt"):
+        raise ArgumentError(f"{os.fspath(path)}: {what} are written to .html, .png, .svg, .txt")
+    return write(path, html() if suffix == ".html" else text())

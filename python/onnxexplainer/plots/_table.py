@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html as markup
 import os
-import pathlib
 from typing import Any
 
 import numpy as np
@@ -98,12 +97,7 @@ class Table:
 
     def save(self, path: str | os.PathLike[str]) -> str:
         """Writes .html, .png, .svg or .txt; returns the path."""
-        suffix = pathlib.Path(path).suffix.lower()
-        if suffix in (".png", ".svg"):
-            return self.plot().save(path)
-        if suffix not in (".html", ".txt"):
-            raise ArgumentError(f"{os.fspath(path)}: tables are written to .html, .png, .svg, .txt")
-        return _draw.write(path, self.html() if suffix == ".html" else self.text())
+        return _draw.save_as(path, "tables", self.plot, self.html, self.text)
 
 
 @styled

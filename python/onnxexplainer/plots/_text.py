@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import html as markup
 import os
-import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
@@ -184,12 +183,7 @@ class Text:
 
     def save(self, path: str | os.PathLike[str]) -> str:
         """Writes .html, .png, .svg or .txt; returns the path."""
-        suffix = pathlib.Path(path).suffix.lower()
-        if suffix in (".png", ".svg"):
-            return self.plot().save(path)
-        if suffix not in (".html", ".txt"):
-            raise ArgumentError(f"{os.fspath(path)}: texts are written to .html, .png, .svg, .txt")
-        return _draw.write(path, self.html() if suffix == ".html" else self.terminal(False))
+        return _draw.save_as(path, "texts", self.plot, self.html, lambda: self.terminal(False))
 
     def print(self, file: TextIO | None = None) -> None:
         """Writes it to a terminal."""
