@@ -30,6 +30,7 @@
  *     explain/range.c      the scale of references and samples
  *     explain/note.c       what callers are told meanwhile
  *     explain/check.c      what the explained model gives: is it finite, does it add up?
+ *     explain/check_model.c  the same by the metadata of a model in memory
  *     explain/curves.c     the model on the way from sample to references
  *     explain/original.c   the model that was explained, and its references
  *
