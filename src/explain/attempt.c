@@ -1,11 +1,28 @@
 /* The way that ox_explain and ox_inspect both take into a model: with the batch as it is declared
  * first and, where it does not stay free, once more from the start with a batch of 1. */
+#include "explain/attempt.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "base/table.h"
-#include "explain/explain.h"
+#include "explain/beyond.h"
+#include "explain/bind.h"
+#include "explain/fix.h"
+#include "explain/fusible.h"
+#include "explain/hold.h"
+#include "explain/method.h"
+#include "explain/note.h"
+#include "explain/objective.h"
+#include "explain/order.h"
+#include "explain/place.h"
+#include "explain/result.h"
+#include "explain/shapes.h"
+#include "explain/standin.h"
+#include "explain/target.h"
+#include "lift/lift.h"
 #include "rules/cut.h"
+#include "rules/side.h"
 
 /* Remarks that are remembered. */
 enum { TOLD = 64 };

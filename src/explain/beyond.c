@@ -5,13 +5,17 @@
  *
  * A value is marked forwards with where it may come from, and backwards with what of this the
  * operators behind it make finite again: both must meet. */
+#include "explain/beyond.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "explain/explain.h"
+#include "explain/order.h"
+#include "explain/sign.h"
 #include "rules/decompose.h"
 #include "rules/move.h"
 #include "rules/product.h"
+#include "rules/side.h"
 #include "rules/unary.h"
 
 enum { MAX_COUNTED = 65536, MAX_DEPTH = 64 };

@@ -1,9 +1,13 @@
 /* Which inputs are explained, where their batch axes are, and whether the references fit. */
+#include "explain/bind.h"
+
 #include <math.h>
 #include <string.h>
 
 #include "base/names.h"
-#include "explain/explain.h"
+#include "explain/hold.h"
+#include "explain/references.h"
+#include "rules/side.h"
 
 /* Floating-point values, token ids, masks, text. */
 static bool is_tensor(ox_type type)

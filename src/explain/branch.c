@@ -12,9 +12,16 @@
  * where they begin, and with DequantizeLinear spelled out, as ONNX Runtime would else find that
  * both are the same, or fuse them. That goes for samples and references alike; what both differ by
  * in the end is accounted for (ox_rest_output). */
+#include "explain/branch.h"
+
 #include <string.h>
 
-#include "explain/explain.h"
+#include "explain/bind.h"
+#include "explain/cache.h"
+#include "explain/plan.h"
+#include "explain/steps.h"
+#include "explain/target.h"
+#include "rules/side.h"
 
 /* A branch in which nothing is known of the former one's values. */
 static ox_fork *new_branch(ox_explain_state *s, int lead)

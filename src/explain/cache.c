@@ -1,10 +1,20 @@
 /* What is kept of the references (OX_CACHE_FILE): constants of the model's graph, filled by running
  * the reference graph, some references at a time. With options.cache_dtype they are rounded to
  * float16 and widened again inside of a Scan, where ONNX Runtime does not fold the Cast. */
+#include "explain/cache.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "explain/explain.h"
+#include "explain/bind.h"
+#include "explain/branch.h"
+#include "explain/note.h"
+#include "explain/original.h"
+#include "explain/plan.h"
+#include "explain/references.h"
+#include "explain/target.h"
+#include "rules/side.h"
+#include "shape/shape.h"
 
 /* Inputs and the explained output are kept as they are: base value and x - x0 lose nothing; and
  * what trees compare. */

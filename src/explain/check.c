@@ -1,13 +1,15 @@
 /* Whether the results of an explained model can be trusted: whether they are finite, and whether
  * the SHAP values of each sample and target add up to f(x) - base value, but for rounding. */
+#include "explain/check.h"
+
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "explain/check.h"
-#include "explain/explain.h"
+#include "explain/places.h"
+#include "graph/graph.h"
 
 /* What rounding may leave of the sum, in units of the arithmetic's rounding times the numbers
  * involved: sum |phi|, |f(x)|, |base value|, and the largest value of the output, whose layer

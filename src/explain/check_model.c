@@ -1,7 +1,6 @@
 /* ox_check: outputs against the metadata of the model that gave them. */
 #include "base/check.h"
 #include "explain/check.h"
-#include "explain/explain.h"
 
 typedef struct job {
     const ox_model *model;

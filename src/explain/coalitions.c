@@ -1,7 +1,13 @@
 /* Methods that run the model on coalitions: some of the players are the sample's, the others a
  * reference's. What they make of f over the coalitions is linear, one constant matrix. */
+#include "explain/coalitions.h"
+
+#include "explain/bind.h"
+#include "explain/branch.h"
 #include "explain/coalition_solve.h"
+#include "explain/grid.h"
 #include "explain/players.h"
+#include "explain/result.h"
 
 /* Players of exact, and patches along each side of a picture for occlusion. */
 enum { MOST_EXACT = 16, PATCHES = 14 };

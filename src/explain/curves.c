@@ -1,6 +1,13 @@
 /* The model on the way from a sample to its references: values leave one step after the other, as
  * an input says of each. What deletion and insertion curves are made of. */
+#include "explain/curves.h"
+
+#include "explain/bind.h"
+#include "explain/grid.h"
+#include "explain/ours.h"
 #include "explain/players.h"
+#include "explain/result.h"
+#include "explain/target.h"
 
 enum { STEPS = 16 };
 

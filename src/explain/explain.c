@@ -1,10 +1,28 @@
 /* ox_explain: from a model and references to the model that predicts and explains. */
+#include "explain/explain.h"
+
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/table.h"
-#include "explain/explain.h"
+#include "explain/attempt.h"
+#include "explain/bind.h"
+#include "explain/branch.h"
+#include "explain/cache.h"
+#include "explain/extra.h"
+#include "explain/footprint.h"
+#include "explain/method.h"
+#include "explain/note.h"
+#include "explain/order.h"
+#include "explain/place.h"
+#include "explain/plan.h"
+#include "explain/players.h"
+#include "explain/range.h"
+#include "explain/result.h"
+#include "explain/target.h"
+#include "explain/weights.h"
+#include "rules/side.h"
 
 /* With options.at, a path around the tensors leaves something unexplained. */
 static void check_points(ox_explain_state *s)

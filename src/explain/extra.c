@@ -1,9 +1,16 @@
 /* What comes beside the values where options ask for it: multipliers, what one-hot inputs would get
  * for each category, and all of these for each reference in place of the mean. */
+#include "explain/extra.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "explain/explain.h"
+#include "explain/bind.h"
+#include "explain/branch.h"
+#include "explain/method.h"
+#include "explain/plan.h"
+#include "explain/result.h"
+#include "explain/target.h"
 
 static _Noreturn void refuse(const ox_explain_state *s, const char *option, const char *why)
 {

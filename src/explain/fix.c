@@ -1,9 +1,10 @@
 /* options.fix: inputs that are settings, made constants of the model before anything is known of
  * it, so that an If that one decides, or a length that one says, is decided when explaining. */
+#include "explain/fix.h"
+
 #include <string.h>
 
 #include "base/names.h"
-#include "explain/explain.h"
 
 static size_t input_index(const ox_explain_state *s, const char *name)
 {

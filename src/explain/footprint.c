@@ -5,10 +5,17 @@
  * The weights of a file are there twice while ONNX Runtime reads it. What it folds is there as well
  * until all is folded, as is what it is folded from, and once more as what is used. With the
  * kernels, as `run` has them: portable, functions are more nodes, of which more folds. */
+#include "explain/footprint.h"
+
 #include <inttypes.h>
 #include <string.h>
 
-#include "explain/explain.h"
+#include "explain/bind.h"
+#include "explain/branch.h"
+#include "explain/note.h"
+#include "explain/plan.h"
+#include "explain/target.h"
+#include "rules/side.h"
 
 /* What a process may take more without anybody noticing. */
 static const uint64_t SLACK = UINT64_C(16) << 20;

@@ -2,9 +2,11 @@
  * DequantizeLinear, operators, QuantizeLinear in integers, where these may saturate, but only while
  * nothing else reads a value between, or the integers. So nothing of ours reads such values, which
  * are called fusible: explain/branch.c computes them once more. */
+#include "explain/fusible.h"
+
 #include <string.h>
 
-#include "explain/explain.h"
+#include "rules/side.h"
 
 void ox_mark_fusible(ox_explain_state *s)
 {

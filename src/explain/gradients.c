@@ -1,11 +1,23 @@
 /* Methods that take gradients at points: at the sample, on the line from a reference to it, or
  * around it. Where both sides are the same every rule is the gradient, so that the walk goes
  * through the points with both sides there. */
+#include "explain/gradients.h"
+
 #include <string.h>
 
 #include "base/random.h"
+#include "explain/bind.h"
+#include "explain/branch.h"
 #include "explain/gauss.h"
 #include "explain/grid.h"
+#include "explain/method.h"
+#include "explain/plan.h"
+#include "explain/references.h"
+#include "explain/result.h"
+#include "explain/target.h"
+#include "explain/walk.h"
+#include "explain/weights.h"
+#include "rules/side.h"
 
 enum { STEPS = 32, DRAWS = 200, NOISES = 32, NOISE_PERCENT = 15, MOST_ROWS = 1 << 20 };
 

@@ -4,6 +4,16 @@
 
 #include <string.h>
 
+#include "explain/bind.h"
+#include "explain/branch.h"
+#include "explain/order.h"
+#include "explain/plan.h"
+#include "explain/references.h"
+#include "explain/steps.h"
+#include "explain/target.h"
+#include "explain/weights.h"
+#include "rules/side.h"
+
 /* Pairs a step at most: more of them gain nothing. Backwards, activations are alive all at once. */
 enum { MOST_FORWARDS = 1024, MOST_BACKWARDS = 128 };
 

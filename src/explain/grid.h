@@ -5,7 +5,8 @@
 #ifndef OX_EXPLAIN_GRID_H
 #define OX_EXPLAIN_GRID_H
 
-#include "explain/explain.h"
+#include "explain/branch.h"
+#include "explain/plan.h"
 
 /* What the reference of a row is. */
 typedef enum ox_pairing {

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "explain/bind.h"
 #include "explain/players.h"
 
 /* ---- what an input looks like --------------------------------------------------------------- */

@@ -1,10 +1,13 @@
 /* What keeps the sample's value on both sides: tensors inside that options.hold names, and what a
  * node draws at random, once in a run. No multiplier passes, and f of a reference is f with these
  * values. */
+#include "explain/hold.h"
+
 #include <string.h>
 
 #include "base/names.h"
-#include "explain/explain.h"
+#include "explain/bind.h"
+#include "rules/side.h"
 
 bool ox_hold_names(const ox_options *o, const char *name)
 {

@@ -3,7 +3,16 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "explain/attempt.h"
+#include "explain/bind.h"
+#include "explain/branch.h"
 #include "explain/explain.h"
+#include "explain/fix.h"
+#include "explain/method.h"
+#include "explain/order.h"
+#include "explain/plan.h"
+#include "lift/lift.h"
+#include "rules/side.h"
 
 typedef struct inspection {
     ox_options options;

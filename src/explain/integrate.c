@@ -4,12 +4,14 @@
  * Where both sides are equal every rule is the gradient, so that the Jacobian at a point is the
  * operator's rule with the point as both sides. What the quadrature leaves of m_y dy - sum(m dx) is
  * spread over the inputs; where they cannot take it, the rule stays. */
+#include "explain/integrate.h"
+
 #include <float.h>
 #include <string.h>
 
 #include "base/names.h"
-#include "explain/explain.h"
 #include "explain/gauss.h"
+#include "explain/standin.h"
 
 /* ---- what can be integrated ---------------------------------------------------------------- */
 

@@ -1,9 +1,18 @@
 /* The methods: a row each. */
-#include "base/names.h"
-#include "explain/explain.h"
-#include "explain/splits.h"
+#include "explain/method.h"
 
 #include <string.h>
+
+#include "base/names.h"
+#include "explain/coalitions.h"
+#include "explain/curves.h"
+#include "explain/gradients.h"
+#include "explain/integrate.h"
+#include "explain/permutations.h"
+#include "explain/plan.h"
+#include "explain/references.h"
+#include "explain/result.h"
+#include "explain/splits.h"
 
 #define BY_RULES                                                                                   \
     "deepshap", .needs_rules = true, .by_reference = true, .sum = OX_SUM_EXACT,                    \

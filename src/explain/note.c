@@ -1,8 +1,8 @@
 /* What callers are told while a model is explained. */
+#include "explain/note.h"
+
 #include <stdarg.h>
 #include <stdio.h>
-
-#include "explain/explain.h"
 
 void ox_note_to(const ox_options *options, const char *format, ...)
 {

@@ -1,11 +1,14 @@
 /* Targets that are made of the output: what stands before its last Softmax or Sigmoid, a loss, a
  * cosine. They are operators more behind the model, once it is lifted, and explained like others;
  * what is left of the target's text is about what they give. */
+#include "explain/objective.h"
+
 #include <math.h>
 #include <string.h>
 
 #include "base/names.h"
-#include "explain/explain.h"
+#include "explain/bind.h"
+#include "explain/note.h"
 
 static _Noreturn void refuse(const ox_explain_state *s, const char *why)
 {

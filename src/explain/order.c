@@ -1,7 +1,11 @@
 /* An order of the nodes that multipliers reach, composite ones decomposed on the way. */
+#include "explain/order.h"
+
 #include <string.h>
 
-#include "explain/explain.h"
+#include "explain/bind.h"
+#include "explain/method.h"
+#include "rules/side.h"
 
 typedef struct frame {
     ox_node *node;

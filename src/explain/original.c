@@ -1,9 +1,10 @@
 /* The way back from an explained model: the model that was explained, and its references. */
+#include "explain/original.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
-#include "explain/explain.h"
 
 static const char OURS[] = "onnxexplainer.";
 

@@ -1,5 +1,5 @@
 /* Inputs and outputs that explaining adds: their names, none of which the model uses already. */
-#include "explain/explain.h"
+#include "explain/ours.h"
 
 const char *ox_ours_name(ox_explain_state *s, const char *name)
 {

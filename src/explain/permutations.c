@@ -1,7 +1,13 @@
 /* Permutation sampling: players join one after the other in a drawn order, and in the opposite one;
  * what f gains with a player is one draw of its value. */
+#include "explain/permutations.h"
+
 #include "base/random.h"
+#include "explain/bind.h"
+#include "explain/branch.h"
+#include "explain/grid.h"
 #include "explain/players.h"
+#include "explain/result.h"
 
 enum { PAIRS = 10, STREAM_PERMUTATION = 2 };
 

@@ -5,9 +5,14 @@
  * of memory, so that as many numbers lie between two samples behind it as before.
  *
  * With that, references take the place of N wherever a value has it (explain/branch.c). */
+#include "explain/place.h"
+
 #include <string.h>
 
-#include "explain/explain.h"
+#include "explain/bind.h"
+#include "explain/order.h"
+#include "rules/side.h"
+#include "shape/shape.h"
 
 /* Of dims[first] to dims[end - 1]; 0 where it is not known. */
 static int64_t product(ox_val v, int first, int end)

@@ -1,9 +1,9 @@
 /* The text of a target: places, sums and differences, lists of them, and slices. */
+#include "explain/places.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "explain/places.h"
 
 enum { MAX_LISTED = 1 << 16 };
 

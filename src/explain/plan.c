@@ -1,9 +1,16 @@
 /* How it is done: all references in one run or one at a time, what is kept of them, how many a
  * step, and in which graphs. */
+#include "explain/plan.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "explain/explain.h"
+#include "explain/bind.h"
+#include "explain/note.h"
+#include "explain/order.h"
+#include "explain/place.h"
+#include "explain/references.h"
+#include "explain/target.h"
 
 static const uint64_t DEFAULT_MEMORY = UINT64_C(2) << 30;
 

@@ -4,6 +4,12 @@
 
 #include <string.h>
 
+#include "explain/bind.h"
+#include "explain/branch.h"
+#include "explain/grid.h"
+#include "explain/result.h"
+#include "explain/target.h"
+
 /* How many values a sample has of each input. */
 static ox_team *sized_teams(const ox_explain_state *s)
 {

@@ -54,4 +54,7 @@ ox_val ox_players_values(ox_explain_state *s, const ox_players *p, int64_t rows,
 ox_val ox_players_all(ox_explain_state *s);
 ox_val ox_players_none(ox_explain_state *s);
 
+/* Sums found->phi over the groups of options. */
+void ox_players_sum_all(ox_explain_state *s);
+
 #endif

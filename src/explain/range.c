@@ -1,5 +1,7 @@
 /* The scale of references and samples. What is given in another preprocessing than the model's is
  * explained without an error; its range gives it away. */
+#include "explain/range.h"
+
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
@@ -7,7 +9,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "explain/explain.h"
+#include "explain/bind.h"
 
 static const char KEY[] = "onnxexplainer.reference_ranges";
 

@@ -1,10 +1,18 @@
 /* The references in the graph: as constants or inputs, hidden from folding, filled at run time, and
  * slice by slice for a Scan. */
+#include "explain/references.h"
+
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-#include "explain/explain.h"
+#include "explain/bind.h"
+#include "explain/branch.h"
+#include "explain/original.h"
+#include "explain/ours.h"
+#include "explain/plan.h"
+#include "explain/steps.h"
+#include "rules/side.h"
 
 /* Bytes of references that are copied before they are dropped from memory. */
 enum { PIECE = 4 << 20 };

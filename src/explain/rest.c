@@ -2,9 +2,14 @@
  * adds in quantised models: a quantum for a difference of any size. For each pair of sample and
  * reference the sum of it goes to the SHAP values, to each as much as it has itself, so that they
  * add up and none is moved far: phi_i + rest |phi_i| / sum |phi|. */
+#include "explain/rest.h"
+
 #include <string.h>
 
-#include "explain/explain.h"
+#include "explain/bind.h"
+#include "explain/branch.h"
+#include "explain/result.h"
+#include "rules/side.h"
 
 /* Beside m (x - x0): where all of these are 0, the differences alone count. */
 static const double FAINT = 1e-20, TINY = 1e-37;

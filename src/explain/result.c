@@ -1,8 +1,21 @@
 /* From multipliers to results: the mean of m * (x - x0) over the references, the base value, the
  * gap, and the outputs of the explained model. */
+#include "explain/result.h"
+
 #include <string.h>
 
-#include "explain/explain.h"
+#include "explain/bind.h"
+#include "explain/branch.h"
+#include "explain/extra.h"
+#include "explain/ours.h"
+#include "explain/plan.h"
+#include "explain/rest.h"
+#include "explain/standin.h"
+#include "explain/steps.h"
+#include "explain/target.h"
+#include "explain/walk.h"
+#include "explain/weights.h"
+#include "rules/side.h"
 
 /* The mean of m (x - x0) over the references, the first axis of x0: takes m, x, x0. */
 static ox_val mean_body(const ox_val *in, const void *user)

@@ -2,9 +2,15 @@
  * reference branch, which takes R references in place of N samples, cannot tell it where it depends
  * on N, or on an input of which there are no references; references then come one at a time, beside
  * the sample, whose shapes are theirs. */
+#include "explain/shapes.h"
+
 #include <string.h>
 
-#include "explain/explain.h"
+#include "explain/bind.h"
+#include "explain/note.h"
+#include "explain/order.h"
+#include "rules/side.h"
+#include "shape/shape.h"
 
 /* ---- inputs without references ------------------------------------------------------------- */
 

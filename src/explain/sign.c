@@ -1,10 +1,12 @@
 /* Whether a value is known to be above 0, or at least 0: then its logarithm, its root or what is
  * divided by it is finite, and costs no guard (explain/beyond.c). */
+#include "explain/sign.h"
+
 #include <string.h>
 
-#include "explain/explain.h"
 #include "rules/move.h"
 #include "rules/product.h"
+#include "rules/side.h"
 #include "rules/unary.h"
 
 enum { MAX_COUNTED = 65536, MAX_DEPTH = 64 };

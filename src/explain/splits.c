@@ -11,7 +11,16 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "explain/bind.h"
+#include "explain/branch.h"
+#include "explain/grid.h"
 #include "explain/players.h"
+#include "explain/rest.h"
+#include "explain/result.h"
+#include "explain/standin.h"
+#include "explain/target.h"
+#include "explain/walk.h"
+#include "rules/side.h"
 
 enum { LEGS = 4, STREAM_SPLITS = 3, MOST_CELLS = 1 << 22 };
 

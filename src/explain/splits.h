@@ -2,7 +2,7 @@
 #ifndef OX_EXPLAIN_SPLITS_H
 #define OX_EXPLAIN_SPLITS_H
 
-#include "explain/explain.h"
+#include "explain/state.h"
 
 void ox_splits(ox_explain_state *s);
 

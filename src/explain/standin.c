@@ -12,10 +12,13 @@
  * is beyond numbers on a side, each operand gets m dy~ sign(d)/sum(abs d), the rescale rule. Rows
  * of softmax that are masked as a whole on a side give sum(m dy~) to their logits in the same way:
  * the rule would give shares of the shift by L, which cancel. */
+#include "explain/standin.h"
+
 #include <float.h>
 #include <math.h>
 
-#include "explain/explain.h"
+#include "explain/beyond.h"
+#include "explain/bind.h"
 #include "rules/product.h"
 #include "rules/unary.h"
 

@@ -2,10 +2,13 @@
  * body captures nothing: what it needs whole comes in as state, what it needs step by step as
  * scanned values, and weights are its own initializers. Over references, results are added up in
  * state; over targets, they are stacked. */
+#include "explain/steps.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "explain/explain.h"
+#include "explain/branch.h"
+#include "shape/shape.h"
 
 static ox_val body_input(ox_explain_state *s, ox_val outside, int rank, const ox_dim *dims)
 {

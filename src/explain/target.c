@@ -3,10 +3,18 @@
  * The output, [N, D] after flattening all axes but the batch, is explained at K flat indices per
  * sample: constant ones, the largest, the smallest, or one that comes in as an input. The first
  * multiplier is 1 there and 0 elsewhere; for sums and differences it is 1 and -1 at several. */
+#include "explain/target.h"
+
 #include <string.h>
 
 #include "base/names.h"
+#include "explain/bind.h"
+#include "explain/branch.h"
+#include "explain/objective.h"
+#include "explain/ours.h"
 #include "explain/places.h"
+#include "lift/lift.h"
+#include "rules/side.h"
 
 enum { MAX_TARGETS = 1 << 16 };
 

@@ -1,8 +1,19 @@
 /* The backward walk: every rule in turn, and what rules see of samples and references. */
+#include "explain/walk.h"
+
 #include <string.h>
 
-#include "explain/explain.h"
+#include "explain/beyond.h"
+#include "explain/bind.h"
+#include "explain/branch.h"
+#include "explain/method.h"
+#include "explain/note.h"
+#include "explain/order.h"
+#include "explain/rest.h"
+#include "explain/result.h"
+#include "explain/standin.h"
 #include "rules/second.h"
+#include "rules/side.h"
 
 /* ---- what rules see of it ---------------------------------------------------------------------
  */

@@ -1,7 +1,9 @@
 /* options.weights: how much each reference counts in all means over them. */
+#include "explain/weights.h"
+
 #include <math.h>
 
-#include "explain/explain.h"
+#include "explain/bind.h"
 
 void ox_weights_check(const ox_explain_state *s)
 {

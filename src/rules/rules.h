@@ -20,7 +20,7 @@ typedef struct ox_spot {
 } ox_spot;
 
 typedef struct ox_ctx ox_ctx;
-typedef struct ox_explain_state ox_explain_state; /* explain/explain.h */
+typedef struct ox_explain_state ox_explain_state; /* explain/state.h */
 
 /* How a side is seen in the value's own type: that of the sample or of the reference; as it is, or
  * with stand-ins where v may hold any. */
