@@ -1,8 +1,7 @@
 /* onnxexplainer check: tells whether the values of an explained model can be trusted. */
 #include "faults.h"
-#include "load.h"
-#include "options.h"
 #include "remake.h"
+#include "samples.h"
 #include "trust.h"
 
 #include <math.h>
@@ -11,28 +10,20 @@
 
 typedef struct arguments {
     const char *model;
-    ox_texts inputs, references, groups;
+    ox_samples samples;
+    ox_texts references, groups;
     const char *original, *target;
-    const char *pixel_text, *tolerance_text, *runtime;
-    ox_pixels pixels;
+    const char *tolerance_text;
     double tolerance;
-    ox_batch batch;
-    int64_t threads, samples, steps, seed;
-    uint64_t limit;
-    bool json, strict, quiet;
+    int64_t pairs, steps, seed;
+    bool json, strict;
 } arguments;
 
 static int check_arguments(arguments *a)
 {
-    if (!a->inputs.count) {
-        return ox_cli_usage("check", "no --input given");
-    }
-    if (!ox_pixels_parse(a->pixel_text, &a->pixels)) {
-        return ox_cli_usage("check", "--pixels: \"%s\" is neither LOW:HIGH nor imagenet",
-                            a->pixel_text);
-    }
-    if (a->threads > OX_MAX_THREADS) {
-        return ox_cli_usage("check", "--threads: %lld are too many", (long long)a->threads);
+    int code = ox_samples_check("check", &a->samples);
+    if (code >= 0) {
+        return code;
     }
     if (a->steps > OX_CURVE_MAX) {
         return ox_cli_usage("check", "--steps: at most %d", OX_CURVE_MAX);
@@ -46,15 +37,14 @@ static int check_arguments(arguments *a)
                                 a->tolerance_text);
         }
     }
-    a->batch.no_progress = true;
+    a->samples.batch.no_progress = true;
     return -1;
 }
 
 static int parse(arguments *a, int argc, char **argv)
 {
     const ox_option options[] = {
-        {"input", 'i', OX_OPTION_LIST, &a->inputs, "[NAME=]FILE",
-         "samples: .npy, .npz, .csv with a header, .png, .jpg, a folder of pictures"},
+        OX_SAMPLES_INPUT(&a->samples),
         {"model", 0, OX_OPTION_TEXT, &a->original, "MODEL",
          "the original (default: taken out of the explained model)"},
         {"references", 'r', OX_OPTION_LIST, &a->references, "[NAME=]FILE",
@@ -65,22 +55,16 @@ static int parse(arguments *a, int argc, char **argv)
          "where it was explained with a mask or a vector: the same"},
         {"tolerance", 0, OX_OPTION_TEXT, &a->tolerance_text, "E",
          "fail where values differ by more than E from Shapley values, relatively"},
-        {"samples", 0, OX_OPTION_COUNT, &a->samples, "S",
+        {"samples", 0, OX_OPTION_COUNT, &a->pairs, "S",
          "pairs of permutations, with more than 16 values (default: 2 to 10, on as many of the "
          "samples as 100,000 runs of the model allow)"},
         {"steps", 0, OX_OPTION_COUNT, &a->steps, "K", "points of the curves (default: 16)"},
-        {"seed", 0, OX_OPTION_COUNT, &a->seed, "SEED", "of what is drawn (default: 0)"},
-        {"pixels", 0, OX_OPTION_TEXT, &a->pixel_text, "LOW:HIGH",
-         "range of pictures, or imagenet (default: 0:1, whole numbers 0:255)"},
-        {"memory", 0, OX_OPTION_BYTES, &a->batch.memory, "BYTES",
-         "what a batch may take, such as 800M (default: at most 64M)"},
-        {"limit", 0, OX_OPTION_BYTES, &a->limit, "BYTES",
-         "what may be made of the model (default: 1G)"},
-        {"threads", 0, OX_OPTION_COUNT, &a->threads, "T", "threads (default: one per core)"},
-        {"runtime", 0, OX_OPTION_TEXT, &a->runtime, "LIB", "the ONNX Runtime library to use"},
+        OX_ROW_SEED(&a->seed),
+        OX_ROW_PIXELS(&a->samples.pixel_text),
+        OX_SAMPLES_RUN(&a->samples),
         {"json", 0, OX_OPTION_FLAG, &a->json, NULL, "print JSON, with the numbers of each sample"},
         {"strict", 0, OX_OPTION_FLAG, &a->strict, NULL, "fail also where there are doubts"},
-        {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors and warnings"},
+        OX_ROW_QUIET(&a->samples.quiet),
     };
     const ox_command command = {
         .name = "check",
@@ -107,32 +91,17 @@ typedef struct explained {
     ox_values values;
 } explained;
 
-static bool load_inputs(const arguments *a, explained *e, ox_error *err)
-{
-    const ox_signature *s = &e->signature;
-    ox_loader loader = {.option = "--input",
-                        .model = e->model,
-                        .note = a->quiet ? NULL : ox_cli_note,
-                        .inputs = s->inputs,
-                        .count = s->input_count,
-                        .sole = s->input_count == 1 ? s->inputs[0].name : NULL,
-                        .featured = s->attributed,
-                        .features = s->features,
-                        .feature_count = s->feature_count,
-                        .pixels = a->pixels};
-    return ox_load(&loader, &a->inputs, &e->inputs, err);
-}
-
 static bool read_explained(const arguments *a, explained *e, ox_error *err)
 {
-    e->model = ox_cli_read_model(a->model, a->limit, err);
+    e->model = ox_cli_read_model(a->model, a->samples.limit, err);
     if (!e->model) {
         return false;
     }
     if (!ox_metadata(e->model, "onnxexplainer.version")) {
         return ox_cli_error(err, OX_ARGUMENT, "%s: not an explained model", a->model);
     }
-    return ox_signature_read(&e->signature, e->model, err) && load_inputs(a, e, err);
+    return ox_signature_read(&e->signature, e->model, err) &&
+           ox_samples_load(&a->samples, e->model, &e->signature, &e->inputs, err);
 }
 
 /* The first thing that is said of the sums. */
@@ -189,8 +158,8 @@ static bool measure(const arguments *a, explained *e, const ox_trust_runner *r, 
                     ox_error *err)
 {
     ox_remake made;
-    const ox_remake_from from = {a->original, &a->references, &a->groups, a->target,
-                                 &a->pixels,  &e->inputs,     a->limit};
+    const ox_remake_from from = {a->original,        &a->references, &a->groups,      a->target,
+                                 &a->samples.pixels, &e->inputs,     a->samples.limit};
     bool good = ox_remake_read(e->model, &from, &made, err);
     const char *sum = ox_metadata(e->model, "onnxexplainer.sum");
     t->method = ox_metadata(e->model, "onnxexplainer.method");
@@ -213,7 +182,7 @@ static int tell(const arguments *a, ox_trust *t)
     ox_trust_judge(t, a->tolerance);
     if (a->json) {
         ox_trust_json(t, stdout);
-    } else if (!a->quiet) {
+    } else if (!a->samples.quiet) {
         ox_trust_print(t);
     }
     bool wrong = t->failed_count || (a->strict && t->doubt_count);
@@ -230,11 +199,9 @@ int ox_cmd_check(int argc, char **argv)
     ox_error err;
     explained e = {.model = NULL};
     ox_trust trust = {.method = NULL};
-    ox_session_options session = OX_SESSION_OPTIONS_INIT;
-    session.threads = (int)a.threads;
-    session.runtime = a.runtime;
+    ox_session_options session = ox_samples_session(&a.samples);
     session.no_tune = true;
-    ox_trust_runner runner = {&session, &a.batch, &e.inputs, a.seed, a.samples, a.steps};
+    ox_trust_runner runner = {&session, &a.samples.batch, &e.inputs, a.seed, a.pairs, a.steps};
     bool good = read_explained(&a, &e, &err) && measure(&a, &e, &runner, &trust, &err);
     code = good ? tell(&a, &trust) : ox_cli_fail(&err);
     ox_trust_free(&trust);

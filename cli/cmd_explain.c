@@ -108,9 +108,9 @@ static int check(arguments *a)
     if (a->integrate && !parse_integrate(a)) {
         return ox_cli_usage("explain", "--integrate is not of the form K or K:Op,Op");
     }
-    if (!ox_pixels_parse(a->pixel_text, &a->pixels)) {
-        return ox_cli_usage("explain", "--pixels: \"%s\" is neither LOW:HIGH nor imagenet",
-                            a->pixel_text);
+    int code = ox_pixels_option("explain", a->pixel_text, &a->pixels);
+    if (code >= 0) {
+        return code;
     }
     bool to_stdout = a->output ? !strcmp(a->output, "-") : ox_cli_is_stream(a->model);
     if (to_stdout && isatty(STDOUT_FILENO)) {
@@ -139,8 +139,7 @@ static int parse(arguments *a, int argc, char **argv)
          ".npy, .npz, .png, .jpg, a folder; \"input\", \"paired\"; fill:VALUE"},
         {"weights", 0, OX_OPTION_TEXT, &a->weight_file, "W.npy",
          "how much each reference counts (default: all the same)"},
-        {"pixels", 0, OX_OPTION_TEXT, &a->pixel_text, "LOW:HIGH",
-         "range of pictures, or imagenet (default: 0:1, whole numbers 0:255)"},
+        OX_ROW_PIXELS(&a->pixel_text),
         {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE",
          "the explained model (default: MODEL.explained.onnx)"},
         {"target", 0, OX_OPTION_TEXT, &o->target, "TARGET",
@@ -170,14 +169,13 @@ static int parse(arguments *a, int argc, char **argv)
          "what a run may take, such as 800M (default: 2G)"},
         {"cache-limit", 0, OX_OPTION_BYTES, &o->cache_limit, "BYTES",
          "what may be written of references (default: 1G)"},
-        {"limit", 0, OX_OPTION_BYTES, &o->limit, "BYTES",
-         "what may be made of the model (default: 1G)"},
+        OX_ROW_LIMIT(&o->limit),
         {"method", 0, OX_OPTION_TEXT, &o->method, "METHOD",
          "deepshap (default), gradient, kernel, ...: docs/methods.md"},
         {"steps", 0, OX_OPTION_COUNT, &o->steps, "K",
          "points on the way from a reference to the sample"},
         {"samples", 0, OX_OPTION_COUNT, &o->samples, "S", "draws, coalitions or permutations"},
-        {"seed", 0, OX_OPTION_COUNT, &o->seed, "SEED", "of what is drawn (default: 0)"},
+        OX_ROW_SEED(&o->seed),
         {"noise", 0, OX_OPTION_COUNT, &o->noise, "PERCENT",
          "deviation of smoothgrad's noise (default: 15 % of the range)"},
         {"groups", 0, OX_OPTION_LIST, &a->groups, "GROUPS",
@@ -202,7 +200,7 @@ static int parse(arguments *a, int argc, char **argv)
          "explain although completeness is lost on the way"},
         {"strict", 0, OX_OPTION_FLAG, &o->strict, NULL,
          "fail where references give values that are not finite"},
-        {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors and warnings"},
+        OX_ROW_QUIET(&a->quiet),
     };
     const ox_command command = {
         .name = "explain",

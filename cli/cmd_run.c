@@ -1,12 +1,10 @@
 /* onnxexplainer run: runs a model on samples and writes its outputs. */
-#include "batch.h"
 #include "csv.h"
 #include "faults.h"
 #include "json.h"
-#include "load.h"
 #include "npz.h"
-#include "options.h"
 #include "output.h"
+#include "samples.h"
 #include "stats.h"
 #include "summary.h"
 
@@ -16,22 +14,15 @@
 
 typedef struct arguments {
     const char *model;
-    ox_texts inputs;
+    ox_samples samples;
     const char *output;
-    const char *pixel_text;
-    ox_pixels pixels;
     const char *batch_text;
-    ox_batch batch;
-    int64_t threads;
-    uint64_t limit;
-    const char *runtime;
     bool compress;
     bool no_kernels;
     bool tune, no_tune;
     bool stats;
     bool strict;
     bool json;
-    bool quiet;
 } arguments;
 
 /* What a run was like, besides its outputs. */
@@ -44,9 +35,6 @@ typedef struct outcome {
 /* What is read and written; -1 where all is well, else the exit code. */
 static int check_files(arguments *a)
 {
-    if (!a->inputs.count) {
-        return ox_cli_usage("run", "no --input given");
-    }
     if (a->output && !ox_sheet_is_direct(a->output) && !ox_cli_has_suffix(a->output, ".npz") &&
         !ox_cli_has_suffix(a->output, ".csv") && !ox_cli_has_suffix(a->output, ".json")) {
         return ox_cli_usage("run", "%s: results are written as .npz, .csv or .json",
@@ -57,26 +45,20 @@ static int check_files(arguments *a)
     }
     int code = ox_sheet_refuse("run", a->output, "model", &a->model, 1);
     if (code < 0) {
-        code = ox_sheet_refuse("run", a->output, "input", a->inputs.items, a->inputs.count);
+        code = ox_sheet_refuse("run", a->output, "input", a->samples.inputs.items,
+                               a->samples.inputs.count);
     }
-    if (code >= 0) {
-        return code;
-    }
-    if (!ox_pixels_parse(a->pixel_text, &a->pixels)) {
-        return ox_cli_usage("run", "--pixels: \"%s\" is neither LOW:HIGH nor imagenet",
-                            a->pixel_text);
-    }
-    return -1;
+    return code;
 }
 
 static int check_batch(arguments *a)
 {
     if (a->batch_text && !strcmp(a->batch_text, "all")) {
-        a->batch.all = true;
+        a->samples.batch.all = true;
     } else if (a->batch_text) {
         char *end;
-        a->batch.size = strtol(a->batch_text, &end, 10);
-        if (end == a->batch_text || *end || a->batch.size < 1) {
+        a->samples.batch.size = strtol(a->batch_text, &end, 10);
+        if (end == a->batch_text || *end || a->samples.batch.size < 1) {
             return ox_cli_usage("run", "--batch: \"%s\" is neither a number nor \"all\"",
                                 a->batch_text);
         }
@@ -87,20 +69,13 @@ static int check_batch(arguments *a)
 static int parse(arguments *a, int argc, char **argv)
 {
     const ox_option options[] = {
-        {"input", 'i', OX_OPTION_LIST, &a->inputs, "[NAME=]FILE",
-         "samples: .npy, .npz, .csv with a header, .png, .jpg, a folder of pictures"},
-        {"pixels", 0, OX_OPTION_TEXT, &a->pixel_text, "LOW:HIGH",
-         "range of pictures, or imagenet (default: 0:1, whole numbers 0:255)"},
+        OX_SAMPLES_INPUT(&a->samples),
+        OX_ROW_PIXELS(&a->samples.pixel_text),
         {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE",
          "write the outputs: .npz, .csv, .json, or - for CSV"},
         {"batch", 0, OX_OPTION_TEXT, &a->batch_text, "B",
          "samples at a time, or \"all\" (default: decided from memory)"},
-        {"memory", 0, OX_OPTION_BYTES, &a->batch.memory, "BYTES",
-         "what a batch may take, such as 800M (default: at most 64M)"},
-        {"limit", 0, OX_OPTION_BYTES, &a->limit, "BYTES",
-         "what may be made of the model (default: 1G)"},
-        {"threads", 0, OX_OPTION_COUNT, &a->threads, "T", "threads (default: one per core)"},
-        {"runtime", 0, OX_OPTION_TEXT, &a->runtime, "LIB", "the ONNX Runtime library to use"},
+        OX_SAMPLES_RUN(&a->samples),
         {"tune", 0, OX_OPTION_FLAG, &a->tune, NULL,
          "rewrite an explained model for this machine first, even for few samples"},
         {"no-tune", 0, OX_OPTION_FLAG, &a->no_tune, NULL,
@@ -108,15 +83,15 @@ static int parse(arguments *a, int argc, char **argv)
         {"no-kernels", 0, OX_OPTION_FLAG, &a->no_kernels, NULL,
          "leave libonnxexplainer_ops unregistered"},
         {"compress", 0, OX_OPTION_FLAG, &a->compress, NULL, "deflate the arrays of an .npz"},
-        {"progress", 0, OX_OPTION_FLAG, &a->batch.progress, NULL,
+        {"progress", 0, OX_OPTION_FLAG, &a->samples.batch.progress, NULL,
          "show progress even without a terminal"},
-        {"no-progress", 0, OX_OPTION_FLAG, &a->batch.no_progress, NULL, "show no progress"},
+        {"no-progress", 0, OX_OPTION_FLAG, &a->samples.batch.no_progress, NULL, "show no progress"},
         {"stats", 0, OX_OPTION_FLAG, &a->stats, NULL,
          "say how long it took, and the peak of memory"},
         {"strict", 0, OX_OPTION_FLAG, &a->strict, NULL,
          "fail where SHAP values are not finite or do not add up"},
         {"json", 0, OX_OPTION_FLAG, &a->json, NULL, "print what it printed as JSON, all samples"},
-        {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors and warnings"},
+        OX_ROW_QUIET(&a->samples.quiet),
     };
     const ox_command command = {
         .name = "run",
@@ -129,32 +104,14 @@ static int parse(arguments *a, int argc, char **argv)
         .option_count = sizeof options / sizeof *options,
     };
     int code = ox_options_parse(&command, argc, argv, &a->model);
+    code = code >= 0 ? code : ox_samples_check("run", &a->samples);
     code = code >= 0 ? code : check_files(a);
     if (code >= 0) {
         return code;
     }
-    a->batch.no_progress = a->batch.no_progress || a->quiet;
-    a->batch.note = a->quiet ? NULL : ox_cli_note;
-    if (a->threads > OX_MAX_THREADS) {
-        return ox_cli_usage("run", "--threads: %lld are too many", (long long)a->threads);
-    }
+    a->samples.batch.no_progress = a->samples.batch.no_progress || a->samples.quiet;
+    a->samples.batch.note = a->samples.quiet ? NULL : ox_cli_note;
     return check_batch(a);
-}
-
-static bool load_inputs(const arguments *a, const ox_model *model, const ox_signature *s,
-                        ox_arrays *inputs, ox_error *err)
-{
-    ox_loader loader = {.option = "--input",
-                        .model = model,
-                        .note = a->quiet ? NULL : ox_cli_note,
-                        .inputs = s->inputs,
-                        .count = s->input_count,
-                        .sole = s->input_count == 1 ? s->inputs[0].name : NULL,
-                        .featured = s->attributed,
-                        .features = s->features,
-                        .feature_count = s->feature_count,
-                        .pixels = a->pixels};
-    return ox_load(&loader, &a->inputs, inputs, err);
 }
 
 static void print_note(void *user, const char *message)
@@ -176,7 +133,7 @@ static bool check_outputs(const arguments *a, const ox_session *session,
         ox_cli_say("warning: not checked: %s", err->message);
         return true;
     }
-    if (good && found.unknown && !a->quiet) {
+    if (good && found.unknown && !a->samples.quiet) {
         ox_cli_say("note: \"%s\" is no output, so that the sum of SHAP values is not checked: "
                    "explain with --gap",
                    signature->output);
@@ -196,19 +153,17 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
                 ox_error *err)
 {
     double start = ox_seconds();
-    ox_model *model = ox_cli_read_model(a->model, a->limit, err);
+    ox_model *model = ox_cli_read_model(a->model, a->samples.limit, err);
     if (!model) {
         return false;
     }
-    ox_session_options options = OX_SESSION_OPTIONS_INIT;
-    options.threads = (int)a->threads;
-    options.runtime = a->runtime;
-    options.note = a->quiet ? NULL : print_note;
+    ox_session_options options = ox_samples_session(&a->samples);
+    options.note = a->samples.quiet ? NULL : print_note;
     options.no_kernels = a->no_kernels || !ox_opset(model, "onnxexplainer");
     ox_session *session = NULL;
     ox_arrays inputs = {NULL, 0};
     bool good = ox_sheet_keeps(model, a->output, err) && ox_signature_read(signature, model, err) &&
-                load_inputs(a, model, signature, &inputs, err);
+                ox_samples_load(&a->samples, model, signature, &inputs, err);
     bool from_memory = ox_cli_is_stream(a->model); /* which is read only once */
     bool many = good && inputs.count > 0 && inputs.items[0].rank > 0 &&
                 inputs.items[0].dims[0] >= OX_TUNE_FROM;
@@ -223,7 +178,7 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
     double opened = ox_seconds();
     bool *stacked = NULL;
     good = good && session &&
-           ox_batch_run(session, signature, &inputs, &a->batch, outputs, &stacked, err);
+           ox_batch_run(session, signature, &inputs, &a->samples.batch, outputs, &stacked, err);
     o->opened = opened - start;
     o->ran = ox_seconds() - opened;
     if (good && a->stats) {
@@ -341,7 +296,7 @@ static void print(const arguments *a, const ox_signature *signature, const ox_ar
 {
     if (a->json) {
         print_json(signature, outputs, o);
-    } else if (a->quiet || (a->output && !strcmp(a->output, "-"))) {
+    } else if (a->samples.quiet || (a->output && !strcmp(a->output, "-"))) {
         return;
     } else if (signature->explained) {
         ox_summary_print(signature, outputs);

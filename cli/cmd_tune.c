@@ -23,10 +23,9 @@ static int parse(arguments *a, int argc, char **argv)
         {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE", "write the tuned model to FILE"},
         {"external-data", 0, OX_OPTION_FLAG, &a->split, NULL,
          "weights in a second file, FILE.HASH.data"},
-        {"limit", 0, OX_OPTION_BYTES, &a->limit, "BYTES",
-         "what may be made of the model (default: 1G)"},
-        {"threads", 0, OX_OPTION_COUNT, &a->threads, "T", "threads (default: one per core)"},
-        {"runtime", 0, OX_OPTION_TEXT, &a->runtime, "LIB", "the ONNX Runtime library to use"},
+        OX_ROW_LIMIT(&a->limit),
+        OX_ROW_THREADS(&a->threads),
+        OX_ROW_RUNTIME(&a->runtime),
         {"quiet", 'q', OX_OPTION_FLAG, &a->quiet, NULL, "print nothing but errors"},
     };
     const ox_command command = {
@@ -45,8 +44,9 @@ static int parse(arguments *a, int argc, char **argv)
     if (a->output == NULL) {
         return ox_cli_usage("tune", "no --output given");
     }
-    if (a->threads > OX_MAX_THREADS) {
-        return ox_cli_usage("tune", "--threads: %lld are too many", (long long)a->threads);
+    code = ox_threads_option("tune", a->threads);
+    if (code >= 0) {
+        return code;
     }
     if (!strcmp(a->output, "-") && isatty(STDOUT_FILENO)) {
         return ox_cli_usage("tune", "no model is written to a terminal: use -o FILE");

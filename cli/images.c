@@ -35,6 +35,13 @@ bool ox_pixels_parse(const char *text, ox_pixels *pixels)
            pixels->low != pixels->high;
 }
 
+int ox_pixels_option(const char *command, const char *text, ox_pixels *pixels)
+{
+    return ox_pixels_parse(text, pixels)
+               ? -1
+               : ox_cli_usage(command, "--pixels: \"%s\" is neither LOW:HIGH nor imagenet", text);
+}
+
 /* ---- layout ---------------------------------------------------------------------------- */
 
 static bool is_channels(int64_t dim)

@@ -15,6 +15,9 @@ typedef struct ox_pixels {
 /* Reads "LOW:HIGH" or "imagenet"; NULL is the default. */
 bool ox_pixels_parse(const char *text, ox_pixels *pixels);
 
+/* The same for the option --pixels: -1, else the exit code of what has been reported. */
+int ox_pixels_option(const char *command, const char *text, ox_pixels *pixels);
+
 /* What pictures are read for. */
 typedef struct ox_images {
     const ox_value_info *input;

@@ -233,3 +233,10 @@ int ox_options_parse(const ox_command *command, int argc, char **argv, const cha
     }
     return -1;
 }
+
+int ox_threads_option(const char *command, int64_t threads)
+{
+    return threads <= OX_MAX_THREADS
+               ? -1
+               : ox_cli_usage(command, "--threads: %lld are too many", (long long)threads);
+}

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "explain/places.h"
 #include "graph/graph.h"
 
@@ -88,7 +89,7 @@ static const ox_tensor *find(const check *c, const char *name)
 
 static const char *property_or(const check *c, const char *key, const char *otherwise)
 {
-    const char *value = c->property(c->user, key);
+    const char *value = c->property(c->arena, c->user, key);
     return value != NULL ? value : otherwise;
 }
 
@@ -227,7 +228,7 @@ static double unit_of(const check *c)
 
 static void recognise(check *c)
 {
-    const char *output = c->property(c->user, "onnxexplainer.output");
+    const char *output = c->property(c->arena, c->user, "onnxexplainer.output");
     c->target = find_ours(c, "shap_target");
     c->base = find_ours(c, "base_value");
     c->gap = find_ours(c, "completeness_gap");
@@ -260,7 +261,7 @@ static void recognise(check *c)
     const char *sum = property_or(c, "onnxexplainer.sum", "");
     c->adds_up = strcmp(sum, "none") != 0;
     c->quadrature = strcmp(sum, "quadrature") == 0;
-    c->kept = c->property(c->user, "onnxexplainer.kept_references") != NULL;
+    c->kept = c->property(c->arena, c->user, "onnxexplainer.kept_references") != NULL;
     c->unit = unit_of(c);
 }
 
@@ -440,17 +441,43 @@ static void tell_lacking(const check *c, const tally *t, ox_note note, void *use
                          t->worst.gap, c->quadrature ? "integration" : "rounding", t->worst.bound));
 }
 
-void ox_check_outputs(ox_arena *a, ox_lookup property, void *user, const ox_tensor *outputs,
-                      size_t output_count, ox_findings *findings, ox_note note, void *note_user)
+typedef struct job {
+    check check;
+    ox_findings *findings;
+    ox_note note;
+    void *note_user;
+} job;
+
+static void run_job(void *user)
 {
-    check c = {.arena = a, .property = property, .user = user, .outputs = outputs};
+    job *j = user;
+    check *c = &j->check;
     tally t = {.unknown = 0};
-    c.output_count = output_count;
-    recognise(&c);
-    for (size_t n = 0; c.targets > 0 && n < c.samples; n++) {
-        count_sample(&c, &t, n);
+    recognise(c);
+    for (size_t n = 0; c->targets > 0 && n < c->samples; n++) {
+        count_sample(c, &t, n);
     }
-    *findings = (ox_findings){c.samples, t.broken.count, t.lacking.count, t.unknown};
-    tell_broken(&c, &t, note, note_user);
-    tell_lacking(&c, &t, note, note_user);
+    *j->findings = (ox_findings){c->samples, t.broken.count, t.lacking.count, t.unknown};
+    tell_broken(c, &t, j->note, j->note_user);
+    tell_lacking(c, &t, j->note, j->note_user);
+}
+
+bool ox_check_outputs(ox_lookup property, void *user, const ox_tensor *outputs, size_t output_count,
+                      ox_findings *findings, ox_note note, void *note_user, ox_error *err)
+{
+    if (!ox_check_tensors("output", outputs, output_count, false, err)) {
+        return false;
+    }
+    ox_findings ignored;
+    ox_arena *a = ox_arena_new();
+    if (a == NULL) {
+        return ox_error_set(err, OX_MEMORY, "out of memory");
+    }
+    job j = {.findings = findings != NULL ? findings : &ignored, .note = note};
+    j.check = (check){.arena = a, .property = property, .user = user, .outputs = outputs};
+    j.check.output_count = output_count;
+    j.note_user = note_user;
+    bool good = ox_arena_try(a, run_job, &j, err);
+    ox_arena_free(a);
+    return good;
 }

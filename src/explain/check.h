@@ -5,11 +5,11 @@
 
 #include "base/arena.h"
 
-/* The value of a metadata property, NULL where there is none. */
-typedef const char *(*ox_lookup)(void *user, const char *key);
+/* The value of a metadata property, NULL where there is none; what it takes belongs to `a`. */
+typedef const char *(*ox_lookup)(ox_arena *a, void *user, const char *key);
 
-/* ox_check for a model whose metadata `property` reads; gives up into `a`. */
-void ox_check_outputs(ox_arena *a, ox_lookup property, void *user, const ox_tensor *outputs,
-                      size_t output_count, ox_findings *findings, ox_note note, void *note_user);
+/* ox_check for a model whose metadata `property` reads. */
+bool ox_check_outputs(ox_lookup property, void *user, const ox_tensor *outputs, size_t output_count,
+                      ox_findings *findings, ox_note note, void *note_user, ox_error *err);
 
 #endif
