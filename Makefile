@@ -20,7 +20,7 @@ setup:
 	@PYTHON=$(PYTHON) tools/setup
 
 test: all
-	@PYTHON=$(PYTHON) tools/setup clang mandoc zsh
+	@PYTHON=$(PYTHON) tools/setup clang jq mandoc zsh
 	@build/venv/bin/python tools/test
 
 demo: all

@@ -1,6 +1,7 @@
 /* CSV: fields are cut in place, numbers are read only where they are asked for. */
 #include "csv.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -159,10 +160,14 @@ const char *ox_csv_text(const ox_csv *csv, size_t row, size_t column)
     return csv->fields[(row + 1) * csv->columns + column];
 }
 
-bool ox_csv_number(const ox_csv *csv, const char *path, size_t row, size_t column, double *number,
-                   ox_error *err)
+bool ox_csv_number(const ox_csv *csv, const char *path, size_t row, size_t column, bool missing,
+                   double *number, ox_error *err)
 {
     const char *field = ox_csv_text(csv, row, column);
+    if (missing && !*field) {
+        *number = NAN;
+        return true;
+    }
     if (!parse_number(field, number)) {
         return ox_cli_error(err, OX_INVALID, "%s: row %zu, column \"%s\": \"%.40s\" is no number",
                             path, row + 1, csv->fields[column], field);

@@ -25,9 +25,9 @@ size_t ox_csv_column(const ox_csv *csv, const char *name);
 /* Column `name[i]`, SIZE_MAX where there is none. */
 size_t ox_csv_column_at(const ox_csv *csv, const char *name, size_t i);
 
-/* The number in a field of data row `row`. */
-bool ox_csv_number(const ox_csv *csv, const char *path, size_t row, size_t column, double *number,
-                   ox_error *err);
+/* The number in a field of data row `row`; NaN where it is empty and may be `missing`. */
+bool ox_csv_number(const ox_csv *csv, const char *path, size_t row, size_t column, bool missing,
+                   double *number, ox_error *err);
 
 /* The text in a field of data row `row`. */
 const char *ox_csv_text(const ox_csv *csv, size_t row, size_t column);

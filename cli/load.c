@@ -220,14 +220,15 @@ static bool take_texts(const ox_csv *csv, const size_t *columns, size_t width, o
     return to != NULL;
 }
 
+/* An empty field is a missing value where the input takes such. */
 static bool take_numbers(const ox_csv *csv, const char *path, const size_t *columns, size_t width,
-                         ox_array *array, ox_error *err)
+                         bool missing, ox_array *array, ox_error *err)
 {
     bool good = ox_array_allocate(array, err);
     double *to = array->data;
     for (size_t row = 0; good && row < csv->rows; row++) {
         for (size_t i = 0; good && i < width; i++) {
-            good = ox_csv_number(csv, path, row, columns[i], to++, err);
+            good = ox_csv_number(csv, path, row, columns[i], missing, to++, err);
         }
     }
     return good;
@@ -245,7 +246,8 @@ static bool take_columns(const ox_loader *loader, const ox_csv *csv, const char 
     array.file = ox_cli_copy(path, err);
     bool good = array.file &&
                 (info->type == OX_STRING ? take_texts(csv, columns, width, &array, err)
-                                         : take_numbers(csv, path, columns, width, &array, err));
+                                         : take_numbers(csv, path, columns, width,
+                                                        ox_type_is_float(info->type), &array, err));
     if (!good) {
         ox_array_free(&array);
         return false;

@@ -154,6 +154,7 @@ def test_best_of_a_slice(method):
     for target, places in (("1:top", [4 + y[:, 1].argmax(-1)]),
                            ("0:top,top:0", [y[:, 0].argmax(-1), y[:, :, 0].argmax(-1) * 4]),
                            ("top:top", [y.reshape(-1, 12).argmax(-1)]),
+                           ("top:2,", [y[:, :, 2].argmax(-1) * 4 + 2]),
                            ("top:2,top:2", [y[:, :, 2].argmax(-1) * 4 + 2] * 2)):
         r = run(library.explain(GRID, {"x": R}, target=target, method=method, gap=True), x=X)
         want = np.stack(places, -1)

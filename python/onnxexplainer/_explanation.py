@@ -44,12 +44,28 @@ class Explanation:
         return len(self.values)
 
     def __getitem__(self, rows: Any) -> Explanation:
-        """Some samples, by a number, a slice, an array of numbers or truths."""
-        if isinstance(rows, tuple):
-            raise IndexError("samples alone can be picked here; install shap for more")
-        picked = {name: getattr(self, name)[rows] for name in ("values", "base_values", "data")
-                  if getattr(self, name) is not None}
-        return dataclasses.replace(self, **picked)
+        """Some samples, by a number, a slice, an array of numbers or truths; behind slices of all
+        features one output of several, as in [0, :, 3] or [..., 3]."""
+        if not isinstance(rows, tuple):
+            return self._pick(rows, ())
+        first, *between, last = rows
+        whole = [part for part in between if part is not Ellipsis]
+        axes = np.ndim(self.values) - 2
+        if any(part != slice(None) for part in whole) or \
+                len(whole) != axes and Ellipsis not in rows[:-1] or np.ndim(self.base_values) < 2:
+            raise IndexError("samples and outputs can be picked here; install shap for more")
+        return self._pick(slice(None) if first is Ellipsis else first, (last,))
+
+    def _pick(self, rows: Any, output: tuple[Any, ...]) -> Explanation:
+        found = {"values": self.values[rows][(..., *output)] if output else self.values[rows],
+                 "base_values": self.base_values[rows][(..., *output)] if output else
+                 self.base_values[rows]}
+        names = self.output_names
+        if output and isinstance(names, (list, tuple)) and isinstance(output[0], (int, slice)):
+            found["output_names"] = names[output[0]]
+        if self.data is not None:
+            found["data"] = self.data[rows]
+        return dataclasses.replace(self, **found)
 
 
 def make(**fields: Any) -> Any:

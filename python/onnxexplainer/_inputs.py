@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import math
 import os
 import pathlib
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import _batch, _pictures
 from ._arrays import Array, convert
-from ._errors import ArgumentError
+from ._errors import ArgumentError, FileError
 from ._explain import explain, load
 from ._model import Model, ValueInfo, is_float
 from ._session import Session
@@ -68,14 +70,47 @@ def _files(path: str) -> list[str]:
     return found
 
 
-def _table(path: str) -> tuple[Array, list[str]]:
-    """Numbers of a CSV file, and its header."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        head, *rows = list(csv.reader(file)) or [[]]
+def _cells(path: str) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a CSV file."""
     try:
-        return np.array([[float(cell) if cell else np.nan for cell in row] for row in rows]), head
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            head, *rows = [row for row in csv.reader(file) if row] or [[]]
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror}") from error
+    for i, row in enumerate(rows, 1):
+        if len(row) != len(head):
+            raise ArgumentError(f"{path}: row {i} has {len(row)} fields, the header {len(head)}")
+    return head, rows
+
+
+def _table(path: str, infos: list[ValueInfo]) -> tuple[dict[str, Array], list[str] | None]:
+    """Columns of a CSV file by input, and the names of those of the only one."""
+    head, rows = _cells(path)
+    if len(infos) == 1:
+        return {infos[0].name: _columns(path, head, rows, range(len(head)), infos[0])}, head
+    found = {}
+    for info in infos:
+        one = [i for i, name in enumerate(head) if name == info.name]
+        several = [i for i, name in enumerate(head) if re.sub(r"\[\d+\]$", "", name) == info.name]
+        if one or several:
+            found[info.name] = _columns(path, head, rows, one or several, info)
+    return found, None
+
+
+def _columns(path: str, head: list[str], rows: list[list[str]], picked: Iterable[int],
+             info: ValueInfo) -> Array:
+    """Some columns, numbers or texts as the input takes them; an empty field is a missing value."""
+    cells = np.array([[row[i] for i in picked] for row in rows], dtype=object)
+    if info.dtype == "string":
+        return cells
+    try:
+        numbers = np.array([[float(cell or "nan") for cell in row] for row in cells])
     except ValueError as error:
         raise ArgumentError(f"{path}: {error}") from error
+    sample = (info.shape or ())[1:]
+    sides = [side for side in sample if isinstance(side, int)]
+    fits = len(sides) == len(sample) and math.prod(sides) == numbers.shape[1]
+    return numbers.reshape(len(rows), *sides) if fits else numbers
 
 
 def _settings(options: argparse.Namespace) -> _pictures.Preprocess:
@@ -88,8 +123,9 @@ def _split(spec: str) -> tuple[str, str]:
     return (name, path) if equals and not os.path.exists(spec) else ("", spec)
 
 
-def read(specs: Sequence[str], infos: list[ValueInfo], options: argparse.Namespace) -> Inputs:
-    """Samples of the files, by input."""
+def files(specs: Sequence[str], infos: list[ValueInfo], options: argparse.Namespace) -> Inputs:
+    """Samples of the files, by input, in the types that they have there; those without a name belong
+    to the first."""
     found = Inputs()
     known = {info.name: info for info in infos}
     pictures: dict[str, list[str]] = {}
@@ -98,11 +134,13 @@ def read(specs: Sequence[str], infos: list[ValueInfo], options: argparse.Namespa
         if name and name not in known:
             raise ArgumentError(f"input \"{name}\": the model has " + ", ".join(known))
         name = name or next(iter(known))
-        files = _files(path)
-        if _pictures.is_picture(files[0]):
-            pictures.setdefault(name, []).extend(files)
+        paths = _files(path)
+        if _pictures.is_picture(paths[0]):
+            pictures.setdefault(name, []).extend(paths)
         elif path.endswith(".csv"):
-            found.arrays[name], found.names = _table(path)
+            chosen = [known[name]] if _split(spec)[0] else infos
+            arrays, found.names = _table(path, chosen)
+            found.arrays.update(arrays)
         else:
             array = load(path)
             found.arrays.update(array if isinstance(array, dict) else {name: array})
@@ -113,6 +151,12 @@ def read(specs: Sequence[str], infos: list[ValueInfo], options: argparse.Namespa
         found.pictures = shown if name == next(iter(known)) else found.pictures
     if len(found.arrays) == 1 and len(known) == 1: # whatever its name
         found.arrays = {next(iter(known)): next(iter(found.arrays.values()))}
+    return found
+
+
+def read(specs: Sequence[str], infos: list[ValueInfo], options: argparse.Namespace) -> Inputs:
+    """Samples of the files, for each input, in its type."""
+    found, known = files(specs, infos, options), {info.name: info for info in infos}
     missing = [name for name in known if name not in found.arrays]
     if missing:
         raise ArgumentError(f"input \"{missing[0]}\" is not given: --input {missing[0]}=FILE")

@@ -15,7 +15,7 @@ from . import _inputs, _pictures, plots
 from ._errors import ArgumentError, Error
 from ._explain import load
 from .plots import _guess
-from .plots._values import lines
+from .plots._values import explained, lines
 
 EXAMPLES = """examples:
   plot explained.onnx -i photo.jpg --preprocess imagenet --labels classes.txt -o photo.png
@@ -57,15 +57,9 @@ def _values(source: str, options: argparse.Namespace) -> tuple[plots.Values, _in
     """SHAP values of a file of results or of a model's run."""
     common: dict[str, Any] = {"labels": options.labels, "input": options.of}
     if pathlib.Path(source).suffix == ".npz":
-        given = _inputs.Inputs()
-        name, data = options.of, None
-        for spec in options.input:
-            given.names = _inputs._table(spec)[1] if spec.endswith(".csv") else given.names
-            data = _inputs._table(spec)[0] if spec.endswith(".csv") else load(spec)
-        if isinstance(data, dict) and name is None and len(data) == 1:
-            data = next(iter(data.values()))
-        names = options.names or given.names
-        return plots.values(source, data=data, feature_names=names, **common), given
+        given = _inputs.files(options.input, explained(source, options.of), options)
+        return plots.values(source, data=given.arrays, feature_names=options.names or given.names,
+                            **common), given
     session, given, _ = _inputs.open_model(source, options)
     found = _inputs.run(session, given)
     kept = session.metadata["feature_names"].splitlines() or None

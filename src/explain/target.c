@@ -198,7 +198,8 @@ static ox_val mask_target(ox_explain_state *s, ox_target *t)
     return ox_ints(s->g, 1, &nowhere);
 }
 
-/* For each slice of a list the place of its largest value, [N, K]. */
+/* For each slice of a list the place of its largest value, [N, K]. A comma at the end makes a list of
+ * one, such as "top:3,". */
 static ox_val best_of_slices(ox_explain_state *s, ox_target *t, const char *text)
 {
     int64_t own[OX_MAX_RANK];
@@ -216,7 +217,8 @@ static ox_val best_of_slices(ox_explain_state *s, ox_target *t, const char *text
         ox_val where = ox_ints(s->g, places, flat), part = ox_gather(y, where, 1);
         each = ox_arena_grow(s->arena, each, count, sizeof *each);
         each[count] = ox_gather(where, ox_graph_emit(s->g, "ArgMax", 1, &part, 1, &axis), 0);
-        more = *text++ == ',';
+        text += *text == ',';
+        more = *text != '\0';
     }
     t->count = (int64_t)count;
     t->many = count > 1;

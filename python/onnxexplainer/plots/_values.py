@@ -13,6 +13,7 @@ import numpy as np
 from .._arrays import Array, as_array, is_mapping
 from .._arrays import names as column_names
 from .._errors import ArgumentError, FileError
+from .._model import ValueInfo
 
 SUFFIX = "_shap"
 
@@ -234,18 +235,33 @@ def _of_arrays(values: Any, data: Any, base: Any, names: Any, input: str | int |
     return dataclasses.replace(known, scores=known.predictions() if base is not None else None)
 
 
+def explained(path: str | os.PathLike[str], first: str | None = None) -> list[ValueInfo]:
+    """The inputs that a file of outputs has SHAP values of, as float32; one of them first."""
+    found = _file(path)
+    axes = 1 + (np.ndim(found.get("shap_target", 0)) == 2)
+    infos = [ValueInfo(name.removesuffix(SUFFIX), "float32", (None, *array.shape[axes:]), 1)
+             for name, array in found.items() if name.endswith(SUFFIX)]
+    return sorted(infos, key=lambda info: info.name != first)
+
+
 def _of_outputs(found: dict[str, Any], data: Any, input: str | int | None) -> Values:
     """Outputs of an explained model, by name."""
     names = [name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX)]
     if not names or "shap_target" not in found:
         raise ArgumentError("no SHAP values: neither \"shap_target\" nor outputs that end in "
                             "\"_shap\"")
-    name = input if isinstance(input, str) else _choose(names, input)
-    if name not in names:
-        raise ArgumentError(f"input \"{name}\": SHAP values are there of {', '.join(names)}")
-    if is_mapping(data):
-        data = data.get(name)
-    phi, targets = found[name + SUFFIX].astype(np.float64), found["shap_target"]
+    targets = found["shap_target"]
+    of_columns = input is None and len(names) > 1 and \
+        all(found[name + SUFFIX].size == targets.size for name in names)
+    if of_columns: # a table that goes in column by column
+        phi = np.stack([found[name + SUFFIX].reshape(targets.shape) for name in names], axis=-1)
+        data = _join(data, names, len(targets)) if is_mapping(data) else data
+    else:
+        name = input if isinstance(input, str) else _choose(names, input)
+        if name not in names:
+            raise ArgumentError(f"input \"{name}\": SHAP values are there of {', '.join(names)}")
+        phi, data = found[name + SUFFIX], data.get(name) if is_mapping(data) else data
+    phi = phi.astype(np.float64)
     if targets.ndim == 1:
         phi, targets = phi[:, np.newaxis], targets[:, np.newaxis]
     base = found["base_value"].reshape(targets.shape).astype(np.float64)
@@ -253,7 +269,17 @@ def _of_outputs(found: dict[str, Any], data: Any, input: str | int | None) -> Va
     if samples is not None and samples.shape != phi.shape[:1] + phi.shape[2:]:
         raise ArgumentError(f"samples of shape {list(samples.shape)} for SHAP values of shape "
                             f"{[len(phi), *phi.shape[2:]]}")
-    return Values(phi, base, samples, targets, scores=_scores(found, phi, base, targets))
+    return Values(phi, base, samples, targets, features=names if of_columns else None,
+                  scores=_scores(found, phi, base, targets))
+
+
+def _join(data: Any, names: list[str], rows: int) -> Array | None:
+    """The columns (rows, 1) of some inputs as a table (rows, inputs)."""
+    columns = [np.asarray(_raw(data[name])).reshape(rows) for name in names if name in data]
+    if len(columns) != len(names):
+        return None
+    kind = np.result_type(*columns) if all(c.dtype.kind in "biuf" for c in columns) else object
+    return np.stack([column.astype(kind) for column in columns], axis=1)
 
 
 def _scores(found: dict[str, Any], phi: Array, base: Array, targets: Array) -> Array | None:
