@@ -3,6 +3,7 @@
 # make test       all tests, then the C and command-line tests under the sanitizers
 # make bench      measure against peers; writes docs/benchmarks.md (an hour or more)
 # make wheel      a wheel that carries what it needs, in dist/
+# make docs       the documentation as a site, in build/site
 # make format     clang-format over the sources
 # make install    into PREFIX (/usr/local), below DESTDIR
 # make clean      remove what was built; `make distclean` the Python packages, too
@@ -10,7 +11,7 @@
 PYTHON ?= python3
 PREFIX ?= /usr/local
 
-.PHONY: all setup test demo bench wheel format install clean distclean
+.PHONY: all setup test demo bench wheel docs format install clean distclean
 
 all: setup
 	@test -f build/build.ninja -a -z "$(ONNXRUNTIME_ROOT)" || cmake --preset default
@@ -20,7 +21,7 @@ setup:
 	@PYTHON=$(PYTHON) tools/setup
 
 test: all
-	@PYTHON=$(PYTHON) tools/setup clang jq mandoc zsh
+	@PYTHON=$(PYTHON) tools/setup --docs clang jq mandoc zsh
 	@build/venv/bin/python tools/test
 
 demo: all
@@ -31,6 +32,11 @@ bench: all
 
 wheel: all
 	@tools/wheel
+
+docs: all
+	@PYTHON=$(PYTHON) tools/setup --docs
+	@NO_MKDOCS_2_WARNING=1 build/venv/bin/python -m mkdocs build -q
+	@echo "build/site/index.html"
 
 format:
 	clang-format -i $(wildcard include/*.h src/*/*.[ch] cli/*.[ch] ops/*.[ch] tests/*.[ch] examples/*.c)

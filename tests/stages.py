@@ -225,7 +225,7 @@ STAGES = {"tutorial": tutorial, "howto/image": image, "howto/text": text, "howto
           "howto/time-series": time_series, "howto/genomics": genomics,
           "howto/detector": detector, "howto/segmentation": segmentation,
           "howto/autoencoder": autoencoder, "howto/survival": survival, "howto/phone": deployed,
-          "howto/c": deployed, "trust": deployed, "plots": plots,
+          "howto/c": deployed, "trust": deployed, "plots": plots, "index": examples,
           "json": json, "runtimes": runtimes}
 
 

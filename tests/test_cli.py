@@ -442,3 +442,22 @@ def test_batches_stay_small_where_a_sample_takes_much(cli, tmp_path):
     assert done.returncode == 0, done.stderr
     assert float(re.search(r"peak memory (\d+) MiB", done.stderr).group(1)) < 400
     assert len((tmp_path / "y.csv").read_text().splitlines()) == 65
+
+
+def test_empty_fields_of_csv(cli, tmp_path):
+    """Missing values where the input takes such, an error where it takes whole numbers."""
+    for kind in (onnx.TensorProto.FLOAT, onnx.TensorProto.INT64):
+        x = onnx.helper.make_tensor_value_info("x", kind, ["N", 2])
+        y = onnx.helper.make_tensor_value_info("y", kind, ["N", 2])
+        graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", [x], [y])
+        onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)],
+                                         ir_version=8), tmp_path / f"{kind}.onnx")
+    (tmp_path / "x.csv").write_text("x[0],x[1]\n1,2\n,4\n")
+    def run(kind):
+        return subprocess.run([cli, "run", f"{kind}.onnx", "-i", "x.csv", "-o", "y.npz"],
+                              cwd=tmp_path, capture_output=True, text=True)
+    assert run(onnx.TensorProto.INT64).stderr == \
+        "onnxexplainer: x.csv: row 2, column \"x[0]\": \"\" is no number\n"
+    assert not (tmp_path / "y.npz").exists()
+    assert run(onnx.TensorProto.FLOAT).returncode == 0
+    np.testing.assert_equal(np.load(tmp_path / "y.npz")["y"], np.float32([[1, 2], [np.nan, 4]]))

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -17,7 +18,7 @@ from stages import STAGES, stage
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.M | re.S)
 LANGUAGES = ("python", "sh", "c", "text", "json")
-TORCH = importlib.util.find_spec("torch") is not None
+NEEDS = re.compile(r'title="with (\w+)"')
 
 
 def pages():
@@ -30,14 +31,17 @@ def blocks(text):
     return [match.groups() for match in BLOCK.finditer(text)]
 
 
+def lacks(remark):
+    """Whether a block is for a package that is not installed here, which its title names."""
+    needs = NEEDS.search(remark)
+    return needs is not None and importlib.util.find_spec(needs.group(1)) is None
+
+
 def dispatcher(folder):
     """The command `onnxexplainer` of an installed package, in a folder for PATH."""
     program = folder / "onnxexplainer"
-    program.write_text(f"#!/bin/sh\nPYTHONPATH={folder_of_package()} exec "
-                       f"{BUILD.resolve()}/venv/bin/python -m onnxexplainer \"$@\"\n"
-                       if (BUILD / "venv").exists() else
-                       f"#!/bin/sh\nPYTHONPATH={folder_of_package()} exec python3 -m onnxexplainer "
-                       "\"$@\"\n")
+    program.write_text(f"#!/bin/sh\nPYTHONPATH={folder_of_package()} exec {sys.executable} "
+                       "-m onnxexplainer \"$@\"\n")
     program.chmod(0o755)
 
 
@@ -87,7 +91,7 @@ def test_page(page, ox, shared, tmp_path, monkeypatch):  # noqa: F811
         if language == "text":
             assert said is not None, "shown under nothing that ran"
             agree(said, code)
-        elif "torch" in remark and not TORCH:
+        elif lacks(remark):
             said = None # what it makes is on the stage
         elif language == "python":
             said = run_python(code, names)
