@@ -55,7 +55,7 @@ def rows(text, macro):
 def flows(base):
     """(name, y, count) of those that have a kernel."""
     own = re.findall(r'^KERNEL_FLOW\(\w+, "(\w+)", (\d), (\d)', (base / "flows.inc").read_text(), re.M)
-    operators = re.findall(r'^KERNEL\("(\w+)", \w+, \w+, "[^"]*", \w+, (\d), (\d)',
+    operators = re.findall(r'^KERNEL\("(\w+)", \w+, \w+, "[^"]*", [\w |]+, \w+, (\d), (\d)',
                            (base / "operators.inc").read_text(), re.M)
     assert own and operators
     return own + operators

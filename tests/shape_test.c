@@ -100,7 +100,7 @@ static void operators_are_found(ox_graph *g)
 {
     (void)g;
     static const char *const names[][2] = {
-#define OP(domain, op, shape, how, layout, formula) {domain, op},
+#define OP(domain, op, shape, how, layout, ...) {domain, op},
 #define LIFTED(op, shape) {"", op},
 #include "base/operators.inc"
     };

@@ -3,11 +3,29 @@
 
 #include <string.h>
 
+enum {
+#define TRAIT(name) name = OX_##name
+    TRAIT(NO_TRAIT),
+    TRAIT(KEEPS_ELEMENTS),
+    TRAIT(OF_FIRST),
+    TRAIT(OF_SHAPE),
+    TRAIT(ALONG_AXIS),
+    TRAIT(IN_WINDOWS),
+    TRAIT(NOT_NEGATIVE),
+    TRAIT(OVERFLOWS),
+    TRAIT(PARTIAL),
+    TRAIT(RANDOM),
+#undef TRAIT
+};
+
+#define SECOND(first, second, ...) second
+
 static const struct {
     const char *domain, *op;
+    unsigned traits;
 } names[] = {
-#define OP(domain, op, ...) {domain, op},
-#define LIFTED(op, shape) {"", op},
+#define OP(domain, op, shape, how, layout, ...) {domain, op, SECOND(__VA_ARGS__, 0, 0)},
+#define LIFTED(op, shape) {"", op, 0},
 #include "base/operators.inc"
 };
 
@@ -25,4 +43,10 @@ int ox_operator_find(const char *domain, const char *op)
         high = order < 0 ? middle : high;
     }
     return -1;
+}
+
+bool ox_operator_has(const char *domain, const char *op, unsigned traits)
+{
+    int row = ox_operator_find(domain, op);
+    return row >= 0 && (names[row].traits & traits) != 0;
 }

@@ -121,9 +121,8 @@ static bool power_is_finite(ox_explain_state *s, const ox_node *n)
 /* What the operator itself takes beyond numbers. */
 static unsigned of_operator(ox_explain_state *s, const ox_node *n)
 {
-    static const char *const partial[] = {"Acos", "Acosh", "Asin", "Atanh"};
     ox_sign first = input_sign(s, n, 0);
-    if (ox_node_is(n, "Exp") || ox_node_is(n, "Sinh") || ox_node_is(n, "Cosh")) {
+    if (ox_node_has(n, OX_OVERFLOWS)) {
         return OVERFLOWS;
     }
     if (ox_node_is(n, "Log") || ox_node_is(n, "Reciprocal")) {
@@ -138,12 +137,7 @@ static unsigned of_operator(ox_explain_state *s, const ox_node *n)
     if (ox_node_is(n, "Div") || ox_node_is(n, "Mod")) {
         return ox_input_varies(n, 1) && input_sign(s, n, 1) != OX_SIGN_POSITIVE ? DOMAIN : 0;
     }
-    for (size_t i = 0; i < sizeof partial / sizeof *partial; i++) {
-        if (ox_node_is(n, partial[i])) {
-            return DOMAIN;
-        }
-    }
-    return 0;
+    return ox_node_has(n, OX_PARTIAL) ? DOMAIN : 0;
 }
 
 /* A mask times what varies, or picked by it, is one that varies. */

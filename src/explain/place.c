@@ -11,6 +11,7 @@
 
 #include "explain/bind.h"
 #include "explain/order.h"
+#include "rules/rules.h"
 #include "rules/side.h"
 #include "shape/shape.h"
 
@@ -149,28 +150,20 @@ static int64_t axis_along(const ox_node *n, ox_val x, int64_t otherwise)
  * is: a sample's result is not its own then. What makes that axis shorter shows in the shape. */
 static bool mixes(const ox_node *n, ox_val x, int axis)
 {
-    static const char *const along[] = {"CumProd", "CumSum", "Hardmax", "LogSoftmax", "Softmax"};
-    static const char *const windows[] = {"AveragePool", "Conv",   "ConvTranspose",
-                                          "LRN",         "LpPool", "MaxPool"};
-    if (x->rank < 1 || n->domain[0] != '\0') {
+    if (x->rank < 1) {
         return false;
     }
-    for (size_t i = 0; i < sizeof along / sizeof *along; i++) {
-        if (strcmp(n->op, along[i]) == 0) {
-            return axis_along(n, x, -1) == axis;
-        }
+    if (ox_node_has(n, OX_ALONG_AXIS)) {
+        return axis_along(n, x, -1) == axis;
     }
-    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
-        if (strcmp(n->op, windows[i]) == 0) {
-            return axis != 0;
-        }
+    if (ox_node_has(n, OX_IN_WINDOWS)) {
+        return axis != 0;
     }
     return ox_node_is(n, "ReverseSequence") && ox_node_int(n, "time_axis", 0) == axis;
 }
 
 static void place(ox_val y)
 {
-    static const char *const reshapes[] = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"};
     ox_place *to = &ox_side_of(y)->place;
     const ox_node *n = y->node;
     *to = (ox_place){.axis = axis_of(y)};
@@ -192,13 +185,10 @@ static void place(ox_val y)
         *to = *place_of(n->parts[y->output]);
         return;
     }
-    for (size_t i = 0; i < sizeof reshapes / sizeof *reshapes; i++) {
-        if (ox_node_is(n, reshapes[i])) {
-            place_reshaped(n->inputs[0], y, to);
-            return;
-        }
-    }
-    if (ox_node_is(n, "Transpose")) {
+    const ox_row *row = ox_rule_find(n->domain, n->op);
+    if (row != NULL && row->rule == flow_reshape) {
+        place_reshaped(n->inputs[0], y, to);
+    } else if (ox_node_is(n, "Transpose")) {
         place_transposed(n, n->inputs[0], y, to);
     } else if (ox_node_is(n, "Tile")) {
         place_tiled(n->inputs[0], y, to);

@@ -98,28 +98,13 @@ static bool has_unknown(size_t count, const ox_dim *dims)
     return false;
 }
 
-static bool is_one_of(const char *op, size_t count, const char *const *ops)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(op, ops[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* How many inputs go into the contents of the result; the others are about its shape. */
 static size_t content_inputs(const ox_node *n)
 {
-    static const char *const none[] = {"ConstantOfShape", "EyeLike", "Range", "Shape", "Size"};
-    static const char *const first[] = {"Expand",  "Gather", "Pad",      "Reshape", "Resize",
-                                        "Slice",   "Split",  "Tile",     "TopK",    "Trilu",
-                                        "Squeeze", "CumSum", "Unsqueeze"};
-    if (n->domain[0] == '\0' && is_one_of(n->op, sizeof none / sizeof *none, none)) {
+    if (ox_node_has(n, OX_OF_SHAPE) || ox_node_is(n, "ConstantOfShape") || ox_node_is(n, "Range")) {
         return 0;
     }
-    bool one = n->domain[0] == '\0' && is_one_of(n->op, sizeof first / sizeof *first, first);
-    return one && n->input_count > 1 ? 1 : n->input_count;
+    return ox_node_has(n, OX_OF_FIRST) && n->input_count > 1 ? 1 : n->input_count;
 }
 
 /* Whether a result of n is another one for each place in the batch: as many numbers as there are

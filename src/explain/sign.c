@@ -38,20 +38,6 @@ static ox_sign of_constant(const ox_const *c)
     return sign;
 }
 
-/* Whether no result is below 0, whatever goes in. What tends to 0, like e^x, is 0 somewhere. */
-static bool is_not_negative(const ox_node *n)
-{
-    static const char *const ops[] = {"Abs",      "Cosh",     "Exp",  "HardSigmoid",
-                                      "ReduceL1", "ReduceL2", "Relu", "ReduceSumSquare",
-                                      "Shape",    "Sigmoid",  "Size", "Softmax",
-                                      "Softplus", "Sqrt"};
-    bool found = false;
-    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-        found = found || strcmp(n->op, ops[i]) == 0;
-    }
-    return found && n->domain[0] == '\0';
-}
-
 static ox_sign sign_of(ox_explain_state *s, ox_val v, int depth);
 
 static ox_sign of_input(ox_explain_state *s, const ox_node *n, size_t i, int depth)
@@ -90,7 +76,7 @@ static ox_sign of_node(ox_explain_state *s, const ox_node *n, int depth)
     const ox_row *row = ox_rule_find(n->domain, n->op);
     ox_rule rule = row == NULL ? NULL : row->rule;
     bool product = rule == flow_mul || rule == flow_div, sum = rule == flow_add;
-    if (is_not_negative(n)) {
+    if (ox_node_has(n, OX_NOT_NEGATIVE)) {
         ox_sign root = strcmp(n->op, "Sqrt") == 0 ? of_input(s, n, 0, depth) : OX_SIGN_ANY;
         return greatest(root, OX_SIGN_NOT_NEGATIVE);
     }

@@ -91,15 +91,9 @@ static const ox_const *cast_contents(ox_val v, const ox_const *from)
 /* Behind operators of one operand that keep the order of elements. */
 static const ox_const *moved_contents(ox_val v, int moves)
 {
-    static const char *const keep[] = {"Identity", "Cast",      "Reshape",
-                                       "Squeeze",  "Unsqueeze", "Flatten"};
     const ox_node *n = v->node;
-    bool kept = false;
-    for (size_t i = 0; i < sizeof keep / sizeof keep[0]; i++) {
-        kept = kept || strcmp(n->op, keep[i]) == 0;
-    }
     ox_val x = ox_node_input(n, 0);
-    kept = kept && x != NULL && v->output == 0 && moves > 0;
+    bool kept = ox_node_has(n, OX_KEEPS_ELEMENTS) && x != NULL && v->output == 0 && moves > 0;
     const ox_const *from = kept ? contents_within(x, moves - 1) : NULL;
     if (from == NULL || from->data == NULL || v->rank < 0 || !ox_dims_static(v->rank, v->dims) ||
         !ox_dim_is(ox_val_size(v), (int64_t)ox_const_count(from))) {

@@ -10,6 +10,7 @@
 #define OX_GRAPH_H
 
 #include "base/axis.h"
+#include "base/operators.h"
 #include "base/table.h"
 
 /* A dimension, or an element of an integer tensor: size * N^batch * R^refs, where N is the number
@@ -262,6 +263,9 @@ ox_val ox_node_input(const ox_node *n, size_t i);
 
 /* Whether n is this operator of the standard domain. NULL for n is none. */
 bool ox_node_is(const ox_node *n, const char *op);
+
+/* Whether its operator has any of these traits (base/operators.h). */
+bool ox_node_has(const ox_node *n, unsigned traits);
 
 /* A constant tensor as doubles (floating-point and integer types) or int64s, in the arena; NULL for
  * other types or contents not known. */

@@ -50,6 +50,11 @@ bool ox_node_is(const ox_node *n, const char *op)
     return n != NULL && n->domain[0] == '\0' && strcmp(n->op, op) == 0;
 }
 
+bool ox_node_has(const ox_node *n, unsigned traits)
+{
+    return n != NULL && ox_operator_has(n->domain, n->op, traits);
+}
+
 ox_val ox_node_input(const ox_node *n, size_t i)
 {
     return i < n->input_count ? n->inputs[i] : NULL;

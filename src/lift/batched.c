@@ -342,11 +342,8 @@ enum { DEPTH = 16 };
 /* What the result of n is in step t. */
 static progression counted(const batch *b, const ox_node *n)
 {
-    static const char *const same[] = {"Cast", "Reshape", "Squeeze", "Unsqueeze"};
-    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
-        if (ox_node_is(n, same[i])) {
-            return progression_of(b, n->inputs[0]);
-        }
+    if (ox_node_has(n, OX_KEEPS_ELEMENTS)) {
+        return progression_of(b, n->inputs[0]);
     }
     progression p = {.known = false};
     if (ox_node_is(n, "Gather") && !is_by_step(b, n->inputs[0]) && n->inputs[0]->rank == 1) {

@@ -64,16 +64,6 @@ typedef struct numbered {
     int64_t times;
 } numbered;
 
-static bool is_one_of(const ox_node *n, const char *const *ops, size_t count)
-{
-    for (size_t i = 0; n->domain[0] == '\0' && i < count; i++) {
-        if (strcmp(n->op, ops[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The number that all elements of input i are. */
 static bool same_number(const ox_node *n, size_t i, int64_t *number)
 {
@@ -124,9 +114,6 @@ static numbered of_arithmetic(const ox_node *n, int *left)
 
 static numbered numbered_of(ox_val v, int *left)
 {
-    static const char *const same[] = {"Cast",    "Expand",  "Flatten",   "Identity",
-                                       "Reshape", "Squeeze", "Transpose", "Unsqueeze"};
-    static const char *const arithmetic[] = {"Add", "Mul", "Sub"};
     const ox_node *n = v->node;
     const ox_place *place = &ox_side_of(v)->place;
     if (n == NULL || !place->known) {
@@ -139,10 +126,11 @@ static numbered numbered_of(ox_val v, int *left)
     if (ox_node_is(n, "Range")) {
         return of_range(n);
     }
-    if (is_one_of(n, same, sizeof same / sizeof *same)) {
+    if (ox_node_has(n, OX_KEEPS_ELEMENTS) || ox_node_is(n, "Expand") ||
+        ox_node_is(n, "Transpose")) {
         return numbered_of(n->inputs[0], left);
     }
-    if (is_one_of(n, arithmetic, sizeof arithmetic / sizeof *arithmetic)) {
+    if (ox_node_is(n, "Add") || ox_node_is(n, "Mul") || ox_node_is(n, "Sub")) {
         return of_arithmetic(n, left);
     }
     return (numbered){true, false, 0};

@@ -8,6 +8,8 @@ void flow_none(ox_ctx *c)
     (void)c;
 }
 
+#define FIRST(first, ...) first
+
 static const ox_row rows[] = {
 #define RULE(flow, kind) .state = OX_DIFFERENTIATED, .rule = flow, .beyond = OX_##kind
 #define MADE_OF(made) .state = OX_DECOMPOSED, .decompose = made
@@ -15,7 +17,7 @@ static const ox_row rows[] = {
 #define NOTHING .state = OX_CARRIES_NOTHING, .rule = flow_none
 #define NOTHING_BUT(made) NOTHING, .decompose = made
 #define REFUSED .state = OX_NO_RULE, .rule = flow_none
-#define OP(domain, op, shape, how, layout, text) {how, .formula = text},
+#define OP(domain, op, shape, how, layout, ...) {how, .formula = FIRST(__VA_ARGS__, 0)},
 #define LIFTED(op, shape) {.formula = NULL},
 #include "base/operators.inc"
 };
@@ -28,7 +30,7 @@ static const ox_rule_info infos[] = {
 #define NOTHING OX_CARRIES_NOTHING
 #define NOTHING_BUT(made) OX_CARRIES_NOTHING
 #define REFUSED OX_NO_RULE
-#define OP(domain, op, shape, how, layout, text) {domain, op, how, text},
+#define OP(domain, op, shape, how, layout, ...) {domain, op, how, FIRST(__VA_ARGS__, 0)},
 #define LIFTED(op, shape)
 #include "base/operators.inc"
 };

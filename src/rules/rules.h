@@ -197,7 +197,7 @@ void flow_none(ox_ctx *c);
 #define NOTHING
 #define NOTHING_BUT(decompose) MADE_OF(decompose)
 #define REFUSED
-#define OP(domain, op, shape, how, layout, formula) how
+#define OP(domain, op, shape, how, layout, ...) how
 #define LIFTED(op, shape)
 #include "base/operators.inc"
 

@@ -30,24 +30,14 @@ bool ox_side_fusible(ox_val v)
 
 bool ox_draws(const ox_node *n)
 {
-    static const char *const ops[] = {"RandomNormal", "RandomNormalLike", "RandomUniform",
-                                      "RandomUniformLike"};
-    for (size_t i = 0; n->domain[0] == '\0' && i < sizeof ops / sizeof *ops; i++) {
-        if (strcmp(n->op, ops[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
+    return ox_node_has(n, OX_RANDOM);
 }
 
 /* Shape, Size and EyeLike say the same for sample and reference, whatever the data; and no data go
  * into random numbers. */
 bool ox_only_shape(const ox_node *n)
 {
-    bool shape =
-        n->domain[0] == '\0' && (strcmp(n->op, "Shape") == 0 || strcmp(n->op, "Size") == 0 ||
-                                 strcmp(n->op, "EyeLike") == 0);
-    return shape || ox_draws(n);
+    return ox_node_has(n, OX_OF_SHAPE | OX_RANDOM);
 }
 
 static void inherit(void *user, ox_val from)

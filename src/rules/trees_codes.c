@@ -107,16 +107,9 @@ static bool of_gather(const ox_node *n, sources *all, int depth)
 /* Whether n leaves each row as it is, but for its axes. */
 static bool keeps_rows(const ox_node *n)
 {
-    static const char *const ops[] = {"Cast",    "Flatten", "Identity",
-                                      "Reshape", "Squeeze", "Unsqueeze"};
     ox_val x = n->inputs[0], y = n->outputs[0];
-    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-        if (ox_node_is(n, ops[i])) {
-            return ox_type_is_float(y->type) && x != NULL && x->rank > 0 &&
-                   ox_dim_equal(x->dims[0], y->dims[0]);
-        }
-    }
-    return false;
+    return ox_node_has(n, OX_KEEPS_ELEMENTS) && ox_type_is_float(y->type) && x != NULL &&
+           x->rank > 0 && ox_dim_equal(x->dims[0], y->dims[0]);
 }
 
 static bool is_encoder(const ox_node *n)

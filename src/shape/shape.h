@@ -10,7 +10,7 @@
 #include "graph/graph.h"
 
 /* infer_.. of each operator. */
-#define OP(domain, op, shape, how, layout, formula) void shape(ox_node *n);
+#define OP(domain, op, shape, how, layout, ...) void shape(ox_node *n);
 #define LIFTED(op, shape) void shape(ox_node *n);
 #include "base/operators.inc"
 

@@ -10,7 +10,7 @@ void infer_nothing(ox_node *n)
 }
 
 static void (*const inferences[])(ox_node *n) = {
-#define OP(domain, op, shape, how, layout, formula) shape,
+#define OP(domain, op, shape, how, layout, ...) shape,
 #define LIFTED(op, shape) shape,
 #include "base/operators.inc"
 };

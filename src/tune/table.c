@@ -12,7 +12,7 @@ bool layout_none(ox_tuner *t, ox_node *n)
 }
 
 static const ox_layout layouts[] = {
-#define OP(domain, op, shape, how, layout, formula) layout,
+#define OP(domain, op, shape, how, layout, ...) layout,
 #define LIFTED(op, shape) layout_none,
 #include "base/operators.inc"
 };

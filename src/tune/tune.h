@@ -96,7 +96,7 @@ ox_val ox_tune_emit(ox_tuner *t, const char *op, size_t input_count, const ox_va
 
 /* ---- rows of the table ------------------------------------------------------------------- */
 
-#define OP(domain, op, shape, how, layout, formula) bool layout(ox_tuner *t, ox_node *n);
+#define OP(domain, op, shape, how, layout, ...) bool layout(ox_tuner *t, ox_node *n);
 #define LIFTED(op, shape)
 #include "base/operators.inc"
 bool layout_mul_flow(ox_tuner *t, ox_node *n); /* tune/flow.c */
