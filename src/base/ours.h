@@ -22,6 +22,14 @@
     X("PowExponentFlow", 0, OX_OURS_ELEMENTS)                                                      \
     X("Rounded", 2, OX_OURS_OPAQUE)                                                                \
     X("Spread", 0, OX_OURS_PHASES)                                                                 \
+    X("SweepGru", 0, OX_OURS_OPAQUE)                                                               \
+    X("SweepGruUp", 0, OX_OURS_OPAQUE)                                                             \
+    X("SweepLstm", 0, OX_OURS_OPAQUE)                                                              \
+    X("SweepLstmUp", 0, OX_OURS_OPAQUE)                                                            \
+    X("SweepLstmCells", 0, OX_OURS_OPAQUE)                                                         \
+    X("SweepLstmCellsUp", 0, OX_OURS_OPAQUE)                                                       \
+    X("SweepRnn", 0, OX_OURS_OPAQUE)                                                               \
+    X("SweepRnnUp", 0, OX_OURS_OPAQUE)                                                             \
     X("TreeFlow", 9, OX_OURS_TREES)                                                                \
     X("WinnerFlow", 5, OX_OURS_WINNER)
 

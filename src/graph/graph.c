@@ -329,6 +329,7 @@ static uint64_t hash_attr(uint64_t h, const ox_attr *a)
     case OX_ATTR_FLOATS: return ox_hash(h, a->floats, a->count * sizeof *a->floats);
     case OX_ATTR_TENSOR: return h ^ hash_const(a->tensor);
     case OX_ATTR_GRAPH: return ox_hash(h, &a->graph, sizeof a->graph);
+    case OX_ATTR_STRINGS: return ox_hash(h, &a->strings, sizeof a->strings);
     default: return h;
     }
 }
@@ -336,7 +337,7 @@ static uint64_t hash_attr(uint64_t h, const ox_attr *a)
 static bool attr_equal(const ox_attr *a, const ox_attr *b)
 {
     if (a->kind != b->kind || a->count != b->count || a->i != b->i || a->graph != b->graph ||
-        memcmp(&a->f, &b->f, sizeof a->f) != 0 || strcmp(a->name, b->name) != 0 ||
+        a->strings != b->strings || memcmp(&a->f, &b->f, sizeof a->f) != 0 || strcmp(a->name, b->name) != 0 ||
         a->proto != b->proto) {
         return false;
     }
@@ -483,6 +484,11 @@ ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, siz
     }
     ox_table_add(&g->shared, n->hash, n->outputs[0]);
     return n;
+}
+
+void ox_node_captures(ox_node *n, ox_val v)
+{
+    n->captured = v;
 }
 
 ox_val ox_graph_known(ox_graph *g, ox_val v)

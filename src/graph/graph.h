@@ -69,7 +69,7 @@ typedef enum ox_attr_kind {
     OX_ATTR_GRAPH = 5,
     OX_ATTR_FLOATS = 6,
     OX_ATTR_INTS = 7,
-    OX_ATTR_STRINGS = 8, /* of nodes that were read; written as in `proto` */
+    OX_ATTR_STRINGS = 8,
     OX_ATTR_OTHER = 0    /* kept as read, in `proto` */
 } ox_attr_kind;
 
@@ -99,6 +99,7 @@ struct ox_node {
     const ox_node *origin; /* of added ones: the original that they are for, or NULL */
     size_t index;          /* of original nodes: position in the model that was read */
     const void *proto;     /* the NodeProto it was read from, or NULL */
+    ox_val captured;       /* of a Scan built here: what its body reads of the graph, or NULL */
     ox_val *parts;         /* what its outputs are, where lift/control.c has written it out */
     const char *no_parts;  /* why that could not be done */
     bool moves_int8;       /* int8 values, dequantised, and moved at most; see ox_apart */
@@ -133,6 +134,7 @@ struct ox_graph {
     ox_val *outputs;
     ox_function *functions; /* of the outermost graph */
     bool no_functions;      /* of the outermost graph: bodies are written out, see ox_call */
+    bool unrolls;           /* recurrent layers are written out step by step */
     bool described;         /* the shapes of inner values are written, too */
     ox_val batch_size;      /* int64 [1], N at run time, where it is free */
     ox_val refs_size;       /* int64 [1], R at run time, where it is free */
@@ -183,6 +185,9 @@ ox_val ox_graph_emit(ox_graph *g, const char *op, size_t input_count, const ox_v
 ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, size_t input_count,
                             const ox_val *inputs, size_t output_count, size_t attr_count,
                             const ox_attr *attrs);
+
+/* The body of n, a Scan, reads v of the graph around it. */
+void ox_node_captures(ox_node *n, ox_val v);
 
 /* Whether ONNX Runtime takes the operator for one that only moves values. */
 bool ox_only_moves(const char *op);

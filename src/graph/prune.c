@@ -50,6 +50,9 @@ void ox_graph_prune(ox_graph *g)
                 n->inputs[k]->needed = true;
             }
         }
+        if (n->needed && n->captured != NULL) {
+            n->captured->needed = true;
+        }
     }
     size_t nodes = 0, values = 0;
     for (size_t i = 0; i < g->node_count; i++) {

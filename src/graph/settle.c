@@ -8,7 +8,7 @@
 
 typedef struct visit {
     ox_node *node;
-    size_t next; /* input to look at */
+    size_t next; /* input to look at; behind them, what a body captures */
 } visit;
 
 typedef struct order {
@@ -48,11 +48,16 @@ static void reach(order *o, ox_node *n)
     enter(o, n);
     while (o->depth > 0) {
         visit *top = &o->stack[o->depth - 1];
-        if (top->next == top->node->input_count) {
+        if (top->next > top->node->input_count) {
             leave(o, top->node);
             continue;
         }
-        ox_val input = top->node->inputs[top->next++];
+        bool inside = top->next == top->node->input_count;
+        ox_val input = inside ? top->node->captured : top->node->inputs[top->next];
+        top->next++;
+        if (input != NULL && input->graph != top->node->graph) {
+            continue; /* what a body captures */
+        }
         if (input != NULL && input->node != NULL) {
             enter(o, input->node);
         } else if (input != NULL) {

@@ -59,6 +59,16 @@ static Onnx__TensorProto *write_tensor(ox_arena *a, const ox_const *c, const cha
     return t;
 }
 
+static void write_strings(ox_arena *a, const ox_attr *attr, Onnx__AttributeProto *p)
+{
+    p->n_strings = attr->count;
+    p->strings = ox_arena_alloc(a, attr->count, sizeof *p->strings);
+    for (size_t i = 0; i < attr->count; i++) {
+        p->strings[i].len = strlen(attr->strings[i]);
+        p->strings[i].data = (uint8_t *)TEXT(attr->strings[i]);
+    }
+}
+
 Onnx__AttributeProto *ox_proto_write_attr(ox_arena *a, const ox_attr *attr)
 {
     Onnx__AttributeProto *p = attr->proto != NULL
@@ -91,6 +101,11 @@ Onnx__AttributeProto *ox_proto_write_attr(ox_arena *a, const ox_attr *attr)
     case OX_ATTR_INTS:
         p->n_ints = attr->count;
         p->ints = (int64_t *)(uintptr_t)attr->ints;
+        break;
+    case OX_ATTR_STRINGS:
+        if (attr->proto == NULL) {
+            write_strings(a, attr, p);
+        }
         break;
     default: break; /* as in the proto */
     }

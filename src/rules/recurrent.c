@@ -1,4 +1,6 @@
-/* LSTM, GRU and RNN as the operators they are made of, unrolled over the steps of the sequence.
+/* LSTM, GRU and RNN as the operators they are made of, unrolled over the steps of the sequence; or,
+ * where a layer is long and plain, as one node for each direction, which a rule takes as a whole
+ * (recurrent_flow.c).
  *
  * With G gates of H units, one direction is a product for all steps at once, x W^T [T, N, G H], and
  * then for each step t what the cell makes of its part and of the state before. States are
@@ -8,9 +10,13 @@
 #include <strings.h>
 
 #include "rules/decompose.h"
+#include "rules/recurrent.h"
 #include "shape/shape.h"
 
 enum { MAX_STEPS = 10000, MAX_DIRECTIONS = 2 };
+
+/* Layers of fewer steps are unrolled: that takes less nodes than the rule. */
+enum { LONG = 8 };
 
 /* y = f(x) of a gate or a cell, with up to two parameters. */
 typedef struct activation {
@@ -377,11 +383,162 @@ static int64_t hidden_size(const ox_node *n)
     return r->dims[2].size;
 }
 
+/* ---- layers as a whole ------------------------------------------------------------------------
+ */
+
+/* What only moves zeros, or makes them. */
+static const char *const movers[] = {
+    "Cast",  "Concat", "ConstantOfShape", "Expand", "Gather",    "Identity", "Reshape",
+    "Slice", "Split",  "Squeeze",         "Tile",   "Transpose", "Unsqueeze"};
+
+static bool is_mover(const ox_node *n)
+{
+    for (size_t i = 0; i < sizeof movers / sizeof movers[0]; i++) {
+        if (n->domain[0] == '\0' && strcmp(n->op, movers[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool holds_zeros(const ox_const *c)
+{
+    const char *bytes = c == NULL ? NULL : c->data;
+    for (size_t i = 0; bytes != NULL && i < c->size; i++) {
+        bytes = bytes[i] == 0 ? bytes : NULL;
+    }
+    return bytes != NULL;
+}
+
+bool ox_recurrent_starts_at_zero(ox_val v)
+{
+    while (v != NULL && v->constant == NULL && v->node != NULL && is_mover(v->node)) {
+        const ox_node *n = v->node;
+        if (strcmp(n->op, "ConstantOfShape") == 0) {
+            const ox_attr *value = ox_node_attr(n, "value");
+            return value == NULL || holds_zeros(value->tensor);
+        }
+        for (size_t i = 1; strcmp(n->op, "Concat") == 0 && i < n->input_count; i++) {
+            if (!ox_recurrent_starts_at_zero(n->inputs[i])) {
+                return false;
+            }
+        }
+        v = n->inputs[0];
+    }
+    return v == NULL || holds_zeros(v->constant);
+}
+
+const char *ox_recurrent_function(const ox_node *n)
+{
+    const ox_attr *names = ox_node_attr(n, "activations");
+    return names == NULL ? "Tanh" : find_activation(n, names->strings[0]).op;
+}
+
+static int directions_of(const ox_node *n)
+{
+    return strcmp(ox_node_string(n, "direction", "forward"), "bidirectional") == 0 ? 2 : 1;
+}
+
+/* Whether all functions are those that the rules are written for. */
+static bool has_usual_functions(const ox_node *n, const kind *what)
+{
+    static const char *const of_rnn[] = {"Tanh", "Relu", "Sigmoid"};
+    int count = directions_of(n) * what->activations;
+    const activation *all = read_activations(n, what, directions_of(n));
+    bool usual = true;
+    for (int i = 0; usual && i < count; i++) {
+        usual = strcmp(all[i].op, what->usual[i % what->activations]) == 0;
+        for (int k = 0; !usual && what->gates == 1 && k < 3; k++) {
+            usual = strcmp(all[i].op, of_rnn[k]) == 0;
+        }
+    }
+    return usual;
+}
+
+/* Whether the rule of the operator, which has no clipping, peepholes or lengths, can take it. */
+static bool is_plain(const ox_node *n, const kind *what)
+{
+    ox_val x = ox_node_input(n, 0);
+    int64_t steps = x->dims[ox_node_int(n, "layout", 0) != 0 ? 1 : 0].size;
+    bool constant = true;
+    for (size_t i = 1; i < 4; i++) {
+        constant = constant && !ox_input_varies(n, i);
+    }
+    return constant && !n->graph->unrolls && steps >= LONG && ox_node_float(n, "clip", 0) == 0 &&
+           ox_node_int(n, "input_forget", 0) == 0 && ox_node_input(n, 7) == NULL &&
+           (what->gates != 3 || ox_node_int(n, "linear_before_reset", 0) != 0) &&
+           longer_than(n, steps - 1) == NULL && has_usual_functions(n, what);
+}
+
+/* Whether the rule can take it as it stands: one direction, with the states of all steps. */
+static bool is_alone(const ox_node *n)
+{
+    return directions_of(n) == 1 && ox_node_int(n, "layout", 0) == 0 && ox_made_has_output(n, 0);
+}
+
+static ox_val part_of_direction(const ox_node *n, size_t i, int d)
+{
+    ox_val v = ox_made_input(n, i);
+    return v == NULL || directions_of(n) == 1 ? v : ox_slice(v, 0, d, d + 1, 1);
+}
+
+/* Direction d as a node of its own. */
+static const ox_node *alone(const ox_node *n, const kind *what, ox_val x, int d)
+{
+    bool backward = d == 1 || strcmp(ox_node_string(n, "direction", "forward"), "reverse") == 0;
+    ox_val in[7] = {x,
+                    part_of_direction(n, 1, d),
+                    part_of_direction(n, 2, d),
+                    part_of_direction(n, 3, d),
+                    NULL,
+                    initial(n, 5, directions_of(n), d)};
+    in[6] = what->has_cell ? initial(n, 6, directions_of(n), d) : NULL;
+    const char *function = read_activations(n, what, directions_of(n))[d * what->activations].op;
+    ox_attr attrs[4] = {ox_attr_string("direction", backward ? "reverse" : "forward"),
+                        ox_attr_int("hidden_size", hidden_size(n))};
+    size_t count = 2;
+    if (what->gates == 3) {
+        attrs[count++] = ox_attr_int("linear_before_reset", 1);
+    }
+    if (what->gates == 1) {
+        const char **names = ox_arena_copy(n->graph->arena, &function, 1, sizeof function);
+        attrs[count++] =
+            (ox_attr){.name = "activations", .kind = OX_ATTR_STRINGS, .count = 1, .strings = names};
+    }
+    size_t inputs = in[6] != NULL ? 7 : in[5] != NULL ? 6 : in[3] != NULL ? 4 : 3;
+    return ox_graph_emit_node(n->graph, "", n->op, inputs, in, what->has_cell ? 3 : 2, count,
+                              attrs);
+}
+
+static void take_apart(const ox_node *n, const kind *what, ox_val *outputs)
+{
+    int directions = directions_of(n);
+    ox_val x = sequence(n), parts[3][MAX_DIRECTIONS];
+    for (int d = 0; d < directions; d++) {
+        const ox_node *one = alone(n, what, x, d);
+        for (size_t i = 0; i < one->output_count; i++) {
+            parts[i][d] = one->outputs[i];
+        }
+    }
+    for (size_t i = 0; i < n->output_count; i++) {
+        outputs[i] = join(n, i, directions, parts[i]);
+    }
+}
+
+/* ---- the operators --------------------------------------------------------------------------- */
+
 static void decompose(const ox_node *n, const kind *what, ox_val *outputs)
 {
     const char *direction = ox_node_string(n, "direction", "forward");
-    int directions = strcmp(direction, "bidirectional") == 0 ? 2 : 1;
-    ox_val x = sequence(n), all[MAX_DIRECTIONS], h[MAX_DIRECTIONS], c[MAX_DIRECTIONS];
+    int directions = directions_of(n);
+    ox_val x = sequence(n);
+    if (is_plain(n, what)) {
+        if (!is_alone(n)) {
+            take_apart(n, what, outputs);
+        }
+        return;
+    }
+    ox_val all[MAX_DIRECTIONS], h[MAX_DIRECTIONS], c[MAX_DIRECTIONS];
     const activation *functions = read_activations(n, what, directions);
     for (int d = 0; d < directions; d++) {
         cell k = {.node = n, .hidden = hidden_size(n), .clip = ox_node_float(n, "clip", 0)};
