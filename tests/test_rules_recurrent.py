@@ -1,6 +1,7 @@
-"""LSTM, GRU and RNN, which are explained unrolled over the steps of their sequence: every
-combination of attributes and inputs is complete per pair, which shows that the unrolled steps
-compute what the operator does; and the values are near Shapley values."""
+"""LSTM, GRU and RNN, which are explained unrolled over the steps of their sequence, or, where they
+are plain and long, as a whole: every combination of attributes and inputs is complete per pair, which
+shows that the steps compute what the operator does; both ways agree; and the values are near Shapley
+values."""
 
 import subprocess
 
@@ -41,12 +42,13 @@ def some_activations(rng, op, directions):
 
 class Case:
     """A node with random attributes over x [N, T, C] and states [N, D, H], whose outputs `y`
-    joins; some are left out."""
+    joins; some are left out. A long one has attributes with which it is taken as a whole."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, long=False):
         rng = self.rng = np.random.default_rng(seed)
         self.op = ["LSTM", "GRU", "RNN"][seed % 3]
-        self.steps = int(rng.integers(1, 5))
+        self.long = long
+        self.steps = int(rng.integers(8, 20)) if long else int(rng.integers(1, 5))
         direction = str(rng.choice(["forward", "reverse", "bidirectional"]))
         self.directions = 2 if direction == "bidirectional" else 1
         self.attributes = {"hidden_size": HIDDEN, "direction": direction}
@@ -58,7 +60,7 @@ class Case:
         names[4] = self.lengths()
         names[5] = self.state("h0")
         if self.op == "LSTM":
-            names[6], names[7] = self.state("c0"), self.maybe("P")
+            names[6], names[7] = self.state("c0"), "" if long else self.maybe("P")
         while names[-1] == "":
             names.pop()
         self.add_node(names)
@@ -73,6 +75,13 @@ class Case:
         return ""
 
     def add_attributes(self):
+        if self.long:
+            own = {"LSTM": {}, "GRU": {"linear_before_reset": 1},
+                   "RNN": {"activations": [str(self.rng.choice(["Tanh", "Relu", "Sigmoid"]))
+                                           for _ in range(self.directions)]}}
+            self.attributes |= own[self.op]
+            self.constants.pop("P", None)
+            return
         if self.chance(0.3):
             self.attributes["clip"] = float(self.rng.uniform(0.3, 1))
         if self.chance(0.5):
@@ -84,7 +93,7 @@ class Case:
 
     def lengths(self):
         """None, the same for all sequences, or counted from the input."""
-        kind = self.rng.integers(4)
+        kind = 0 if self.long else self.rng.integers(4)
         if kind < 2:
             return ""
         if kind == 2:
@@ -143,6 +152,50 @@ class Case:
 @pytest.mark.parametrize("seed", range(60))
 def test_any_attributes(seed, explain, run):
     check(Case(seed).rule(seed), explain, run)
+
+
+@pytest.mark.parametrize("seed", range(36))
+def test_long(seed, explain, run):
+    check(Case(seed, long=True).rule(seed), explain, run)
+
+
+def scans(path):
+    return [n for n in onnx.load(path).graph.node if n.op_type == "Scan"]
+
+
+WAYS = ["--chunk=1", "--cache=none", "--cache=file", "--splits=1", "--method=gradient",
+        "--method=integrated-gradients"]
+
+
+@pytest.mark.parametrize("option", ["--no-functions", *WAYS])
+@pytest.mark.parametrize("seed", range(6))
+def test_long_as_unrolled(seed, option, explain, run):
+    """A layer that clips at what is never reached is unrolled: the same values."""
+    case = Case(seed, long=True)
+    rule = case.rule(seed)
+    whole = explain(rule.model, rule.r, "--target=all", option)
+    layer, = [n for n in rule.model.graph.node if n.op_type == case.op]
+    layer.attribute.append(helper.make_attribute("clip", 1e30))
+    unrolled = explain(rule.model, rule.r, "--target=all", option)
+    if option == "--no-functions":
+        assert len(scans(whole)) == case.directions and not scans(unrolled)
+    a, b = run(whole, rule.x), run(unrolled, rule.x)
+    for name in rule.inputs:
+        phi, other = a[f"{name}_shap"], b[f"{name}_shap"]
+        assert np.abs(phi - other).max() <= 4e-6 * np.abs(other).max()
+
+
+@pytest.mark.parametrize("op", GATES)
+@pytest.mark.parametrize("steps", [100, 400])
+def test_nodes_do_not_grow_with_steps(op, steps, explain):
+    rng = np.random.default_rng(0)
+    own = {"linear_before_reset": 1} if op == "GRU" else {}
+    rule = Rule([node("Transpose", "x", "t", perm=[1, 0, 2]),
+                 helper.make_node(op, ["t", "W", "R", "B"], ["", "h"], hidden_size=HIDDEN, **own),
+                 node("Transpose", "h", "y", perm=[1, 0, 2])],
+                {"x": (steps, CHANNELS)},
+                {k: v for k, v in weights(rng, op, 1).items() if k != "P"})
+    assert len(onnx.load(explain(rule.model, rule.r)).graph.node) < 300
 
 
 @pytest.mark.parametrize("op", GATES)

@@ -5,6 +5,8 @@
 /* Operands of both functions, in this order; those of a cell are the last. */
 enum { M, U, R, H, KEPT, C, OUT, OPERANDS };
 
+enum { STEP_RANK = 4 }; /* [K, R, N, H] */
+
 typedef struct form {
     bool up, cells, with_cells;
     size_t gates, operands;
@@ -18,11 +20,15 @@ typedef struct loop {
     ox_val part[OPERANDS];
 } loop;
 
-/* An operand in the body: of unknown shape, as those of functions are. */
+/* An operand in the body, [K, R, N, ..]: ONNX Runtime asks for the ranks of what a Scan gives. */
 static void enter(loop *l, int operand)
 {
+    ox_dim dims[STEP_RANK];
+    for (int d = 0; d < STEP_RANK; d++) {
+        dims[d] = ox_dim_unknown(l->body);
+    }
     if (l->in[operand] != NULL) {
-        l->part[operand] = ox_graph_input(l->body, NULL, l->in[operand]->type, -1, NULL);
+        l->part[operand] = ox_graph_input(l->body, NULL, l->in[operand]->type, STEP_RANK, dims);
     }
 }
 
@@ -108,20 +114,30 @@ static ox_val body(const ox_val *operands, const void *user)
 
 /* ---- the functions -------------------------------------------------------------------------- */
 
+/* v with axes of length 1 before its own. */
+static ox_val of_rank(ox_val v, int rank)
+{
+    while (v != NULL && v->rank < rank) {
+        v = ox_unsqueeze(v, 0);
+    }
+    return v;
+}
+
 static ox_val call(const char *name, const ox_sweep *s, form f, int64_t width)
 {
-    ox_val in[OPERANDS] = {s->m, s->u, s->r, s->h, s->kept, s->c, s->out};
+    enum { ALL = STEP_RANK + 1 }; /* steps before N */
+    ox_val in[OPERANDS] = {
+        of_rank(s->m, ALL),       of_rank(s->u, ALL),    s->r,
+        of_rank(s->h, STEP_RANK), of_rank(s->kept, ALL), of_rank(s->c, STEP_RANK),
+        of_rank(s->out, ALL)};
     ox_arena *a = s->m->graph->arena;
     f.operands = f.cells ? OPERANDS : s->kept != NULL ? C : KEPT;
     const form *user = ox_arena_copy(a, &f, 1, sizeof f);
-    ox_dim dims[OX_MAX_RANK];
-    int rank = s->h->rank + 1; /* [.., T, N, H] of h [.., N, H] */
-    memcpy(dims, s->h->dims, (size_t)(rank - 3) * sizeof *dims);
-    dims[rank - 3] = s->m->dims[s->m->rank - 3];
-    dims[rank - 2] = s->h->dims[rank - 3];
-    dims[rank - 1] = ox_dim_of(width);
-    return ox_call_shaped(ox_arena_format(a, "%s%s", name, f.up ? "Up" : ""), body, user,
-                          f.operands, in, rank, dims);
+    const ox_dim *h = in[H]->dims;
+    const ox_dim dims[ALL] = {h[0], h[1], in[M]->dims[2], h[2], ox_dim_of(width)};
+    ox_val all = ox_call_shaped(ox_arena_format(a, "%s%s", name, f.up ? "Up" : ""), body, user,
+                                f.operands, in, ALL, dims);
+    return ox_reshape(all, s->h->rank + 1, dims + STEP_RANK - s->h->rank);
 }
 
 static int64_t last_of(ox_val v)
