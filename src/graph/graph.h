@@ -70,7 +70,7 @@ typedef enum ox_attr_kind {
     OX_ATTR_FLOATS = 6,
     OX_ATTR_INTS = 7,
     OX_ATTR_STRINGS = 8,
-    OX_ATTR_OTHER = 0    /* kept as read, in `proto` */
+    OX_ATTR_OTHER = 0 /* kept as read, in `proto` */
 } ox_attr_kind;
 
 typedef struct ox_attr {
