@@ -7,6 +7,7 @@
 #include "base/names.h"
 #include "explain/hold.h"
 #include "explain/references.h"
+#include "graph/body.h"
 #include "rules/side.h"
 
 /* Floating-point values, token ids, masks, text. */
@@ -49,7 +50,7 @@ void ox_bind_mark_reached(ox_explain_state *s, bool past_held)
             }
         }
         if (needed) {
-            ox_model_visit_captured(n, mark_needed, NULL);
+            ox_body_visit_captured(n, mark_needed, NULL);
         }
     }
 }

@@ -9,6 +9,7 @@
 #include "explain/bind.h"
 #include "explain/note.h"
 #include "explain/order.h"
+#include "graph/body.h"
 #include "rules/side.h"
 #include "shape/shape.h"
 
@@ -65,7 +66,7 @@ static bool needs_others(const ox_explain_state *s, bool fold)
             }
         }
         if (needed) {
-            ox_model_visit_captured(n, mark_needed, NULL);
+            ox_body_visit_captured(n, mark_needed, NULL);
         }
     }
     bool others = false;

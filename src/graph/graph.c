@@ -337,7 +337,8 @@ static uint64_t hash_attr(uint64_t h, const ox_attr *a)
 static bool attr_equal(const ox_attr *a, const ox_attr *b)
 {
     if (a->kind != b->kind || a->count != b->count || a->i != b->i || a->graph != b->graph ||
-        a->strings != b->strings || memcmp(&a->f, &b->f, sizeof a->f) != 0 ||
+        a->graphs != b->graphs || a->strings != b->strings ||
+        memcmp(&a->f, &b->f, sizeof a->f) != 0 ||
         strcmp(a->name, b->name) != 0 || a->proto != b->proto) {
         return false;
     }

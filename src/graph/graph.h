@@ -47,6 +47,7 @@ struct ox_value {
     int rank;         /* -1: not known */
     const ox_dim *dims;
     const ox_dim *elements; /* contents of a small integer or bool tensor, or NULL */
+    ox_val outer;           /* in a body: the value of the graph around that it is, or NULL */
     ox_node *node;          /* producer; NULL for inputs and constants */
     int output;             /* its position among the producer's outputs */
     const ox_const *constant;
@@ -70,13 +71,14 @@ typedef enum ox_attr_kind {
     OX_ATTR_FLOATS = 6,
     OX_ATTR_INTS = 7,
     OX_ATTR_STRINGS = 8,
+    OX_ATTR_GRAPHS = 10,
     OX_ATTR_OTHER = 0 /* kept as read, in `proto` */
 } ox_attr_kind;
 
 typedef struct ox_attr {
     const char *name;
     ox_attr_kind kind;
-    size_t count; /* of floats, ints, strings, or bytes of the string */
+    size_t count; /* of floats, ints, strings, graphs, or bytes of the string */
     float f;
     int64_t i;
     const char *s; /* ends with a zero byte beyond count */
@@ -84,7 +86,9 @@ typedef struct ox_attr {
     const int64_t *ints;
     const char *const *strings; /* each ends with a zero byte */
     const ox_const *tensor;
-    ox_graph *graph;   /* a body built here; subgraphs that were read have only `proto` */
+    ox_graph *graph; /* a body: graph/body.h */
+    ox_graph *const *graphs;
+    const char *ref;   /* in a function: the attribute of the call that it is, or NULL */
     const void *proto; /* the AttributeProto it was read from, or NULL */
 } ox_attr;
 
@@ -127,10 +131,13 @@ struct ox_graph {
     ox_infer infer;
     ox_graph *outer; /* of a Scan or function body: the graph it is made for; else NULL */
     const char *name;
+    const void *proto; /* the GraphProto of a body that was read, or NULL */
+    ox_val *infos; /* of such a body: the values that its value_info is about, NULL for others */
+    size_t info_count;
     size_t node_count, value_count, input_count, output_count, function_count;
     ox_node **nodes;   /* in topological order */
     ox_value **values; /* all of them: inputs, constants, outputs of nodes */
-    ox_val *inputs;    /* without initializers */
+    ox_val *inputs;    /* without initializers, which those of a body that was read may be */
     ox_val *outputs;
     ox_function *functions; /* of the outermost graph */
     bool no_functions;      /* of the outermost graph: bodies are written out, see ox_call */

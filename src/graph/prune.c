@@ -1,7 +1,7 @@
 /* Pruning: what no output depends on is taken out of a graph. */
 #include <string.h>
 
-#include "graph/graph.h"
+#include "graph/body.h"
 
 static void find_calls(const ox_graph *g, ox_table *called)
 {
@@ -11,8 +11,8 @@ static void find_calls(const ox_graph *g, ox_table *called)
             ox_index_add(called, n->op, i);
         }
         for (size_t k = 0; k < n->attr_count; k++) {
-            if (n->attrs[k].graph != NULL) {
-                find_calls(n->attrs[k].graph, called);
+            for (size_t b = 0; b < ox_attr_graph_count(&n->attrs[k]); b++) {
+                find_calls(ox_attr_graph(&n->attrs[k], b), called);
             }
         }
     }

@@ -38,7 +38,7 @@ void ox_node_at(const ox_node *n)
 bool ox_node_has_body(const ox_node *n)
 {
     for (size_t i = 0; i < n->attr_count; i++) {
-        if (n->attrs[i].kind == OX_ATTR_GRAPH) {
+        if (n->attrs[i].kind == OX_ATTR_GRAPH || n->attrs[i].kind == OX_ATTR_GRAPHS) {
             return true;
         }
     }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "graph/graph.h"
+#include "graph/body.h"
 
 typedef struct visit {
     ox_node *node;
@@ -129,9 +129,9 @@ static void name_anew(ox_graph *g)
     for (size_t i = 0; i < g->node_count; i++) {
         const ox_node *n = g->nodes[i];
         for (size_t k = 0; k < n->attr_count; k++) {
-            if (n->attrs[k].graph != NULL) {
-                ox_graph_sort(n->attrs[k].graph);
-                name_anew(n->attrs[k].graph);
+            for (size_t b = 0; b < ox_attr_graph_count(&n->attrs[k]); b++) {
+                ox_graph_sort(ox_attr_graph(&n->attrs[k], b));
+                name_anew(ox_attr_graph(&n->attrs[k], b));
             }
         }
     }

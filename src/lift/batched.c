@@ -429,7 +429,7 @@ static void visit_shared(const batch *b, ox_node *n)
     n->outputs[0] = known != NULL ? known : n->outputs[0];
 }
 
-static void visit(void *user, ox_node *n, const struct ox_scope *around)
+static void visit(void *user, ox_node *n, const ox_map *around)
 {
     batch *b = user;
     (void)around;
@@ -470,15 +470,7 @@ static void visit(void *user, ox_node *n, const struct ox_scope *around)
 
 static ox_val *run_body(batch *b, size_t count, const ox_val *in, size_t *outputs)
 {
-    const ox_branch branch = {
-        .node = b->c->node,
-        .body = "body",
-        .around = b->c->around,
-        .visit = visit,
-        .user = b,
-        .constants = &b->c->budget->constants,
-    };
-    return ox_model_branch(&branch, count, in, outputs);
+    return ox_control_put(b->c, "body", visit, b, count, in, outputs);
 }
 
 /* ---- Scan ------------------------------------------------------------------------------------ */
@@ -582,7 +574,6 @@ static bool attempt(const ox_control *c, void (*write)(void *user), job *j)
 static ox_val step_numbers(batch *b)
 {
     const ox_node *n = b->c->node;
-    const ox_branch branch = {.node = n, .body = "body"};
     ox_val trips = n->inputs[0];
     trips = trips->rank == 0 ? trips : ox_reshape(trips, 0, NULL);
     ox_val in[] = {ox_int_scalar(n->graph, 0), trips, ox_int_scalar(n->graph, 1)};
@@ -590,7 +581,7 @@ static ox_val step_numbers(batch *b)
     t->rank = 1;
     t->dims = ox_arena_copy(n->graph->arena, &b->steps, 1, sizeof b->steps);
     b->like = t;
-    t = ox_model_branch_rank(&branch, 0) == 1 ? ox_unsqueeze(t, 1) : t;
+    t = ox_control_rank(b->c, "body", 0) == 1 ? ox_unsqueeze(t, 1) : t;
     note(b, t, true);
     find_mark(b, t)->is = (progression){true, 1, 0};
     return t;

@@ -55,7 +55,7 @@ static void apply(const ox_control *c, ox_val *outputs)
     }
 }
 
-static void visit(void *user, ox_node *n, const struct ox_scope *around)
+static void visit(void *user, ox_node *n, const ox_map *around)
 {
     const ox_control *outer = user;
     const ox_control c = {n, around, outer->budget};
@@ -73,23 +73,11 @@ static void visit(void *user, ox_node *n, const struct ox_scope *around)
     }
 }
 
-static ox_branch branch_of(const ox_control *c, const char *body)
-{
-    return (ox_branch){
-        .node = c->node,
-        .body = body,
-        .around = c->around,
-        .visit = visit,
-        .user = (void *)(uintptr_t)c,
-        .constants = &c->budget->constants,
-    };
-}
-
 ox_val *ox_control_body(const ox_control *c, const char *body, size_t input_count,
                         const ox_val *inputs, size_t least, size_t *output_count)
 {
-    const ox_branch b = branch_of(c, body);
-    ox_val *outputs = ox_model_branch(&b, input_count, inputs, output_count);
+    ox_val *outputs =
+        ox_control_put(c, body, visit, (void *)(uintptr_t)c, input_count, inputs, output_count);
     if (*output_count < least) {
         ox_control_fail(c, "its subgraph has too few outputs");
     }
@@ -201,9 +189,8 @@ static void expand_if(const ox_control *c, ox_val *outputs)
 static ox_val counter(const ox_control *c, size_t input, ox_type type, int64_t number)
 {
     static const int64_t one[1] = {1};
-    const ox_branch b = branch_of(c, "body");
     uint8_t truth = number != 0;
-    ox_const k = {.type = type, .rank = ox_model_branch_rank(&b, input), .dims = one};
+    ox_const k = {.type = type, .rank = ox_control_rank(c, "body", input), .dims = one};
     k.data = type == OX_BOOL ? (const void *)&truth : (const void *)&number;
     k.size = ox_type_size(type);
     return ox_graph_constant(c->node->graph, NULL, &k);
@@ -419,7 +406,7 @@ static bool is_needed(const ox_node *n)
 void ox_control_expand(ox_graph *g)
 {
     uint64_t most = ox_budget_nodes(g->arena);
-    ox_control_budget budget = {.left = most, .most = most, .constants.arena = g->arena};
+    ox_control_budget budget = {.left = most, .most = most, .constants.values.arena = g->arena};
     ox_node **nodes = g->nodes;
     size_t count = g->node_count;
     bool any = false;

@@ -4,19 +4,20 @@
 #ifndef OX_LIFT_CONTROL_H
 #define OX_LIFT_CONTROL_H
 
+#include "graph/body.h"
 #include "graph/build.h"
 #include "model/model.h"
 
 /* What all nodes that are written out share. */
 typedef struct ox_control_budget {
     uint64_t most, left; /* nodes of bodies that may be read, and still may */
-    ox_table constants;  /* initializers of bodies that were read */
+    ox_map constants;    /* what initializers of bodies are in the graph */
 } ox_control_budget;
 
 /* A node to be written out, of the graph or of a body. */
 typedef struct ox_control {
     const ox_node *node;
-    const struct ox_scope *around; /* the names that its bodies may use besides the graph's */
+    const ox_map *around; /* what values of bodies around it are in the graph; NULL: none is */
     ox_control_budget *budget;
 } ox_control;
 
@@ -32,6 +33,16 @@ void ox_control_spend(const ox_control *c, size_t count);
  * than `least` outputs. */
 ox_val *ox_control_body(const ox_control *c, const char *body, size_t input_count,
                         const ox_val *inputs, size_t least, size_t *output_count);
+
+/* Takes a node of a body and fills its outputs; `around` is for its own bodies. lift/body.c. */
+typedef void (*ox_control_visit)(void *user, ox_node *n, const ox_map *around);
+
+/* Goes through the nodes of a body over `inputs`. Returns its outputs. */
+ox_val *ox_control_put(const ox_control *c, const char *body, ox_control_visit visit, void *user,
+                       size_t input_count, const ox_val *inputs, size_t *output_count);
+
+/* Whether a body declares an input as a vector (1) or not (0). */
+int ox_control_rank(const ox_control *c, const char *body, size_t input);
 
 /* `count` equal parts of v along `axis`, without it. */
 const ox_val *ox_control_slices(const ox_control *c, ox_val v, int64_t axis, size_t count);

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "graph/body.h"
 #include "lift/respell.h"
 #include "shape/shape.h"
 
@@ -49,25 +50,18 @@ typedef struct body_check {
     bool outdated;
 } body_check;
 
-/* Bodies of If, Loop and Scan stay as they were read where all that they use means at the working
- * opset what it meant before. */
-static void check_body_node(void *user, const char *domain, const char *op)
+/* Bodies of If, Loop and Scan stay as they are where all that they use means at the working opset
+ * what it meant before. */
+static void check_body_node(void *user, const ox_node *n)
 {
     body_check *check = user;
     const ox_model *m = check->model;
-    if (ox_model_local(m, domain, op) != NULL) {
+    if (ox_model_local(m, n->domain, n->op) != NULL) {
         ox_fail(m->arena, OX_UNSUPPORTED, "%s: its body, which is kept as it is, calls function %s",
-                ox_node_label(check->node), op);
+                ox_node_label(check->node), n->op);
     }
-    bool outdated = ox_respell_find(domain, op, ox_model_opset(m, domain)) != NULL;
+    bool outdated = ox_respell_find(n->domain, n->op, ox_model_opset(m, n->domain)) != NULL;
     check->outdated = check->outdated || outdated;
-}
-
-static void note_body(void *user, const char *domain, const char *op)
-{
-    (void)domain;
-    (void)op;
-    *(bool *)user = true;
 }
 
 /* ---- nodes ------------------------------------------------------------------------------ */
@@ -78,9 +72,8 @@ static const char *base_name(const ox_node *n)
 }
 
 /* Puts n into its graph, respelled or not. */
-static void put_node(void *user, ox_node *n)
+static void put_node(const lift *l, ox_node *n)
 {
-    const lift *l = user;
     ox_graph *g = n->graph;
     int64_t opset = ox_model_opset(l->model, n->domain);
     const ox_respelling *r = ox_respell_find(n->domain, n->op, opset);
@@ -93,15 +86,41 @@ static void put_node(void *user, ox_node *n)
     ox_graph_scope(g, former);
 }
 
+static void lift_bodies(const lift *l, const ox_node *n);
+
+/* Takes the nodes out and puts them back. */
+static void lift_body(const lift *l, ox_graph *body)
+{
+    node_list nodes = take_nodes(body);
+    ox_body_refresh(body);
+    for (size_t i = 0; i < body->value_count; i++) {
+        body->values[i]->node = NULL;
+        body->values[i]->needed = body->values[i]->name[0] != '\0';
+    }
+    for (size_t i = 0; i < nodes.count; i++) {
+        lift_bodies(l, nodes.nodes[i]);
+        put_node(l, nodes.nodes[i]);
+    }
+}
+
+static void lift_bodies(const lift *l, const ox_node *n)
+{
+    for (size_t i = 0; i < n->attr_count; i++) {
+        for (size_t k = 0; k < ox_attr_graph_count(&n->attrs[i]); k++) {
+            lift_body(l, ox_attr_graph(&n->attrs[i], k));
+        }
+    }
+}
+
 static void lift_node(lift *l, ox_node *n)
 {
     body_check check = {l->model, n, false};
-    ox_model_visit_bodies(n, check_body_node, &check);
+    ox_body_walk_node(&(ox_body_walk){.node = check_body_node, .user = &check}, n);
     for (size_t i = 0; i < n->output_count; i++) {
         n->outputs[i]->node = NULL;
     }
     if (check.outdated) {
-        ox_model_lift_bodies(l->model, n, put_node, l);
+        lift_bodies(l, n);
     }
     put_node(l, n);
 }
@@ -136,7 +155,7 @@ static void bind_outputs(const ox_node *call, node_list body, ox_val *results)
 {
     bool nested = false;
     for (size_t i = 0; i < body.count; i++) {
-        ox_model_visit_bodies(body.nodes[i], note_body, &nested);
+        nested = nested || ox_node_has_body(body.nodes[i]);
     }
     for (size_t i = 0; i < call->output_count && !nested; i++) {
         if (call->outputs[i]->name[0] != '\0' && is_made_inside(call, results, i)) {

@@ -129,21 +129,6 @@ static void end(const check *c)
     }
 }
 
-/* Files of IR versions before the field `type` leave it out. */
-int ox_proto_kind(const Onnx__AttributeProto *p)
-{
-    return p->type != ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED ? (int)p->type
-           : p->has_f                                                  ? OX_ATTR_FLOAT
-           : p->has_i                                                  ? OX_ATTR_INT
-           : p->has_s                                                  ? OX_ATTR_STRING
-           : p->t != NULL                                              ? OX_ATTR_TENSOR
-           : p->g != NULL                                              ? OX_ATTR_GRAPH
-           : p->n_floats > 0                                           ? OX_ATTR_FLOATS
-           : p->n_ints > 0                                             ? OX_ATTR_INTS
-           : p->n_strings > 0                                          ? OX_ATTR_STRINGS
-                                                                       : OX_ATTR_OTHER;
-}
-
 void ox_check_proto(const ox_model *m, const Onnx__NodeProto *p, int64_t version, const char *label,
                     bool inside)
 {
@@ -172,11 +157,13 @@ void ox_check_proto(const ox_model *m, const Onnx__NodeProto *p, int64_t version
     end(&c);
 }
 
-void ox_check_node(const ox_model *m, const ox_node *n, int64_t version, const char *label)
+void ox_check_node(const ox_model *m, const ox_node *n, int64_t version, const char *label,
+                   bool inside)
 {
     check c = {
         .model = m,
         .around = label,
+        .name = inside ? n->name : NULL,
         .domain = n->domain,
         .op = n->op,
         .version = version,

@@ -21,7 +21,7 @@ ox_model *ox_model_new(ox_error *err)
     m->arena = a;
     atomic_init(&m->uses, 1);
     m->opset_index.arena = m->property_index.arena = a;
-    m->local_table.arena = m->hints.arena = a;
+    m->local_table.arena = m->hints.arena = m->function_bodies.arena = a;
     return m;
 }
 
@@ -37,37 +37,6 @@ void ox_free(ox_model *m)
     }
 }
 
-static void take_formal_names(void *user, const Onnx__GraphProto *p)
-{
-    ox_graph *g = user;
-    for (size_t i = 0; i < p->n_input; i++) {
-        ox_graph_take_name(g, ox_proto_text(p->input[i]->name));
-    }
-    for (size_t i = 0; i < p->n_initializer; i++) {
-        ox_graph_take_name(g, ox_proto_text(p->initializer[i]->name));
-    }
-}
-
-static void take_result_names(void *user, const Onnx__NodeProto *p)
-{
-    ox_graph *g = user;
-    for (size_t i = 0; i < p->n_output; i++) {
-        ox_graph_take_name(g, p->output[i]);
-    }
-}
-
-void ox_model_take_names(ox_graph *g, const ox_node *n)
-{
-    const ox_proto_walk walk = {.enter = take_formal_names, .node = take_result_names, .user = g};
-    ox_proto_walk_node(&walk, n);
-    for (size_t i = 0; i < n->attr_count; i++) {
-        const ox_graph *body = n->attrs[i].graph;
-        for (size_t k = 0; body != NULL && k < body->value_count; k++) {
-            ox_graph_take_name(g, body->values[k]->name);
-        }
-    }
-}
-
 static ox_val copy_value(ox_graph *g, const ox_value *from)
 {
     ox_val v = ox_graph_value(g, from->name, from->type, from->rank, from->dims);
@@ -75,6 +44,25 @@ static ox_val copy_value(ox_graph *g, const ox_value *from)
     v->constant = from->constant;
     v->keep = from->keep;
     return v;
+}
+
+/* The values of the source that bodies of the node use stand for those of the same name. */
+static void copy_bodies(ox_graph *g, ox_node *like)
+{
+    static const ox_body_copier plain = {0};
+    ox_map map = {.values.arena = g->arena};
+    for (size_t i = 0; i < like->attr_count; i++) {
+        for (size_t b = 0; b < ox_attr_graph_count(&like->attrs[i]); b++) {
+            const ox_graph *body = ox_attr_graph(&like->attrs[i], b);
+            for (size_t k = 0; k < body->value_count; k++) {
+                ox_val outer = body->values[k]->outer;
+                if (outer != NULL) {
+                    ox_map_add(&map, outer, ox_graph_find(g, outer->name));
+                }
+            }
+        }
+    }
+    ox_body_copy_attrs(&plain, g, &map, like);
 }
 
 static void copy_node(ox_graph *g, const ox_node *from)
@@ -88,6 +76,9 @@ static void copy_node(ox_graph *g, const ox_node *from)
     }
     for (size_t i = 0; i < from->output_count; i++) {
         like.outputs[i] = copy_value(g, from->outputs[i]);
+    }
+    if (ox_node_has_body(from)) {
+        copy_bodies(g, &like);
     }
     ox_graph_append(g, &like);
 }
@@ -118,7 +109,7 @@ static ox_graph *copy_graph(ox_arena *a, const ox_graph *from)
         ox_graph_output(g, ox_graph_find(g, name), name);
     }
     for (size_t i = 0; i < g->node_count; i++) {
-        ox_model_take_names(g, g->nodes[i]);
+        ox_body_take_names(g, g->nodes[i]);
     }
     for (size_t i = 0; i < g->function_count; i++) {
         const ox_graph *body = g->functions[i].body;
@@ -221,13 +212,6 @@ const Onnx__ValueInfoProto *ox_model_hint(const ox_model *m, const char *name)
         }
     }
     return NULL;
-}
-
-const Onnx__TensorShapeProto *ox_proto_shape(const Onnx__ValueInfoProto *info)
-{
-    bool tensor = info != NULL && info->type != NULL &&
-                  info->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
-    return tensor ? info->type->tensor_type->shape : NULL;
 }
 
 /* The name that the description gives to a dimension of `v`. */

@@ -32,6 +32,7 @@ struct ox_model {
     ox_table opset_index, property_index;   /* by name */
     ox_table input_index;                   /* of `inputs`, by name */
     ox_table local_table;                   /* the locals; see ox_model_local */
+    ox_table function_bodies;               /* those of the locals that were called */
     ox_table hints;                         /* ValueInfoProto of inputs and outputs as read */
     const char *batch_symbol, *refs_symbol; /* of dimensions that the model gives no name */
     struct ox_mapping *mappings;            /* files of external data */
@@ -61,29 +62,6 @@ ox_model *ox_model_new(ox_error *err);
 ox_val *ox_model_inline(ox_model *m, ox_graph *g, const ox_local_function *f, const ox_node *call,
                         const char *prefix, size_t *output_count);
 
-/* A body of an If, Loop or Scan, to be read into the graph of its node. */
-struct ox_scope;
-typedef struct ox_branch {
-    const ox_node *node; /* whose attribute `body` it is */
-    const char *body;
-    const struct ox_scope *around; /* names that it sees besides those of the graph, or NULL */
-    /* Takes a node of the body and fills its outputs; `around` is for its own bodies. */
-    void (*visit)(void *user, ox_node *n, const struct ox_scope *around);
-    void *user;
-    ox_table *constants; /* initializers that were read before; empty at first */
-} ox_branch;
-
-/* Reads the nodes of a body whose inputs are `inputs`. Returns its outputs. */
-ox_val *ox_model_branch(const ox_branch *b, size_t input_count, const ox_val *inputs,
-                        size_t *output_count);
-
-/* Whether a body declares an input as a vector (1) or not (0). */
-int ox_model_branch_rank(const ox_branch *b, size_t input);
-
-/* Calls visit for the values of n's graph that subgraphs of n (as they were read) use, once per
- * use. */
-void ox_model_visit_captured(const ox_node *n, void (*visit)(void *user, ox_val v), void *user);
-
 /* Room for contents of any size, in a file that the model owns where it is large; gives up where
  * there is none. And what of it, or of external data, need not stay in memory for now. spill.c. */
 void *ox_model_spill(ox_model *m, size_t size);
@@ -95,14 +73,5 @@ const ox_local_function *ox_model_local(const ox_model *m, const char *domain, c
 int64_t ox_model_opset(const ox_model *m, const char *domain);
 void ox_model_set_opset(ox_model *m, const char *domain, int64_t version);
 void ox_model_set_property(ox_model *m, const char *key, const char *value);
-
-/* Calls visit for every node of the subgraphs of n, and of those inside them. model/body.c. */
-typedef void (*ox_body_visit)(void *user, const char *domain, const char *op);
-void ox_model_visit_bodies(const ox_node *n, ox_body_visit visit, void *user);
-
-/* Gives every node of n's subgraphs to `respell`, which puts it, respelled or not, into the graph
- * that it is in; n has the result. model/lift.c. */
-typedef void (*ox_respell_node)(void *user, ox_node *n);
-void ox_model_lift_bodies(const ox_model *m, ox_node *n, ox_respell_node respell, void *user);
 
 #endif

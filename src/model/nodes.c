@@ -1,5 +1,6 @@
 /* ox_nodes: the nodes of a model as the public header shows them. */
 #include "base/check.h"
+#include "graph/body.h"
 #include "model/model.h"
 
 typedef struct listing {
@@ -25,7 +26,7 @@ static void take_inputs(listing *l, const ox_node *n)
     for (size_t i = 0; i < n->input_count; i++) {
         take(l, n->inputs[i]);
     }
-    ox_model_visit_captured(n, take, l);
+    ox_body_visit_captured(n, take, l);
 }
 
 static void fill(listing *l, const ox_node *n, ox_node_info *info)

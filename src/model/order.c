@@ -24,38 +24,27 @@ static void use(uses *u, const char *name)
     }
 }
 
-static void use_attributes(uses *u, const Onnx__NodeProto *n);
-
-static void use_inputs(uses *u, const Onnx__NodeProto *n)
+static void use_inputs(void *user, const Onnx__NodeProto *n)
 {
     for (size_t i = 0; i < n->n_input; i++) {
-        use(u, n->input[i]);
-    }
-    use_attributes(u, n);
-}
-
-/* What a body uses; its own names are not those of values outside. */
-static void use_body(uses *u, const Onnx__GraphProto *g)
-{
-    for (size_t i = 0; i < g->n_node; i++) {
-        use_inputs(u, g->node[i]);
-    }
-    for (size_t i = 0; i < g->n_output; i++) {
-        use(u, g->output[i]->name);
+        use(user, n->input[i]);
     }
 }
 
-/* As deep as the file's messages lie in each other, which reading has gone through. */
-static void use_attributes(uses *u, const Onnx__NodeProto *n)
+static void use_outputs(void *user, const Onnx__GraphProto *body)
 {
+    for (size_t i = 0; i < body->n_output; i++) {
+        use(user, body->output[i]->name);
+    }
+}
+
+/* Its inputs, and what bodies use, whose own names are not those of values outside. */
+static void use_all(uses *u, const Onnx__NodeProto *n)
+{
+    const ox_proto_walk walk = {.node = use_inputs, .leave = use_outputs, .user = u};
+    use_inputs(u, n);
     for (size_t i = 0; i < n->n_attribute; i++) {
-        const Onnx__AttributeProto *a = n->attribute[i];
-        if (a->g != NULL) {
-            use_body(u, a->g);
-        }
-        for (size_t k = 0; k < a->n_graphs; k++) {
-            use_body(u, a->graphs[k]);
-        }
+        ox_proto_walk_attribute(&walk, n->attribute[i]);
     }
 }
 
@@ -72,7 +61,7 @@ static bool find_uses(uses *u)
     u->starts = ox_arena_alloc(u->a, g->n_node + 1, sizeof *u->starts);
     for (size_t i = 0; i < g->n_node; i++) {
         u->starts[i] = u->count;
-        use_inputs(u, g->node[i]);
+        use_all(u, g->node[i]);
         for (size_t k = u->starts[i]; k < u->count; k++) {
             sorted = sorted && u->from[k] < i;
         }

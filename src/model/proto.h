@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include "graph/body.h"
 #include "model/model.h"
 #include "onnx-ml.pb-c.h"
 
@@ -29,6 +30,21 @@ const char *ox_proto_domain(const char *domain);
 void *ox_proto_new(ox_arena *a, const ProtobufCMessageDescriptor *descriptor);
 void *ox_proto_copy(ox_arena *a, const void *message);
 
+/* A settled tensor as constant. */
+ox_const *ox_proto_const(ox_arena *a, const Onnx__TensorProto *t);
+
+/* The shape in a description of a tensor, NULL where there is none. */
+const Onnx__TensorShapeProto *ox_proto_shape(const Onnx__ValueInfoProto *info);
+
+/* Type, rank and dimensions of a tensor as described, where v has none. */
+void ox_proto_describe(ox_val v, const Onnx__ValueInfoProto *info);
+
+/* The attribute's AttributeType, by what it holds where it does not say. */
+int ox_proto_kind(const Onnx__AttributeProto *p);
+
+/* An attribute that is not a reference; `label` names its node in messages. */
+ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const char *label);
+
 /* A node of g as p has it, without attributes and with room for inputs and outputs, which the
  * caller finds by their names. */
 ox_node ox_proto_node(ox_graph *g, const Onnx__NodeProto *p);
@@ -47,10 +63,12 @@ typedef struct ox_proto_walk {
     void *user;
 } ox_proto_walk;
 
-/* Of a graph; of those in an attribute, NULL having none; of those in a node, as they were read. */
+/* Of a graph; and of those in an attribute, NULL having none. */
 void ox_proto_walk_graph(const ox_proto_walk *w, const Onnx__GraphProto *g);
 void ox_proto_walk_attribute(const ox_proto_walk *w, const Onnx__AttributeProto *p);
-void ox_proto_walk_node(const ox_proto_walk *w, const ox_node *n);
+
+/* "function f, node 3 "x" (Add)" */
+const char *ox_proto_function_label(ox_arena *a, const Onnx__FunctionProto *f, size_t node);
 
 /* ---- model/model.c ---------------------------------------------------------------------- */
 
@@ -60,15 +78,9 @@ const Onnx__ValueInfoProto *ox_model_hint(const ox_model *m, const char *name);
 /* Enters a function; of those of one name the first counts. */
 void ox_model_add_local(ox_model *m, ox_local_function *f);
 
-/* The shape in a description of a tensor, NULL where there is none. */
-const Onnx__TensorShapeProto *ox_proto_shape(const Onnx__ValueInfoProto *info);
-
 /* The symbolic name of dimension `axis` of `v`, "" where it has none; `info` may be NULL. */
 const char *ox_model_symbol(const ox_model *m, ox_val v, int axis,
                             const Onnx__ValueInfoProto *info);
-
-/* Takes the names that occur inside subgraphs of a node, so that no new value gets them. */
-void ox_model_take_names(ox_graph *g, const ox_node *n);
 
 /* ---- model/tensor.c --------------------------------------------------------------------- */
 
@@ -81,9 +93,6 @@ void ox_model_settle(ox_model *m, Onnx__ModelProto *p, const char *folder, const
 /* Puts nodes behind those that they use, where they are not; leaves those that go round. */
 void ox_proto_sort(ox_arena *a, Onnx__GraphProto *g);
 
-/* A settled tensor as constant. */
-ox_const *ox_proto_const(ox_arena *a, const Onnx__TensorProto *t);
-
 /* ---- model/read.c ----------------------------------------------------------------------- */
 
 /* ox_parse where external data may also lie in `home`, the folder that the model's file is really
@@ -91,31 +100,33 @@ ox_const *ox_proto_const(ox_arena *a, const Onnx__TensorProto *t);
 ox_model *ox_parse_linked(const void *data, size_t size, const char *folder, const char *home,
                           uint64_t limit, ox_error *err);
 
-/* An attribute that is not a reference; `label` names its node in messages. */
-ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const char *label);
+/* ---- model/body.c ----------------------------------------------------------------------- */
 
-/* Type, rank and dimensions of a tensor as described, where v has none. */
-void ox_proto_describe(ox_val v, const Onnx__ValueInfoProto *info);
+/* Reads the graphs in the attributes of n, a node of the model's graph which `label` names. Gives
+ * up where one uses a name that neither it nor the graph around it defines before, and where one of
+ * its nodes is not as its operator's schema says. */
+void ox_model_read_bodies(const ox_model *m, const ox_node *n, ox_attr *attrs, const char *label);
+
+/* A model-local function as a graph, and the attributes that its calls may leave out. */
+typedef struct ox_function_body {
+    const ox_local_function *function;
+    ox_graph *graph;
+    ox_attr *defaults;
+    size_t default_count;
+} ox_function_body;
+
+ox_function_body *ox_model_read_function(const ox_model *m, const ox_local_function *f);
 
 /* ---- model/check.c ---------------------------------------------------------------------- */
-
-/* The attribute's AttributeType, by what it holds where it does not say. */
-int ox_proto_kind(const Onnx__AttributeProto *p);
 
 /* Gives up where a node has not the inputs, outputs and attributes of its operator, at `version`
  * of its domain. `label` names the node; or, with `inside`, the one that it is a subgraph's of. */
 void ox_check_proto(const ox_model *m, const Onnx__NodeProto *p, int64_t version, const char *label,
                     bool inside);
-void ox_check_node(const ox_model *m, const ox_node *n, int64_t version, const char *label);
+void ox_check_node(const ox_model *m, const ox_node *n, int64_t version, const char *label,
+                   bool inside);
 
 /* ---- model/write.c ---------------------------------------------------------------------- */
-
-/* The reverse, for all but graphs built here. */
-Onnx__AttributeProto *ox_proto_write_attr(ox_arena *a, const ox_attr *attr);
-
-/* The nodes of a graph, after a node for each constant that is none of its inputs. */
-Onnx__NodeProto **ox_proto_write_nodes(ox_arena *a, const ox_model *m, const ox_graph *g,
-                                       size_t *count);
 
 /* A tensor whose contents may be moved to the file of external data. Those of a body are its
  * initializers, one after the other. */

@@ -6,10 +6,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "model/scope.h"
 #include "shape/shape.h"
 
-enum { OLDEST_IR = 3, NEWEST_IR = 14, MAX_NESTING = 100, MAX_RANK = 64, MAX_MERGED = 4 };
+enum { OLDEST_IR = 3, NEWEST_IR = 14, MAX_NESTING = 100, MAX_MERGED = 4 };
 
 /* ---- the wire format -------------------------------------------------------------------- */
 
@@ -127,105 +126,7 @@ static Onnx__ModelProto *parse(ox_arena *a, const void *data, size_t size)
     return p;
 }
 
-/* ---- attributes ------------------------------------------------------------------------- */
-
-static const char *read_string(ox_arena *a, ProtobufCBinaryData from)
-{
-    char *text = ox_arena_alloc(a, from.len + 1, 1);
-    if (from.len > 0) {
-        memcpy(text, from.data, from.len);
-    }
-    return text;
-}
-
-static const char *const *read_strings(ox_arena *a, const Onnx__AttributeProto *p)
-{
-    const char **strings = ox_arena_alloc(a, p->n_strings, sizeof *strings);
-    for (size_t i = 0; i < p->n_strings; i++) {
-        strings[i] = read_string(a, p->strings[i]);
-    }
-    return strings;
-}
-
-ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const char *label)
-{
-    ox_attr attr = {.name = ox_proto_text(p->name), .proto = p};
-    bool complete = attr.name[0] != '\0';
-    switch (ox_proto_kind(p)) {
-    case OX_ATTR_FLOAT:
-        attr.kind = OX_ATTR_FLOAT;
-        attr.f = p->f;
-        break;
-    case OX_ATTR_INT:
-        attr.kind = OX_ATTR_INT;
-        attr.i = p->i;
-        break;
-    case OX_ATTR_STRING:
-        attr.kind = OX_ATTR_STRING;
-        attr.count = p->s.len;
-        attr.s = read_string(a, p->s);
-        break;
-    case OX_ATTR_TENSOR:
-        attr.kind = OX_ATTR_TENSOR;
-        attr.tensor = p->t == NULL ? NULL : ox_proto_const(a, p->t);
-        complete = complete && p->t != NULL;
-        break;
-    case OX_ATTR_GRAPH:
-        attr.kind = OX_ATTR_GRAPH;
-        complete = complete && p->g != NULL;
-        break;
-    case OX_ATTR_FLOATS:
-        attr.kind = OX_ATTR_FLOATS;
-        attr.count = p->n_floats;
-        attr.floats = p->floats;
-        break;
-    case OX_ATTR_INTS:
-        attr.kind = OX_ATTR_INTS;
-        attr.count = p->n_ints;
-        attr.ints = p->ints;
-        break;
-    case OX_ATTR_STRINGS:
-        attr.kind = OX_ATTR_STRINGS;
-        attr.count = p->n_strings;
-        attr.strings = read_strings(a, p);
-        break;
-    default: attr.kind = OX_ATTR_OTHER;
-    }
-    if (!complete) {
-        ox_fail(a, OX_INVALID, "%s: attribute \"%s\" is incomplete", label, attr.name);
-    }
-    return attr;
-}
-
 /* ---- values ----------------------------------------------------------------------------- */
-
-/* Names of dimensions are only hints, so that each becomes an unknown of its own. */
-void ox_proto_describe(ox_val v, const Onnx__ValueInfoProto *info)
-{
-    ox_graph *g = v->graph;
-    bool tensor =
-        info->type != NULL && info->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
-    if (!tensor || v->rank >= 0) {
-        return;
-    }
-    v->type = (ox_type)info->type->tensor_type->elem_type;
-    const Onnx__TensorShapeProto *shape = ox_proto_shape(info);
-    if (shape == NULL) {
-        return;
-    }
-    if (shape->n_dim > MAX_RANK) {
-        ox_fail(g->arena, OX_INVALID, "value \"%s\" has %zu dimensions", v->name, shape->n_dim);
-    }
-    ox_dim *dims = ox_arena_alloc(g->arena, shape->n_dim, sizeof *dims);
-    for (size_t i = 0; i < shape->n_dim; i++) {
-        const Onnx__TensorShapeProto__Dimension *d = shape->dim[i];
-        bool fixed = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
-                     d->dim_value >= 0;
-        dims[i] = fixed ? ox_dim_of(d->dim_value) : ox_dim_unknown(g);
-    }
-    v->rank = (int)shape->n_dim;
-    v->dims = dims;
-}
 
 static const char *named(ox_arena *a, const char *name, const char *what, size_t index)
 {
@@ -258,7 +159,7 @@ static void read_inputs(ox_graph *g, const Onnx__GraphProto *p)
 
 /* ---- nodes ------------------------------------------------------------------------------ */
 
-static void read_attributes(ox_arena *a, const Onnx__NodeProto *p, const char *label, ox_node *out)
+static ox_attr *read_attributes(ox_arena *a, const Onnx__NodeProto *p, const char *label)
 {
     ox_attr *attrs = ox_arena_alloc(a, p->n_attribute, sizeof *attrs);
     for (size_t i = 0; i < p->n_attribute; i++) {
@@ -271,8 +172,7 @@ static void read_attributes(ox_arena *a, const Onnx__NodeProto *p, const char *l
         }
         attrs[i] = ox_proto_read_attr(a, attr, label);
     }
-    out->attrs = attrs;
-    out->attr_count = p->n_attribute;
+    return attrs;
 }
 
 static void read_node(const ox_model *m, const Onnx__NodeProto *p, size_t index)
@@ -287,7 +187,9 @@ static void read_node(const ox_model *m, const Onnx__NodeProto *p, size_t index)
         ox_fail(a, OX_INVALID, "%s has no operator", label);
     }
     ox_budget_at_text(a, label);
-    read_attributes(a, p, label, &n);
+    ox_attr *attrs = read_attributes(a, p, label);
+    n.attrs = attrs;
+    n.attr_count = p->n_attribute;
     ox_check_proto(m, p, ox_model_opset(m, n.domain), label, false);
     for (size_t i = 0; i < p->n_input; i++) {
         const char *name = p->input[i];
@@ -296,9 +198,7 @@ static void read_node(const ox_model *m, const Onnx__NodeProto *p, size_t index)
             ox_fail(a, OX_INVALID, "%s: input \"%s\" is not defined before it", label, name);
         }
     }
-    for (size_t i = 0; i < n.attr_count; i++) {
-        ox_scope_check(m, p->attribute[i], label);
-    }
+    ox_model_read_bodies(m, &n, attrs, label);
     for (size_t i = 0; i < p->n_output; i++) {
         if (p->output[i][0] != '\0' && ox_graph_find(g, p->output[i]) != NULL) {
             ox_fail(a, OX_INVALID, "%s: output \"%s\" is defined already", label, p->output[i]);
@@ -347,7 +247,7 @@ static void read_graph(ox_model *m, const Onnx__GraphProto *p)
         }
     }
     for (size_t i = 0; i < g->node_count; i++) {
-        ox_model_take_names(g, g->nodes[i]);
+        ox_body_take_names(g, g->nodes[i]);
     }
 }
 

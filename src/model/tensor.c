@@ -461,17 +461,3 @@ void ox_model_settle(ox_model *m, Onnx__ModelProto *p, const char *folder, const
         at.node = NULL;
     }
 }
-
-ox_const *ox_proto_const(ox_arena *a, const Onnx__TensorProto *t)
-{
-    ox_const *c = ox_arena_alloc(a, 1, sizeof *c);
-    *c = (ox_const){
-        .type = (ox_type)t->data_type,
-        .rank = (int)t->n_dims,
-        .dims = t->dims,
-        .data = t->has_raw_data ? t->raw_data.data : NULL,
-        .size = t->raw_data.len,
-        .proto = t,
-    };
-    return c;
-}

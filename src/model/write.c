@@ -69,7 +69,7 @@ static void write_strings(ox_arena *a, const ox_attr *attr, Onnx__AttributeProto
     }
 }
 
-Onnx__AttributeProto *ox_proto_write_attr(ox_arena *a, const ox_attr *attr)
+static Onnx__AttributeProto *write_attr(ox_arena *a, const ox_attr *attr)
 {
     Onnx__AttributeProto *p = attr->proto != NULL
                                   ? ox_proto_copy(a, attr->proto)
@@ -213,12 +213,27 @@ static Onnx__ValueInfoProto **write_values(const writer *w, size_t count, const 
 /* ---- nodes ------------------------------------------------------------------------------ */
 
 static Onnx__GraphProto *write_body(writer *w, const ox_graph *g);
+static Onnx__GraphProto *write_body_read(writer *w, const ox_graph *g);
+
+static void write_bodies(writer *w, const ox_attr *from, Onnx__AttributeProto *p)
+{
+    if (from->graph != NULL) {
+        p->g = from->graph->proto != NULL ? write_body_read(w, from->graph)
+                                          : write_body(w, from->graph);
+    } else if (from->kind == OX_ATTR_GRAPHS) {
+        p->n_graphs = from->count;
+        p->graphs = ox_arena_alloc(w->a, from->count, sizeof *p->graphs);
+        for (size_t i = 0; i < from->count; i++) {
+            p->graphs[i] = write_body_read(w, from->graphs[i]);
+        }
+    }
+}
 
 static char **write_names(const writer *w, size_t count, const ox_val *values)
 {
     char **names = ox_arena_alloc(w->a, count, sizeof *names);
     for (size_t i = 0; i < count; i++) {
-        names[i] = TEXT(values[i] == NULL ? "" : values[i]->name);
+        names[i] = TEXT(values[i] == NULL ? "" : ox_body_origin(values[i])->name);
     }
     return names;
 }
@@ -229,8 +244,13 @@ static Onnx__NodeProto *write_node(writer *w, const ox_graph *g, const ox_node *
     Onnx__NodeProto *p = n->proto != NULL ? ox_proto_copy(a, n->proto)
                                           : ox_proto_new(a, &onnx__node_proto__descriptor);
     p->op_type = TEXT(n->op);
-    p->name = n->name[0] == '\0' ? NULL : TEXT(n->name);
-    p->domain = n->domain[0] == '\0' ? NULL : TEXT(n->domain);
+    bool as_read = g->proto != NULL; /* "" where it was written */
+    if (!as_read || strcmp(ox_proto_text(p->name), n->name) != 0) {
+        p->name = n->name[0] == '\0' ? NULL : TEXT(n->name);
+    }
+    if (!as_read || strcmp(ox_proto_domain(p->domain), n->domain) != 0) {
+        p->domain = n->domain[0] == '\0' ? NULL : TEXT(n->domain);
+    }
     p->n_input = n->input_count;
     p->input = write_names(w, n->input_count, n->inputs);
     p->n_output = n->output_count;
@@ -238,10 +258,8 @@ static Onnx__NodeProto *write_node(writer *w, const ox_graph *g, const ox_node *
     p->n_attribute = n->attr_count;
     p->attribute = ox_arena_alloc(a, n->attr_count, sizeof *p->attribute);
     for (size_t i = 0; i < n->attr_count; i++) {
-        Onnx__AttributeProto *attr = ox_proto_write_attr(a, &n->attrs[i]);
-        if (n->attrs[i].graph != NULL) {
-            attr->g = write_body(w, n->attrs[i].graph);
-        }
+        Onnx__AttributeProto *attr = write_attr(a, &n->attrs[i]);
+        write_bodies(w, &n->attrs[i], attr);
         if (attr->t != NULL && strcmp(n->op, "Constant") == 0 && n->domain[0] == '\0' &&
             g == w->m->graph) {
             place(w, attr->t, w->main, n->outputs[0]->name);
@@ -265,7 +283,7 @@ static Onnx__NodeProto **write_nodes(writer *w, const ox_graph *g)
 
 static bool is_initializer(const ox_value *v)
 {
-    return v->constant != NULL && v->node == NULL && !v->is_input;
+    return v->constant != NULL && v->node == NULL && v->outer == NULL && !v->is_input;
 }
 
 static void fill_graph(writer *w, const ox_graph *g, Onnx__GraphProto *p)
@@ -293,6 +311,83 @@ static Onnx__GraphProto *write_body(writer *w, const ox_graph *g)
 {
     Onnx__GraphProto *p = ox_proto_new(w->a, &onnx__graph_proto__descriptor);
     fill_graph(w, g, p);
+    return p;
+}
+
+/* A function has no initializers: its constants are nodes. So are those that were added to a body
+ * that was read. */
+static Onnx__NodeProto *constant_node(const writer *w, const ox_value *v)
+{
+    Onnx__AttributeProto *value = ox_proto_new(w->a, &onnx__attribute_proto__descriptor);
+    value->name = TEXT("value");
+    value->has_type = true;
+    value->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR;
+    value->t = write_tensor(w->a, v->constant, NULL);
+    Onnx__NodeProto *p = ox_proto_new(w->a, &onnx__node_proto__descriptor);
+    p->op_type = TEXT("Constant");
+    p->n_output = 1;
+    p->output = ox_arena_alloc(w->a, 1, sizeof *p->output);
+    p->output[0] = TEXT(v->name);
+    p->n_attribute = 1;
+    p->attribute = ox_arena_alloc(w->a, 1, sizeof *p->attribute);
+    p->attribute[0] = value;
+    return p;
+}
+
+static Onnx__NodeProto **write_body_nodes(writer *w, const ox_graph *body, size_t *count)
+{
+    size_t most = body->value_count + body->node_count;
+    Onnx__NodeProto **nodes = ox_arena_alloc(w->a, most, sizeof(Onnx__NodeProto *));
+    *count = 0;
+    for (size_t i = 0; i < body->value_count; i++) {
+        if (is_initializer(body->values[i]) &&
+            (body->proto == NULL || body->values[i]->base != NULL)) {
+            nodes[(*count)++] = constant_node(w, body->values[i]);
+        }
+    }
+    for (size_t i = 0; i < body->node_count; i++) {
+        nodes[(*count)++] = write_node(w, body, body->nodes[i]);
+    }
+    return nodes;
+}
+
+/* How the file describes values, under the names that they have now; without those that are
+ * gone. */
+static size_t write_infos(const writer *w, size_t count, Onnx__ValueInfoProto *const *from,
+                          const ox_val *values, Onnx__ValueInfoProto ***to)
+{
+    size_t kept = 0;
+    *to = ox_arena_alloc(w->a, count, sizeof **to);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = values[i] == NULL ? NULL : ox_body_origin(values[i])->name;
+        if (name != NULL && strcmp(ox_proto_text(from[i]->name), name) == 0) {
+            (*to)[kept++] = from[i];
+        } else if (name != NULL) {
+            (*to)[kept] = ox_proto_copy(w->a, from[i]);
+            (*to)[kept++]->name = TEXT(name);
+        }
+    }
+    return kept;
+}
+
+/* A body of the model that was read. */
+static Onnx__GraphProto *write_body_read(writer *w, const ox_graph *g)
+{
+    const Onnx__GraphProto *from = g->proto;
+    Onnx__GraphProto *p = ox_proto_copy(w->a, from);
+    p->n_input = write_infos(w, from->n_input, from->input, g->inputs, &p->input);
+    p->n_output = write_infos(w, from->n_output, from->output, g->outputs, &p->output);
+    p->n_value_info =
+        write_infos(w, from->n_value_info, from->value_info, g->infos, &p->value_info);
+    p->initializer = ox_arena_alloc(w->a, g->value_count, sizeof *p->initializer);
+    p->n_initializer = 0;
+    for (size_t i = 0; i < g->value_count; i++) {
+        const ox_value *v = g->values[i];
+        if (is_initializer(v) && v->base == NULL) {
+            p->initializer[p->n_initializer++] = write_tensor(w->a, v->constant, v->name);
+        }
+    }
+    p->node = write_body_nodes(w, g, &p->n_node);
     return p;
 }
 
@@ -373,47 +468,6 @@ static Onnx__OperatorSetIdProto **write_imports(const writer *w, const name_list
         all[i] = write_import(w, domains->names[i]);
     }
     return all;
-}
-
-/* A function has no initializers: its constants are nodes. */
-static Onnx__NodeProto *constant_node(const writer *w, const ox_value *v)
-{
-    Onnx__AttributeProto *value = ox_proto_new(w->a, &onnx__attribute_proto__descriptor);
-    value->name = TEXT("value");
-    value->has_type = true;
-    value->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR;
-    value->t = write_tensor(w->a, v->constant, NULL);
-    Onnx__NodeProto *p = ox_proto_new(w->a, &onnx__node_proto__descriptor);
-    p->op_type = TEXT("Constant");
-    p->n_output = 1;
-    p->output = ox_arena_alloc(w->a, 1, sizeof *p->output);
-    p->output[0] = TEXT(v->name);
-    p->n_attribute = 1;
-    p->attribute = ox_arena_alloc(w->a, 1, sizeof *p->attribute);
-    p->attribute[0] = value;
-    return p;
-}
-
-static Onnx__NodeProto **write_body_nodes(writer *w, const ox_graph *body, size_t *count)
-{
-    size_t most = body->value_count + body->node_count;
-    Onnx__NodeProto **nodes = ox_arena_alloc(w->a, most, sizeof(Onnx__NodeProto *));
-    *count = 0;
-    for (size_t i = 0; i < body->value_count; i++) {
-        if (is_initializer(body->values[i])) {
-            nodes[(*count)++] = constant_node(w, body->values[i]);
-        }
-    }
-    for (size_t i = 0; i < body->node_count; i++) {
-        nodes[(*count)++] = write_node(w, body, body->nodes[i]);
-    }
-    return nodes;
-}
-
-Onnx__NodeProto **ox_proto_write_nodes(ox_arena *a, const ox_model *m, const ox_graph *g,
-                                       size_t *count)
-{
-    return write_body_nodes(&(writer){.a = a, .m = m}, g, count);
 }
 
 static Onnx__FunctionProto *write_function(writer *w, const ox_function *f)

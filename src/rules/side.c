@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "graph/body.h"
 #include "model/model.h"
 #include "rules/rules.h"
 
@@ -79,7 +80,7 @@ ox_side *ox_side_of(ox_val v)
             inherit(side, v->node->inputs[i]);
         }
     }
-    ox_model_visit_captured(v->node, inherit, side);
+    ox_body_visit_captured(v->node, inherit, side);
     side->varies = side->varies && !ox_only_shape(v->node);
     if (ox_draws(v->node)) { /* in a body that was written out: not what the body drew */
         side->depends = side->varies = true;

@@ -1,6 +1,7 @@
 /* The pass of tuning: every node once, in order; then the outputs under their names. */
 #include <string.h>
 
+#include "graph/body.h"
 #include "lift/lift.h"
 #include "rules/rules.h"
 #include "shape/shape.h"
@@ -163,7 +164,7 @@ static void write_node(ox_tuner *t, ox_node *n)
     for (size_t i = 0; i < n->output_count; i++) {
         ox_form_of(n->outputs[i])->constant = constant || strcmp(n->op, "Constant") == 0;
     }
-    ox_model_visit_captured(n, check_captures, t);
+    ox_body_visit_captured(n, check_captures, t);
     const char *former = ox_graph_scope(t->g, n->name[0] != '\0' ? n->name : n->op);
     /* What ONNX Runtime folds at load is computed as in the graph that was read, and once. */
     bool stays = n->output_count != 1 || constant || (t->quantised && predicts(n));
