@@ -24,27 +24,17 @@ static void use(uses *u, const char *name)
     }
 }
 
-static void use_inputs(void *user, const Onnx__NodeProto *n)
+static void use_inputs(void *user, Onnx__NodeProto *n)
 {
     for (size_t i = 0; i < n->n_input; i++) {
         use(user, n->input[i]);
     }
 }
 
-static void use_outputs(void *user, const Onnx__GraphProto *body)
+static void use_outputs(void *user, Onnx__GraphProto *body)
 {
     for (size_t i = 0; i < body->n_output; i++) {
         use(user, body->output[i]->name);
-    }
-}
-
-/* Its inputs, and what bodies use, whose own names are not those of values outside. */
-static void use_all(uses *u, const Onnx__NodeProto *n)
-{
-    const ox_proto_walk walk = {.node = use_inputs, .leave = use_outputs, .user = u};
-    use_inputs(u, n);
-    for (size_t i = 0; i < n->n_attribute; i++) {
-        ox_proto_walk_attribute(&walk, n->attribute[i]);
     }
 }
 
@@ -58,10 +48,12 @@ static bool find_uses(uses *u)
             ox_index_add(&u->makers, ox_proto_text(g->node[i]->output[k]), i);
         }
     }
+    /* Its inputs, and what bodies use, whose own names are not those of values outside. */
+    const ox_proto_walk walk = {.node = use_inputs, .leave = use_outputs, .user = u};
     u->starts = ox_arena_alloc(u->a, g->n_node + 1, sizeof *u->starts);
     for (size_t i = 0; i < g->n_node; i++) {
         u->starts[i] = u->count;
-        use_all(u, g->node[i]);
+        ox_proto_walk_node(&walk, g->node[i]);
         for (size_t k = u->starts[i]; k < u->count; k++) {
             sorted = sorted && u->from[k] < i;
         }

@@ -186,43 +186,37 @@ ox_node ox_proto_node(ox_graph *g, const Onnx__NodeProto *p)
 
 /* ---- graphs inside ---------------------------------------------------------------------- */
 
-size_t ox_proto_graph_count(const Onnx__AttributeProto *p)
-{
-    return p == NULL ? 0 : (p->g != NULL) + p->n_graphs;
-}
-
-Onnx__GraphProto *ox_proto_graph(const Onnx__AttributeProto *p, size_t i)
-{
-    return p->g == NULL ? p->graphs[i] : i == 0 ? p->g : p->graphs[i - 1];
-}
-
 /* As deep as the file's messages lie in each other, which reading has gone through. */
-void ox_proto_walk_graph(const ox_proto_walk *w, const Onnx__GraphProto *g)
+void ox_proto_walk_graph(const ox_proto_walk *w, Onnx__GraphProto *g)
 {
     if (w->enter != NULL) {
         w->enter(w->user, g);
     }
     for (size_t i = 0; i < g->n_node; i++) {
-        const Onnx__NodeProto *n = g->node[i];
-        if (w->node != NULL) {
-            w->node(w->user, n);
-        }
-        for (size_t k = 0; k < n->n_attribute; k++) {
-            ox_proto_walk_attribute(w, n->attribute[k]);
-        }
-        if (w->after != NULL) {
-            w->after(w->user, n);
-        }
+        ox_proto_walk_node(w, g->node[i]);
     }
     if (w->leave != NULL) {
         w->leave(w->user, g);
     }
 }
 
-void ox_proto_walk_attribute(const ox_proto_walk *w, const Onnx__AttributeProto *p)
+void ox_proto_walk_node(const ox_proto_walk *w, Onnx__NodeProto *n)
 {
-    for (size_t i = 0; i < ox_proto_graph_count(p); i++) {
-        ox_proto_walk_graph(w, ox_proto_graph(p, i));
+    if (w->node != NULL) {
+        w->node(w->user, n);
+    }
+    for (size_t i = 0; i < n->n_attribute; i++) {
+        ox_proto_walk_attribute(w, n->attribute[i]);
+    }
+}
+
+void ox_proto_walk_attribute(const ox_proto_walk *w, Onnx__AttributeProto *p)
+{
+    if (p->g != NULL) {
+        ox_proto_walk_graph(w, p->g);
+    }
+    for (size_t i = 0; i < p->n_graphs; i++) {
+        ox_proto_walk_graph(w, p->graphs[i]);
     }
 }
 

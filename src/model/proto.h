@@ -49,23 +49,18 @@ ox_attr ox_proto_read_attr(ox_arena *a, const Onnx__AttributeProto *p, const cha
  * caller finds by their names. */
 ox_node ox_proto_node(ox_graph *g, const Onnx__NodeProto *p);
 
-/* The graphs in an attribute; NULL has none. */
-size_t ox_proto_graph_count(const Onnx__AttributeProto *p);
-Onnx__GraphProto *ox_proto_graph(const Onnx__AttributeProto *p, size_t i);
-
 /* What is called, where not NULL, on the way through a graph and those in its nodes: when a graph
- * begins, for a node before and after the graphs in it, when a graph has ended. */
+ * begins, for a node before the graphs in it, when a graph has ended. */
 typedef struct ox_proto_walk {
-    void (*enter)(void *user, const Onnx__GraphProto *g);
-    void (*node)(void *user, const Onnx__NodeProto *n);
-    void (*after)(void *user, const Onnx__NodeProto *n);
-    void (*leave)(void *user, const Onnx__GraphProto *g);
+    void (*enter)(void *user, Onnx__GraphProto *g);
+    void (*node)(void *user, Onnx__NodeProto *n);
+    void (*leave)(void *user, Onnx__GraphProto *g);
     void *user;
 } ox_proto_walk;
 
-/* Of a graph; and of those in an attribute, NULL having none. */
-void ox_proto_walk_graph(const ox_proto_walk *w, const Onnx__GraphProto *g);
-void ox_proto_walk_attribute(const ox_proto_walk *w, const Onnx__AttributeProto *p);
+void ox_proto_walk_graph(const ox_proto_walk *w, Onnx__GraphProto *g);
+void ox_proto_walk_node(const ox_proto_walk *w, Onnx__NodeProto *n);
+void ox_proto_walk_attribute(const ox_proto_walk *w, Onnx__AttributeProto *p);
 
 /* "function f, node 3 "x" (Add)" */
 const char *ox_proto_function_label(ox_arena *a, const Onnx__FunctionProto *f, size_t node);

@@ -373,30 +373,27 @@ static Onnx__TensorProto *make_dense(const place *at, Onnx__SparseTensorProto *p
     return values;
 }
 
-static void settle_node(place at, Onnx__NodeProto *n);
-
-static void settle_graph(place at, Onnx__GraphProto *g)
+static void settle_initializers(void *user, Onnx__GraphProto *g)
 {
-    at.node = NULL;
+    place *at = user;
+    at->node = NULL;
     for (size_t i = 0; i < g->n_initializer; i++) {
-        settle_tensor(&at, g->initializer[i]);
+        settle_tensor(at, g->initializer[i]);
     }
     size_t dense = g->n_initializer, total = dense + g->n_sparse_initializer;
-    if (total > dense) {
-        Onnx__TensorProto **all = ox_arena_alloc(at.m->arena, total, sizeof *all);
-        if (dense > 0) {
-            memcpy(all, g->initializer, dense * sizeof *all);
-        }
-        for (size_t i = 0; i < g->n_sparse_initializer; i++) {
-            all[dense + i] = make_dense(&at, g->sparse_initializer[i]);
-        }
-        g->initializer = all;
-        g->n_initializer = total;
-        g->n_sparse_initializer = 0;
+    if (total == dense) {
+        return;
     }
-    for (size_t i = 0; i < g->n_node; i++) {
-        settle_node(at, g->node[i]);
+    Onnx__TensorProto **all = ox_arena_alloc(at->m->arena, total, sizeof *all);
+    if (dense > 0) {
+        memcpy(all, g->initializer, dense * sizeof *all);
     }
+    for (size_t i = 0; i < g->n_sparse_initializer; i++) {
+        all[dense + i] = make_dense(at, g->sparse_initializer[i]);
+    }
+    g->initializer = all;
+    g->n_initializer = total;
+    g->n_sparse_initializer = 0;
 }
 
 /* A Constant of a sparse tensor becomes one of a dense one, as sparse initializers do. */
@@ -411,53 +408,56 @@ static void settle_sparse(place *at, Onnx__AttributeProto *p)
     }
 }
 
-static void settle_attribute(place at, Onnx__AttributeProto *p)
+static void settle_attribute(place *at, Onnx__AttributeProto *p)
 {
-    at.attribute = ox_proto_text(p->name);
-    settle_sparse(&at, p);
+    at->attribute = ox_proto_text(p->name);
+    settle_sparse(at, p);
     if (p->t != NULL) {
-        settle_tensor(&at, p->t);
+        settle_tensor(at, p->t);
     }
     for (size_t k = 0; k < p->n_tensors; k++) {
-        settle_tensor(&at, p->tensors[k]);
-    }
-    for (size_t k = 0; k < ox_proto_graph_count(p); k++) {
-        settle_graph(at, ox_proto_graph(p, k));
+        settle_tensor(at, p->tensors[k]);
     }
 }
 
-static void settle_node(place at, Onnx__NodeProto *n)
+static void settle_node(void *user, Onnx__NodeProto *n)
 {
-    at.node = n;
+    place *at = user;
+    at->node = n;
     for (size_t i = 0; i < n->n_attribute; i++) {
         settle_attribute(at, n->attribute[i]);
     }
 }
 
+/* Its nodes, and the defaults of its attributes. */
+static void settle_function(place *at, const ox_proto_walk *walk, const Onnx__FunctionProto *f)
+{
+    at->function = ox_proto_text(f->name);
+    for (size_t k = 0; k < f->n_node; k++) {
+        ox_proto_walk_node(walk, f->node[k]);
+    }
+    Onnx__NodeProto defaults = ONNX__NODE_PROTO__INIT;
+    defaults.n_attribute = f->n_attribute_proto;
+    defaults.attribute = f->attribute_proto;
+    ox_proto_walk_node(walk, &defaults);
+    at->node = NULL;
+}
+
 void ox_model_settle(ox_model *m, Onnx__ModelProto *p, const char *folder, const char *home)
 {
     place at = {.m = m, .folder = folder, .home = home};
-    settle_graph(at, p->graph);
+    const ox_proto_walk walk = {.enter = settle_initializers, .node = settle_node, .user = &at};
+    ox_proto_walk_graph(&walk, p->graph);
     for (size_t i = 0; i < p->n_training_info; i++) {
         Onnx__TrainingInfoProto *t = p->training_info[i];
         if (t->initialization != NULL) {
-            settle_graph(at, t->initialization);
+            ox_proto_walk_graph(&walk, t->initialization);
         }
         if (t->algorithm != NULL) {
-            settle_graph(at, t->algorithm);
+            ox_proto_walk_graph(&walk, t->algorithm);
         }
     }
     for (size_t i = 0; i < p->n_functions; i++) {
-        Onnx__FunctionProto *f = p->functions[i];
-        at.function = ox_proto_text(f->name);
-        for (size_t k = 0; k < f->n_node; k++) {
-            settle_node(at, f->node[k]);
-        }
-        Onnx__NodeProto owner = ONNX__NODE_PROTO__INIT; /* of the defaults */
-        at.node = &owner;
-        for (size_t k = 0; k < f->n_attribute_proto; k++) {
-            settle_attribute(at, f->attribute_proto[k]);
-        }
-        at.node = NULL;
+        settle_function(&at, &walk, p->functions[i]);
     }
 }

@@ -496,14 +496,14 @@ typedef struct local_calls {
     bool any;
 } local_calls;
 
-static void note_local(void *user, const Onnx__NodeProto *n)
+static void note_local(void *user, Onnx__NodeProto *n)
 {
     local_calls *c = user;
     const char *domain = ox_proto_domain(n->domain), *op = ox_proto_text(n->op_type);
     c->any = c->any || ox_model_local(c->model, domain, op) != NULL;
 }
 
-static bool calls_locals(const ox_model *m, const Onnx__GraphProto *g)
+static bool calls_locals(const ox_model *m, Onnx__GraphProto *g)
 {
     local_calls c = {.model = m};
     const ox_proto_walk walk = {.node = note_local, .user = &c};
