@@ -7,15 +7,18 @@ import { TextTokenizer, wordPiece } from "./tokens.js";
 
 const asked = new URLSearchParams(location.search);
 const threads = threadChoices();
+const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
 const engine = new Engine({
-  backend: asked.get("backend") === "webgpu" && navigator.gpu ? "webgpu" : "wasm",
+  backend: asked.get("backend") === "webgpu" && adapter ? "webgpu" : "wasm",
   threads: threads.find((count) => String(count) === asked.get("threads")) ?? threads.at(-1),
 });
 const panels = new Map(); // by the tab's name
+const downloaded = new Set(); // addresses of models
 
 /* ---- files that come with the page ------------------------------------------------------- */
 
 async function download(url, progress) {
+  downloaded.add(url);
   const answer = await fetch(url);
   if (!answer.ok) {
     throw new Error(`${url}: ${answer.status} ${answer.statusText}`);
@@ -191,7 +194,7 @@ function apply(settings) {
 
 function prepareSettings() {
   const place = document.getElementById("settings");
-  const backends = [["wasm", "WebAssembly"], ...(navigator.gpu ? [["webgpu", "WebGPU"]] : [])];
+  const backends = [["wasm", "WebAssembly"], ...(adapter ? [["webgpu", "WebGPU"]] : [])];
   if (backends.length > 1) {
     place.append(labelled("Runs on", choice(backends, engine.settings.backend, (backend) => apply({ backend }))));
   }
@@ -224,11 +227,21 @@ function prepareTheme() {
   redraw();
 }
 
+/* What was read before the service worker was there passes it once more. */
+async function keepForOffline() {
+  const workers = navigator.serviceWorker;
+  if (!workers) {
+    return; // the page needs its server
+  }
+  workers.addEventListener("controllerchange", () => {
+    downloaded.forEach((url) => fetch(url, { cache: "force-cache" }).catch(() => {}));
+  }, { once: true });
+  await workers.register("sw.js").catch(() => {});
+}
+
 prepareTheme();
 prepareSettings();
 prepareOwn(document.getElementById("own"));
 prepareTabs(await (await fetch("models/index.json")).json());
 document.documentElement.dataset.ready = "";
-if ("serviceWorker" in navigator) {
-  navigator.serviceWorker.register("sw.js").catch(() => {}); // without it, the page needs its server
-}
+keepForOffline();

@@ -55,6 +55,9 @@ export function metadata(bytes) {
   return found;
 }
 
+const areShares = (values) => values.length > 1 && Math.abs(sum(values) - 1) < 1e-3 &&
+  values.every((value) => value >= 0 && value <= 1);
+
 const lines = (text) => (text ? text.split("\n").filter((line) => line !== "") : []);
 
 export class ExplainedModel {
@@ -76,13 +79,18 @@ export class ExplainedModel {
     return this.explained.includes(input.name);
   }
 
-  /* What was asked of one sample: its scores, and a target each with its values by input. */
+  /* What was asked of one sample: its scores, where the explained tensor is an output; shares of 1,
+   * where an output has them; and a target each with its values by input. */
   read(outputs) {
     const named = (name) => outputs[this.prefix + name];
     const indices = Array.from(named("shap_target").data, Number);
-    const scores = outputs[this.output];
+    const numbers = (output) => (output ? Array.from(output.data, Number) : null);
+    const own = new Set(["shap_target", "base_value", "completeness_gap",
+      ...this.explained.map((name) => `${name}_shap`)].map((name) => this.prefix + name));
+    const others = Object.entries(outputs).filter(([name]) => !own.has(name)).map(([, output]) => numbers(output));
+    const shares = others.find((values) => areShares(values) && values.length > Math.max(...indices)) ?? null;
     const targets = indices.map((index, k) => this.#target(named, index, k, indices.length));
-    return { scores: scores ? Array.from(scores.data, Number) : null, targets };
+    return { scores: numbers(outputs[this.output]), shares, targets };
   }
 
   #target(named, index, k, count) {

@@ -49,12 +49,12 @@ export function drawHeat(canvas, picture, map, full, size) {
   const inked = picture.drawing || luma(paper, 0) > luma(ink, 0);
   const behind = image(picture.width, picture.height, (i) => {
     const light = luma(picture.rgb, i) / 255;
-    const faint = 0.38 * (inked ? 1 - light : light);
+    const faint = (picture.drawing ? 0.38 : 0.5) * (inked ? 1 - light : light);
     return [0, 1, 2].map((c) => paper[c] + faint * (ink[c] - paper[c])).concat(255);
   });
   const over = image(map.width, map.height, (i) => {
     const strength = Math.min(1, Math.abs(map.values[i]) / full);
-    return [...(map.values[i] < 0 ? negative : positive), 255 * strength ** 0.8];
+    return [...(map.values[i] < 0 ? negative : positive), 255 * strength];
   });
   const scale = Math.max(1, Math.floor(size / Math.max(picture.width, picture.height)));
   canvas.width = picture.width * scale;

@@ -164,8 +164,7 @@ export class DigitInput {
     });
     this.pad.give(definition.samples[3].strokes);
     this.element = element("div", { class: "digit" }, this.pad.canvas,
-      element("div", { class: "row" }, samples,
-        element("button", { type: "button", class: "quiet", onclick: () => this.pad.clear() }, "Clear")));
+      element("div", { class: "row" }, samples, element("button", { type: "button", class: "quiet", onclick: () => this.pad.clear() }, "Clear")));
   }
 
   feeds() {
@@ -214,7 +213,7 @@ export class TokenInput {
       labelled(this.tokenizer ? "A sentence" : "Token ids, separated by spaces", this.text));
     if (definition.samples) {
       this.element.append(labelled("Or one of these", choice(
-        definition.samples.map((text, i) => [i, text]), "0", (i) => {
+        definition.samples.map((text, i) => [i, text.length > 60 ? `${text.slice(0, 58)} …` : text]), "0", (i) => {
           this.text.value = definition.samples[i];
           onchange();
         })));
@@ -287,11 +286,11 @@ export class TableInput {
   #field(name, range, onchange) {
     const step = range ? 10 ** Math.floor(Math.log10((range[1] - range[0]) / 50)) : "any";
     const number = element("input", { type: "number", step: "any", oninput: () => write(number) });
-    const row = labelled(name, number, { class: "field" });
     const slider = range && element("input", {
       type: "range", min: range[0], max: range[1], step, "aria-label": name,
       oninput: () => write(slider),
     });
+    const row = labelled(name, number, { class: slider ? "field slid" : "field" });
     const write = (from) => {
       if (slider && from !== slider) {
         slider.value = from.value;
@@ -301,7 +300,7 @@ export class TableInput {
       onchange();
     };
     if (slider) {
-      row.append(slider);
+      number.before(slider);
     }
     return { row, number, slider };
   }
@@ -323,7 +322,7 @@ export class TableInput {
   show(target) {
     this.shown = target;
     this.view.replaceChildren(...(target ? [waterfall({
-      names: this.names, numbers: this.numbers, values: target.values[this.input.name], ...target,
+      ...target, names: this.names, numbers: this.numbers, values: target.values[this.input.name],
     })] : []));
   }
 }

@@ -15,7 +15,8 @@ export function shown(value) {
 }
 
 export function percent(fraction) {
-  return `${(100 * fraction).toFixed(fraction >= 0.0995 && fraction < 0.9995 ? 0 : 1)} %`;
+  const whole = fraction < 0.0005 || (fraction >= 0.0995 && fraction < 0.995) || fraction >= 0.9995;
+  return `${(100 * fraction).toFixed(whole ? 0 : 1)} %`;
 }
 
 export function milliseconds(time) {

@@ -2,7 +2,7 @@
 import { element } from "./dom.js";
 import { ExplainedModel, metadata } from "./explained.js";
 import { isCompanion, kindOf, DigitInput, TokenInput } from "./inputs.js";
-import { indexOfLargest, megabytes, milliseconds, percent, shown, softmax, sum } from "./numbers.js";
+import { indexOfLargest, megabytes, milliseconds, percent, shown, softmax } from "./numbers.js";
 
 const CLASSES = 10; // shown of many
 
@@ -13,17 +13,6 @@ export class Unexplained extends Error {
     const stem = name.replace(/\.onnx$/i, "");
     this.command = `onnxexplainer explain ${name} --references references.npy --gap -o ${stem}.explained.onnx`;
   }
-}
-
-/* Scores as shares of 1: as they are where they are so, by softmax where the model's are logits. */
-function shares(scores, logits) {
-  if (!scores || scores.length < 2) {
-    return null;
-  }
-  if (scores.every((score) => score >= 0 && score <= 1) && Math.abs(sum(scores) - 1) < 1e-3) {
-    return scores;
-  }
-  return logits ? softmax(scores) : null;
 }
 
 export class Panel {
@@ -41,7 +30,7 @@ export class Panel {
     this.views = element("div", { class: "views" });
     this.facts = element("dl", { class: "facts" });
     this.input = element("div", { class: "card input" });
-    this.result = element("div", { class: "card result" }, this.headline, this.classes, this.views, this.facts);
+    this.result = element("div", { class: "card result" }, this.headline, this.views, this.classes, this.facts);
     this.work = element("div", { class: "work", hidden: true }, this.input, this.result);
     place.replaceChildren(this.status, this.alert, this.work);
   }
@@ -150,7 +139,9 @@ export class Panel {
     this.result.removeAttribute("aria-busy");
     this.time = time;
     this.found = this.model.read(outputs);
-    this.shares = shares(this.found.scores, this.definition.logits);
+    if (this.definition.logits) {
+      this.found.shares ??= softmax(this.found.scores);
+    }
     this.#choose(this.#first());
     this.place.dispatchEvent(new CustomEvent("onnxexplainer:result",
       { bubbles: true, detail: { feeds, outputs, time, engine: this.engine.settings } }));
@@ -160,10 +151,16 @@ export class Panel {
     return index < 0 ? "the difference" : this.definition.labels?.[index] ?? `output ${index}`;
   }
 
+  /* What the classes are compared by; null where there is nothing but targets. */
+  #ranks() {
+    return this.found.shares ?? this.found.scores;
+  }
+
   /* The target of the largest score, else the first. */
   #first() {
-    const { scores, targets } = this.found;
-    const best = scores ? indexOfLargest(scores) : targets[0].index;
+    const { targets } = this.found;
+    const ranks = this.#ranks();
+    const best = ranks ? indexOfLargest(ranks) : targets[0].index;
     return Math.max(0, targets.findIndex(({ index }) => index === best));
   }
 
@@ -179,17 +176,17 @@ export class Panel {
 
   #tell(target) {
     const top = this.found.targets[this.#first()];
-    const share = this.shares?.[top.index];
+    const share = this.found.shares?.[top.index];
     this.headline.replaceChildren(element("strong", {}, this.#label(top.index)), " ",
       element("span", {}, share === undefined ? shown(top.score) : percent(share)));
     const { backend, threads } = this.engine.settings;
     const engine = backend === "webgpu" ? "WebGPU" : `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}`;
     const facts = {
-      "Prediction and values in": `${milliseconds(this.time)} (${engine})`,
       "Base value": shown(target.base),
-      "SHAP values sum to": shown(target.total),
-      [`Score of ${target.label}`]: shown(target.score),
-      ...(Number.isNaN(target.gap) ? {} : { "Their sum misses it by": shown(Math.abs(target.gap)) }),
+      "+ SHAP values": shown(target.total),
+      [`= score of ${target.label}`]: shown(target.score),
+      ...(Number.isNaN(target.gap) ? {} : { "missed by": shown(Math.abs(target.gap)) }),
+      "Prediction and values in": `${milliseconds(this.time)}, ${engine}`,
     };
     this.facts.replaceChildren(...Object.entries(facts).map(([name, value]) =>
       element("div", {}, element("dt", {}, name), element("dd", {}, value))));
@@ -197,20 +194,20 @@ export class Panel {
 
   /* The classes, the likeliest first where there are many; those with values can be chosen. */
   #list() {
-    const { scores, targets } = this.found;
-    const few = scores && scores.length <= CLASSES;
-    const indices = !scores ? targets.map(({ index }) => index)
-      : few ? [...scores.keys()] : [...scores.keys()].sort((a, b) => scores[b] - scores[a]).slice(0, 5);
+    const ranks = this.#ranks();
+    const few = ranks && ranks.length <= CLASSES;
+    const indices = !ranks ? this.found.targets.map(({ index }) => index)
+      : few ? [...ranks.keys()] : [...ranks.keys()].sort((a, b) => ranks[b] - ranks[a]).slice(0, 5);
     const focused = this.classes.contains(document.activeElement)
       ? document.activeElement.dataset.index : null;
-    this.classes.classList.toggle("short", Boolean(few && scores.length > 4));
+    this.classes.classList.toggle("short", Boolean(few && ranks.length > 4));
     this.classes.replaceChildren(...(indices.length > 1 ? indices.map((index) => this.#class(index)) : []));
     this.classes.querySelector(`[data-index="${focused}"]`)?.focus();
   }
 
   #class(index) {
     const k = this.found.targets.findIndex((target) => target.index === index);
-    const share = this.shares?.[index];
+    const share = this.found.shares?.[index];
     const meter = element("i", { class: "meter", "aria-hidden": "true" });
     meter.style.setProperty("--share", share ?? 0);
     const score = this.found.scores?.[index] ?? this.found.targets[k].score;
