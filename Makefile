@@ -1,6 +1,7 @@
 # make            set the machine up where something is missing, and build into build/
 # make demo       explain a small CNN on real digits; pictures in build/demo/
 # make test       all tests, then the C and command-line tests under the sanitizers
+# make web        the page of web/, served on localhost
 # make bench      measure against peers; writes docs/benchmarks.md (an hour or more)
 # make wheel      a wheel that carries what it needs, in dist/
 # make docs       the documentation as a site, in build/site
@@ -11,7 +12,7 @@
 PYTHON ?= python3
 PREFIX ?= /usr/local
 
-.PHONY: all setup test demo bench wheel docs format install clean distclean
+.PHONY: all setup test demo web bench wheel docs format install clean distclean
 
 all: setup
 	@test -f build/build.ninja -a -z "$(ONNXRUNTIME_ROOT)" || cmake --preset default
@@ -21,11 +22,15 @@ setup:
 	@PYTHON=$(PYTHON) tools/setup
 
 test: all
-	@PYTHON=$(PYTHON) tools/setup --docs clang jq mandoc zsh
+	@PYTHON=$(PYTHON) tools/setup --docs clang jq mandoc zsh npm chromium
 	@build/venv/bin/python tools/test
 
 demo: all
 	@tools/demo
+
+web: all
+	@PYTHON=$(PYTHON) tools/setup npm
+	@build/venv/bin/python tools/web --serve
 
 bench: all
 	@PYTHON=$(PYTHON) bench/compare --all --write

@@ -62,12 +62,14 @@ const lines = (text) => (text ? text.split("\n").filter((line) => line !== "") :
 
 export class ExplainedModel {
   /* inputs and outputs: [{name, type, shape}] as the session tells them. */
-  constructor(told, inputs) {
+  constructor(told, { inputs, outputs }) {
     this.prefix = told.prefix ?? "";
-    this.target = told.target;
+    this.targetInput = `${this.prefix}shap_target_input`;
     this.output = told.output;
     this.inputs = inputs;
-    this.explained = lines(told.inputs);
+    const listed = (name) => `,${told.inputs},`.includes(`,${name},`);
+    const ours = outputs.filter(({ name }) => name.startsWith(this.prefix) && name.endsWith("_shap"));
+    this.explained = ours.map(({ name }) => name.slice(this.prefix.length, -"_shap".length)).filter(listed);
     this.features = lines(told.feature_names);
     this.ranges = new Map(lines(told.reference_ranges).map((line) => {
       const [, low, high, kind, name] = line.match(/^(\S+) (\S+) (\S+) (.*)$/);

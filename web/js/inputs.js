@@ -94,33 +94,34 @@ export class PictureInput {
         })));
     }
     takeDrops(this.element, ([file]) => this.take(file, file.name));
-    this.ready = definition.samples?.length && this.choose(definition.samples[0]);
+    this.ready = definition.samples?.length && this.#load(definition.samples[0]);
   }
 
   #samples(samples) {
     const list = element("div", { class: "samples", role: "group", "aria-label": "Pictures to try" });
     for (const sample of samples) {
-      list.append(element("button", { type: "button", onclick: () => this.choose(sample) },
+      list.append(element("button", { type: "button", onclick: () => this.#load(sample).then(() => this.onchange(), this.onchange) },
         element("img", { src: sample.file, alt: sample.name, width: 72, height: 72 })));
     }
     return list;
   }
 
-  async choose({ file, name }) {
-    await this.take(await (await fetch(file)).blob(), name);
+  async #load({ file, name }) {
+    await this.#set(await (await fetch(file)).blob(), name);
   }
 
-  async take(blob, name) {
-    try {
-      this.picture = cover(await decode(blob), this.width, this.height);
-    } catch {
-      this.onchange(new Error(`${name}: not a picture that this browser reads`));
-      return;
-    }
+  async #set(blob, name) {
+    const decoded = await decode(blob).catch(() => {
+      throw new Error(`${name}: not a picture that this browser reads`);
+    });
+    this.picture = cover(decoded, this.width, this.height);
     this.canvas.hidden = false;
     this.canvas.setAttribute("aria-label", `The picture: ${name}`);
     drawPicture(this.canvas, this.picture);
-    this.onchange();
+  }
+
+  take(blob, name) {
+    return this.#set(blob, name).then(() => this.onchange(), this.onchange);
   }
 
   feeds() {
@@ -197,6 +198,7 @@ export const isCompanion = (input) => isMask(input) || /segment|token_type/i.tes
 export class TokenInput {
   constructor({ input, companions, definition, onchange }) {
     this.input = input;
+    this.onchange = onchange;
     this.companions = companions;
     this.tokenizer = definition.tokenizer ?? null;
     this.view = element("div", { class: "tokens" });
@@ -218,6 +220,13 @@ export class TokenInput {
           onchange();
         })));
     }
+  }
+
+  /* The first row of a dropped .npy. */
+  async take(file) {
+    const { data, shape } = readArray(await file.arrayBuffer());
+    this.text.value = [...data.slice(0, shape.at(-1))].join(" ");
+    this.onchange();
   }
 
   #length() {
@@ -343,8 +352,9 @@ function takeArray(widget, set, count) {
 export class ArrayInput {
   #numbers = null;
 
-  constructor({ input, onchange }) {
+  constructor({ input, model, onchange }) {
     this.input = input;
+    const label = input.name === model.targetInput ? "Number of the class to explain" : input.name;
     this.dims = single(input.shape);
     this.view = element("div", { class: "array" });
     this.state = element("p", {}, `Drop a .npy for "${input.name}", ${this.dims.join(" × ")}`);
@@ -358,7 +368,7 @@ export class ArrayInput {
         },
       });
       this.#numbers = [0];
-      this.element.replaceChildren(labelled(input.name, number));
+      this.element.replaceChildren(labelled(label, number));
     }
     takeArray(this, (numbers) => {
       this.#numbers = numbers;

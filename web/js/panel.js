@@ -68,7 +68,7 @@ export class Panel {
     }
     this.status.textContent = `Preparing ${name}, ${megabytes(bytes.length)}: its references are computed once …`;
     const session = await this.engine.open(bytes);
-    this.model = new ExplainedModel(told, session.inputs);
+    this.model = new ExplainedModel(told, session);
     this.status.textContent = "";
     this.#opened = { ...session, generation };
     return this.#opened;
@@ -133,10 +133,7 @@ export class Panel {
       this.headline.textContent = "Nothing to explain yet";
       return;
     }
-    const session = await this.#session();
-    this.result.setAttribute("aria-busy", "true");
-    const { outputs, time } = await this.engine.run(session.key, feeds);
-    this.result.removeAttribute("aria-busy");
+    const { outputs, time } = await this.#ask(feeds);
     this.time = time;
     this.found = this.model.read(outputs);
     if (this.definition.logits) {
@@ -145,6 +142,21 @@ export class Panel {
     this.#choose(this.#first());
     this.place.dispatchEvent(new CustomEvent("onnxexplainer:result",
       { bubbles: true, detail: { feeds, outputs, time, engine: this.engine.settings } }));
+  }
+
+  async #ask(feeds) {
+    const session = await this.#session();
+    this.result.setAttribute("aria-busy", "true");
+    try {
+      return await this.engine.run(session.key, feeds);
+    } catch (error) {
+      if (session.generation === this.engine.generation) {
+        throw error;
+      }
+      return this.#ask(feeds); // the settings were changed meanwhile
+    } finally {
+      this.result.removeAttribute("aria-busy");
+    }
   }
 
   #label(index) {
