@@ -86,6 +86,7 @@ def seen(address, own, folder):
     assert shutil.which(CHROMIUM), "tools/setup chromium npm installs the browser"
     demos = json.loads((SITE_MODELS / "index.json").read_text())
     plan = {"chromium": CHROMIUM, "demos": demos, "picture": str(IMAGES / "cat_chelsea.png"),
+            "digit": own["own picture"][1][0],
             "texts": texts() if "text" in demos else [],
             "refused": [str(ROOT / "examples/digits/digits.onnx")],
             "own": {name: [model, *beside] for name, (model, beside) in own.items()}}
@@ -128,7 +129,7 @@ def check(cli, tmp_path, model, result):
     return expected
 
 
-RESULTS = ["digit", "digit by keys", "digit on one thread", "digit offline", "picture", "picture to show",
+RESULTS = ["digit", "digit of a picture", "digit to show", "digit by keys", "digit on one thread", "digit offline", "picture", "picture to show",
            "text 0", "text 1", "text 2", "text to show", "table", "table by slider", "own table",
            "own picture", "own tokens", "own with three inputs"]
 
@@ -143,6 +144,7 @@ def test_values_are_the_command_lines(cli, tmp_path, seen, own, name):
 
 def test_the_drawn_digit_is_read(seen):
     assert seen["results"]["digit"]["headline"].split()[0] == "7"
+    assert seen["results"]["digit of a picture"]["headline"].split()[0] == "4"
     assert seen["results"]["digit by keys"]["headline"].split()[0] == "1"
     assert seen["results"]["digit offline"]["headline"].split()[0] == "7"
 
@@ -211,7 +213,6 @@ def test_it_works_offline_on_threads(seen):
 
 
 def test_screenshots(seen, folder):
-    """Kept small, in few colours."""
     demos = json.loads((SITE_MODELS / "index.json").read_text())
     for name in demos:
         for kind in ("desktop", "phone"):
@@ -221,4 +222,4 @@ def test_screenshots(seen, folder):
             if os.environ.get("OX_UPDATE"):
                 out = ROOT / f"docs/web/{name}-{kind}.png"
                 out.parent.mkdir(exist_ok=True)
-                taken.quantize(128, dither=Image.Dither.NONE).save(out, optimize=True)
+                taken.quantize(256, kmeans=3, dither=Image.Dither.NONE).save(out, optimize=True)

@@ -63,6 +63,7 @@ async function result(page, name, act) {
 const tab = (page, name) => page.locator(`[role=tab][data-name=${name}]`).click();
 
 async function look(page, name, kind) {
+  await page.evaluate(() => document.activeElement.blur());
   await page.screenshot({ path: `${folder}/${name}-${kind}.png`, fullPage: true });
   const { violations } = await page.evaluate(`${axe}; axe.run()`);
   seen.violations.push(...violations.map(({ id, nodes }) => `${name} ${kind}: ${id}: ${nodes[0].html}`));
@@ -95,6 +96,8 @@ async function digit(page) {
   await page.locator("#digit .class[data-index='1']").press("Enter");
   seen.heat = [before, await heat.getAttribute("aria-label")];
   await page.locator("#digit .class[data-index='7']").click();
+  await result(page, "digit of a picture", () => page.locator("#digit input[type=file]").setInputFiles(plan.digit));
+  await result(page, "digit to show", () => drawSeven(page));
 }
 
 /* ---- the others -------------------------------------------------------------------------- */

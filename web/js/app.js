@@ -1,6 +1,6 @@
 /* The page: tabs, each with a model of its own, the engine's settings, the theme. */
 import { choice, dropZone, element, labelled } from "./dom.js";
-import { DIGITS } from "./digits.js";
+import { DIGITS } from "./samples.js";
 import { Engine, threadChoices, threadsAllowed } from "./engine.js";
 import { Panel } from "./panel.js";
 import { TextTokenizer, wordPiece } from "./tokens.js";

@@ -5,7 +5,8 @@ import { choice, dropZone, element, labelled, takeDrops } from "./dom.js";
 import { drawHeat, drawPicture, fullColour, patches } from "./heat.js";
 import { readArray } from "./npy.js";
 import { product, shown } from "./numbers.js";
-import { Pad, digitOf } from "./pad.js";
+import { digitOfPicture, digitOfStrokes } from "./digit.js";
+import { Pad } from "./pad.js";
 import { PIXELS, cover, decode, fill, layoutOf, likelyPixels, overChannels } from "./picture.js";
 import { tokenView } from "./tokens.js";
 import { waterfall } from "./waterfall.js";
@@ -34,6 +35,10 @@ export function tensor(type, numbers, dims) {
 const single = (shape) => shape.map((dim) => (isFree(dim) ? 1 : dim));
 
 /* ---- pictures ---------------------------------------------------------------------------- */
+
+const decoded = (blob, name) => decode(blob).catch(() => {
+  throw new Error(`${name}: not a picture that this browser reads`);
+});
 
 class HeatView {
   constructor(side) {
@@ -111,10 +116,7 @@ export class PictureInput {
   }
 
   async #set(blob, name) {
-    const decoded = await decode(blob).catch(() => {
-      throw new Error(`${name}: not a picture that this browser reads`);
-    });
-    this.picture = cover(decoded, this.width, this.height);
+    this.picture = cover(await decoded(blob, name), this.width, this.height);
     this.canvas.hidden = false;
     this.canvas.setAttribute("aria-label", `The picture: ${name}`);
     drawPicture(this.canvas, this.picture);
@@ -146,7 +148,7 @@ export class PictureInput {
   }
 }
 
-/* A digit that is drawn. */
+/* A digit that is drawn, or a picture of one. */
 export class DigitInput {
   constructor({ input, definition, onchange }) {
     this.input = input;
@@ -163,16 +165,28 @@ export class DigitInput {
         },
       }, name));
     });
+    this.onchange = onchange;
     this.pad.give(definition.samples[3].strokes);
     this.element = element("div", { class: "digit" }, this.pad.canvas,
-      element("div", { class: "row" }, samples, element("button", { type: "button", class: "quiet", onclick: () => this.pad.clear() }, "Clear")));
+      element("div", { class: "row" }, samples, element("button", { type: "button", class: "quiet", onclick: () => this.pad.clear() }, "Clear")),
+      dropZone({
+        text: "Or drop a picture of one", button: "Choose a picture", accept: "image/*",
+        onfiles: ([file]) => this.take(file, file.name),
+      }));
+  }
+
+  take(blob, name) {
+    return decoded(blob, name).then((picture) => {
+      this.pad.give([], digitOfPicture(picture));
+      this.onchange();
+    }).catch(this.onchange);
   }
 
   feeds() {
-    if (!this.pad.strokes.length) {
+    if (!this.pad.ink && !this.pad.strokes.length) {
       return null;
     }
-    const ink = digitOf(this.pad.strokes);
+    const ink = this.pad.ink ?? digitOfStrokes(this.pad.strokes);
     const rgb = Float32Array.from({ length: 3 * ink.length }, (_, i) => 255 * (1 - ink[Math.floor(i / 3)]));
     this.picture = { width: 28, height: 28, rgb, drawing: true };
     return { [this.input.name]: tensor(this.input.type, ink, single(this.input.shape)) };

@@ -1,66 +1,13 @@
-/* A pad to draw a digit on, by pointer or keyboard, and the digit as MNIST has them: as large as a
- * box of 20 pixels, its centre of mass in the middle of 28. */
+/* A pad to draw a digit on, by pointer or keyboard. */
+import { SIDE, drawStrokes, mapped } from "./digit.js";
 import { element } from "./dom.js";
 
-const SIDE = 28;
-const FINE = 10; // points a pixel, where strokes are drawn
-const BOX = 17; // pixels between the middles of strokes at the edges of the box
-const PEN = 2.3; // pixels
 const STEP = 0.04; // of the pad, a key press
-
-function drawStrokes(context, strokes, width) {
-  context.lineWidth = width;
-  context.lineCap = context.lineJoin = "round";
-  for (const stroke of strokes) {
-    context.beginPath();
-    stroke.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
-    context.lineTo(...stroke.at(-1));
-    context.stroke();
-  }
-}
-
-const mapped = (strokes, map) => strokes.map((stroke) => stroke.map(map));
-
-function fitted(strokes) {
-  const points = strokes.flat();
-  const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis]));
-  const [left, top] = [Math.min(...xs), Math.min(...ys)];
-  const [width, height] = [Math.max(...xs) - left, Math.max(...ys) - top];
-  const scale = (BOX * FINE) / Math.max(width, height, 0.25);
-  const middle = (SIDE * FINE) / 2;
-  return mapped(strokes, ([x, y]) =>
-    [middle + (x - left - width / 2) * scale, middle + (y - top - height / 2) * scale]);
-}
-
-/* Ink, 0 to 1, of each pixel. */
-function raster(strokes) {
-  const size = SIDE * FINE;
-  const context = new OffscreenCanvas(size, size).getContext("2d", { willReadFrequently: true });
-  drawStrokes(context, strokes, PEN * FINE);
-  const { data } = context.getImageData(0, 0, size, size);
-  const ink = new Float32Array(SIDE * SIDE);
-  for (let i = 0; i < size * size; i++) {
-    const pixel = Math.floor(Math.floor(i / size) / FINE) * SIDE + Math.floor((i % size) / FINE);
-    ink[pixel] += data[4 * i + 3] / 255 / FINE ** 2;
-  }
-  return ink;
-}
-
-export function digitOf(strokes) {
-  const fit = fitted(strokes);
-  const ink = raster(fit);
-  let [mass, x, y] = [0, 0, 0];
-  ink.forEach((value, i) => {
-    mass += value;
-    x += value * ((i % SIDE) + 0.5);
-    y += value * (Math.floor(i / SIDE) + 0.5);
-  });
-  const shift = (sum) => (SIDE / 2 - sum / mass) * FINE;
-  return raster(mapped(fit, ([px, py]) => [px + shift(x), py + shift(y)]));
-}
+const WIDTH = 0.085; // of the pad, a stroke
 
 export class Pad {
   strokes = [];
+  ink = null; // of a picture, in place of strokes
   #given = false; // strokes that the first of one's own replaces
   #pen = [0.5, 0.5];
   #down = false;
@@ -86,18 +33,21 @@ export class Pad {
 
   clear() {
     this.strokes = [];
+    this.ink = null;
     this.#down = false;
     this.#drawn();
   }
 
-  give(strokes) {
+  give(strokes, ink = null) {
     this.strokes = strokes;
+    this.ink = ink;
     this.#given = true;
     this.draw();
   }
 
   #begin(point) {
     this.strokes = this.#given ? [[point]] : [...this.strokes, [point]];
+    this.ink = null;
     this.#given = false;
     this.#down = true;
   }
@@ -163,8 +113,13 @@ export class Pad {
     const context = this.canvas.getContext("2d");
     const style = getComputedStyle(this.canvas);
     context.clearRect(0, 0, size, size);
-    context.strokeStyle = style.color;
-    drawStrokes(context, mapped(this.strokes, (point) => point.map((value) => value * size)), 0.085 * size);
+    context.strokeStyle = context.fillStyle = style.color;
+    this.ink?.forEach((value, i) => {
+      context.globalAlpha = value;
+      context.fillRect((i % SIDE) * size / SIDE, Math.floor(i / SIDE) * size / SIDE, size / SIDE, size / SIDE);
+    });
+    context.globalAlpha = 1;
+    drawStrokes(context, mapped(this.strokes, (point) => point.map((value) => value * size)), WIDTH * size);
     if (this.#keys) {
       context.lineWidth = 6;
       context.strokeStyle = style.outlineColor;
