@@ -92,7 +92,7 @@ def seen(address, own, folder):
             "own": {name: [model, *beside] for name, (model, beside) in own.items()}}
     (folder / "plan.json").write_text(json.dumps(plan))
     done = subprocess.run(["node", ROOT / "tests/web_page.mjs", address, folder], cwd=NODE,
-                          capture_output=True, text=True, timeout=300)
+                          capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "seen.json").read_text())
 

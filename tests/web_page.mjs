@@ -10,7 +10,7 @@ const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const [url, folder] = process.argv.slice(2);
 const plan = JSON.parse(readFileSync(`${folder}/plan.json`));
 const seen = { requests: [], messages: [], results: {}, violations: [] };
-const LIMIT = 30_000; // milliseconds
+const LIMIT = 120_000; // milliseconds
 
 const browser = await chromium.launch({
   executablePath: plan.chromium,

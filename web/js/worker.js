@@ -16,7 +16,9 @@ const kinds = {
 
   async open({ key, bytes }) {
     const began = performance.now();
-    const session = await ort.InferenceSession.create(bytes, { executionProviders: [backend] });
+    // What WebGPU has no kernel for runs in WebAssembly.
+    const executionProviders = backend === "wasm" ? ["wasm"] : [backend, "wasm"];
+    const session = await ort.InferenceSession.create(bytes, { executionProviders });
     sessions.set(key, session);
     const told = (list) => list.map(({ name, type, shape }) => ({ name, type, shape: [...(shape ?? [])] }));
     return {
