@@ -35,12 +35,12 @@ def _pieces(rows: int, fixed: int | None, start: int) -> Iterator[tuple[int, int
             size *= 2
 
 
-def _bar(rows: int) -> Any:
-    """A bar that shows after two seconds, where tqdm is installed."""
+def bar(rows: int, done: int = 0, delay: float = 2) -> Any:
+    """A bar that shows after `delay` seconds, where tqdm is installed."""
     if not importlib.util.find_spec("tqdm"):
         return None
     tqdm: Any = importlib.import_module("tqdm.auto")
-    return tqdm.tqdm(total=rows, unit="sample", delay=2)
+    return tqdm.tqdm(total=rows, initial=done, unit="sample", delay=delay)
 
 
 def fixed_batch(session: Session, names: list[str]) -> int | None:
@@ -60,7 +60,7 @@ def run(session: Session, inputs: dict[str, Array],
         "one": 1,      # and are rounded by a scale of their batch
     }.get(session.metadata["batch"])
     found: list[dict[str, Array]] = []
-    bar = _bar(rows) if progress else None
+    shown = bar(rows) if progress else None
     for begin, end in _pieces(rows, fixed, peak()):
         batch = {name: array[begin:end] for name, array in inputs.items()}
         missing = (fixed or 0) - (end - begin)
@@ -69,10 +69,10 @@ def run(session: Session, inputs: dict[str, Array],
                      for name, array in batch.items()}
         results = session.run(batch, outputs, check=False)
         found.append({name: array[:end - begin] for name, array in results.items()})
-        if bar is not None:
-            bar.update(end - begin)
-    if bar is not None:
-        bar.close()
+        if shown is not None:
+            shown.update(end - begin)
+    if shown is not None:
+        shown.close()
     if len(found) == 1:
         return found[0]
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}

@@ -118,3 +118,12 @@ def is_float(info: ValueInfo) -> bool:
     dtype = DTYPES.get(_abi.ox_type(info.type))
     return info.type == _abi.ox_type.BFLOAT16 or (dtype is not None and
                                                   np.issubdtype(dtype, np.floating))
+
+
+def portable(source: Source) -> bytes:
+    """A model as bytes, with weights that lie in other files."""
+    data = content(source)
+    if data is not None:
+        return data
+    with Model.read(source) as read:
+        return read.serialize()

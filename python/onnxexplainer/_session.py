@@ -85,7 +85,7 @@ class Session:
             self.inputs, self.outputs = read.inputs(), read.outputs()
             version = read.metadata("version")
             self.metadata = {key: read.metadata(key) or "" for key in
-                             ("target", "output", "prefix", "feature_names", "batch")}
+                             ("target", "output", "prefix", "feature_names", "group_names", "batch")}
             if not is_path and not elsewhere:
                 self._pointer = call("ox_session_open_model", read.pointer, ctypes.byref(options))
         if elsewhere:
