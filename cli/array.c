@@ -374,3 +374,14 @@ char *ox_index_text(char *text, size_t size, const int64_t *dims, int rank, size
     }
     return ox_dims_text(text, size, at, rank, NULL);
 }
+
+bool ox_arrays_widen(ox_arrays *arrays, ox_error *err)
+{
+    for (size_t i = 0; i < arrays->count; i++) {
+        if (arrays->items[i].type == OX_BFLOAT16 &&
+            !ox_array_convert(&arrays->items[i], OX_FLOAT, false, err)) {
+            return false;
+        }
+    }
+    return true;
+}

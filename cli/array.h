@@ -64,6 +64,9 @@ bool ox_array_convertible(ox_type from, ox_type to);
  * from floating point to whole numbers, are errors. */
 bool ox_array_convert(ox_array *array, ox_type type, bool whole, ox_error *err);
 
+/* bfloat16, which .npy cannot hold, becomes float32. */
+bool ox_arrays_widen(ox_arrays *arrays, ox_error *err);
+
 bool ox_type_is_float(ox_type type);
 bool ox_type_is_whole(ox_type type);
 

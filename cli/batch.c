@@ -477,3 +477,18 @@ bool ox_batch_run(ox_session *session, const ox_signature *signature, const ox_a
     }
     return good;
 }
+
+bool ox_batch_cut(const ox_signature *signature, const ox_arrays *inputs, bool *cut, size_t *rows,
+                  size_t *fixed, ox_error *err)
+{
+    plan p = {.signature = signature, .inputs = inputs};
+    p.feeds = ox_cli_alloc(inputs->count, sizeof *p.feeds, err);
+    bool good = p.feeds && plan_inputs(&p, false, err);
+    for (size_t i = 0; good && i < inputs->count; i++) {
+        cut[i] = p.feeds[i].batched;
+    }
+    *rows = p.rows;
+    *fixed = p.fixed;
+    free(p.feeds);
+    return good;
+}

@@ -23,4 +23,10 @@ typedef struct ox_batch {
 bool ox_batch_run(ox_session *session, const ox_signature *signature, const ox_arrays *inputs,
                   const ox_batch *options, ox_arrays *outputs, bool **stacked, ox_error *err);
 
+/* What of the inputs batches are cut of, by their shapes alone: `cut` says of each array whether it
+ * has a sample axis, `rows` how many samples there are; 0: nothing can be cut. `fixed` is the batch
+ * of the model, 0 where it is free. */
+bool ox_batch_cut(const ox_signature *signature, const ox_arrays *inputs, bool *cut, size_t *rows,
+                  size_t *fixed, ox_error *err);
+
 #endif

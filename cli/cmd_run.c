@@ -6,8 +6,10 @@
 #include "output.h"
 #include "samples.h"
 #include "stats.h"
+#include "stream.h"
 #include "summary.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,21 +25,26 @@ typedef struct arguments {
     bool stats;
     bool strict;
     bool json;
+    const char *shard_text;
+    ox_stream stream;
 } arguments;
 
 /* What a run was like, besides its outputs. */
 typedef struct outcome {
     ox_findings found;
     bool checked;
+    bool streamed; /* written already, of `reached` */
+    ox_reached reached;
+    int signal;         /* which ended it early; 0: none */
     double opened, ran; /* seconds */
 } outcome;
 
 /* What is read and written; -1 where all is well, else the exit code. */
 static int check_files(arguments *a)
 {
-    if (a->output && !ox_sheet_is_direct(a->output) && !ox_cli_has_suffix(a->output, ".npz") &&
-        !ox_cli_has_suffix(a->output, ".csv") && !ox_cli_has_suffix(a->output, ".json")) {
-        return ox_cli_usage("run", "%s: results are written as .npz, .csv or .json",
+    if (a->output && !ox_sheet_is_direct(a->output) && !ox_part_can(a->output) &&
+        !ox_cli_has_suffix(a->output, ".npz") && !ox_cli_has_suffix(a->output, ".json")) {
+        return ox_cli_usage("run", "%s: results are written as .npz, .csv, .json or FOLDER/",
                             *a->output ? a->output : "\"\"");
     }
     if (a->json && a->output && (!strcmp(a->output, "-") || !strcmp(a->output, "/dev/stdout"))) {
@@ -66,13 +73,45 @@ static int check_batch(arguments *a)
     return -1;
 }
 
+/* --shard and --resume, and whether what is read and written is larger than memory may be. */
+static int check_stream(arguments *a)
+{
+    ox_stream *s = &a->stream;
+    uint64_t size = ox_source_size(&a->samples.inputs);
+    s->shard = s->shards = 1;
+    if (a->shard_text && !ox_stream_shard(a->shard_text, s)) {
+        return ox_cli_usage("run", "--shard: \"%s\" is not I/N, with I from 1 to N", a->shard_text);
+    }
+    bool folder = a->output && !ox_sheet_is_direct(a->output) && ox_cli_has_suffix(a->output, "/");
+    const char *asked = a->shard_text ? "--shard"
+                        : s->resume   ? "--resume"
+                        : folder      ? "-o FOLDER/"
+                                      : NULL;
+    bool written = a->output && !ox_sheet_is_direct(a->output) && ox_part_can(a->output);
+    s->streamed = asked || (size >= OX_STREAM_FROM && (written || !a->output) && !a->json &&
+                            !a->samples.batch.all);
+    if (asked && !written) {
+        return ox_cli_usage("run", "%s: results go to -o FILE.csv or -o FOLDER/", asked);
+    }
+    if (asked && !size) {
+        return ox_cli_usage("run", "%s: samples come from .npy files or one .csv", asked);
+    }
+    if (asked && (a->json || a->samples.batch.all || ox_cli_is_stream(a->model))) {
+        return ox_cli_usage("run", "%s does not go with %s", asked,
+                            a->json                ? "--json"
+                            : a->samples.batch.all ? "--batch=all"
+                                                   : "a model from a pipe");
+    }
+    return -1;
+}
+
 static int parse(arguments *a, int argc, char **argv)
 {
     const ox_option options[] = {
         OX_SAMPLES_INPUT(&a->samples),
         OX_ROW_PIXELS(&a->samples.pixel_text),
         {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE",
-         "write the outputs: .npz, .csv, .json, or - for CSV"},
+         "write the outputs: .npz, .csv, .json, FOLDER/ of .npy, or - for CSV"},
         {"batch", 0, OX_OPTION_TEXT, &a->batch_text, "B",
          "samples at a time, or \"all\" (default: decided from memory)"},
         OX_SAMPLES_RUN(&a->samples),
@@ -91,6 +130,10 @@ static int parse(arguments *a, int argc, char **argv)
         {"strict", 0, OX_OPTION_FLAG, &a->strict, NULL,
          "fail where SHAP values are not finite or do not add up"},
         {"json", 0, OX_OPTION_FLAG, &a->json, NULL, "print what it printed as JSON, all samples"},
+        {"shard", 0, OX_OPTION_TEXT, &a->shard_text, "I/N",
+         "only part I of N of the rows of .npy or .csv, to .csv or FOLDER/"},
+        {"resume", 0, OX_OPTION_FLAG, &a->stream.resume, NULL,
+         "go on where a run for this .csv or FOLDER/ has ended"},
         OX_ROW_QUIET(&a->samples.quiet),
     };
     const ox_command command = {
@@ -111,7 +154,8 @@ static int parse(arguments *a, int argc, char **argv)
     }
     a->samples.batch.no_progress = a->samples.batch.no_progress || a->samples.quiet;
     a->samples.batch.note = a->samples.quiet ? NULL : ox_cli_note;
-    return check_batch(a);
+    code = check_batch(a);
+    return code >= 0 ? code : check_stream(a);
 }
 
 static void print_note(void *user, const char *message)
@@ -147,9 +191,38 @@ static bool check_outputs(const arguments *a, const ox_session *session,
     return good;
 }
 
+/* Results of all samples at once. */
+static bool run_whole(const arguments *a, ox_session *session, const ox_signature *signature,
+                      const ox_arrays *inputs, ox_arrays *outputs, outcome *o, ox_error *err)
+{
+    bool *stacked = NULL;
+    double opened = ox_seconds();
+    bool good = ox_batch_run(session, signature, inputs, &a->samples.batch, outputs, &stacked, err);
+    o->ran = ox_seconds() - opened;
+    good = good && (!signature->explained ||
+                    check_outputs(a, session, signature, outputs, stacked, o, err));
+    free(stacked);
+    return good;
+}
+
+static bool run_streamed(const arguments *a, ox_session *session, const ox_signature *signature,
+                         ox_source *source, outcome *o, ox_error *err)
+{
+    ox_stream stream = a->stream;
+    stream.model = a->model;
+    stream.samples = &a->samples;
+    stream.output = a->output;
+    stream.strict = a->strict;
+    stream.settings = (a->no_tune ? 1u : 0u) | (a->no_kernels ? 2u : 0u);
+    double opened = ox_seconds();
+    bool good = ox_stream_run(&stream, source, session, signature, &o->reached, &o->signal, err);
+    o->ran = ox_seconds() - opened;
+    return good;
+}
+
 /* Reads the model and the samples, and runs. The model is gone before it runs: ONNX Runtime has
  * its own copy of the weights. */
-static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs, outcome *o,
+static bool run(arguments *a, ox_signature *signature, ox_arrays *outputs, outcome *o,
                 ox_error *err)
 {
     double start = ox_seconds();
@@ -161,12 +234,24 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
     options.note = a->samples.quiet ? NULL : print_note;
     options.no_kernels = a->no_kernels || !ox_opset(model, "onnxexplainer");
     ox_session *session = NULL;
+    ox_source *source = NULL;
     ox_arrays inputs = {NULL, 0};
-    bool good = ox_sheet_keeps(model, a->output, err) && ox_signature_read(signature, model, err) &&
-                ox_samples_load(&a->samples, model, signature, &inputs, err);
+    o->streamed = a->stream.streamed;
+    bool good = ox_sheet_keeps(model, a->output, err) && ox_signature_read(signature, model, err);
+    ox_loader loader = ox_samples_loader(&a->samples, model, signature);
+    if (good && o->streamed) {
+        source = ox_source_open(&loader, &a->samples.inputs, err);
+        good = source != NULL;
+        a->stream.run_bytes = ox_stream_bytes(model);
+    } else if (good) {
+        good = ox_load(&loader, &a->samples.inputs, &inputs, err);
+    }
+    loader.model = NULL; /* what was read of it is known */
+    loader.note = NULL;
     bool from_memory = ox_cli_is_stream(a->model); /* which is read only once */
-    bool many = good && inputs.count > 0 && inputs.items[0].rank > 0 &&
-                inputs.items[0].dims[0] >= OX_TUNE_FROM;
+    const ox_arrays *heads = source ? ox_source_heads(source) : &inputs;
+    bool many = good && heads->count > 0 && heads->items[0].rank > 0 &&
+                heads->items[0].dims[0] >= OX_TUNE_FROM;
     options.no_tune = a->no_tune || !(many || a->tune);
     if (good && from_memory) {
         session = ox_session_open_model(model, &options, err);
@@ -175,34 +260,18 @@ static bool run(const arguments *a, ox_signature *signature, ox_arrays *outputs,
     if (good && !from_memory) {
         session = ox_session_open(a->model, &options, err);
     }
-    double opened = ox_seconds();
-    bool *stacked = NULL;
+    o->opened = ox_seconds() - start;
     good = good && session &&
-           ox_batch_run(session, signature, &inputs, &a->samples.batch, outputs, &stacked, err);
-    o->opened = opened - start;
-    o->ran = ox_seconds() - opened;
-    if (good && a->stats) {
+           (source ? run_streamed(a, session, signature, source, o, err)
+                   : run_whole(a, session, signature, &inputs, outputs, o, err));
+    if ((good || o->signal) && a->stats) {
         ox_cli_say("opened in %.3f s, run in %.3f s, peak memory %.0f MiB", o->opened, o->ran,
                    ox_peak_memory());
     }
-    good = good && (!signature->explained ||
-                    check_outputs(a, session, signature, outputs, stacked, o, err));
-    free(stacked);
     ox_session_free(session);
+    ox_source_free(source);
     ox_arrays_free(&inputs);
     return good;
-}
-
-/* .npy cannot hold bfloat16. */
-static bool widen(ox_arrays *outputs, ox_error *err)
-{
-    for (size_t i = 0; i < outputs->count; i++) {
-        if (outputs->items[i].type == OX_BFLOAT16 &&
-            !ox_array_convert(&outputs->items[i], OX_FLOAT, false, err)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 static bool write_table(const char *path, const ox_arrays *outputs, const ox_signature *signature,
@@ -218,7 +287,8 @@ static bool write_table(const char *path, const ox_arrays *outputs, const ox_sig
         if (ox_cli_has_suffix(path, ".json")) {
             ox_json_write(out.file, &columns);
         } else {
-            ox_csv_write(out.file, &columns);
+            ox_csv_write_header(out.file, &columns);
+            ox_csv_write_rows(out.file, &columns);
         }
         good = ox_sheet_end(&out, true, err);
     }
@@ -234,7 +304,7 @@ static bool write_outputs(const arguments *a, ox_arrays *outputs, const ox_signa
     if (table) {
         return write_table(a->output, outputs, signature, err);
     }
-    return widen(outputs, err) && ox_npz_write(a->output, outputs, a->compress, err);
+    return ox_arrays_widen(outputs, err) && ox_npz_write(a->output, outputs, a->compress, err);
 }
 
 static void print_outputs(const ox_arrays *outputs)
@@ -296,6 +366,9 @@ static void print(const arguments *a, const ox_signature *signature, const ox_ar
 {
     if (a->json) {
         print_json(signature, outputs, o);
+    } else if (o->streamed && !a->samples.quiet) {
+        printf("%zu samples\n", o->reached.rows);
+        ox_summary_print_worst(&o->reached.worst);
     } else if (a->samples.quiet || (a->output && !strcmp(a->output, "-"))) {
         return;
     } else if (signature->explained) {
@@ -317,7 +390,7 @@ int ox_cmd_run(int argc, char **argv)
     ox_arrays outputs = {NULL, 0};
     outcome o = {.checked = false};
     bool good = run(&a, &signature, &outputs, &o, &err);
-    if (good && a.output) {
+    if (good && a.output && !o.streamed) {
         good = write_outputs(&a, &outputs, &signature, &err);
     }
     if (good) {
@@ -325,5 +398,9 @@ int ox_cmd_run(int argc, char **argv)
     }
     ox_arrays_free(&outputs);
     ox_signature_free(&signature);
+    if (o.signal) {
+        fflush(stdout);
+        raise(o.signal);
+    }
     return good ? OX_EXIT_OK : ox_cli_fail(&err);
 }

@@ -68,7 +68,7 @@ static bool cut_rows(ox_csv *csv, const char *path, ox_error *err)
             csv->columns = count;
         } else if (count - before != csv->columns) {
             return ox_cli_error(err, OX_INVALID, "%s: line %zu has %zu fields, the header %zu",
-                                path, line, count - before, csv->columns);
+                                path, line + csv->before, count - before, csv->columns);
         }
     }
     if (!csv->columns) {
@@ -101,10 +101,11 @@ static bool has_header(const ox_csv *csv)
     return false;
 }
 
-bool ox_csv_read(const char *path, ox_bytes *bytes, ox_csv *csv, ox_error *err)
+bool ox_csv_read(const char *path, ox_bytes *bytes, size_t before, ox_csv *csv, ox_error *err)
 {
     size_t size = bytes ? bytes->size : 0;
-    *csv = (ox_csv){.text = bytes ? bytes->data : ox_cli_read_file(path, &size, err)};
+    *csv = (ox_csv){.before = before};
+    csv->text = bytes ? bytes->data : ox_cli_read_file(path, &size, err);
     if (bytes) {
         *bytes = (ox_bytes){NULL, 0};
     }
@@ -170,7 +171,7 @@ bool ox_csv_number(const ox_csv *csv, const char *path, size_t row, size_t colum
     }
     if (!parse_number(field, number)) {
         return ox_cli_error(err, OX_INVALID, "%s: row %zu, column \"%s\": \"%.40s\" is no number",
-                            path, row + 1, csv->fields[column], field);
+                            path, csv->before + row + 1, csv->fields[column], field);
     }
     return true;
 }
@@ -191,7 +192,7 @@ static void write_name(FILE *file, const char *name)
     putc('"', file);
 }
 
-void ox_csv_write(FILE *file, const ox_columns *columns)
+void ox_csv_write_header(FILE *file, const ox_columns *columns)
 {
     for (size_t i = 0; i < columns->count; i++) {
         if (i) {
@@ -200,6 +201,10 @@ void ox_csv_write(FILE *file, const ox_columns *columns)
         write_name(file, columns->items[i].name);
     }
     putc('\n', file);
+}
+
+void ox_csv_write_rows(FILE *file, const ox_columns *columns)
+{
     char text[OX_NUMBER_MAX];
     for (size_t row = 0; row < columns->rows; row++) {
         for (size_t i = 0; i < columns->count; i++) {

@@ -35,6 +35,9 @@ static const char *list_inputs(const ox_loader *loader, char *text, size_t size)
 /* In the type of the file, which tells bytes from floats. */
 static bool compare_scale(const ox_loader *loader, const ox_array *array, ox_error *err)
 {
+    if (!loader->model || !loader->note) {
+        return true;
+    }
     ox_tensor tensor = ox_array_tensor(array);
     return ox_check_inputs(loader->model, &tensor, 1, loader->note, NULL, err);
 }
@@ -314,11 +317,11 @@ static bool assign_columns(const ox_loader *loader, const ox_csv *csv, const cha
     return true;
 }
 
-static bool load_csv(const ox_loader *loader, const char *path, ox_bytes *bytes, ox_arrays *arrays,
-                     ox_error *err)
+bool ox_load_csv(const ox_loader *loader, const char *path, ox_bytes *bytes, size_t before,
+                 ox_arrays *arrays, ox_error *err)
 {
     ox_csv csv;
-    if (!ox_csv_read(path, bytes, &csv, err)) {
+    if (!ox_csv_read(path, bytes, before, &csv, err)) {
         return false;
     }
     size_t *widths = ox_cli_alloc(loader->count, sizeof *widths, err);
@@ -337,33 +340,29 @@ static bool load_csv(const ox_loader *loader, const char *path, ox_bytes *bytes,
 
 /* ---- .npy ------------------------------------------------------------------------------ */
 
+bool ox_load_array(const ox_loader *loader, ox_array *array, const char *name, ox_arrays *arrays,
+                   ox_error *err)
+{
+    return name ? add_array(loader, arrays, array, name, false, err)
+                : add_nameless(loader, arrays, array, err);
+}
+
 static bool load_npy(const ox_loader *loader, const char *path, const char *name, ox_arrays *arrays,
                      ox_error *err)
 {
     ox_array array;
-    if (!ox_npy_read_file(path, &array, err)) {
-        return false;
-    }
-    return name ? add_array(loader, arrays, &array, name, false, err)
-                : add_nameless(loader, arrays, &array, err);
+    return ox_npy_read_file(path, &array, err) && ox_load_array(loader, &array, name, arrays, err);
 }
 
 /* ---- pictures -------------------------------------------------------------------------- */
 
-/* "NAME=PATH" or "PATH". */
-typedef struct spec {
-    const char *text;
-    size_t name; /* length of the name */
-    const char *path;
-} spec;
-
-static spec spec_of(const char *text)
+ox_spec ox_spec_of(const char *text)
 {
     const char *equals = strchr(text, '=');
-    return (spec){text, equals ? (size_t)(equals - text) : 0, equals ? equals + 1 : text};
+    return (ox_spec){text, equals ? (size_t)(equals - text) : 0, equals ? equals + 1 : text};
 }
 
-static bool is_same_input(const spec *a, const spec *b)
+static bool is_same_input(const ox_spec *a, const ox_spec *b)
 {
     return a->name == b->name && !strncmp(a->text, b->text, a->name);
 }
@@ -401,11 +400,11 @@ static bool load_pictures(const ox_loader *loader, const char *name, const ox_pa
 static bool load_all_pictures(const ox_loader *loader, const ox_texts *specs, size_t first,
                               ox_arrays *arrays, ox_error *err)
 {
-    spec own = spec_of(specs->items[first]);
+    ox_spec own = ox_spec_of(specs->items[first]);
     ox_paths paths = {NULL, 0};
     bool good = true;
     for (size_t i = 0; good && i < specs->count; i++) {
-        spec other = spec_of(specs->items[i]);
+        ox_spec other = ox_spec_of(specs->items[i]);
         if (!ox_images_are(other.path) || !is_same_input(&own, &other)) {
             continue;
         }
@@ -442,7 +441,7 @@ static bool load_stream(const ox_loader *loader, const char *path, ox_arrays *ar
     } else if (!strncmp(bytes.data, npz, strlen(npz))) {
         good = load_npz(loader, shown, &bytes, arrays, err);
     } else if (bytes.size && bytes.data[0] != '\x93' && strlen(bytes.data) == bytes.size) {
-        good = load_csv(loader, shown, &bytes, arrays, err);
+        good = ox_load_csv(loader, shown, &bytes, 0, arrays, err);
     } else {
         good = ox_npy_read_bytes(shown, &bytes, &array, err) &&
                add_nameless(loader, arrays, &array, err);
@@ -456,10 +455,10 @@ static bool load_one(const ox_loader *loader, const char *text, ox_arrays *array
     if (!strchr(text, '=')) {
         return ox_cli_is_stream(text)            ? load_stream(loader, text, arrays, err)
                : ox_cli_has_suffix(text, ".npz") ? load_npz(loader, text, NULL, arrays, err)
-               : ox_cli_has_suffix(text, ".csv") ? load_csv(loader, text, NULL, arrays, err)
+               : ox_cli_has_suffix(text, ".csv") ? ox_load_csv(loader, text, NULL, 0, arrays, err)
                                                  : load_npy(loader, text, NULL, arrays, err);
     }
-    spec s = spec_of(text);
+    ox_spec s = ox_spec_of(text);
     char *name = ox_cli_format(err, "%.*s", (int)s.name, text);
     bool good = name && load_npy(loader, s.path, name, arrays, err);
     free(name);
@@ -470,7 +469,7 @@ bool ox_load(const ox_loader *loader, const ox_texts *specs, ox_arrays *arrays, 
 {
     *arrays = (ox_arrays){NULL, 0};
     for (size_t i = 0; i < specs->count; i++) {
-        bool pictures = ox_images_are(spec_of(specs->items[i]).path);
+        bool pictures = ox_images_are(ox_spec_of(specs->items[i]).path);
         if (!(pictures ? load_all_pictures(loader, specs, i, arrays, err)
                        : load_one(loader, specs->items[i], arrays, err))) {
             ox_arrays_free(arrays);

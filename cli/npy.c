@@ -1,5 +1,6 @@
 /* Reading and writing .npy: a magic number, a header that is a Python dict, the elements. Files
  * are untrusted: every length is checked before it is believed. */
+#define _XOPEN_SOURCE 700 /* fseeko */
 #include "npy.h"
 
 #include <errno.h>
@@ -377,22 +378,17 @@ static bool refuse_type(char kind, const char *file, ox_error *err)
     return ox_cli_error(err, OX_INVALID, "%s: %s", file, why);
 }
 
-bool ox_npy_read(ox_npy_source source, void *user, const char *file, uint64_t available,
-                 ox_array *array, ox_error *err)
+/* Elements as the header says; `array` owns nothing on failure. */
+static bool read_elements(ox_npy_source source, void *user, const char *file, const header *h,
+                          uint64_t available, ox_array *array, ox_error *err)
 {
-    *array = (ox_array){.name = NULL};
-    header h = {.kind = 0};
-    if (!read_header(source, user, file, &h, err)) {
-        return false;
-    }
-    array->type = type_of(h.kind, h.bytes);
+    *array = (ox_array){.type = type_of(h->kind, h->bytes), .rank = h->rank};
     if (array->type == OX_NONE) {
-        return refuse_type(h.kind, file, err);
+        return refuse_type(h->kind, file, err);
     }
-    array->rank = h.rank;
-    memcpy(array->dims, h.dims, sizeof h.dims);
+    memcpy(array->dims, h->dims, sizeof h->dims);
     bool text = array->type == OX_STRING;
-    size_t count = 0, size = (size_t)h.bytes;
+    size_t count = 0, size = (size_t)h->bytes;
     if (!ox_array_count(array->dims, array->rank, size, &count) || count * size > available) {
         return ox_cli_error(err, OX_INVALID, "%s: truncated: fewer bytes than its shape says",
                             file);
@@ -400,26 +396,40 @@ bool ox_npy_read(ox_npy_source source, void *user, const char *file, uint64_t av
     array->file = ox_cli_copy(file, err);
     array->data = array->file ? ox_cli_alloc(count, size, err) : NULL;
     bool good = array->data && fill(source, user, file, array->data, count * size, err);
-    char extra;
-    int64_t more = good ? source(user, &extra, 1, err) : -1;
-    if (more > 0) {
-        ox_cli_error(err, OX_INVALID, "%s: more bytes than its shape says", file);
+    if (good && h->swapped) {
+        swap_bytes(array->data, h->kind == 'U' ? count * size / UNIT : count,
+                   h->kind == 'U' ? UNIT : size);
     }
-    if (more == 0 && h.swapped) {
-        swap_bytes(array->data, h.kind == 'U' ? count * size / UNIT : count,
-                   h.kind == 'U' ? UNIT : size);
-    }
-    if (more == 0 && array->type == OX_BOOL) {
+    if (good && array->type == OX_BOOL) {
         for (size_t i = 0; i < count; i++) {
             ((uint8_t *)array->data)[i] = ((uint8_t *)array->data)[i] != 0;
         }
     }
-    if (more != 0 || (h.fortran && array->rank > 1 && !reorder(array, size, err)) ||
-        (text && !read_texts(array, size, h.kind, err))) {
+    good = good && (!h->fortran || array->rank < 2 || reorder(array, size, err)) &&
+           (!text || read_texts(array, size, h->kind, err));
+    if (!good) {
         ox_array_free(array);
+    }
+    return good;
+}
+
+bool ox_npy_read(ox_npy_source source, void *user, const char *file, uint64_t available,
+                 ox_array *array, ox_error *err)
+{
+    header h = {.kind = 0};
+    if (!read_header(source, user, file, &h, err) ||
+        !read_elements(source, user, file, &h, available, array, err)) {
         return false;
     }
-    return true;
+    char extra;
+    int64_t more = source(user, &extra, 1, err);
+    if (more > 0) {
+        ox_cli_error(err, OX_INVALID, "%s: more bytes than its shape says", file);
+    }
+    if (more != 0) {
+        ox_array_free(array);
+    }
+    return more == 0;
 }
 
 static int64_t read_file(void *user, void *into, size_t size, ox_error *err)
@@ -449,11 +459,9 @@ bool ox_npy_read_bytes(const char *path, const ox_bytes *bytes, ox_array *array,
     return ox_npy_read(read_bytes, &left, path, left.size, array, err);
 }
 
-bool ox_npy_read_file(const char *path, ox_array *array, ox_error *err)
+/* The file and its size, UINT64_MAX where it has none. NULL and err on failure. */
+static FILE *open_file(const char *path, uint64_t *size, ox_error *err)
 {
-    if (!strcmp(path, "-")) {
-        return ox_npy_read(read_file, stdin, "standard input", UINT64_MAX, array, err);
-    }
     struct stat info;
     FILE *file = fopen(path, "rb");
     bool good = file && !fstat(fileno(file), &info);
@@ -463,14 +471,107 @@ bool ox_npy_read_file(const char *path, ox_array *array, ox_error *err)
     }
     if (!good) {
         ox_cli_system_error(err, path, "read");
-    } else {
-        uint64_t size = S_ISREG(info.st_mode) ? (uint64_t)info.st_size : UINT64_MAX;
-        good = ox_npy_read(read_file, file, path, size, array, err);
+        if (file) {
+            fclose(file);
+        }
+        return NULL;
     }
+    *size = S_ISREG(info.st_mode) ? (uint64_t)info.st_size : UINT64_MAX;
+    return file;
+}
+
+bool ox_npy_read_file(const char *path, ox_array *array, ox_error *err)
+{
+    if (!strcmp(path, "-")) {
+        return ox_npy_read(read_file, stdin, "standard input", UINT64_MAX, array, err);
+    }
+    uint64_t size;
+    FILE *file = open_file(path, &size, err);
+    bool good = file && ox_npy_read(read_file, file, path, size, array, err);
     if (file) {
         fclose(file);
     }
     return good;
+}
+
+/* ---- some rows of a file --------------------------------------------------------------- */
+
+struct ox_npy {
+    FILE *file;
+    char *path;
+    header header;
+    off_t start; /* of the elements */
+    size_t row;  /* bytes of one */
+};
+
+static bool find_rows(ox_npy *npy, uint64_t size, ox_error *err)
+{
+    header *h = &npy->header;
+    size_t count = 0, bytes = (size_t)h->bytes;
+    if (!read_header(read_file, npy->file, npy->path, h, err)) {
+        return false;
+    }
+    npy->start = ftello(npy->file);
+    if (type_of(h->kind, h->bytes) == OX_NONE) {
+        return refuse_type(h->kind, npy->path, err);
+    }
+    bytes = (size_t)h->bytes;
+    if (!ox_array_count(h->dims, h->rank, bytes, &count) ||
+        (uint64_t)npy->start + count * bytes != size) {
+        return ox_cli_error(err, OX_INVALID, "%s: its size is not what its shape says", npy->path);
+    }
+    if (h->fortran && h->rank > 1) {
+        return ox_cli_error(err, OX_UNSUPPORTED,
+                            "%s: in column-major order, which has no rows to read one after "
+                            "another: save it by numpy.ascontiguousarray",
+                            npy->path);
+    }
+    npy->row = h->rank && h->dims[0] ? count / (size_t)h->dims[0] * bytes : count * bytes;
+    return true;
+}
+
+ox_npy *ox_npy_open(const char *path, ox_error *err)
+{
+    uint64_t size = 0;
+    ox_npy *npy = ox_cli_alloc(1, sizeof *npy, err);
+    if (!npy) {
+        return NULL;
+    }
+    npy->path = ox_cli_copy(path, err);
+    npy->file = npy->path ? open_file(path, &size, err) : NULL;
+    if (npy->file && find_rows(npy, size, err)) {
+        return npy;
+    }
+    ox_npy_close(npy);
+    return NULL;
+}
+
+void ox_npy_close(ox_npy *npy)
+{
+    if (npy && npy->file) {
+        fclose(npy->file);
+    }
+    if (npy) {
+        free(npy->path);
+    }
+    free(npy);
+}
+
+size_t ox_npy_rows(const ox_npy *npy)
+{
+    return npy->header.rank ? (size_t)npy->header.dims[0] : 1;
+}
+
+bool ox_npy_read_rows(ox_npy *npy, size_t first, size_t count, ox_array *array, ox_error *err)
+{
+    header h = npy->header;
+    if (h.rank) {
+        h.dims[0] = (int64_t)count;
+    }
+    if (fseeko(npy->file, npy->start + (off_t)(first * npy->row), SEEK_SET)) {
+        return ox_cli_system_error(err, npy->path, "read");
+    }
+    return read_elements(read_file, npy->file, npy->path, &h, UINT64_MAX, array, err);
 }
 
 /* ---- writing --------------------------------------------------------------------------- */

@@ -21,6 +21,15 @@ bool ox_npy_read_file(const char *path, ox_array *array, ox_error *err);
 /* Reads what was in the file. */
 bool ox_npy_read_bytes(const char *path, const ox_bytes *bytes, ox_array *array, ox_error *err);
 
+/* A file of which some rows are read at a time; NULL and err where it is none. */
+typedef struct ox_npy ox_npy;
+ox_npy *ox_npy_open(const char *path, ox_error *err);
+void ox_npy_close(ox_npy *npy);
+
+/* Its rows along axis 0; 1 where it is a single number. */
+size_t ox_npy_rows(const ox_npy *npy);
+bool ox_npy_read_rows(ox_npy *npy, size_t first, size_t count, ox_array *array, ox_error *err);
+
 enum { OX_NPY_HEADER_MAX = 1024 };
 
 /* Writes what precedes the elements and returns its size, a multiple of 64; 0 where the type has

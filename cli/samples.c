@@ -18,18 +18,24 @@ ox_session_options ox_samples_session(const ox_samples *s)
     return options;
 }
 
+ox_loader ox_samples_loader(const ox_samples *s, const ox_model *model,
+                            const ox_signature *signature)
+{
+    return (ox_loader){.option = "--input",
+                       .model = model,
+                       .note = s->quiet ? NULL : ox_cli_note,
+                       .inputs = signature->inputs,
+                       .count = signature->input_count,
+                       .sole = signature->input_count == 1 ? signature->inputs[0].name : NULL,
+                       .featured = signature->attributed,
+                       .features = signature->features,
+                       .feature_count = signature->feature_count,
+                       .pixels = s->pixels};
+}
+
 bool ox_samples_load(const ox_samples *s, const ox_model *model, const ox_signature *signature,
                      ox_arrays *arrays, ox_error *err)
 {
-    ox_loader loader = {.option = "--input",
-                        .model = model,
-                        .note = s->quiet ? NULL : ox_cli_note,
-                        .inputs = signature->inputs,
-                        .count = signature->input_count,
-                        .sole = signature->input_count == 1 ? signature->inputs[0].name : NULL,
-                        .featured = signature->attributed,
-                        .features = signature->features,
-                        .feature_count = signature->feature_count,
-                        .pixels = s->pixels};
+    ox_loader loader = ox_samples_loader(s, model, signature);
     return ox_load(&loader, &s->inputs, arrays, err);
 }

@@ -33,6 +33,10 @@ int ox_samples_check(const char *command, ox_samples *s);
 /* How a session is opened for them. */
 ox_session_options ox_samples_session(const ox_samples *s);
 
+/* What loads them for the inputs of a model. */
+ox_loader ox_samples_loader(const ox_samples *s, const ox_model *model,
+                            const ox_signature *signature);
+
 bool ox_samples_load(const ox_samples *s, const ox_model *model, const ox_signature *signature,
                      ox_arrays *arrays, ox_error *err);
 

@@ -105,14 +105,7 @@ static void print_row(const row *r)
     printf("%6zu %7s %12s %12.6g %12.6g %9s\n", r->sample, target, value, r->base, r->sum, gap);
 }
 
-/* The largest relative gap so far, and whose it is. */
-typedef struct worst {
-    size_t known; /* of so many */
-    double gap;
-    size_t sample;
-} worst;
-
-static void take(worst *w, const row *r)
+static void take(ox_worst *w, const row *r)
 {
     if (!r->known) {
         return;
@@ -125,6 +118,25 @@ static void take(worst *w, const row *r)
     }
 }
 
+void ox_summary_take(ox_worst *worst, const ox_signature *signature, const ox_arrays *outputs,
+                     size_t first)
+{
+    explained e = {.signature = signature, .outputs = outputs};
+    size_t count = recognise(&e) ? e.samples * e.targets : 0;
+    for (size_t i = 0; i < count; i++) {
+        row r = row_at(&e, i / e.targets, i % e.targets);
+        r.sample += first;
+        take(worst, &r);
+    }
+}
+
+void ox_summary_print_worst(const ox_worst *worst)
+{
+    if (worst->known) {
+        printf("largest relative gap %.1e (sample %zu)\n", worst->gap, worst->sample);
+    }
+}
+
 void ox_summary_print(const ox_signature *signature, const ox_arrays *outputs)
 {
     explained e = {.signature = signature, .outputs = outputs};
@@ -134,7 +146,7 @@ void ox_summary_print(const ox_signature *signature, const ox_arrays *outputs)
     printf("%6s %7s %12s %12s %12s %9s\n", "sample", "target", "f(x)", "base value", "sum of SHAP",
            "gap");
     size_t count = e.samples * e.targets;
-    worst w = {.known = 0};
+    ox_worst w = {.known = 0};
     for (size_t i = 0; i < count; i++) {
         row r = row_at(&e, i / e.targets, i % e.targets);
         if (i < ROWS_SHOWN) {
@@ -145,9 +157,7 @@ void ox_summary_print(const ox_signature *signature, const ox_arrays *outputs)
     if (count > ROWS_SHOWN) {
         printf("... %zu more\n", count - ROWS_SHOWN);
     }
-    if (w.known) {
-        printf("largest relative gap %.1e (sample %zu)\n", w.gap, w.sample);
-    }
+    ox_summary_print_worst(&w);
 }
 
 /* What is not known is null, as what is no number. */
@@ -167,7 +177,7 @@ void ox_summary_json(ox_json *json, const ox_signature *signature, const ox_arra
 {
     explained e = {.signature = signature, .outputs = outputs};
     size_t count = recognise(&e) ? e.samples * e.targets : 0;
-    worst w = {.known = 0};
+    ox_worst w = {.known = 0};
     ox_json_begin(json, "samples", '[');
     for (size_t i = 0; i < count; i++) {
         row r = row_at(&e, i / e.targets, i % e.targets);

@@ -6,6 +6,18 @@
 #include "json.h"
 #include "signature.h"
 
+/* The largest relative gap so far, and whose it is. */
+typedef struct ox_worst {
+    size_t known; /* of so many */
+    double gap;
+    size_t sample;
+} ox_worst;
+
+/* Takes in the outputs of samples from number `first` on. */
+void ox_summary_take(ox_worst *worst, const ox_signature *signature, const ox_arrays *outputs,
+                     size_t first);
+void ox_summary_print_worst(const ox_worst *worst);
+
 /* Prints sample, target, f(x), base value, sum of SHAP values and gap for the first samples of an
  * explained model, and the largest relative gap over all. Prints nothing where the outputs are
  * not those of an explained model. */
