@@ -82,12 +82,13 @@ static int check_stream(arguments *a)
     if (a->shard_text && !ox_stream_shard(a->shard_text, s)) {
         return ox_cli_usage("run", "--shard: \"%s\" is not I/N, with I from 1 to N", a->shard_text);
     }
-    bool folder = a->output && !ox_sheet_is_direct(a->output) && ox_cli_has_suffix(a->output, "/");
+    bool folder = a->output && ox_cli_has_suffix(a->output, "/");
+    bool written =
+        folder || (a->output && !ox_sheet_is_direct(a->output) && ox_part_can(a->output));
     const char *asked = a->shard_text ? "--shard"
                         : s->resume   ? "--resume"
                         : folder      ? "-o FOLDER/"
                                       : NULL;
-    bool written = a->output && !ox_sheet_is_direct(a->output) && ox_part_can(a->output);
     s->streamed = asked || (size >= OX_STREAM_FROM && (written || !a->output) && !a->json &&
                             !a->samples.batch.all);
     if (asked && !written) {
