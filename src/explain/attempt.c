@@ -51,7 +51,8 @@ static bool prepare(ox_explain_state *s, ox_binding *b, bool force_fixed)
     }
     ox_bind_mark_reached(s, true);
     b->draws = ox_hold_any_draw(s->g);
-    b->one_at_a_time = b->one_at_a_time || b->draws;
+    bool walks = s->method->attribute == ox_result_walk;
+    b->one_at_a_time = b->one_at_a_time || b->draws || (b->needs_held && !walks);
     ox_control_expand(s->g);
     for (size_t i = 0; i < s->g->node_count; i++) { /* names of our nodes are new to them, too */
         ox_graph_take_name(s->g, s->g->nodes[i]->name);
@@ -122,6 +123,7 @@ static void mark_inputs(ox_explain_state *s)
 {
     for (size_t i = 0; i < s->g->input_count; i++) {
         ox_side_of(s->g->inputs[i])->depends = true;
+        ox_side_of(s->g->inputs[i])->of_held = ox_hold_is(s, s->g->inputs[i]);
     }
     for (size_t i = 0; i < s->bind->input_count; i++) {
         ox_side_of(s->bind->inputs[i].x)->varies = true;

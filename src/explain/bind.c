@@ -61,9 +61,9 @@ static void find_explained(ox_explain_state *s, ox_binding *b)
     ox_bind_mark_reached(s, false);
     b->inputs = ox_arena_alloc(s->arena, g->input_count, sizeof *b->inputs);
     b->input_count = 0;
-    b->one_at_a_time = false;
+    b->one_at_a_time = b->needs_held = false;
     for (size_t i = 0; i < b->held_count; i++) {
-        b->one_at_a_time = b->one_at_a_time || b->held[i]->needed;
+        b->needs_held = b->needs_held || b->held[i]->needed;
     }
     for (size_t i = 0; i < g->input_count; i++) {
         ox_val v = g->inputs[i];

@@ -23,6 +23,7 @@ struct ox_binding {
     size_t input_count;
     ox_val *held; /* inputs and tensors of options.hold */
     size_t held_count;
+    bool needs_held;      /* the output needs some of them */
     bool draws;           /* the output needs random numbers */
     ox_explained *points; /* that get SHAP values: the inputs, or the tensors of options.at */
     size_t point_count;

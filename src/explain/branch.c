@@ -8,6 +8,10 @@
  * is fixed, references come one at a time, repeated to the sample's batch, and shapes agree by
  * themselves.
  *
+ * What held values reach is another for each sample: it is computed for all pairs, with R*N in
+ * place of N, of what is repeated for them where it enters; what they do not reach is as it ever
+ * was.
+ *
  * Fusible values (explain/fusible.c) are computed once more for the walk, "apart": behind a Sum
  * where they begin, and with DequantizeLinear spelled out, as ONNX Runtime would else find that
  * both are the same, or fuse them. That goes for samples and references alike; what both differ by
@@ -18,6 +22,7 @@
 
 #include "explain/bind.h"
 #include "explain/cache.h"
+#include "explain/copies.h"
 #include "explain/plan.h"
 #include "explain/steps.h"
 #include "explain/target.h"
@@ -32,7 +37,7 @@ static ox_fork *new_branch(ox_explain_state *s, int lead)
     for (size_t i = 0; s->branch != NULL && i < s->g->value_count; i++) {
         ox_side *side = s->g->values[i]->side;
         if (side != NULL) {
-            side->raw = side->raw_apart = side->view = side->sample = NULL;
+            side->raw = side->raw_apart = side->pairs = side->view = side->sample = NULL;
             side->legs[0] = side->legs[1] = NULL;
         }
     }
@@ -75,216 +80,29 @@ void ox_fork_samples(ox_explain_state *s)
     b->points = true;
 }
 
-/* ---- copies of nodes in another graph ----------------------------------------------------------
- */
+/* ---- samples
+ * -------------------------------------------------------------------------------------- */
 
-/* Where copies of values are remembered: in the reference graph or in the flow graph. */
-typedef struct target {
-    ox_explain_state *s;
-    ox_graph *graph;
-    bool references;
-    bool apart; /* of what is fusible, beside what is fused */
-    bool twin;  /* fused as well */
-} target;
-
-static ox_val copy_value(const target *t, ox_val v);
-
-/* Nodes that were written out are copied as their parts; held values are there already. */
-static ox_val made_as(ox_val v)
-{
-    while (v->node != NULL && v->node->parts != NULL && !ox_side_of(v)->held) {
-        v = v->node->parts[v->output];
-    }
-    return v;
-}
-
-static ox_val *slot(const target *t, ox_val v)
-{
-    ox_side *side = ox_side_of(made_as(v));
-    if (t->twin) {
-        return &side->twin;
-    }
-    if (t->apart) {
-        return t->references ? &side->raw_apart : &side->apart;
-    }
-    return t->references ? &side->raw : &side->sample;
-}
-
-/* What inference does not know of a copy follows from the original, R in place of N. */
-static void copy_shape(const target *t, ox_val from, ox_val to)
-{
-    to->type = to->type == OX_NONE ? from->type : to->type;
-    if (to->rank >= 0 || from->rank < 0) {
-        return;
-    }
-    ox_dim *dims = ox_arena_alloc(t->s->arena, (size_t)from->rank, sizeof *dims);
-    for (int i = 0; i < from->rank; i++) {
-        dims[i] = from->dims[i];
-        if (t->references && !t->s->plan->one_at_a_time && dims[i].batch > 0) {
-            dims[i] = ox_dim_unknown(t->graph);
-        }
-    }
-    to->rank = from->rank;
-    to->dims = dims;
-}
-
-/* What DequantizeLinear does, in other nodes. */
-static void copy_dequantized(const target *t, const ox_node *n, ox_val *inputs)
-{
-    ox_val y = NULL, *to = slot(t, n->outputs[0]);
-    ox_node copy = *n;
-    copy.graph = t->graph;
-    copy.inputs = inputs;
-    ox_rule_find(n->domain, n->op)->decompose(&copy, &y);
-    *to = n->outputs[0]->type == OX_NONE ? y : ox_cast(y, n->outputs[0]->type);
-    copy_shape(t, n->outputs[0], *to);
-}
-
-static void copy_node(const target *t, const ox_node *n)
-{
-    ox_val *inputs = ox_arena_alloc(t->s->arena, n->input_count, sizeof *inputs);
-    for (size_t i = 0; i < n->input_count; i++) {
-        inputs[i] = n->inputs[i] == NULL ? NULL : *slot(t, n->inputs[i]);
-    }
-    if (ox_node_has_body(n)) {
-        ox_fail(t->s->arena, OX_UNSUPPORTED, "%s: no rule for nodes with subgraphs",
-                ox_node_label(n));
-    }
-    if (ox_only_moves(n->op)) {
-        inputs[0] = ox_apart(inputs[0]);
-    }
-    if (t->apart && strcmp(n->op, "QuantizeLinear") == 0 && !ox_side_of(n->inputs[0])->fusible) {
-        for (int i = 0; i <= t->twin; i++) { /* the twin has two, to be none of the others */
-            inputs[0] = ox_graph_emit(t->graph, "Sum", 1, &inputs[0], 0, NULL);
-        }
-    }
-    const char *part = t->references ? "onnxexplainer/reference" : "onnxexplainer/sample";
-    ox_purpose former = ox_graph_enter(t->graph, part, ox_node_base(n), n);
-    bool fused = t->twin || (t->references && !t->apart);
-    if (strcmp(n->op, "DequantizeLinear") == 0 && !fused) {
-        copy_dequantized(t, n, inputs);
-    } else if (n->output_count == 1 && n->domain[0] == '\0') {
-        *slot(t, n->outputs[0]) =
-            ox_graph_emit(t->graph, n->op, n->input_count, inputs, n->attr_count, n->attrs);
-        copy_shape(t, n->outputs[0], *slot(t, n->outputs[0]));
-    } else {
-        ox_node *copy = ox_graph_emit_node(t->graph, n->domain, n->op, n->input_count, inputs,
-                                           n->output_count, n->attr_count, n->attrs);
-        for (size_t i = 0; i < n->output_count; i++) {
-            *slot(t, n->outputs[i]) = copy->outputs[i];
-            copy_shape(t, n->outputs[i], copy->outputs[i]);
-        }
-    }
-    ox_graph_leave(t->graph, former);
-}
-
-/* A value for the sample in the flow graph, as the forward pass has it. */
-static ox_val sample_as_predicted(ox_explain_state *s, ox_val v)
+ox_val ox_sample_as_predicted(ox_explain_state *s, ox_val v)
 {
     bool apart = ox_side_of(v)->fusible && ox_side_of(v)->depends;
     return s->branch->flow == v->graph ? v : apart ? ox_scan_state(s, v) : ox_sample(s, v);
 }
 
-/* Of a value that is not apart. */
-static ox_val as_predicted(const target *t, ox_val v)
-{
-    return t->references ? copy_value(&(target){t->s, t->graph, true, false, false}, v) : v;
-}
-
-/* True when v is there; else pushes what must come first. Values without a node that are not
- * there yet are constants, to be copied. */
-static bool ready(const target *t, ox_val v)
-{
-    v = made_as(v);
-    if (*slot(t, v) != NULL) {
-        return true;
-    }
-    const ox_side *side = ox_side_of(v);
-    if (t->apart && !side->fusible) {
-        *slot(t, v) = as_predicted(t, v);
-        return true;
-    }
-    if (t->graph == v->graph && !side->depends && (!t->apart || t->twin)) {
-        *slot(t, v) = v;
-        return true;
-    }
-    bool weight = side->fusible && !side->depends;
-    const ox_fork *branch = t->s->branch; /* NULL while the target is looked for */
-    bool either = t->references || (branch != NULL && branch->legs && side->depends);
-    if (either && t->s->plan->one_at_a_time && !t->s->branch->folded &&
-        t->graph == t->s->branch->flow && !side->varies &&
-        !weight) { /* held, or a shape: as for the sample */
-        *slot(t, v) = t->apart ? ox_sample(t->s, v) : sample_as_predicted(t->s, v);
-        return true;
-    }
-    if (v->node == NULL && v->constant != NULL) {
-        *slot(t, v) = ox_graph_constant(t->graph, NULL, v->constant);
-        return true;
-    }
-    if (t->s->bind->fold_shapes && v->node != NULL && !ox_side_of(v)->varies &&
-        (*slot(t, v) = ox_graph_known(t->graph, v)) != NULL) {
-        return true;
-    }
-    if (v->node == NULL) {
-        ox_fail(t->s->arena, OX_UNSUPPORTED,
-                "the references need input \"%s\", which has none; hold=%s keeps it at the "
-                "sample's value",
-                v->name, v->name);
-    }
-    return false;
-}
-
-/* Copies v with all that it needs; an explicit stack, since models may be deep. */
-static ox_val copy_value(const target *t, ox_val v)
-{
-    ox_val *stack = NULL;
-    size_t count = 0, top = 0;
-    v = made_as(v);
-    if (ready(t, v)) {
-        return *slot(t, v);
-    }
-    stack = ox_arena_grow(t->s->arena, stack, count++, sizeof *stack);
-    stack[top++] = v;
-    while (top > 0) {
-        ox_val at = stack[top - 1];
-        size_t before = top;
-        for (size_t i = 0; *slot(t, at) == NULL && i < at->node->input_count; i++) {
-            ox_val in = at->node->inputs[i];
-            if (in != NULL && !ready(t, in)) {
-                if (top == count) {
-                    stack = ox_arena_grow(t->s->arena, stack, count++, sizeof *stack);
-                }
-                stack[top++] = made_as(in);
-            }
-        }
-        if (top > before) {
-            continue;
-        }
-        if (*slot(t, at) == NULL) {
-            copy_node(t, at->node);
-        }
-        top--;
-    }
-    return *slot(t, v);
-}
-
-/* ---- samples
- * -------------------------------------------------------------------------------------- */
-
 ox_val ox_sample(ox_explain_state *s, ox_val v)
 {
     ox_side *side = ox_side_of(v);
     bool apart = side->fusible && (side->depends || s->branch->flow == v->graph);
-    ox_val at = apart ? copy_value(&(target){s, s->g, false, true, false}, v) : v;
+    ox_val at = apart ? ox_copy(&(ox_copying){s, s->g, false, true, false, false}, v) : v;
     if (s->branch->flow == v->graph) {
         return at;
     }
-    v = made_as(v);
+    v = ox_made_as(v);
     side = ox_side_of(v);
     if (side->sample == NULL && side->depends) {
         side->sample = ox_scan_state(s, apart ? at : v);
     }
-    return copy_value(&(target){s, s->branch->flow, false, false, false}, v);
+    return ox_copy(&(ox_copying){s, s->branch->flow, false, false, false, false}, v);
 }
 
 /* Of int8 values ONNX Runtime fuses nothing where their DequantizeLinear is read by more than one,
@@ -293,12 +111,12 @@ ox_val ox_predicted(ox_explain_state *s)
 {
     ox_val y = s->bind->output;
     bool read = !ox_side_of(y)->depends || ox_apart(y) == y || ox_only_moves(y->node->op);
-    return read ? y : ox_apart(copy_value(&(target){s, s->g, false, true, true}, y));
+    return read ? y : ox_apart(ox_copy(&(ox_copying){s, s->g, false, true, true, false}, y));
 }
 
 ox_val ox_sample_output(ox_explain_state *s)
 {
-    return sample_as_predicted(s, ox_predicted(s));
+    return ox_sample_as_predicted(s, ox_predicted(s));
 }
 
 /* ---- references
@@ -310,6 +128,13 @@ ox_dim ox_refs_dim(const ox_explain_state *s)
         return ox_dim_of(s->branch->refs == s->branch->flow ? s->plan->chunk : 1);
     }
     return s->bind->refs_count > 0 ? ox_dim_of(s->plan->padded) : (ox_dim){.size = 1, .refs = 1};
+}
+
+ox_dim ox_refs_in_flow(const ox_explain_state *s)
+{
+    int64_t known = s->plan->chunk > 0 ? s->plan->chunk : s->plan->padded;
+    return s->bind->refs_count > 0 || s->plan->chunk > 0 ? ox_dim_of(known)
+                                                         : (ox_dim){.size = 1, .refs = 1};
 }
 
 /* The own shape of v with its batch axis, before*N*after, taken apart: [.., before, n, after, ..].
@@ -376,12 +201,63 @@ static ox_val repeat(ox_explain_state *s, ox_val v, ox_val view)
     return ox_reshape(all, v->rank + 1, dims);
 }
 
+/* The same with an axis R before n. */
+static int split_pairs(const ox_explain_state *s, ox_val v, ox_dim *dims, int *at)
+{
+    int rank = split_batch(v, (ox_dim){.size = 1, .batch = 1}, dims, at);
+    memmove(dims + *at + 1, dims + *at, (size_t)(rank - *at) * sizeof *dims);
+    dims[*at] = ox_refs_in_flow(s);
+    return rank + 1;
+}
+
+ox_val ox_pairs_of(ox_explain_state *s, ox_val v, ox_val view)
+{
+    int order[OX_MAX_RANK + 2], at = 0, axis = ox_side_of(v)->place.axis;
+    ox_dim dims[OX_MAX_RANK + 2], split[OX_MAX_RANK + 2];
+    int rank = split_pairs(s, v, split, &at);
+    dims[0] = ox_refs_in_flow(s);
+    memcpy(dims + 1, v->dims, (size_t)v->rank * sizeof *dims);
+    view = ox_expand(view, v->rank + 1, dims);
+    for (int i = 0; i < rank; i++) {
+        order[i] = i == at ? 0 : i + (i < at);
+        dims[order[i]] = split[i];
+    }
+    view = ox_transpose(ox_reshape(view, rank, dims), order);
+    memcpy(dims, v->dims, (size_t)v->rank * sizeof *dims);
+    dims[axis] = ox_dim_mul(view->graph, dims[axis], ox_refs_in_flow(s));
+    return ox_reshape(view, v->rank, dims);
+}
+
+/* And back: [R, own shape]. */
+static ox_val view_of_pairs(ox_explain_state *s, ox_val v)
+{
+    int order[OX_MAX_RANK + 2], at = 0;
+    ox_dim dims[OX_MAX_RANK + 2];
+    int rank = split_pairs(s, v, dims, &at);
+    ox_val all = ox_copy(
+        &(ox_copying){.s = s, .graph = s->branch->flow, .references = true, .pairs = true}, v);
+    all = ox_reshape(ox_apart(all), rank, dims);
+    for (int i = 0; i < rank; i++) {
+        order[i] = i == 0 ? at : i - (i <= at);
+    }
+    dims[0] = ox_refs_in_flow(s);
+    memcpy(dims + 1, v->dims, (size_t)v->rank * sizeof *dims);
+    return ox_reshape(ox_transpose(all, order), v->rank + 1, dims);
+}
+
 /* The reference of v in the flow graph. */
 static ox_val reference_of(ox_explain_state *s, ox_val v, bool apart)
 {
-    ox_purpose former = ox_graph_enter(s->branch->refs, "onnxexplainer/reference",
+    bool pairs = s->plan->pairs && ox_side_of(v)->of_held;
+    ox_graph *graph = pairs ? s->branch->flow : s->branch->refs;
+    ox_purpose former = ox_graph_enter(graph, "onnxexplainer/reference",
                                        v->base != NULL ? v->base : v->name, v->node);
-    ox_val raw = copy_value(&(target){s, s->branch->refs, true, apart, false}, v);
+    if (pairs) {
+        ox_val view = view_of_pairs(s, v);
+        ox_graph_leave(graph, former);
+        return view;
+    }
+    ox_val raw = ox_copy(&(ox_copying){s, s->branch->refs, true, apart, false, false}, v);
     ox_val view = view_of(s, v, apart ? raw : ox_apart(raw));
     ox_type type = view->type;
     bool kept = s->branch->refs != s->branch->flow && s->branch->refs != s->g;
@@ -394,7 +270,7 @@ static ox_val reference_of(ox_explain_state *s, ox_val v, bool apart)
                                          : ox_scan_slice(s, view, whole ? 0 : s->plan->chunk);
     }
     view = repeat(s, v, ox_cast(view, type));
-    ox_graph_leave(s->branch->refs, former);
+    ox_graph_leave(graph, former);
     return view;
 }
 
@@ -435,7 +311,7 @@ ox_val ox_leg(ox_explain_state *s, ox_val v, bool reference)
                 "or values are held");
     }
     if (s->branch->copies) {
-        return copy_value(&(target){s, s->branch->flow, false, false, false}, v);
+        return ox_copy(&(ox_copying){s, s->branch->flow, false, false, false, false}, v);
     }
     if (side->legs[reference] == NULL) {
         side->legs[reference] = ox_leg_pick(s, v, ox_point(s, v), reference);

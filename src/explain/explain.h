@@ -21,6 +21,7 @@
  *     explain/standin.c    numbers in place of what is infinite or NaN
  *     explain/fusible.c    values that ONNX Runtime fuses, which nothing of ours may read
  *     explain/branch.c  the reference branch, and its values as the walk sees them
+ *     explain/copies.c      the copies of the model's nodes that it is made of
  *     explain/cache.c       its values that are computed once and kept
  *     explain/steps.c       the walk inside a Scan over the references
  *     explain/rest.c       what no rule could give to its inputs

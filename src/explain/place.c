@@ -269,6 +269,11 @@ static const char *describe(ox_explain_state *s, ox_val v)
                            v->rank < 0 ? "" : " ", shape, reason(v));
 }
 
+bool ox_place_absent(ox_val v)
+{
+    return axis_of(v) == -1;
+}
+
 const char *ox_place_missing(ox_explain_state *s)
 {
     for (size_t i = s->order->count; i-- > 0;) { /* the first one in the model */

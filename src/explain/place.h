@@ -18,6 +18,9 @@ void ox_place_find(ox_explain_state *s);
  * where there is none. */
 const char *ox_place_missing(ox_explain_state *s);
 
+/* Whether v, of known rank, has no axis of samples. */
+bool ox_place_absent(ox_val v);
+
 /* What that means for batches that rows are cut into, on the way to any output. */
 ox_cut ox_place_cut(ox_explain_state *s);
 

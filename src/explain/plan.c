@@ -11,6 +11,7 @@
 #include "explain/place.h"
 #include "explain/references.h"
 #include "explain/target.h"
+#include "rules/side.h"
 
 static const uint64_t DEFAULT_MEMORY = UINT64_C(2) << 30;
 
@@ -30,10 +31,12 @@ static const char *unfoldable(const ox_explain_state *s)
     return NULL;
 }
 
-/* Bytes of all activations of one reference, and of the largest. */
-static void activation_bytes(ox_explain_state *s, uint64_t *sum, uint64_t *largest)
+/* Bytes of all activations of one reference, of those that depend on held values, and of the
+ * largest. */
+static void activation_bytes(ox_explain_state *s, uint64_t *sum, uint64_t *of_held,
+                             uint64_t *largest)
 {
-    *sum = *largest = 0;
+    *sum = *of_held = *largest = 0;
     for (size_t i = 0; i < s->order->count; i++) {
         for (size_t k = 0; k < s->order->nodes[i]->output_count; k++) {
             ox_val v = s->order->nodes[i]->outputs[k];
@@ -43,6 +46,7 @@ static void activation_bytes(ox_explain_state *s, uint64_t *sum, uint64_t *large
             }
             uint64_t bytes = (uint64_t)size.size * ox_type_size(v->type);
             *sum += bytes;
+            *of_held += ox_side_of(v)->of_held ? bytes : 0;
             *largest = bytes > *largest ? bytes : *largest;
         }
     }
@@ -71,13 +75,13 @@ static void choose_cache(ox_explain_state *s, ox_plan *plan)
 {
     const ox_options *o = s->options;
     bool file = o->evaluate != NULL && !(s->bind->batch_free && plan->one_at_a_time);
-    bool held = s->bind->held_count > 0 || s->bind->draws || s->bind->sample_shapes;
+    bool held = (s->bind->needs_held && !plan->pairs) || s->bind->draws || s->bind->sample_shapes;
     plan->cache = o->cache;
     if (o->reference_source != OX_REFERENCES_GIVEN || held) {
         if (o->cache == OX_CACHE_LOAD || o->cache == OX_CACHE_FILE) {
             ox_fail(s->arena, OX_ARGUMENT,
                     "nothing of the references can be kept with %s: use cache none",
-                    s->bind->held_count > 0                     ? "held values"
+                    s->bind->needs_held && !plan->pairs         ? "held values"
                     : s->bind->draws                            ? "random numbers"
                     : s->bind->sample_shapes                    ? "an input used for its shape"
                     : o->reference_source != OX_REFERENCES_FILL ? "references as input"
@@ -112,8 +116,8 @@ static void choose_cache(ox_explain_state *s, ox_plan *plan)
 
 uint64_t ox_plan_pair_bytes(ox_explain_state *s, bool backwards)
 {
-    uint64_t sum, largest;
-    activation_bytes(s, &sum, &largest);
+    uint64_t sum, of_held, largest;
+    activation_bytes(s, &sum, &of_held, &largest);
     return 10 * largest + (backwards ? sum : 0);
 }
 
@@ -130,8 +134,8 @@ static int64_t even_steps(int64_t count, double most)
  * small steps hold little of it in both. */
 static void choose_narrow_chunk(ox_explain_state *s, ox_plan *plan)
 {
-    uint64_t sum, largest;
-    activation_bytes(s, &sum, &largest);
+    uint64_t sum, of_held, largest;
+    activation_bytes(s, &sum, &of_held, &largest);
     double most = sum == 0 ? HUGE_VAL : (double)(ox_plan_memory(s) / 4 / sum);
     int64_t chunk = even_steps(s->bind->refs_count, most);
     plan->chunk = plan->chunk == 0 || chunk < plan->chunk ? chunk : plan->chunk;
@@ -149,10 +153,11 @@ typedef struct need {
  */
 static need find_need(ox_explain_state *s, const ox_plan *plan)
 {
-    uint64_t sum, largest;
+    uint64_t sum, of_held, largest;
     double memory = (double)ox_plan_memory(s);
-    activation_bytes(s, &sum, &largest);
+    activation_bytes(s, &sum, &of_held, &largest);
     need n = {.room = memory / 2, .pair = 10 * (double)largest};
+    n.reference = plan->pairs ? (double)of_held : 0;
     if (plan->cache == OX_CACHE_NONE) {
         n.reference = (double)sum;
         n.room = memory - n.reference - (double)ox_plan_given(s);
@@ -228,6 +233,25 @@ static void choose_chunk(ox_explain_state *s, ox_plan *plan)
     plan->padded = (s->bind->refs_count + step - 1) / step * step;
 }
 
+/* Whether what is held can be repeated for every reference, and what nodes of the model compute of
+ * references and of it for all pairs at once. */
+static bool can_pair(ox_explain_state *s)
+{
+    bool found = s->bind->batch_free;
+    for (size_t i = 0; i < s->bind->held_count; i++) {
+        ox_val v = s->bind->held[i];
+        found = found && v->rank >= 0 && (ox_side_of(v)->place.known || ox_place_absent(v));
+    }
+    for (size_t i = 0; i < s->order->count; i++) {
+        const ox_node *n = s->order->nodes[i];
+        for (size_t k = 0; k < n->output_count; k++) {
+            const ox_side *side = ox_side_of(n->outputs[k]);
+            found = found && !(side->of_held && side->fusible);
+        }
+    }
+    return found;
+}
+
 ox_plan *ox_plan_batch(ox_explain_state *s)
 {
     ox_plan *plan = ox_arena_alloc(s->arena, 1, sizeof *plan);
@@ -236,7 +260,9 @@ ox_plan *ox_plan_batch(ox_explain_state *s)
     if (missing != NULL) {
         ox_note_to(s->options, "references enter one at a time: %s", missing);
     }
-    plan->one_at_a_time = s->bind->one_at_a_time || missing != NULL;
+    bool held = s->bind->needs_held && !s->bind->one_at_a_time && missing == NULL;
+    plan->pairs = held && can_pair(s);
+    plan->one_at_a_time = s->bind->one_at_a_time || missing != NULL || (held && !plan->pairs);
     if (s->bind->batch_free) {
         plan->cut = s->bind->counts_batch ? OX_CUT_WHOLE : ox_place_cut(s);
     }

@@ -7,6 +7,7 @@
 /* How it is done. */
 struct ox_plan {
     bool one_at_a_time; /* references enter one by one, repeated to the sample's batch */
+    bool pairs;         /* what held values reach is computed for pairs of reference and sample */
     ox_cut cut;
     int64_t padded;       /* R rounded up to whole chunks */
     int64_t chunk;        /* references per step, 0: no Scan over references */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "explain/bind.h"
+#include "explain/hold.h"
 #include "explain/note.h"
 #include "explain/order.h"
 #include "graph/body.h"
@@ -50,7 +51,7 @@ static bool any_needed(const ox_node *n, bool fold)
 }
 
 /* Whether the output needs an input that is not explained, if only its shape; with `fold` without
- * what is known already. */
+ * what is known already, and without held ones. */
 static bool needs_others(const ox_explain_state *s, bool fold)
 {
     ox_graph *g = s->g;
@@ -71,7 +72,8 @@ static bool needs_others(const ox_explain_state *s, bool fold)
     }
     bool others = false;
     for (size_t i = 0; i < g->input_count; i++) {
-        others = others || (g->inputs[i]->needed && !is_explained(s, g->inputs[i]));
+        ox_val v = g->inputs[i];
+        others = others || (v->needed && !is_explained(s, v) && !(fold && ox_hold_is(s, v)));
     }
     return others;
 }

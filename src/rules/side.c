@@ -7,6 +7,7 @@
 #include "graph/body.h"
 #include "model/model.h"
 #include "rules/rules.h"
+#include "shape/shape.h"
 
 /* Of a value that depends on inputs only those count that do: with constants alone nothing is
  * computed in integers. */
@@ -41,18 +42,27 @@ bool ox_only_shape(const ox_node *n)
     return ox_node_has(n, OX_OF_SHAPE | OX_RANDOM);
 }
 
+/* Whether its contents, integers, are known, as those of a shape may be. */
+static bool is_known(ox_val v)
+{
+    size_t count = 0;
+    return v->elements != NULL && ox_shape_count(v->rank, v->dims, &count) &&
+           ox_dims_static((int)count, v->elements);
+}
+
 static void inherit(void *user, ox_val from)
 {
     ox_side *heir = user;
     const ox_side *side = ox_side_of(from);
     heir->depends = heir->depends || side->depends;
     heir->varies = heir->varies || side->varies;
+    heir->of_held = heir->of_held || (side->of_held && !is_known(from));
 }
 
 void ox_side_hold(ox_val v)
 {
     v->side = ox_arena_alloc(v->graph->arena, 1, sizeof *v->side);
-    v->side->depends = v->side->held = true;
+    v->side->depends = v->side->held = v->side->of_held = true;
 }
 
 /* Values are asked for in topological order or shortly after, so this does not nest deeply. */
@@ -67,7 +77,7 @@ ox_side *ox_side_of(ox_val v)
         return side;
     }
     if (v->node->original && ox_draws(v->node)) {
-        side->depends = side->held = true;
+        side->depends = side->held = side->of_held = true;
         return side;
     }
     if (v->node->parts != NULL) {

@@ -26,6 +26,7 @@ typedef struct ox_side {
     bool depends; /* on an input, if only through its shape */
     bool varies;  /* may differ between sample and reference */
     bool held;    /* the sample's on both sides, whatever it is computed from */
+    bool of_held; /* it, or computed from it, if only from its shape: another for each sample */
     bool counts;  /* does not vary, but depends on the number of samples */
     bool fusible; /* may be part of what ONNX Runtime computes in integers: not to be read */
     bool exact;   /* compared with thresholds by a rule: references are not to be rounded */
@@ -35,6 +36,7 @@ typedef struct ox_side {
     const char *refused; /* of output 0: why its node cannot be decomposed */
     ox_val raw;          /* in the reference graph, with the references' batch */
     ox_val raw_apart;    /* the same where it is fusible, beside the nodes that are fused */
+    ox_val pairs;        /* in the flow graph, with a batch of all pairs of reference and sample */
     ox_val apart;        /* the sample's, in the model's graph, beside them */
     ox_val twin;         /* the same, to be fused on its own */
     ox_val view;         /* the reference in the flow graph, [R, own shape] */
