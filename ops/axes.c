@@ -91,15 +91,19 @@ void OPS_VARIANT(side)(size_t count, float *l, float *y, const float *x)
 
 /* L = tanh(d)/d (y + y0)/2 with d = (l - l0)/2, which is (y - y0)/(l - l0) where that does not
  * cancel. */
+static inline vec slope_of(vec dl, vec y, vec y0, vec middle)
+{
+    vec d = vec_add(vec_mul(dl, vec_set(0.5F)), vec_set(LITTLE));
+    vec near = vec_mul(vec_tanh_near(vec_mul(d, d)), middle);
+    vec_mask is_near = vec_less(vec_abs(d), vec_set(0.625F));
+    return vec_select(is_near, near, vec_div(vec_sub(y, y0), dl));
+}
+
 static inline vec mean_of(const float *const *in, size_t i, size_t count)
 {
     vec y = load(in[4], i, count), y0 = load(in[5], i, count);
     vec dl = vec_sub(load(in[1], i, count), load(in[2], i, count));
-    vec d = vec_add(vec_mul(dl, vec_set(0.5F)), vec_set(LITTLE));
-    vec middle = vec_mul(vec_add(y, y0), vec_set(0.5F));
-    vec near = vec_mul(vec_tanh_near(vec_mul(d, d)), middle);
-    vec_mask is_near = vec_less(vec_abs(d), vec_set(0.625F));
-    return vec_select(is_near, near, vec_div(vec_sub(y, y0), dl));
+    return slope_of(dl, y, y0, vec_mul(vec_add(y, y0), vec_set(0.5F)));
 }
 
 /* Writes L; sums up L, and m L. */
@@ -170,5 +174,66 @@ void OPS_VARIANT(row_log_sum_exp)(size_t count, float *out, const float *const *
     for (size_t i = 0; i < count; i += VEC_WIDTH) {
         vec q = vec_mul(load(out, i, count), share);
         store(out, i, count, vec_mul(multiplier(in, i, count), q));
+    }
+}
+
+/* ---- shares -------------------------------------------------------------------------------- */
+
+/* Numbers as logarithms, the lowest after the last: masks of -inf would leave nothing of a
+ * difference. */
+static inline vec load_logarithms(const float *p, size_t i, size_t count)
+{
+    return vec_max(vec_set(-FLT_MAX), load_exponents(p, i, count));
+}
+
+double OPS_VARIANT(share)(size_t count, float *mean, float *middle, const float *l, const float *l0)
+{
+    double sum = 0;
+    for (size_t begin = 0; begin < count; begin += STRETCH) {
+        size_t end = count - begin < STRETCH ? count : begin + STRETCH;
+        vec part = vec_set(0);
+        for (size_t i = begin; i < end; i += VEC_WIDTH) {
+            vec a = load_logarithms(l, i, count), b = load_logarithms(l0, i, count);
+            vec y = vec_exp(a), y0 = vec_exp(b), both = vec_mul(vec_add(y, y0), vec_set(0.5F));
+            vec slope = slope_of(vec_sub(a, b), y, y0, both);
+            part = vec_add(part, slope);
+            store(mean, i, count, slope);
+            store(middle, i, count, both);
+        }
+        sum += (double)vec_total(part);
+    }
+    return sum;
+}
+
+/* sum(m L)/sum(L) */
+static inline vec level_of(size_t count, const float *const *in)
+{
+    double weighted = 0;
+    for (size_t begin = 0; begin < count; begin += STRETCH) {
+        size_t end = count - begin < STRETCH ? count : begin + STRETCH;
+        vec part = vec_set(0);
+        for (size_t i = begin; i < end; i += VEC_WIDTH) {
+            part = vec_fma(load(in[0], i, count), load(in[1], i, count), part);
+        }
+        weighted += (double)vec_total(part);
+    }
+    return vec_set((float)(weighted / (double)in[2][0]));
+}
+
+void OPS_VARIANT(row_scores)(size_t count, float *out, const float *const *in)
+{
+    vec level = level_of(count, in);
+    for (size_t i = 0; i < count; i += VEC_WIDTH) {
+        vec m = vec_sub(load(in[0], i, count), level);
+        store(out, i, count, vec_mul(m, load(in[1], i, count)));
+    }
+}
+
+void OPS_VARIANT(row_shares)(size_t count, float *out, const float *const *in)
+{
+    vec level = level_of(count, in);
+    for (size_t i = 0; i < count; i += VEC_WIDTH) {
+        vec m = vec_sub(load(in[0], i, count), level);
+        store(out, i, count, vec_fma(m, load(in[1], i, count), load(in[3], i, count)));
     }
 }

@@ -57,6 +57,23 @@ static OrtStatus *run_axis_flow(ops_call *c)
     return status != NULL || rows.parts == 0 ? status : run_rows(c, &rows);
 }
 
+static OrtStatus *run_share_flow(ops_call *c)
+{
+    ops_rows rows = {.row = c->isa->rows[c->op->flow], .share = c->isa->share};
+    int rank;
+    int64_t dims[OPS_RANK];
+    OrtStatus *status = ops_meet(c, c->op->inputs, &rank, dims);
+    if (status == NULL && (!ops_rows_plan(&rows, c->in, rank, dims) || rows.single)) {
+        return ops_misfit(c, 0, "m", "and all have to have the whole last axis");
+    }
+    status = status != NULL ? status : ops_output(c, rank, dims);
+    rows.out = c->out;
+    status = status != NULL ? status : ops_run(c, rows.parts, ops_rows_run_shares, &rows);
+    return status == NULL && atomic_load(&rows.without_memory)
+               ? c->op->api->CreateStatus(ORT_FAIL, "onnxexplainer: out of memory")
+               : status;
+}
+
 /* `<name>Flow`, and `<name>SumFlow` with a second multiplier as its last input. */
 #define INPUTS(count) .needed = (count), .inputs = (count), .shape = OPS_BROADCAST
 #define FLOW(id, text, y, count, ...)                                                              \
@@ -77,12 +94,16 @@ static OrtStatus *run_axis_flow(ops_call *c)
 #define AXIS_FLOW(id, text)                                                                        \
     {.name = text "Flow", .flow = OPS_##id, INPUTS(3), .run = run_axis_flow},
 
+/* Rows of m are read before they are written. */
+#define SHARE_FLOW(id, text)                                                                       \
+    {.name = text "Flow", .flow = OPS_##id, INPUTS(3), .in_place = true, .run = run_share_flow},
+
 size_t ops_elementwise(ops_op *to)
 {
     static const ops_op table[] = {
 #define KERNEL_FLOW FLOW
 #include "base/flows.inc"
-        OX_AXIS_FLOWS(AXIS_FLOW)};
+        OX_AXIS_FLOWS(AXIS_FLOW) OX_SHARE_FLOWS(SHARE_FLOW)};
     if (to != NULL) {
         memcpy(to, table, sizeof table);
     }

@@ -83,6 +83,44 @@ static void row_log_sum_exp(size_t count, float *out, const float *const *in)
     }
 }
 
+static double share(size_t count, float *mean, float *middle, const float *l, const float *l0)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        double a = fmax(l[i], -FLT_MAX), b = fmax(l0[i], -FLT_MAX);
+        double slope = exp_slope(a, b, exp(a), exp(b));
+        mean[i] = (float)slope;
+        middle[i] = (float)((exp(a) + exp(b)) / 2);
+        sum += slope;
+    }
+    return sum;
+}
+
+static double level_of(size_t count, const float *const *in)
+{
+    double weighted = 0;
+    for (size_t i = 0; i < count; i++) {
+        weighted += (double)in[0][i] * in[1][i];
+    }
+    return weighted / in[2][0];
+}
+
+static void row_scores(size_t count, float *out, const float *const *in)
+{
+    double off = level_of(count, in);
+    for (size_t i = 0; i < count; i++) {
+        out[i] = (float)(in[1][i] * (in[0][i] - off));
+    }
+}
+
+static void row_shares(size_t count, float *out, const float *const *in)
+{
+    double off = level_of(count, in);
+    for (size_t i = 0; i < count; i++) {
+        out[i] = (float)(in[3][i] + in[1][i] * (in[0][i] - off));
+    }
+}
+
 /* ---- rows ---------------------------------------------------------------------------------- */
 
 #define ROW(id, operands, result)                                                                  \
@@ -108,5 +146,6 @@ const ops_isa ops_naive = {"naive",
                            {
 #define KERNEL_FLOW ENTRY
 #include "base/flows.inc"
-                               OX_AXIS_FLOWS(ENTRY) OPS_PARTS(ENTRY)},
-                           side};
+                               OX_AXIS_FLOWS(ENTRY) OX_SHARE_FLOWS(ENTRY) OPS_PARTS(ENTRY)},
+                           side,
+                           share};

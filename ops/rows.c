@@ -1,7 +1,11 @@
 /* Flows along the last axis. */
 #include "rows.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #define PIECE 8192 /* numbers that are worth a thread */
+#define SHORT 1024 /* length of a row that goes on the stack */
 
 bool ops_rows_plan(ops_rows *r, const ops_operand *operands, int rank, const int64_t *dims)
 {
@@ -106,5 +110,45 @@ void ops_rows_run(void *rows, size_t i)
                                    r->y[1] + p.offset[1],
                                    r->y[2] + p.offset[2]};
         r->row(r->length, r->out + row * r->length, in);
+    }
+}
+
+/* Room for what is made of a row of l and l0. */
+typedef struct share_room {
+    float few[2 * SHORT], *mean, *middle;
+} share_room;
+
+/* Rows beyond what lies on the stack; those of a part are worth an allocation. False without
+ * memory. */
+static bool make_room(const ops_rows *r, share_room *room)
+{
+    room->mean = r->length <= SHORT ? room->few : malloc(2 * r->length * sizeof(float));
+    room->middle = room->mean == NULL ? NULL : room->mean + r->length;
+    return room->mean != NULL;
+}
+
+void ops_rows_run_shares(void *rows, size_t i)
+{
+    ops_rows *r = rows;
+    size_t end = (i + 1) * r->part < r->count ? (i + 1) * r->part : r->count;
+    size_t made[2] = {SIZE_MAX, SIZE_MAX};
+    position p = position_of(r, i * r->part);
+    share_room room;
+    float sum = 0;
+    if (!make_room(r, &room)) {
+        atomic_store(&r->without_memory, true);
+        return;
+    }
+    for (size_t row = i * r->part; row < end; row++, next(r, &p)) {
+        if (made[0] != p.offset[1] || made[1] != p.offset[2]) {
+            memcpy(made, p.offset + 1, sizeof made);
+            sum = (float)r->share(r->length, room.mean, room.middle, r->data[1] + made[0],
+                                  r->data[2] + made[1]);
+        }
+        const float *const in[] = {r->data[0] + p.offset[0], room.mean, &sum, room.middle};
+        r->row(r->length, r->out + row * r->length, in);
+    }
+    if (room.mean != room.few) {
+        free(room.mean);
     }
 }

@@ -4,6 +4,8 @@
 
 #include "broadcast.h"
 
+#include <stdatomic.h>
+
 typedef struct ops_rows {
     ops_row row;
     float *out;
@@ -12,10 +14,12 @@ typedef struct ops_rows {
     const float *data[3]; /* of m, x and x0 */
     size_t sizes[3];
     ops_side side;
+    ops_share share;
     float *l[3], *y[3]; /* of x and x0, in their order */
     int rank;           /* of the axes before the last */
     size_t dims[OPS_RANK], strides[3][OPS_RANK];
     size_t part, parts; /* rows that are done at a time */
+    atomic_bool without_memory;
 } ops_rows;
 
 /* Fills in all but `row` and `out` for operands that give these dimensions. False where x and x0 do
@@ -28,5 +32,8 @@ void ops_rows_side(void *rows, size_t i);
 
 /* Does part i of `parts`. */
 void ops_rows_run(void *rows, size_t i);
+
+/* The same of shares: what l and l0 make is done once for rows of m that follow each other. */
+void ops_rows_run_shares(void *rows, size_t i);
 
 #endif

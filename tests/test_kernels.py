@@ -104,6 +104,11 @@ AXES = {
     "LogSumExpFlow": "axis = Constant<value_ints = [-1]>() y = ReduceLogSumExp(x, axis)",
     "SoftmaxFlow": "y = Softmax(x)",
 }
+# the same of logarithms, in attention
+SHARES = ("ScoresFlow", "SharesFlow")
+ATTENTION = """axes = Constant<value_ints = [-1]>() column = Unsqueeze(x, axes)
+    row = Transpose<perm = [0, 2, 1]>(column) s = MatMul(column, row) p = Softmax(s)
+    z = MatMul(p, column) y = Squeeze(z, axes)"""
 PARAMETERS = {"CeluFlow": {"a": 0.7}, "ClipFlow": {"a": -1, "b": 2}, "DivideConstantFlow": {"a": 1},
               "EluFlow": {"a": 0.7}, "HardSigmoidFlow": {"a": 0.3, "b": 0.5},
               "LeakyReluFlow": {"a": 0.1}, "LowerBoundFlow": {"a": 1}, "PReluFlow": {"a": 0.2},
@@ -202,7 +207,7 @@ def bodies(tmp_path_factory):
                 '<ir_version: 10, opset_import: ["": 24]> g (float[N, 4] x) => (float[N, 4] y) '
                 "<float one = {1}, float two = {2}, float three = {3}, float root = {-0.5}, "
                 "float power = {2.5}, float a = {-1}, float b = {2}, int8 zero = {0}> "
-                f"{{ {AXES.get(name) or FLOWS[name][0]} }}")
+                f"{{ {ATTENTION if name in SHARES else AXES.get(name) or FLOWS[name][0]} }}")
             onnx.save(model, folder / "model.onnx")
             np.save(folder / "r.npy", np.zeros((2, 4), np.float32))
             subprocess.run([str(BUILD / "onnxexplainer"), "explain", folder / "model.onnx", "-r",
@@ -292,6 +297,25 @@ def test_flows_along_an_axis_agree_with_the_functions(flow, isa, bodies, monkeyp
 
 
 @pytest.mark.parametrize("isa", SETS + ["naive"])
+@pytest.mark.parametrize("flow", SHARES)
+def test_flows_of_shares_agree_with_the_functions(flow, isa, bodies, monkeypatch):
+    monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
+    rng = np.random.default_rng(13)
+    for m, x, x0 in [((7,), (7,), (7,)), ((3, 2, 5, 2, 33), (2, 5, 1, 33), (3, 1, 5, 1, 33)),
+                     ((2, 3, 1, 2000), (1, 2000), (3, 1, 2000)), ((3, 4, 1), (4, 1), (3, 1, 1)),
+                     ((2, 0, 5), (0, 5), (2, 1, 5)), ((2, 100, 2, 128), (100, 1, 128), (128,))]:
+        inputs = {"m": random(m, rng), "l": random(x, rng), "l0": random(x0, rng)}
+        inputs["l0"].flat[::7] = np.resize(inputs["l"], inputs["l0"].size)[::7]
+        inputs["l"][..., 2:3], inputs["l0"][..., 2:3] = -np.inf, -np.inf  # a mask, and one side's
+        inputs["l"][..., 3:4], inputs["l0"][..., 4:5] = -np.inf, -3e38
+        for name in ("l", "l0"):  # logarithms of what adds up to 1
+            inputs[name] = inputs[name] - np.log(np.exp(inputs[name]).sum(-1, keepdims=True))
+        expected = compute(one_node(flow, inputs, [bodies(flow)]), inputs, library=False)
+        assert np.isfinite(expected).all()
+        close(compute(one_node(flow, inputs, symbolic=True), inputs), expected)
+
+
+@pytest.mark.parametrize("isa", SETS + ["naive"])
 def test_softmax_is_complete(isa, monkeypatch):
     monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
     rng = np.random.default_rng(12)
@@ -326,7 +350,7 @@ def test_every_kernel_is_tested():
                                      ("flows.inc", r'^KERNEL_FLOW\(\w+, "(\w+)"'),
                                      ("ours.h", r'^    X\(\w+, "(\w+)"'))
               for name in re.findall(row, (base / file).read_text(), re.MULTILINE)]
-    assert sorted(f"{name}Flow" for name in listed) == sorted([*FLOWS, *AXES])
+    assert sorted(f"{name}Flow" for name in listed) == sorted([*FLOWS, *AXES, *SHARES])
 
 
 @pytest.mark.parametrize("name", ["resnet_mnist", "mobile_se_silu_mnist", "norms_digits",

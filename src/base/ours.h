@@ -12,6 +12,11 @@
     X(log_softmax, "LogSoftmax")                                                                   \
     X(log_sum_exp, "LogSumExp")
 
+/* The same of m and of the logarithms l and l0 of shares: what attention is made of. */
+#define OX_SHARE_FLOWS(X)                                                                          \
+    X(scores, "Scores")                                                                            \
+    X(shares, "Shares")
+
 /* All others but the kernels on blocks, which are `tune`'s. X(name, inputs, kind): inputs is 0
  * where nothing runs but the function. */
 #define OX_OTHER_FUNCTIONS(X)                                                                      \

@@ -51,7 +51,7 @@ static bool any_needed(const ox_node *n, bool fold)
 }
 
 /* Whether the output needs an input that is not explained, if only its shape; with `fold` without
- * what is known already, and without held ones. */
+ * what is known already, and without those that are held for more than their shape. */
 static bool needs_others(const ox_explain_state *s, bool fold)
 {
     ox_graph *g = s->g;
@@ -70,10 +70,10 @@ static bool needs_others(const ox_explain_state *s, bool fold)
             ox_body_visit_captured(n, mark_needed, NULL);
         }
     }
-    bool others = false;
+    bool others = false, known_held = fold && s->bind->needs_held;
     for (size_t i = 0; i < g->input_count; i++) {
         ox_val v = g->inputs[i];
-        others = others || (v->needed && !is_explained(s, v) && !(fold && ox_hold_is(s, v)));
+        others = others || (v->needed && !is_explained(s, v) && !(known_held && ox_hold_is(s, v)));
     }
     return others;
 }

@@ -61,6 +61,13 @@ static bool stands_in(ox_ctx *c, ox_val v)
     return ox_beyond(c->sides->state, v);
 }
 
+static bool own_rule(ox_ctx *c, const ox_node *n)
+{
+    ox_explain_state *s = c->sides->state;
+    bool replaced = s->method->replaces != NULL && s->method->replaces(s, n);
+    return !replaced && s->options->order < 2 && !ox_standin_wants(s, n);
+}
+
 static bool hole(ox_ctx *c, const char *message)
 {
     ox_explain_state *s = c->sides->state;
@@ -255,7 +262,7 @@ void ox_walk(ox_explain_state *s, ox_val seed)
     bool second = s->options->order == 2;
     bool by_tree = second || (pool != NULL && strcmp(pool, "tree") == 0);
     ox_side_of(s->bind->output)->m = seed;
-    ox_sides sides = {s,    sample_of, reference_of,    side,           stands_in, hole,
+    ox_sides sides = {s,    sample_of, reference_of,    side,           stands_in, own_rule, hole,
                       rest, by_tree,   s->order->nodes, s->order->count};
     if (second) {
         find_variances(s, &sides);

@@ -185,6 +185,9 @@ void flow_scaler(ox_ctx *c)
  * right; y lacks the axis that it does not have. */
 void flow_matmul(ox_ctx *c)
 {
+    if (ox_attention(c)) {
+        return;
+    }
     ox_val left = ox_node_input(c->node, 0), right = ox_node_input(c->node, 1);
     if (left == NULL || right == NULL || left->rank < 1 || right->rank < 1) {
         ox_rule_fail(c, "its shape is not known");

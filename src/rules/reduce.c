@@ -291,36 +291,74 @@ void flow_reduce_extreme(ox_ctx *c)
 
 /* ---- softmax ------------------------------------------------------------------------------- */
 
-/* log-softmax along the last axis, halved. Masks of -inf would leave nothing of a difference; masks
+/* Log-softmax, halved. Masks of -inf would leave nothing of a difference; masks
  * of the lowest number keep theirs, since what made them may be the lowest number times something.
  */
-static ox_val half_log_softmax(ox_val x)
+static ox_val half(ox_val l)
+{
+    double lowest = l->type == OX_DOUBLE ? -DBL_MAX : -(double)FLT_MAX;
+    return ox_scale(ox_max(l, ox_number(l, lowest)), 0.5);
+}
+
+ox_val ox_log_softmax(ox_val x)
 {
     ox_attr axis = ox_attr_int("axis", -1);
-    ox_val l = ox_graph_emit(x->graph, "LogSoftmax", 1, &x, 1, &axis);
-    double lowest = x->type == OX_DOUBLE ? -DBL_MAX : -(double)FLT_MAX;
-    return ox_scale(ox_max(l, ox_number(l, lowest)), 0.5);
+    return ox_graph_emit(x->graph, "LogSoftmax", 1, &x, 1, &axis);
 }
 
 /* The logarithmic means L = dy/dl of both sides' probabilities y, where l = log y: with dy =
  * tanh(dl/2) (y + y0) a form in which nothing cancels. The number that keeps 0/0 away changes
- * nothing unless dl/2 is exactly its negative. */
-static ox_val logarithmic_mean(ox_val x, ox_val x0)
+ * nothing unless dl/2 is exactly its negative. Takes l/2, gives (y + y0)/2 as well. */
+static ox_val mean_of_halves(ox_val l, ox_val l0, ox_val *middle)
 {
-    ox_val l = half_log_softmax(x), l0 = half_log_softmax(x0);
     ox_val d = ox_shift(ox_sub(l, l0), 1.2345678e-30);
     ox_val y = ox_exp(ox_scale(l, 2)), y0 = ox_exp(ox_scale(l0, 2));
-    ox_val middle = ox_add(ox_scale(y, 0.5), ox_scale(y0, 0.5));
-    return ox_mul(ox_div(ox_tanh(d), d), middle);
+    *middle = ox_add(ox_scale(y, 0.5), ox_scale(y0, 0.5));
+    return ox_mul(ox_div(ox_tanh(d), d), *middle);
+}
+
+static ox_val logarithmic_mean(ox_val x, ox_val x0)
+{
+    ox_val l = half(ox_log_softmax(x)), l0 = half(ox_log_softmax(x0)), middle;
+    return mean_of_halves(l, l0, &middle);
+}
+
+/* L (m - sum(m L)/sum(L)) */
+static ox_val around_level(ox_val m, ox_val mean)
+{
+    ox_val level = ox_div(ox_sum(ox_mul(m, mean), -1, true), ox_sum(mean, -1, true));
+    return ox_mul(mean, ox_sub(m, level));
 }
 
 /* L (m - sum(m L)/sum(L)); takes m, x, x0. */
 static ox_val softmax_body(const ox_val *in, const void *user)
 {
     (void)user;
-    ox_val mean = logarithmic_mean(in[1], in[2]);
-    ox_val level = ox_div(ox_sum(ox_mul(in[0], mean), -1, true), ox_sum(mean, -1, true));
-    return ox_mul(mean, ox_sub(in[0], level));
+    return around_level(in[0], logarithmic_mean(in[1], in[2]));
+}
+
+static ox_val scores_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val l = half(in[1]), l0 = half(in[2]), middle;
+    return around_level(in[0], mean_of_halves(l, l0, &middle));
+}
+
+ox_val ox_scores_flow(ox_val m, ox_val l, ox_val l0)
+{
+    return ox_call("ScoresFlow", scores_body, NULL, 3, (ox_val[]){m, l, l0});
+}
+
+static ox_val shares_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val l = half(in[1]), l0 = half(in[2]), middle, mean = mean_of_halves(l, l0, &middle);
+    return ox_add(around_level(in[0], mean), middle);
+}
+
+ox_val ox_shares_flow(ox_val m, ox_val l, ox_val l0)
+{
+    return ox_call("SharesFlow", shares_body, NULL, 3, (ox_val[]){m, l, l0});
 }
 
 ox_val ox_softmax_flow(ox_val m, ox_val x, ox_val x0)

@@ -35,6 +35,7 @@ typedef struct ox_sides {
     ox_val (*reference)(ox_ctx *c, ox_val v);
     ox_val (*side)(ox_ctx *c, ox_val v, ox_seen seen); /* as ox_side_view */
     bool (*stands_in)(ox_ctx *c, ox_val v);            /* as ox_stands_in */
+    bool (*own)(ox_ctx *c, const ox_node *n);          /* multipliers pass n by its own rule */
     bool (*hole)(ox_ctx *c, const char *message);      /* as ox_rule_hole; false: not by force */
     void (*rest)(ox_ctx *c, ox_val terms);             /* as ox_rest */
     bool pool_tree;                                    /* maxima are trees of maxima of two */
@@ -201,12 +202,21 @@ void flow_none(ox_ctx *c);
 #define LIFTED(op, shape)
 #include "base/operators.inc"
 
-/* rules/attention_flow.c: after the rule of a MatMul, where its left operand is the Softmax of a
- * product: moves shares between the three matrices of attention. */
+/* rules/attention_flow.c: the rule of a MatMul whose left operand is the Softmax of a product,
+ * where nothing stands between them but scales and masks that are added; false where it does. */
+bool ox_attention(ox_ctx *c);
+
+/* After the rule of a MatMul, where that was false: moves shares between the three matrices of
+ * attention. */
 void ox_attention_share(ox_ctx *c);
 
 /* rules/reduce.c: the rule of Softmax along the last axis: its multiplier for m and logits of both
  * sides. */
 ox_val ox_softmax_flow(ox_val m, ox_val x, ox_val x0);
+
+/* The same for l = log y of the probabilities y of both sides; and that with (y + y0)/2 added. */
+ox_val ox_log_softmax(ox_val x);
+ox_val ox_scores_flow(ox_val m, ox_val l, ox_val l0);
+ox_val ox_shares_flow(ox_val m, ox_val l, ox_val l0);
 
 #endif
