@@ -35,6 +35,8 @@
     X("SweepLstmCellsUp", 0, OX_OURS_OPAQUE)                                                       \
     X("SweepRnn", 0, OX_OURS_OPAQUE)                                                               \
     X("SweepRnnUp", 0, OX_OURS_OPAQUE)                                                             \
+    X("SweepSums", 0, OX_OURS_OPAQUE)                                                              \
+    X("SweepSumsUp", 0, OX_OURS_OPAQUE)                                                            \
     X("TreeFlow", 9, OX_OURS_TREES)                                                                \
     X("WinnerFlow", 5, OX_OURS_WINNER)
 

@@ -328,12 +328,25 @@ static ox_val initial(const ox_node *n, size_t i, int directions, int d)
     return choose(v == NULL ? NULL : longer_than(n, 0), v, NULL);
 }
 
+/* Steps that can be written out. */
+static int64_t count_steps(const ox_node *n, ox_val x)
+{
+    if (!ox_dim_is_static(x->dims[0])) {
+        ox_made_fail(n, "the length of its sequence is not known");
+    }
+    if (x->dims[0].size < 1 || x->dims[0].size > MAX_STEPS) {
+        ox_made_fail(n, "its sequence is empty or too long");
+    }
+    ox_budget_spend(n->graph->arena, OX_COST_NODES, (uint64_t)x->dims[0].size);
+    return x->dims[0].size;
+}
+
 /* Runs one direction over x [T, N, C]: the states h of all steps [T, 1, N, H], and the last state,
  * which is that of each sequence's own end. */
 static ox_val unroll(const cell *k, cell_step step, bool backward, ox_val x, state *s)
 {
     const ox_node *n = k->node;
-    int64_t steps = x->dims[0].size;
+    int64_t steps = count_steps(n, x);
     ox_val all = ox_made_plus(ox_matmul(x, k->w), k->bias);
     const ox_val *parts = split(n->graph->arena, all, 0, (size_t)steps, 1);
     ox_val *h = ox_arena_alloc(n->graph->arena, (size_t)steps, sizeof(ox_val));
@@ -359,17 +372,12 @@ static ox_val join(const ox_node *n, size_t i, int directions, const ox_val *par
     return ox_cast(y, n->outputs[i]->type);
 }
 
-/* x [T, N, C] */
 static ox_val sequence(const ox_node *n)
 {
     ox_val x = layout(n, input(n, 0, 3));
-    if (x == NULL || !ox_dim_is_static(x->dims[0])) {
-        ox_made_fail(n, "the length of its sequence is not known");
+    if (x == NULL) {
+        ox_made_fail(n, "the shape of its sequence is not known");
     }
-    if (x->dims[0].size < 1 || x->dims[0].size > MAX_STEPS) {
-        ox_made_fail(n, "its sequence is empty or too long");
-    }
-    ox_budget_spend(n->graph->arena, OX_COST_NODES, (uint64_t)x->dims[0].size);
     return x;
 }
 
@@ -455,19 +463,25 @@ static bool has_usual_functions(const ox_node *n, const kind *what)
     return usual;
 }
 
+static bool has_whole_sequences(const ox_node *n, ox_dim steps)
+{
+    return input(n, 4, 1) == NULL ||
+           (ox_dim_is_static(steps) && longer_than(n, steps.size - 1) == NULL);
+}
+
 /* Whether the rule of the operator, which has no clipping, peepholes or lengths, can take it. */
 static bool is_plain(const ox_node *n, const kind *what)
 {
     ox_val x = ox_node_input(n, 0);
-    int64_t steps = x->dims[ox_node_int(n, "layout", 0) != 0 ? 1 : 0].size;
-    bool constant = true;
+    const ox_dim steps = x->dims[ox_node_int(n, "layout", 0) != 0 ? 1 : 0];
+    bool long_enough = !ox_dim_is_static(steps) || steps.size >= LONG, constant = true;
     for (size_t i = 1; i < 4; i++) {
         constant = constant && !ox_input_varies(n, i);
     }
-    return constant && !n->graph->unrolls && steps >= LONG && ox_node_float(n, "clip", 0) == 0 &&
+    return constant && !n->graph->unrolls && long_enough && ox_node_float(n, "clip", 0) == 0 &&
            ox_node_int(n, "input_forget", 0) == 0 && ox_node_input(n, 7) == NULL &&
            (what->gates != 3 || ox_node_int(n, "linear_before_reset", 0) != 0) &&
-           longer_than(n, steps - 1) == NULL && has_usual_functions(n, what);
+           has_whole_sequences(n, steps) && has_usual_functions(n, what);
 }
 
 /* Whether the rule can take it as it stands: one direction, with the states of all steps. */

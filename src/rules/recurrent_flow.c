@@ -19,7 +19,7 @@ typedef struct half {
 typedef struct layer {
     ox_ctx *c;
     const ox_node *n;
-    int64_t steps, hidden, gates;
+    int64_t steps, hidden, gates; /* steps: -1 where they are known at run time */
     bool backward;
     ox_val w, r;           /* [G H, C] and [G H, H] */
     ox_val bias_w, bias_r; /* [G H], NULL: none */
@@ -28,33 +28,49 @@ typedef struct layer {
 
 /* ---- both sides ------------------------------------------------------------------------------ */
 
+/* v in the shape of another. */
+static ox_val shaped_like(ox_val v, ox_val like)
+{
+    v->rank = like->rank;
+    v->dims = like->dims;
+    return v;
+}
+
 /* Zeros before the steps of v [.., T, N, H], and so many of the last ones left out; or behind them
  * where the layer runs backwards. */
 static ox_val delay(const layer *l, ox_val v, int64_t steps)
 {
     int64_t before[] = {l->backward ? -steps : steps, 0, 0};
     int64_t after[] = {-before[0], 0, 0};
-    return ox_pad(v, 3, before, after);
+    return shaped_like(ox_pad(v, 3, before, after), v);
 }
 
-/* v [.., 1, N, H] at the first step, zeros at the others. */
-static ox_val at_first(const layer *l, ox_val v)
+/* 1 at the first step, 0 at the others, [T, 1, 1], for the steps of `states`. */
+static ox_val is_first(const layer *l, ox_val states)
 {
-    int64_t rest[] = {l->steps - 1, 0, 0}, none[] = {0, 0, 0};
-    return l->backward ? ox_pad(v, 3, rest, none) : ox_pad(v, 3, none, rest);
+    ox_graph *g = states->graph;
+    const ox_dim dims[] = {states->dims[states->rank - 3], ox_dim_of(1), ox_dim_of(1)};
+    ox_val shape = ox_graph_emit(g, "Shape", 1, &states, 0, NULL);
+    ox_val count = ox_gather(shape, ox_int_scalar(g, states->rank - 3), 0);
+    ox_val step = ox_iota_of(count);
+    ox_val first = l->backward ? ox_sub(count, ox_int_scalar(g, 1)) : ox_int_scalar(g, 0);
+    ox_val is = ox_cast(ox_equal(step, first), states->type);
+    is = ox_unsqueeze(ox_unsqueeze(is, 1), 2);
+    is->rank = 3;
+    is->dims = ox_arena_copy(g->arena, dims, 3, sizeof *dims);
+    return is;
 }
 
 /* The states before those of all steps. */
 static ox_val before_of(const layer *l, ox_val states, ox_val first)
 {
     ox_val before = delay(l, states, 1);
-    return first == NULL ? before : ox_add(before, at_first(l, first));
+    return first == NULL ? before : ox_add(before, ox_mul(first, is_first(l, states)));
 }
 
 static ox_val first_of(const layer *l, ox_val v)
 {
-    int64_t first = l->backward ? l->steps - 1 : 0;
-    return ox_slice(v, -3, first, first + 1, 1);
+    return l->backward ? ox_slice(v, -3, -1, INT64_MAX, 1) : ox_slice(v, -3, 0, 1, 1);
 }
 
 static half look(const layer *l, ox_ctx *c, bool reference)
@@ -115,7 +131,8 @@ static layer open(ox_ctx *c, int64_t gates)
 {
     const ox_node *n = c->node;
     layer l = {.c = c, .n = n, .gates = gates};
-    l.steps = n->outputs[0]->dims[0].size;
+    const ox_dim steps = n->outputs[0]->dims[0];
+    l.steps = ox_dim_is_static(steps) ? steps.size : -1;
     l.hidden = n->outputs[0]->dims[3].size;
     l.backward = strcmp(ox_node_string(n, "direction", "forward"), "reverse") == 0;
     l.w = weight(c, 1);
@@ -157,7 +174,7 @@ static ox_sweep arrived(const layer *l, ox_val factor)
     int rank = both->rank - 1;
     memcpy(dims, both->dims, (size_t)both->rank * sizeof *dims);
     if (s.m == NULL) {
-        s.m = ox_zeros(l->c->g, like->type, both->rank, dims);
+        s.m = ox_mul(like, ox_scale(is_first(l, factor), 0));
     }
     memmove(dims + rank - 2, dims + rank - 1, 2 * sizeof *dims);
     ox_val zeros = ox_zeros(l->c->g, like->type, rank, dims);
@@ -191,9 +208,13 @@ typedef struct lstm_values {
     ox_val in, in_new, gates, i, o, f, new, c, before, out;
 } lstm_values;
 
-/* c_t = f_t c_t-1 + b_t over all steps, in rounds that look twice as far back each. */
+/* c_t = f_t c_t-1 + b_t over all steps, in rounds that look twice as far back each; as many as are
+ * known. */
 static ox_val run_cells(const layer *l, ox_val f, ox_val b)
 {
+    if (l->steps < 0) {
+        return ox_sweep_sums(f, b, l->backward);
+    }
     ox_val a = f;
     for (int64_t far = 1; far < l->steps; far *= 2) {
         b = ox_add(b, ox_mul(a, delay(l, b, far)));
@@ -214,7 +235,8 @@ static lstm_values lstm_side(const layer *l, const half *h)
     s.f = part_of(l, s.gates, -1, 2, 1);
     ox_val added = ox_mul(s.i, s.new);
     if (h->c0 != NULL) {
-        added = ox_add(added, at_first(l, ox_mul(first_of(l, s.f), h->c0)));
+        ox_val kept = ox_mul(first_of(l, s.f), h->c0);
+        added = ox_add(added, ox_mul(kept, is_first(l, added)));
     }
     s.c = run_cells(l, s.f, added);
     s.before = before_of(l, s.c, h->c0);

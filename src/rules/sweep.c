@@ -7,18 +7,21 @@ enum { M, U, R, H, KEPT, C, OUT, OPERANDS };
 
 enum { STEP_RANK = 4 }; /* [K, R, N, H] */
 
+typedef struct loop loop;
+
 typedef struct form {
     bool up, cells, with_cells;
     size_t gates, operands;
+    void (*step)(loop *l, const struct form *f);
 } form;
 
 /* ---- the body of the Scan ------------------------------------------------------------------- */
 
-typedef struct loop {
+struct loop {
     ox_graph *body;
     const ox_val *in; /* of the function */
     ox_val part[OPERANDS];
-} loop;
+};
 
 /* An operand in the body, [K, R, N, ..]: ONNX Runtime asks for the ranks of what a Scan gives. */
 static void enter(loop *l, int operand)
@@ -58,6 +61,15 @@ static void step_state(loop *l, const form *f)
     give(l, h);
 }
 
+/* h is the sum so far. */
+static void step_sum(loop *l, const form *f)
+{
+    (void)f;
+    ox_val sum = ox_add(ox_mul(l->part[H], l->part[U]), l->part[M]);
+    give(l, ox_unary("Identity", sum));
+    give(l, sum);
+}
+
 static void step_cell(loop *l, const form *f)
 {
     ox_val h = ox_add(l->part[M], l->part[H]);
@@ -95,7 +107,7 @@ static ox_val body(const ox_val *operands, const void *user)
             given[count++] = in[scanned[i]];
         }
     }
-    (f->cells ? step_cell : step_state)(&l, f);
+    f->step(&l, f);
     ox_graph_prune(l.body);
     ox_graph_sort(l.body);
     const ox_attr attrs[] = {
@@ -107,7 +119,9 @@ static ox_val body(const ox_val *operands, const void *user)
         ox_attr_ints("scan_output_directions", 1, directions),
     };
     ox_node *scan = ox_graph_emit_node(g, "", "Scan", count, given, states + 1, 6, attrs);
-    ox_node_captures(scan, in[R]);
+    if (in[R] != NULL) {
+        ox_node_captures(scan, in[R]);
+    }
     scan->outputs[states]->type = in[M]->type;
     return scan->outputs[states];
 }
@@ -131,13 +145,15 @@ static ox_val call(const char *name, const ox_sweep *s, form f, int64_t width)
         of_rank(s->h, STEP_RANK), of_rank(s->kept, ALL), of_rank(s->c, STEP_RANK),
         of_rank(s->out, ALL)};
     ox_arena *a = s->m->graph->arena;
-    f.operands = f.cells ? OPERANDS : s->kept != NULL ? C : KEPT;
     const form *user = ox_arena_copy(a, &f, 1, sizeof f);
     const ox_dim *h = in[H]->dims;
     const ox_dim dims[ALL] = {h[0], h[1], in[M]->dims[2], h[2], ox_dim_of(width)};
     ox_val all = ox_call_shaped(ox_arena_format(a, "%s%s", name, f.up ? "Up" : ""), body, user,
                                 f.operands, in, ALL, dims);
-    return ox_reshape(all, s->h->rank + 1, dims + STEP_RANK - s->h->rank);
+    while (all->rank > s->h->rank + 1) {
+        all = ox_squeeze(all, 0);
+    }
+    return all;
 }
 
 static int64_t last_of(ox_val v)
@@ -148,7 +164,8 @@ static int64_t last_of(ox_val v)
 ox_val ox_sweep_states(const ox_sweep *s)
 {
     int64_t hidden = last_of(s->h), gates = last_of(s->u) / hidden;
-    form f = {.up = s->up, .gates = (size_t)gates};
+    form f = {.up = s->up, .gates = (size_t)gates, .step = step_state};
+    f.operands = s->kept != NULL ? C : KEPT;
     const char *name = s->kept != NULL ? "SweepGru" : "SweepRnn";
     return call(name, s, f, hidden);
 }
@@ -156,6 +173,20 @@ ox_val ox_sweep_states(const ox_sweep *s)
 ox_val ox_sweep_cells(const ox_sweep *s, bool cells)
 {
     int64_t hidden = last_of(s->h);
-    form f = {.up = s->up, .cells = true, .with_cells = cells, .gates = 4};
+    form f = {.up = s->up, .cells = true, .with_cells = cells, .step = step_cell};
+    f.operands = OPERANDS;
     return call(cells ? "SweepLstmCells" : "SweepLstm", s, f, (cells ? 5 : 4) * hidden);
+}
+
+ox_val ox_sweep_sums(ox_val f, ox_val b, bool down)
+{
+    ox_dim dims[OX_MAX_RANK];
+    memcpy(dims, b->dims, (size_t)b->rank * sizeof *dims);
+    dims[b->rank - 3] = b->dims[b->rank - 2];
+    dims[b->rank - 2] = b->dims[b->rank - 1];
+    ox_sweep s = {.m = b, .u = f, .up = !down};
+    s.h = ox_zeros(b->graph, b->type, b->rank - 1, dims);
+    form as = {.up = !down, .step = step_sum, .operands = KEPT};
+    s.r = ox_number(b, 0); /* has a place among the operands, and is not used */
+    return call("SweepSums", &s, as, last_of(b));
 }

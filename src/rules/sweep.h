@@ -30,4 +30,8 @@ ox_val ox_sweep_states(const ox_sweep *s);
  */
 ox_val ox_sweep_cells(const ox_sweep *s, bool cells);
 
+/* c_t = c_t-1 f_t + b_t, from zeros on, over steps of any number [.., T, N, H]; from the last to
+ * the first where `down`. */
+ox_val ox_sweep_sums(ox_val f, ox_val b, bool down);
+
 #endif
