@@ -185,6 +185,56 @@ def test_long_as_unrolled(seed, option, explain, run):
         assert np.abs(phi - other).max() <= 4e-6 * np.abs(other).max()
 
 
+def of_free_length(op, direction, states, steps="T"):
+    """x [N, T, C] to out [N, 3], from the last states or the mean of all."""
+    rng = np.random.default_rng(3)
+    directions = 2 if direction == "bidirectional" else 1
+    own = {"GRU": {"linear_before_reset": 1}, "RNN": {"activations": ["Tanh"] * directions}}
+    constants = {k: v for k, v in weights(rng, op, directions).items() if k != "P"}
+    constants |= {"axis": ints(0), "row": ints(-1, directions * HIDDEN),
+                  "head": rng.normal(size=(directions * HIDDEN, 3)).astype(np.float32)}
+    nodes = [node("Transpose", "x", "t", perm=[1, 0, 2]),
+             helper.make_node(op, ["t", "W", "R", "B"], ["", "h"] if states else ["y"],
+                              hidden_size=HIDDEN, direction=direction, **own.get(op, {}))]
+    if not states:
+        nodes.append(node("ReduceMean", "y axis", "h", keepdims=0))
+    nodes += [node("Transpose", "h", "n", perm=[1, 0, 2]), node("Reshape", "n row", "f"),
+              node("MatMul", "f head", "out")]
+    graph = helper.make_graph(
+        nodes, "free", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", steps, CHANNELS])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(v, k) for k, v in constants.items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+@pytest.mark.parametrize("op", GATES)
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("states", [True, False])
+def test_free_length(op, direction, states, explain, run):
+    """Sequences of any length against a filled one of the same: as in a model of that length."""
+    path = explain(of_free_length(op, direction, states), None, "--references=fill:0.5",
+                   "--target=all", "--gap")
+    for steps in (1, 3, 12):
+        x = np.random.default_rng(steps).normal(size=(2, steps, CHANNELS)).astype(np.float32)
+        out = run(path, {"x": x})
+        assert np.abs(out["completeness_gap"]).max() <= 2e-6
+        fixed = explain(of_free_length(op, direction, states, steps), None,
+                        "--references=fill:0.5", "--target=all")
+        other = run(fixed, {"x": x})["x_shap"]
+        assert np.abs(out["x_shap"] - other).max() <= 4e-6 * np.abs(other).max()
+
+
+def test_length_of_the_exporter(explain, run):
+    """Exporters note shapes of the example that they have met, beside a dimension that is free."""
+    model = of_free_length("LSTM", "forward", False)
+    model.graph.value_info.append(
+        helper.make_tensor_value_info("t", TensorProto.FLOAT, [11, "N", CHANNELS]))
+    path = explain(model, None, "--references=fill:0", "--gap")
+    for steps in (5, 11, 20):
+        x = np.random.default_rng(0).normal(size=(2, steps, CHANNELS)).astype(np.float32)
+        assert np.abs(run(path, {"x": x})["completeness_gap"]).max() <= 1e-6
+
+
 @pytest.mark.parametrize("op", GATES)
 @pytest.mark.parametrize("steps", [100, 400])
 def test_nodes_do_not_grow_with_steps(op, steps, explain):

@@ -162,6 +162,27 @@ static bool fits(int rank, const ox_dim *known, const ox_dim *found)
     return true;
 }
 
+/* Whether an input leaves the dimension free. */
+static bool is_free(ox_graph *g, ox_dim d)
+{
+    for (size_t i = 0; i < g->input_count; i++) {
+        for (int k = 0; k < g->inputs[i]->rank; k++) {
+            if (g->inputs[i]->dims[k].unknown == d.unknown) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Whether what is known says more. Of a dimension that an input leaves free, a number is only the
+ * one that the exporter has met. */
+static bool says_more(const ox_node *n, ox_dim known, ox_dim found)
+{
+    return found.unknown != 0 && known.unknown == 0 &&
+           !is_free(ox_graph_outermost(n->graph), found);
+}
+
 void ox_shape_set(ox_node *n, size_t i, ox_type type, int rank, const ox_dim *dims)
 {
     if (i >= n->output_count || n->outputs[i] == NULL) {
@@ -176,7 +197,7 @@ void ox_shape_set(ox_node *n, size_t i, ox_type type, int rank, const ox_dim *di
     bool keep = v->rank == rank && fits(rank, v->dims, dims);
     ox_dim *merged = ox_shape_room(n, rank);
     for (int k = 0; k < rank; k++) {
-        merged[k] = dims[k].unknown != 0 && keep && v->dims[k].unknown == 0 ? v->dims[k] : dims[k];
+        merged[k] = keep && says_more(n, v->dims[k], dims[k]) ? v->dims[k] : dims[k];
         if (merged[k].unknown == 0 && merged[k].size < 0) {
             ox_fail(n->graph->arena, OX_INVALID, "%s: output %zu would have shape %s",
                     ox_node_label(n), i, ox_shape_text(n->graph->arena, rank, dims));
