@@ -73,13 +73,9 @@ static void place_reshaped(ox_val x, ox_val y, ox_place *to)
 
 static void place_transposed(const ox_node *n, ox_val x, ox_val y, ox_place *to)
 {
-    size_t count = 0;
-    const int64_t *perm = ox_node_ints(n, "perm", &count);
+    const int *perm = ox_node_perm(n, y->rank);
     const ox_place *from = place_of(x);
-    int64_t axis = perm == NULL               ? y->rank - 1 - to->axis
-                   : (size_t)to->axis < count ? perm[to->axis]
-                                              : -1;
-    if (from->known && from->axis == axis) {
+    if (from->known && perm != NULL && from->axis == perm[to->axis]) {
         put(to, y->dims[to->axis].size, from->before);
     }
 }
@@ -136,14 +132,14 @@ static void place_kept(const ox_node *n, ox_val y, ox_place *to)
 }
 
 /* Attribute or input `axis` of an operator that works along one axis, or from it on. */
-static int64_t axis_along(const ox_node *n, ox_val x, int64_t otherwise)
+static int axis_along(const ox_node *n, ox_val x, int64_t otherwise)
 {
     size_t count = 0;
     ox_val given = ox_node_is(n, "CumSum") || ox_node_is(n, "CumProd") ? ox_node_input(n, 1) : NULL;
     const double *known = given == NULL ? NULL : ox_numbers(given, &count);
     int64_t axis =
         known != NULL && count == 1 ? (int64_t)known[0] : ox_node_int(n, "axis", otherwise);
-    return axis < 0 ? axis + x->rank : axis;
+    return ox_axis_front(axis, x->rank);
 }
 
 /* Whether n computes one number of several along the samples' axis, which it leaves as long as it

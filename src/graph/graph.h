@@ -267,6 +267,9 @@ double ox_node_float(const ox_node *n, const char *name, double otherwise);
 const char *ox_node_string(const ox_node *n, const char *name, const char *otherwise);
 const int64_t *ox_node_ints(const ox_node *n, const char *name, size_t *count); /* NULL: none */
 
+/* The order in which a Transpose takes `rank` axes, in the arena; NULL where it is none. */
+const int *ox_node_perm(const ox_node *n, int rank);
+
 /* Whether it holds a subgraph. */
 bool ox_node_has_body(const ox_node *n);
 

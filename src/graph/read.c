@@ -35,6 +35,26 @@ void ox_node_at(const ox_node *n)
     ox_budget_at(n->graph->arena, label, n);
 }
 
+const int *ox_node_perm(const ox_node *n, int rank)
+{
+    size_t count = 0;
+    const int64_t *given = ox_node_ints(n, "perm", &count);
+    int *perm = ox_arena_alloc(n->graph->arena, (size_t)rank + 1, sizeof *perm);
+    bool *used = ox_arena_alloc(n->graph->arena, (size_t)rank + 1, sizeof *used);
+    if (given != NULL && count != (size_t)rank) {
+        return NULL;
+    }
+    for (int i = 0; i < rank; i++) {
+        int64_t axis = given == NULL ? rank - 1 - i : given[i];
+        if (axis < 0 || axis >= rank || used[axis]) {
+            return NULL;
+        }
+        used[axis] = true;
+        perm[i] = (int)axis;
+    }
+    return perm;
+}
+
 bool ox_node_has_body(const ox_node *n)
 {
     for (size_t i = 0; i < n->attr_count; i++) {

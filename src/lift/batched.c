@@ -194,13 +194,12 @@ static ox_val of_squeeze(batch *b, const ox_node *n)
 static ox_val of_transpose(batch *b, const ox_node *n)
 {
     int rank = own_rank(b, n->inputs[0]), order[OX_MAX_RANK] = {0};
-    size_t count = 0;
-    const int64_t *perm = ox_node_ints(n, "perm", &count);
-    if (rank >= OX_MAX_RANK || (perm != NULL && count != (size_t)rank)) {
+    const int *perm = rank >= OX_MAX_RANK ? NULL : ox_node_perm(n, rank);
+    if (perm == NULL) {
         give_up(b, n);
     }
     for (int i = 0; i < rank; i++) {
-        order[i + 1] = 1 + (perm == NULL ? rank - 1 - i : (int)perm[i]);
+        order[i + 1] = 1 + perm[i];
     }
     return ox_transpose(n->inputs[0], order);
 }

@@ -24,8 +24,8 @@ ox_val ox_made_ranked(const ox_node *n, size_t i)
 
 int64_t ox_made_size(const ox_node *n, ox_val v, int axis)
 {
-    int at = axis < 0 ? v->rank + axis : axis;
-    if (v->rank < 0 || at < 0 || at >= v->rank || !ox_dim_is_static(v->dims[at])) {
+    int at = ox_axis_front(axis, v->rank);
+    if (at < 0 || !ox_dim_is_static(v->dims[at])) {
         ox_made_fail(n, "its shape is not known");
     }
     return v->dims[at].size;

@@ -82,14 +82,12 @@ void flow_transpose(ox_ctx *c)
 {
     int rank = own_rank(c);
     int back[OX_MAX_RANK] = {0};
-    size_t count = 0;
-    const int64_t *perm = ox_node_ints(c->node, "perm", &count);
+    const int *perm = ox_node_perm(c->node, rank);
+    if (perm == NULL) {
+        ox_rule_fail(c, "its permutation is not one");
+    }
     for (int i = 0; i < rank; i++) {
-        int64_t axis = perm == NULL ? rank - 1 - i : (size_t)i < count ? perm[i] : -1;
-        if (axis < 0 || axis >= rank) {
-            ox_rule_fail(c, "its permutation is not one");
-        }
-        back[axis] = i;
+        back[perm[i]] = i;
     }
     ox_send(c, 0, ox_transpose_own(c->m, rank, back));
 }

@@ -59,8 +59,8 @@ static sources of_encoder(ox_val v, size_t count)
 /* Along the first axis on which there are columns, so that they lie in a row. */
 static bool is_first_axis(ox_val v, int64_t axis, int64_t *at)
 {
-    *at = axis < 0 ? axis + v->rank : axis;
-    return *at >= 1 && *at < v->rank && width(v, 1, (int)*at) == 1;
+    *at = ox_axis_front(axis, v->rank);
+    return *at >= 1 && width(v, 1, (int)*at) == 1;
 }
 
 static bool of_concat(const ox_node *n, sources *all, int depth)

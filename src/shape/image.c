@@ -178,20 +178,10 @@ static ox_dim divided(const ox_node *n, ox_dim size, int64_t by)
     return ox_shape_any(n);
 }
 
-static int64_t read_blocksize(const ox_node *n)
-{
-    int64_t block = ox_node_int(n, "blocksize", 0);
-    if (block < 1) {
-        ox_fail(n->graph->arena, OX_INVALID, "%s: blocksize is %lld", ox_node_label(n),
-                (long long)block);
-    }
-    return block;
-}
-
 void infer_depth_to_space(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 4, 4);
-    int64_t block = read_blocksize(n);
+    int64_t block = ox_shape_count_attr(n, "blocksize", 0);
     ox_dim *dims = NULL;
     if (rank >= 0) {
         dims = ox_shape_copy(n, 0);
@@ -205,7 +195,7 @@ void infer_depth_to_space(ox_node *n)
 void infer_space_to_depth(ox_node *n)
 {
     int rank = ox_shape_need(n, 0, 4, 4);
-    int64_t block = read_blocksize(n);
+    int64_t block = ox_shape_count_attr(n, "blocksize", 0);
     ox_dim *dims = NULL;
     if (rank >= 0) {
         dims = ox_shape_copy(n, 0);

@@ -230,20 +230,14 @@ void infer_transpose(ox_node *n)
         ox_shape_set(n, 0, ox_shape_type(n, 0), -1, NULL);
         return;
     }
-    size_t count = 0;
-    const int64_t *perm = ox_node_ints(n, "perm", &count);
-    bool *used = ox_arena_alloc(n->graph->arena, (size_t)rank + 1, sizeof *used);
+    const int *perm = ox_node_perm(n, rank);
     ox_dim *dims = ox_shape_room(n, rank);
-    int *from = ox_arena_alloc(n->graph->arena, (size_t)rank + 1, sizeof *from);
+    if (perm == NULL) {
+        ox_fail(n->graph->arena, OX_INVALID, "%s: perm does not fit rank %d", ox_node_label(n),
+                rank);
+    }
     for (int k = 0; k < rank; k++) {
-        int64_t axis = perm == NULL ? rank - 1 - k : (size_t)k < count ? perm[k] : -1;
-        if (axis < 0 || axis >= rank || used[axis] || (perm != NULL && count != (size_t)rank)) {
-            ox_fail(n->graph->arena, OX_INVALID, "%s: perm does not fit rank %d", ox_node_label(n),
-                    rank);
-        }
-        used[axis] = true;
-        from[k] = (int)axis;
-        dims[k] = ox_shape_dims(n, 0)[axis];
+        dims[k] = ox_shape_dims(n, 0)[perm[k]];
     }
     ox_shape_set(n, 0, ox_shape_type(n, 0), rank, dims);
     size_t elements = 0;
@@ -252,7 +246,7 @@ void infer_transpose(ox_node *n)
         const int64_t *own = ox_shape_strides(a, rank, ox_shape_dims(n, 0));
         int64_t *strides = ox_arena_alloc(a, (size_t)rank + 1, sizeof *strides);
         for (int k = 0; k < rank; k++) {
-            strides[k] = own[from[k]];
+            strides[k] = own[perm[k]];
         }
         ox_shape_view(n, 0, contents(n, 0), 0, strides);
     }

@@ -279,6 +279,16 @@ int64_t ox_shape_plus(const ox_node *n, int64_t a, int64_t b)
     return sum;
 }
 
+int64_t ox_shape_count_attr(const ox_node *n, const char *name, int64_t otherwise)
+{
+    int64_t count = ox_node_int(n, name, otherwise);
+    if (count < 1) {
+        ox_fail(n->graph->arena, OX_INVALID, "%s: %s is %lld", ox_node_label(n), name,
+                (long long)count);
+    }
+    return count;
+}
+
 int64_t ox_shape_times(const ox_node *n, int64_t a, int64_t b)
 {
     int64_t product = 0;

@@ -88,6 +88,9 @@ void ox_shape_broadcast(const ox_node *n, int *out_rank, ox_dim **out, int rank,
 /* The dimension that two must share: the one that says more. Gives up on different numbers. */
 ox_dim ox_shape_agree(const ox_node *n, ox_dim a, ox_dim b);
 
+/* An attribute that counts something; gives up where it is below 1. */
+int64_t ox_shape_count_attr(const ox_node *n, const char *name, int64_t otherwise);
+
 /* Checked arithmetic on attributes and sizes; gives up on overflow. */
 int64_t ox_shape_plus(const ox_node *n, int64_t a, int64_t b);
 int64_t ox_shape_times(const ox_node *n, int64_t a, int64_t b);

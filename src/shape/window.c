@@ -110,16 +110,6 @@ static ox_dim slide(const ox_node *n, const ox_window *w, ox_dim in, bool ceil_m
     return ox_dim_of(out);
 }
 
-static int64_t read_group(const ox_node *n)
-{
-    int64_t group = ox_node_int(n, "group", 1);
-    if (group < 1) {
-        ox_fail(n->graph->arena, OX_INVALID, "%s: group is %lld", ox_node_label(n),
-                (long long)group);
-    }
-    return group;
-}
-
 /* ---- convolutions ----------------------------------------------------------------------- */
 
 /* x [N, C, ...] with weights [M, C / group, ...] at input `weight`: [N, M, ...]. */
@@ -131,7 +121,7 @@ static void convolve(ox_node *n, size_t weight, ox_type type)
         ox_shape_set(n, 0, type, -1, NULL);
         return;
     }
-    int64_t group = read_group(n);
+    int64_t group = ox_shape_count_attr(n, "group", 1);
     const ox_dim *w = NULL;
     ox_dim *dims = ox_shape_copy(n, 0);
     if (weight_rank >= 0) {
@@ -206,7 +196,7 @@ void infer_conv_transpose(ox_node *n)
     const ox_dim *w = ox_shape_dims(n, 1);
     ox_dim *dims = ox_shape_copy(n, 0);
     ox_shape_agree(n, dims[1], w[0]);
-    dims[1] = ox_shape_dim_times(n, w[1], ox_dim_of(read_group(n)));
+    dims[1] = ox_shape_dim_times(n, w[1], ox_dim_of(ox_shape_count_attr(n, "group", 1)));
     size_t axes = (size_t)rank - 2;
     const ox_window *windows = ox_windows_read(n, rank - 2, w + 2);
     const int64_t *extra = ox_window_numbers(n, "output_padding", axes, 0);
