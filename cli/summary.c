@@ -57,6 +57,12 @@ static bool recognise(explained *e)
            (!e->gap || ox_array_elements(e->gap, 0) == count);
 }
 
+/* In whose numbers f(x) is rounded. */
+static ox_type type_of_value(const explained *e)
+{
+    return e->value ? e->value->type : e->base->type;
+}
+
 static row row_at(const explained *e, size_t n, size_t k)
 {
     size_t at = n * e->targets + k, ignored;
@@ -85,11 +91,20 @@ static row row_at(const explained *e, size_t n, size_t k)
     return r;
 }
 
-static double relative_gap(const row *r)
+static double relative(const row *r, double gap)
 {
-    double change = fabs(r->value - r->base), gap = fabs(r->gap);
+    double change = fabs(r->value - r->base);
     double scale = fmax(change, 1e-3 * r->size);
     return gap == 0 ? 0 : gap / scale;
+}
+
+/* What rounding to 16 bits takes from a number at most; float16 is even below 2^-14. */
+static double rounding_of(ox_type type, double value)
+{
+    double size = fabs(value);
+    return type == OX_FLOAT16    ? 0x1p-11 * fmax(size, 0x1p-14)
+           : type == OX_BFLOAT16 ? 0x1p-8 * size
+                                 : 0;
 }
 
 static void print_row(const row *r)
@@ -105,15 +120,16 @@ static void print_row(const row *r)
     printf("%6zu %7s %12s %12.6g %12.6g %9s\n", r->sample, target, value, r->base, r->sum, gap);
 }
 
-static void take(ox_worst *w, const row *r)
+static void take(ox_worst *w, const row *r, ox_type type)
 {
     if (!r->known) {
         return;
     }
-    double relative = relative_gap(r);
+    double gap = relative(r, fabs(r->gap));
     bool first = w->known++ == 0;
-    if (first || (!isnan(w->gap) && !(relative <= w->gap))) { /* NaN, once seen, stays */
-        w->gap = relative;
+    if (first || (!isnan(w->gap) && !(gap <= w->gap))) { /* NaN, once seen, stays */
+        w->gap = gap;
+        w->rounding = relative(r, rounding_of(type, r->value) + rounding_of(type, r->base));
         w->sample = r->sample;
     }
 }
@@ -126,14 +142,18 @@ void ox_summary_take(ox_worst *worst, const ox_signature *signature, const ox_ar
     for (size_t i = 0; i < count; i++) {
         row r = row_at(&e, i / e.targets, i % e.targets);
         r.sample += first;
-        take(worst, &r);
+        take(worst, &r, type_of_value(&e));
     }
 }
 
 void ox_summary_print_worst(const ox_worst *worst)
 {
     if (worst->known) {
-        printf("largest relative gap %.1e (sample %zu)\n", worst->gap, worst->sample);
+        printf("largest relative gap %.1e (sample %zu)", worst->gap, worst->sample);
+        if (worst->rounding > 0) {
+            printf("; 16 bits of f(x) and base value explain up to %.1e", worst->rounding);
+        }
+        printf("\n");
     }
 }
 
@@ -152,7 +172,7 @@ void ox_summary_print(const ox_signature *signature, const ox_arrays *outputs)
         if (i < ROWS_SHOWN) {
             print_row(&r);
         }
-        take(&w, &r);
+        take(&w, &r, type_of_value(&e));
     }
     if (count > ROWS_SHOWN) {
         printf("... %zu more\n", count - ROWS_SHOWN);
@@ -182,7 +202,7 @@ void ox_summary_json(ox_json *json, const ox_signature *signature, const ox_arra
     for (size_t i = 0; i < count; i++) {
         row r = row_at(&e, i / e.targets, i % e.targets);
         write_row(json, &r);
-        take(&w, &r);
+        take(&w, &r, type_of_value(&e));
     }
     ox_json_end(json, ']');
     ox_json_number(json, "largest_relative_gap", w.known ? w.gap : (double)NAN);

@@ -10,6 +10,7 @@
 typedef struct ox_worst {
     size_t known; /* of so many */
     double gap;
+    double rounding; /* the part of it that 16 bits of f(x) and base value explain */
     size_t sample;
 } ox_worst;
 

@@ -515,7 +515,7 @@ typedef struct ox_findings {
 /* Looks at all that a run of an explained model gave, or several runs put together along the batch:
  * whether it is finite, and whether the SHAP values of each sample and target add up. Rounding
  * explains up to 256 epsilon/2 of the numbers involved (sum |phi|, |f(x)|, |base|, the output's
- * largest), 32 where the model computes in 16 bits. `note` gets a line if there are any that are
+ * largest), 8 where the model computes in 16 bits. `note` gets a line if there are any that are
  * not finite, and one if there are any that do not add up, which name them (NULL: nobody does).
  * NULL for findings is allowed. */
 OX_API bool ox_check(const ox_model *explained, const ox_tensor *outputs, size_t output_count,

@@ -61,6 +61,21 @@ def test_rounding_of_other_types_is_not_told(explain, run, kind):
     assert check(path, run(path, X.astype(kind))) == ((7, 0, 0, 0), [])
 
 
+def test_rounding_of_f_to_16_bits_is_told_beside_the_gap(explain, cli, tmp_path):
+    """Where f(x) is near the base value, rounding both is most of their difference."""
+    x = np.float16([[1, 0], [0, 1]])
+    model = made([node("MatMul", "x w", "h"), node("Add", "h big", "y")],
+                 {"w": np.float16([[0.3], [-0.4]]), "big": np.float16([900])},
+                 [("x", HALF, ["N", 2])], [("y", HALF, ["N", 1])])
+    path = explain(model, 0 * x[:1])
+    np.save(tmp_path / "x.npy", x)
+    done = cli("run", path, "-i", tmp_path / "x.npy")
+    assert done.stderr == ""
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("largest relative gap") and "16 bits of f(x) and base value" in last
+    assert float(last.split()[-1]) >= float(last.split()[3]) > 0.1
+
+
 def test_doubles_are_held_to_their_own_rounding(explain, run):
     path = explain(mlp(np.float64), R.astype(float), "--target=all")
     out = run(path, X.astype(float))

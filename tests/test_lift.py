@@ -266,6 +266,17 @@ def test_half_precision(lift):
     assert run(lifted, {"x": x4.astype(np.float16)})[0].min() == np.float16(0.1)
 
 
+@pytest.mark.parametrize("opset", [7, 13, 17])
+def test_softplus_of_float16_stays_finite(lift, opset):
+    """At opset 18 ONNX Runtime takes the schema's log(exp(x) + 1), infinite beyond 88."""
+    x = np.float16([[-100, -3, 0, 3, 100, 60000]])
+    model = make_model([helper.make_node("Softplus", ["x"], ["y"])], opset, {"x": x})
+    lifted = lift(model)
+    expected = np.logaddexp(0, x.astype(np.float64))
+    np.testing.assert_allclose(run(lifted, {"x": x})[0], expected, rtol=2**-10, atol=2**-24)
+    np.testing.assert_array_equal(run(lifted, {"x": x})[0], run(model, {"x": x})[0])
+
+
 def test_scales_in_a_constant_node(lift):
     scales = numpy_helper.from_array(floats(1, 1, 0.6, 0.4))
     model = make_model([helper.make_node("Constant", [], ["s"], value=scales),

@@ -176,6 +176,20 @@ static void respell_dropout(ox_node *n, int64_t opset)
 
 /* ---- other changes ----------------------------------------------------------------------- */
 
+/* ONNX Runtime (1.32) has no Softplus of float16, and casts. At opset 18 it takes the schema's body
+ * instead, log(exp(x) + 1), which is infinite beyond 88. */
+static void respell_softplus(ox_node *n, int64_t opset)
+{
+    (void)opset;
+    if (n->inputs[0]->type == OX_FLOAT16) {
+        ox_val x = own(n, ox_cast(n->inputs[0], OX_FLOAT));
+        set_input(n, 0, own(n, ox_graph_emit(n->graph, "Softplus", 1, &x, 0, NULL)));
+        set_attr(n, (ox_attr){.name = "to", .kind = OX_ATTR_INT, .i = OX_FLOAT16});
+        n->op = "Cast";
+    }
+    put(n);
+}
+
 /* Up to opset 13 a further output, used or not, says that the node trains: it normalises by the
  * batch at hand then, so that samples depend on each other. Later an attribute says so. */
 static bool trains(const ox_node *n, int64_t opset)
@@ -404,6 +418,7 @@ static const ox_respelling rows[] = {
     {"", "Scatter", NEVER, respell_scatter},
     {"", "Slice", 10, respell_slice},
     {"", "Softmax", 13, respell_softmax},
+    {"", "Softplus", 18, respell_softplus},
     {"", "Split", 18, respell_split},
     {"", "Squeeze", 13, respell_axes},
     {"", "TopK", 10, respell_topk},
