@@ -69,7 +69,8 @@ def test_rounding_of_f_to_16_bits_is_told_beside_the_gap(explain, cli, tmp_path)
                  [("x", HALF, ["N", 2])], [("y", HALF, ["N", 1])])
     path = explain(model, 0 * x[:1])
     np.save(tmp_path / "x.npy", x)
-    done = cli("run", path, "-i", tmp_path / "x.npy")
+    done = subprocess.run([cli, "run", path, "-i", tmp_path / "x.npy"], capture_output=True,
+                          text=True, check=True)
     assert done.stderr == ""
     last = done.stdout.splitlines()[-1]
     assert last.startswith("largest relative gap") and "16 bits of f(x) and base value" in last
