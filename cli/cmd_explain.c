@@ -6,6 +6,7 @@
 #include "output.h"
 #include "references.h"
 #include "signature.h"
+#include "stack.h"
 #include "target.h"
 #include "wrote.h"
 
@@ -18,6 +19,8 @@
 
 typedef struct arguments {
     const char *model;
+    ox_texts next; /* models behind it */
+    ox_texts connect;
     ox_texts references;
     const char *output;
     const char *cache;
@@ -142,6 +145,8 @@ static int parse(arguments *a, int argc, char **argv)
         OX_ROW_PIXELS(&a->pixel_text),
         {"output", 'o', OX_OPTION_TEXT, &a->output, "FILE",
          "the explained model (default: MODEL.explained.onnx)"},
+        {"connect", 0, OX_OPTION_LIST, &a->connect, "OUTPUT:INPUT",
+         "of several models: what feeds what (default: by name)"},
         {"target", 0, OX_OPTION_TEXT, &o->target, "TARGET",
          "top (default), 3,7,11, i:j:k, a-b, all, logit:..: docs/methods.md"},
         {"output-name", 0, OX_OPTION_TEXT, &o->output_name, "NAME",
@@ -204,11 +209,13 @@ static int parse(arguments *a, int argc, char **argv)
     };
     const ox_command command = {
         .name = "explain",
-        .usage = "MODEL --references R.npy [-o OUT.onnx] [OPTION]...",
+        .usage = "MODEL [MODEL]... --references R.npy [-o OUT.onnx] [OPTION]...",
         .summary = "Makes a model that gives, in one call, the prediction and the SHAP values of "
                    "each input\nagainst the references. It is one file up to 2 GB; beyond, "
-                   "weights go to\na second one, OUT.onnx.HASH.data.",
+                   "weights go to\na second one, OUT.onnx.HASH.data. Several models are one: "
+                   "outputs of each feed inputs\nof those after it.",
         .operand = "MODEL",
+        .more = &a->next,
         .options = options,
         .option_count = sizeof options / sizeof *options,
     };
@@ -232,6 +239,9 @@ static char *default_output(const char *model, ox_error *err)
 static int check_output(const arguments *a, const char *output)
 {
     int code = ox_sheet_refuse("explain", output, "model", &a->model, 1);
+    if (code < 0) {
+        code = ox_sheet_refuse("explain", output, "model", a->next.items, a->next.count);
+    }
     if (code < 0) {
         code = ox_sheet_refuse("explain", output, "references", a->references.items,
                                a->references.count);
@@ -320,7 +330,7 @@ static ox_model *explain_model(arguments *a, const ox_model *model, ox_error *er
 
 static bool explain_to(arguments *a, const char *path, ox_error *err)
 {
-    ox_model *model = ox_cli_read_model(a->model, a->options.limit, err);
+    ox_model *model = ox_stack_read(a->model, &a->next, &a->connect, a->options.limit, err);
     bool free_to_write = model && ox_sheet_keeps(model, path, err);
     ox_model *explained = free_to_write ? explain_model(a, model, err) : NULL;
     ox_free(model);

@@ -5,6 +5,7 @@
 #include "output.h"
 #include "references.h"
 #include "show.h"
+#include "stack.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@ enum { NODES_NAMED = 20 };
 
 typedef struct arguments {
     const char *model;
+    ox_texts next, connect; /* models behind it */
     ox_texts references;
     ox_texts hold;
     ox_texts fix;
@@ -207,6 +209,7 @@ static int parse(arguments *a, int argc, char **argv)
     const ox_option options[] = {
         {"references", 'r', OX_OPTION_LIST, &a->references, "[NAME=]FILE",
          "as for explain; they fix free dimensions"},
+        {"connect", 0, OX_OPTION_LIST, &a->connect, "OUTPUT:INPUT", "as for explain"},
         {"target", 0, OX_OPTION_TEXT, &o->target, "TARGET", "as for explain"},
         {"output-name", 0, OX_OPTION_TEXT, &o->output_name, "NAME", "the tensor to explain"},
         {"hold", 0, OX_OPTION_LIST, &a->hold, "NAME",
@@ -222,10 +225,11 @@ static int parse(arguments *a, int argc, char **argv)
     };
     const ox_command command = {
         .name = "show",
-        .usage = "MODEL [OPTION]...",
+        .usage = "MODEL [MODEL]... [OPTION]...",
         .summary = "Prints inputs, outputs, opsets and how each operator is treated. Exit code 1 "
                    "when the\nmodel cannot be explained.",
         .operand = "MODEL",
+        .more = &a->next,
         .options = options,
         .option_count = sizeof options / sizeof *options,
     };
@@ -318,7 +322,7 @@ int ox_cmd_show(int argc, char **argv)
         return code;
     }
     ox_error err;
-    ox_model *model = ox_cli_read_model(a.model, a.options.limit, &err);
+    ox_model *model = ox_stack_read(a.model, &a.next, &a.connect, a.options.limit, &err);
     code = model ? show(&a, model) : ox_cli_fail(&err);
     ox_free(model);
     return code;

@@ -216,6 +216,8 @@ int ox_options_parse(const ox_command *command, int argc, char **argv, const cha
             code = parse_long(&p, argument + 2);
         } else if (options && argument[0] == '-' && argument[1]) {
             code = parse_short(&p, argument + 1);
+        } else if (found && command->more && command->more->count < OX_TEXTS_MAX) {
+            command->more->items[command->more->count++] = argument;
         } else if (!command->operand || found) {
             code = ox_cli_usage(command->name, "unexpected argument \"%s\"", argument);
         } else {

@@ -34,6 +34,7 @@ typedef struct ox_command {
     const char *usage;   /* what follows the name */
     const char *summary; /* paragraph of the help */
     const char *operand; /* what the one operand is called; NULL: there is none */
+    ox_texts *more;      /* takes operands after the first; NULL: there are none */
     const ox_option *options;
     size_t option_count;
 } ox_command;

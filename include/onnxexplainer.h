@@ -144,6 +144,17 @@ OX_API ox_model *ox_read_limited(const char *path, uint64_t limit, ox_error *err
 OX_API ox_model *ox_parse_limited(const void *data, size_t size, const char *folder, uint64_t limit,
                                   ox_error *err);
 
+/* Makes one model of several, in the order in which they follow each other: inputs of each are fed
+ * by outputs of those before it. "OUTPUT:INPUT" in `connect` says what feeds what (OUTPUT may be a
+ * tensor inside; 1/OUTPUT:2/INPUT where several models have such names); what it leaves open goes
+ * by name, and a model with one input takes the one output of the model before. A free input that
+ * two models have is one. The outputs are those of the last model, then those of the others that
+ * feed nothing; of other names that two models have one gets a number. Models of different opsets
+ * are brought to the latest, at least 18, and their functions written out. Of metadata that differ
+ * the later model's are taken. The result keeps what it needs of `models`, which may be freed. */
+OX_API ox_model *ox_stack(const ox_model *const *models, size_t count, const char *const *connect,
+                          size_t connect_count, ox_error *err);
+
 /* Writes `model` to `path`, whole or not at all, as ox_output_open does. It is one file up to the
  * 2 GB of protobuf; beyond, weights go to a second one. That is called `path`.HASH.data after its
  * contents, so that a model never meets data of another: the one before keeps its own until the new

@@ -195,6 +195,45 @@ static void test_numbers(const ox_model *model)
             o.integrate = 2, o.integrate_ops = unknown, o.integrate_op_count = 1);
 }
 
+/* What is explained, and by which references: arrays that go with it. */
+static void test_arrays(const ox_model *model)
+{
+    const double weights[4] = {1, 0, 2, 3}, nan[3] = {1, (double)NAN, 1}, none[3] = {0, 0, 0},
+                 below[3] = {1, 1, -1}, huge[3] = {1e308, 1e308, 1e308};
+    OPTIONS("", o.weights = weights, o.weight_count = 3);
+    OPTIONS("", o.weights = weights); /* none are counted */
+    OPTIONS("weights: 3 of them, but none is given", o.weight_count = 3);
+    OPTIONS("4 weights for 3 references", o.weights = weights, o.weight_count = 4);
+    OPTIONS("weight 1 is nan: weights are 0 or above", o.weights = nan, o.weight_count = 3);
+    OPTIONS("weight 2 is -1: weights are 0 or above", o.weights = below, o.weight_count = 3);
+    OPTIONS("the weights add up to 0", o.weights = none, o.weight_count = 3);
+    OPTIONS("the weights add up to inf", o.weights = huge, o.weight_count = 3);
+    OPTIONS("weights go with references that are given", o.weights = weights, o.weight_count = 3,
+            o.reference_count = 0, o.reference_source = OX_REFERENCES_INPUT);
+    const int64_t three = 3, less = -3, five = 5;
+    const float mask[5] = {1, 0, 1}, odd[3] = {1, (float)NAN, 0};
+    const bool truth[3] = {true, false, true};
+    ox_tensor t = {NULL, OX_FLOAT, 1, &three, mask};
+    OPTIONS("target \"mask\": the array is missing, target_array", o.target = "mask");
+    OPTIONS("target array 0: no data given (NULL)", o.target = "mask", t.data = NULL,
+            o.target_array = &t);
+    t.data = mask, t.dims = &less;
+    OPTIONS("target array 0: dimension 0 is -3", o.target = "mask", o.target_array = &t);
+    t.dims = &five;
+    OPTIONS("target \"mask\": the array has 5 values, the output 3", o.target = "mask",
+            o.target_array = &t);
+    t.dims = &three, t.data = odd;
+    OPTIONS("target \"mask\": the array holds values that are not finite", o.target = "mask",
+            o.target_array = &t);
+    t.type = OX_BOOL, t.data = truth;
+    OPTIONS("", o.target = "mask", o.target_array = &t);
+    t.type = OX_FLOAT, t.data = mask;
+    OPTIONS("", o.target = "mask", o.target_array = &t);
+    OPTIONS("", o.target_array = &t); /* which other targets do not look at */
+    t.data = none;
+    OPTIONS("target \"cosine\": the array is all 0", o.target = "cosine", o.target_array = &t);
+}
+
 /* Programs built with other versions of the header. */
 static void test_sizes(const ox_model *model)
 {
@@ -302,6 +341,23 @@ static void test_models(const ox_model *model)
            "/dev/null: cannot write: bad address");
     explain(NULL, NULL, "explain NULL", "model: none given (NULL)");
     explain(model, NULL, "no options", "no references");
+    const ox_model *const two[2] = {model, NULL};
+    const char *const missing[1] = {NULL}, *const unknown[1] = {"y:z"};
+    expect("stack NULL", ox_stack(NULL, 2, NULL, 0, &err) != NULL, &err,
+           "models: none given (NULL)");
+    expect("stack nothing", ox_stack(two, 0, NULL, 0, &err) != NULL, &err,
+           "a stack is of 1 to 64 models, not of 0");
+    expect("stack a NULL", ox_stack(two, 2, NULL, 0, &err) != NULL, &err,
+           "a model: none given (NULL)");
+    expect("connect NULL", ox_stack(two, 1, NULL, 1, &err) != NULL, &err,
+           "connect: 1 counted, none given (NULL)");
+    expect("connect a NULL", ox_stack(two, 1, missing, 1, &err) != NULL, &err,
+           "connect: name 0 is missing (NULL)");
+    expect("connect unknown", ox_stack(two, 1, unknown, 1, &err) != NULL, &err,
+           "connect \"y:z\": no output of a model and input of a later one; 1 gives \"y\"");
+    ox_model *alone = ox_stack(two, 1, NULL, 0, &err);
+    expect("stack of one", alone != NULL, &err, "");
+    ox_free(alone);
     expect("nodes NULL", ox_nodes(NULL, &err) != NULL, &err, "model: none given (NULL)");
     ox_nodes_free(NULL);
     expect("inspect NULL", ox_inspect(NULL, NULL, &err) != NULL, &err, "model: none given (NULL)");
@@ -344,6 +400,7 @@ int main(void)
     test_names(model);
     test_features(model);
     test_numbers(model);
+    test_arrays(model);
     test_sizes(model);
     test_sessions(model);
     test_models(model);

@@ -15,7 +15,7 @@ from ._explain import explain
 from ._explainers import (DeepExplainer, ExactExplainer, GradientExplainer, KernelExplainer,
                           PermutationExplainer, TreeExplainer)
 from ._explanation import Explanation
-from ._model import ValueInfo
+from ._model import ValueInfo, stack
 from ._sequences import dinucleotide_shuffles
 from ._session import Session
 
@@ -23,4 +23,4 @@ __all__ = ["AdditivityError", "ArgumentError", "DeepExplainer", "Error", "ExactE
            "ExplainWarning", "Explanation", "FileError", "GradientExplainer", "InvalidModelError",
            "KernelExplainer", "LimitError", "OnnxRuntimeError", "OutOfMemoryError",
            "PermutationExplainer", "Session", "TreeExplainer", "UnsupportedError", "ValueInfo",
-           "__version__", "dinucleotide_shuffles", "explain", "plots"]
+           "__version__", "dinucleotide_shuffles", "explain", "plots", "stack"]

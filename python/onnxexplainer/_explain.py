@@ -91,7 +91,8 @@ def _set_feature_names(c: _abi.ox_options, value: Any) -> None:
 SETTERS = {"cache": _set_cache, "cache_dtype": _set_cache_dtype, "integrate": _set_integrate,
            "feature_names": _set_feature_names}
 # They are no fields of ox_options.
-OURS = ("references", "output", "quiet", "external_data", "fix", "groups", "target", "weights")
+OURS = ("references", "output", "quiet", "external_data", "fix", "groups", "target", "weights",
+        "connect")
 
 
 def check_keywords(given: Iterable[str], known: Iterable[str], function: str) -> None:
@@ -314,20 +315,21 @@ def _refuse_replacing(output: str | os.PathLike[str], sources: Iterable[Any], mo
 
 
 @overload
-def explain(model: Source, references: References, *, output: None = None,
+def explain(model: Source | Sequence[Source], references: References, *, output: None = None,
             **options: Unpack[_abi.ExplainOptions]) -> bytes: ...
 
 
 @overload
-def explain(model: Source, references: References, *, output: str | os.PathLike[str],
+def explain(model: Source | Sequence[Source], references: References, *, output: str | os.PathLike[str],
             **options: Unpack[_abi.ExplainOptions]) -> str: ...
 
 
-def explain(model: Source, references: References, *, output: str | os.PathLike[str] | None = None,
+def explain(model: Source | Sequence[Source], references: References, *, output: str | os.PathLike[str] | None = None,
             **options: Any) -> bytes | str:
     """Makes a model that gives the prediction and its SHAP values in one call.
 
-    model:      path of an ONNX file, its bytes, or an onnx.ModelProto
+    model:      path of an ONNX file, its bytes, or an onnx.ModelProto; or a list of these, of which
+                outputs of each feed inputs of those after it (`connect`)
     references: what SHAP values compare with: an array of R rows shaped like the input (R, ...);
                 a dict of such arrays by input name, or a list of them in the order of inputs;
                 the path of a .npy or .npz; "fill:0" for one reference of the sample's shape;
@@ -352,7 +354,8 @@ def explain(model: Source, references: References, *, output: str | os.PathLike[
     settings.runtime = runtime_bytes()
     c.evaluate = ctypes.cast(library.ox_evaluate_runtime, _abi.ox_evaluate)
     c.evaluate_user = ctypes.addressof(settings)
-    with told(bool(options.get("quiet"))) as remarks, Model.read(model, c.limit) as original:
+    with told(bool(options.get("quiet"))) as remarks, Model.read_all(
+            model, _list(options.get("connect") or ()), c.limit) as original:
         split = bool(options.get("external_data"))
         if output is not None:
             _refuse_replacing(output, (model, references), original)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -66,6 +68,21 @@ class Model:
             return cls(call("ox_read_limited", text_path(source), limit))
         return cls(call("ox_parse_limited", data, len(data), None, limit))
 
+    @classmethod
+    def read_all(cls, source: Source | Sequence[Source], connect: Sequence[str] = (),
+                 limit: int = 0) -> Model:
+        """Reads a model, or several in a list, of which it makes one."""
+        if not isinstance(source, (list, tuple)):
+            if connect:
+                raise ArgumentError("connect: there is one model; give several in a list")
+            return cls.read(source, limit)
+        with contextlib.ExitStack() as stack:
+            models = [stack.enter_context(cls.read(one, limit)) for one in source]
+            pointers = (ctypes.c_void_p * max(len(models), 1))(*[m.pointer for m in models])
+            texts = [text.encode() for text in connect]
+            pairs = (ctypes.c_char_p * max(len(texts), 1))(*texts)
+            return cls(call("ox_stack", pointers, len(models), pairs, len(texts)))
+
     def __enter__(self) -> Model:
         return self
 
@@ -127,3 +144,16 @@ def portable(source: Source) -> bytes:
         return data
     with Model.read(source) as read:
         return read.serialize()
+
+
+def stack(models: Sequence[Source], connect: str | Sequence[str] = ()) -> bytes:
+    """One model of several, in the order in which they follow each other.
+
+    models:  paths of ONNX files, their bytes, or ModelProtos
+    connect: "OUTPUT:INPUT", what feeds what; else it goes by name, and a model with one input takes
+             the one output of the model before it
+    Returns its bytes, for `explain` and all else that takes a model.
+    """
+    pairs = [connect] if isinstance(connect, str) else list(connect)
+    with Model.read_all(list(models), pairs) as made:
+        return made.serialize()

@@ -43,6 +43,17 @@ void ox_budget_continue(ox_arena *a, const ox_arena *from)
     b->what = NULL;
 }
 
+void ox_budget_join(ox_arena *a, const ox_arena *from)
+{
+    const ox_budget *other = ox_arena_budget((ox_arena *)(uintptr_t)from);
+    ox_budget *b = ox_arena_budget(a);
+    b->limit = other->limit > b->limit ? other->limit : b->limit;
+    b->brought = plus(b->brought, other->brought);
+    for (int i = 0; i < OX_COSTS; i++) {
+        b->spent[i] = plus(b->spent[i], other->spent[i]);
+    }
+}
+
 void ox_budget_bring(ox_arena *a, uint64_t bytes)
 {
     ox_budget *b = ox_arena_budget(a);

@@ -34,6 +34,9 @@ void ox_budget_limit(struct ox_arena *a, uint64_t limit);
  * Nothing where a limit is set already. */
 void ox_budget_continue(struct ox_arena *a, const struct ox_arena *from);
 
+/* Adds what was brought and spent elsewhere: several models become one. */
+void ox_budget_join(struct ox_arena *a, const struct ox_arena *from);
+
 /* Adds what was brought: a file of `bytes` may take 16 times as many, its nodes and integers are
  * larger in memory. */
 void ox_budget_bring(struct ox_arena *a, uint64_t bytes);

@@ -322,15 +322,15 @@ static bool write_blobs(const job *j, ox_output *out)
 
 static bool is_source(const ox_model *m, const struct stat *file)
 {
-    for (; m != NULL; m = m->source) {
-        for (size_t i = 0; i < m->mapping_count; i++) {
-            const ox_mapping *map = &m->mappings[i];
-            if (map->device == file->st_dev && map->inode == file->st_ino) {
-                return true;
-            }
-        }
+    bool found = false;
+    for (size_t i = 0; m != NULL && i < m->mapping_count; i++) {
+        const ox_mapping *map = &m->mappings[i];
+        found = found || (map->device == file->st_dev && map->inode == file->st_ino);
     }
-    return false;
+    for (size_t i = 0; m != NULL && i < m->source_count; i++) {
+        found = found || is_source(m->sources[i], file);
+    }
+    return found;
 }
 
 bool ox_uses(const ox_model *model, const char *path)

@@ -27,14 +27,25 @@ ox_model *ox_model_new(ox_error *err)
 
 void ox_free(ox_model *m)
 {
-    while (m != NULL && atomic_fetch_sub(&m->uses, 1) == 1) {
-        ox_model *source = m->source;
-        for (size_t i = 0; i < m->mapping_count; i++) {
-            munmap(m->mappings[i].data, m->mappings[i].size);
-        }
-        ox_arena_free(m->arena);
-        m = source;
+    if (m == NULL || atomic_fetch_sub(&m->uses, 1) > 1) {
+        return;
     }
+    for (size_t i = 0; i < m->source_count; i++) {
+        ox_free(m->sources[i]);
+    }
+    for (size_t i = 0; i < m->mapping_count; i++) {
+        munmap(m->mappings[i].data, m->mappings[i].size);
+    }
+    ox_arena_free(m->arena);
+}
+
+void ox_model_share_weights(ox_model *to, ox_model *source)
+{
+    size_t i = to->source_count;
+    to->sources = ox_arena_grow(to->arena, to->sources, i, sizeof *to->sources);
+    atomic_fetch_add(&source->uses, 1);
+    to->sources[i] = source;
+    to->source_count++;
 }
 
 static ox_val copy_value(ox_graph *g, const ox_value *from)
@@ -122,11 +133,10 @@ static ox_graph *copy_graph(ox_arena *a, const ox_graph *from)
 
 void ox_model_copy(ox_model *to, ox_model *source)
 {
-    assert(to->source == NULL && to->graph == NULL);
+    assert(to->source_count == 0 && to->graph == NULL);
     ox_arena *a = to->arena;
     ox_budget_continue(a, source->arena);
-    atomic_fetch_add(&source->uses, 1);
-    to->source = source;
+    ox_model_share_weights(to, source);
     to->proto = source->proto;
     to->ir_version = source->ir_version;
     for (size_t i = 0; i < source->opset_count; i++) {

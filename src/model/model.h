@@ -21,7 +21,8 @@ typedef struct ox_local_function {
 struct ox_model {
     ox_arena *arena;
     atomic_int uses;   /* by its owner and by models that share its weights */
-    ox_model *source;  /* whose weights are shared, or NULL */
+    ox_model **sources; /* whose weights are shared */
+    size_t source_count;
     const void *proto; /* ModelProto that was read: doc_string, producer, unknown fields */
     ox_graph *graph;
     int64_t ir_version;
@@ -48,6 +49,9 @@ ox_value_info *ox_model_infos(const ox_model *m, size_t count, const ox_val *val
 /* A new model that shares the weights of `source` and keeps it alive; its graph is a copy whose
  * nodes and values may be changed. Called inside ox_arena_try of the new model's arena. */
 void ox_model_copy(ox_model *to, ox_model *source);
+
+/* Keeps `source` alive, whose weights `to` has. */
+void ox_model_share_weights(ox_model *to, ox_model *source);
 
 /* Lowers the IR version to what the model has of it: never above its own, but to 8 where it has
  * functions. False and err without memory. */

@@ -67,13 +67,13 @@ void ox_model_drop(const ox_model *m, const void *data, size_t size)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t from = (uintptr_t)data / page * page, to = ((uintptr_t)data + size) / page * page;
-    for (; m != NULL && size > 0; m = m->source) {
-        for (size_t i = 0; i < m->mapping_count; i++) {
-            uintptr_t start = (uintptr_t)m->mappings[i].data;
-            bool inside = from >= start && to <= start + m->mappings[i].size;
-            if (inside && to > from) {
-                madvise((void *)from, to - from, MADV_DONTNEED);
-            }
+    for (size_t i = 0; i < m->mapping_count && to > from; i++) {
+        uintptr_t start = (uintptr_t)m->mappings[i].data;
+        if (from >= start && to <= start + m->mappings[i].size) {
+            madvise((void *)from, to - from, MADV_DONTNEED);
         }
+    }
+    for (size_t i = 0; i < m->source_count && to > from; i++) {
+        ox_model_drop(m->sources[i], data, size);
     }
 }

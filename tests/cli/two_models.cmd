@@ -1,1 +1,1 @@
-"$OX" show a.onnx -- -b.onnx
+"$OX" tune a.onnx -- -b.onnx
