@@ -5,29 +5,30 @@
 #include <string.h>
 
 #include "base/names.h"
+#include "explain/fixed.h"
 
-static size_t input_index(const ox_explain_state *s, const char *name)
+static size_t input_index(const ox_model *m, const char *name)
 {
-    size_t at = ox_index_find(&s->model->input_index, name);
+    size_t at = ox_index_find(&m->input_index, name);
     if (at == SIZE_MAX) {
-        ox_fail(s->arena, OX_ARGUMENT, "the model has no input \"%s\" to fix, it has %s", name,
-                ox_names_of(s->arena, s->model->inputs, s->model->graph->input_count));
+        ox_fail(m->arena, OX_ARGUMENT, "the model has no input \"%s\" to fix, it has %s", name,
+                ox_names_of(m->arena, m->inputs, m->graph->input_count));
     }
     return at;
 }
 
-static void check_fits(const ox_explain_state *s, const ox_value_info *info, const ox_tensor *t)
+static void check_fits(const ox_model *m, const ox_value_info *info, const ox_tensor *t)
 {
     bool fits = info->rank < 0 || info->rank == t->rank;
     for (int d = 0; fits && d < info->rank; d++) {
         fits = info->dims[d] < 0 || info->dims[d] == t->dims[d];
     }
     if (info->type != t->type || t->rank > OX_RANK_LIMIT - 2) {
-        ox_fail(s->arena, OX_ARGUMENT, "the value that fixes input \"%s\" is %s, the input is %s",
+        ox_fail(m->arena, OX_ARGUMENT, "the value that fixes input \"%s\" is %s, the input is %s",
                 info->name, ox_type_name(t->type), ox_type_name(info->type));
     }
     if (!fits) {
-        ox_fail(s->arena, OX_ARGUMENT,
+        ox_fail(m->arena, OX_ARGUMENT,
                 "the value that fixes input \"%s\" has not the shape of the input", info->name);
     }
 }
@@ -52,14 +53,13 @@ static void make_constant(ox_val v, const ox_tensor *t)
     v->elements = NULL;
 }
 
-void ox_fix_inputs(ox_explain_state *s)
+static void fix(ox_model *m, const ox_tensor *values, size_t count)
 {
-    const ox_options *o = s->options;
-    ox_graph *g = s->model->graph;
-    for (size_t i = 0; i < o->fix_count; i++) {
-        size_t at = input_index(s, o->fix[i].name);
-        check_fits(s, &s->model->inputs[at], &o->fix[i]);
-        make_constant(g->inputs[at], &o->fix[i]);
+    ox_graph *g = m->graph;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = input_index(m, values[i].name);
+        check_fits(m, &m->inputs[at], &values[i]);
+        make_constant(g->inputs[at], &values[i]);
     }
     size_t left = 0;
     for (size_t i = 0; i < g->input_count; i++) {
@@ -68,7 +68,39 @@ void ox_fix_inputs(ox_explain_state *s)
         }
     }
     g->input_count = left;
-    if (o->fix_count > 0) {
-        ox_model_publish(s->model);
+    if (count > 0) {
+        ox_model_publish(m);
     }
+}
+
+void ox_fix_inputs(ox_explain_state *s)
+{
+    fix(s->model, s->options->fix, s->options->fix_count);
+}
+
+/* ---- explained models ------------------------------------------------------------------- */
+
+typedef struct job {
+    const ox_model *from;
+    ox_model *made;
+    const ox_tensor *values;
+    size_t count;
+} job;
+
+static void copy_and_fix(void *user)
+{
+    job *j = user;
+    ox_model_copy(j->made, (ox_model *)(uintptr_t)j->from);
+    fix(j->made, j->values, j->count);
+}
+
+ox_model *ox_fixed_inputs(const ox_model *model, const ox_tensor *values, size_t count,
+                          ox_error *err)
+{
+    job j = {model, ox_model_new(err), values, count};
+    if (j.made != NULL && !ox_arena_try(j.made->arena, copy_and_fix, &j, err)) {
+        ox_free(j.made);
+        return NULL;
+    }
+    return j.made;
 }

@@ -39,12 +39,18 @@ void ox_free(ox_model *m)
     ox_arena_free(m->arena);
 }
 
+ox_model *ox_model_keep(const ox_model *m)
+{
+    ox_model *kept = (ox_model *)(uintptr_t)m;
+    atomic_fetch_add(&kept->uses, 1);
+    return kept;
+}
+
 void ox_model_share_weights(ox_model *to, ox_model *source)
 {
     size_t i = to->source_count;
     to->sources = ox_arena_grow(to->arena, to->sources, i, sizeof *to->sources);
-    atomic_fetch_add(&source->uses, 1);
-    to->sources[i] = source;
+    to->sources[i] = ox_model_keep(source);
     to->source_count++;
 }
 

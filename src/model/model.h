@@ -50,6 +50,9 @@ ox_value_info *ox_model_infos(const ox_model *m, size_t count, const ox_val *val
  * nodes and values may be changed. Called inside ox_arena_try of the new model's arena. */
 void ox_model_copy(ox_model *to, ox_model *source);
 
+/* The model, which now is to be freed once more. */
+ox_model *ox_model_keep(const ox_model *m);
+
 /* Keeps `source` alive, whose weights `to` has. */
 void ox_model_share_weights(ox_model *to, ox_model *source);
 

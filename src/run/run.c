@@ -7,6 +7,7 @@
 #include "base/names.h"
 #include "run/plan.h"
 #include "run/run.h"
+#include "run/steady.h"
 
 _Static_assert((int)OX_FLOAT == (int)ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT &&
                    (int)OX_BOOL == (int)ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL &&
@@ -296,20 +297,10 @@ static void end_call(call *c, bool keep_copies)
     ox_arena_free(c->arena);
 }
 
-bool ox_session_run(ox_session *session, const ox_tensor *inputs, size_t input_count,
-                    const char *const *output_names, ox_tensor *outputs, size_t output_count,
-                    ox_error *err)
+static bool run_call(const ox_session *session, const ox_tensor *inputs, size_t input_count,
+                     const char *const *output_names, ox_tensor *outputs, size_t output_count,
+                     ox_error *err)
 {
-    if (!ox_check_given("session", session, err) || !ox_check_given("outputs", outputs, err) ||
-        !ox_check_tensors("input", inputs, input_count, false, err) ||
-        (output_names != NULL &&
-         !ox_check_names("output_names", output_names, output_count, err))) {
-        return false;
-    }
-    if (output_count == 0 || (output_names == NULL && output_count != session->output_count)) {
-        return ox_error_set(err, OX_ARGUMENT, "room for %zu outputs of %zu", output_count,
-                            session->output_count);
-    }
     call c = {.arena = ox_arena_new(),
               .session = session,
               .given = inputs,
@@ -324,6 +315,31 @@ bool ox_session_run(ox_session *session, const ox_tensor *inputs, size_t input_c
         memcpy(outputs, c.copies, output_count * sizeof *outputs);
     }
     end_call(&c, done);
+    return done;
+}
+
+bool ox_session_run(ox_session *session, const ox_tensor *inputs, size_t input_count,
+                    const char *const *output_names, ox_tensor *outputs, size_t output_count,
+                    ox_error *err)
+{
+    if (!ox_check_given("session", session, err) || !ox_check_given("outputs", outputs, err) ||
+        !ox_check_tensors("input", inputs, input_count, false, err) ||
+        (output_names != NULL &&
+         !ox_check_names("output_names", output_names, output_count, err))) {
+        return false;
+    }
+    if (output_count == 0 || (output_names == NULL && output_count != session->output_count)) {
+        return ox_error_set(err, OX_ARGUMENT, "room for %zu outputs of %zu", output_count,
+                            session->output_count);
+    }
+    const ox_tensor *others = inputs;
+    ox_pin *pin = ox_steady_enter(session->steady, &others, &input_count);
+    bool done = run_call(pin == NULL ? session : ox_pin_session(pin), others, input_count,
+                         output_names, outputs, output_count, err);
+    if (pin != NULL) {
+        free((void *)(uintptr_t)others);
+        ox_steady_leave(session->steady, pin);
+    }
     return done;
 }
 

@@ -44,7 +44,8 @@ typedef struct ox_port {
     const char **symbols;
 } ox_port;
 
-/* Nothing in it changes once it is open, so that threads may share it. */
+/* Nothing in it changes once it is open, so that threads may share it; but for `steady`, which has
+ * a lock. */
 struct ox_session {
     ox_arena *arena; /* names and shapes */
     const OrtApi *api;
@@ -55,6 +56,7 @@ struct ox_session {
     size_t input_count, output_count;
     ox_port *inputs, *outputs;
     const char **output_names;
+    struct ox_steady *steady; /* of references that come in, or NULL */
 };
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/scratch.h"
 #include "run/plan.h"
 #include "run/run.h"
+#include "run/steady.h"
 
 /* What a session is opened on: a file or, where path is NULL, bytes. */
 typedef struct source {
@@ -180,6 +181,7 @@ void ox_session_free(ox_session *session)
         return;
     }
     const OrtApi *api = session->api;
+    ox_steady_free(session->steady);
     for (size_t i = 0; i < session->input_count; i++) {
         api->ReleaseTypeInfo(session->inputs[i].info);
     }

@@ -10,6 +10,8 @@
 #include "base/arena.h"
 #include "base/check.h"
 #include "run/plan.h"
+#include "run/run.h"
+#include "run/steady.h"
 
 static const char VERSION_KEY[] = "onnxexplainer.version", PLAN_KEY[] = "onnxexplainer.plan";
 
@@ -54,21 +56,14 @@ static void tell(const ox_session_options *options, const ox_error *err)
     }
 }
 
-/* The tuned form of an explained model, given as a file or in memory. NULL without an error where
- * none is wanted. */
+/* The tuned form of an explained model, of a file too where path is not NULL. NULL without an error
+ * where none is wanted. */
 static ox_model *make_plan(const char *path, const ox_model *model,
                            const ox_session_options *options, ox_error *err)
 {
-    if (options->no_tune || options->no_kernels || options->no_optimization) {
-        return NULL;
-    }
-    if (path == NULL) {
-        return is_explained(model) ? ox_tune_checked(model, NULL, options, err) : NULL;
-    }
-    ox_model *read = looks_explained(path, err) ? ox_read(path, err) : NULL;
-    ox_model *plan = read != NULL ? ox_tune_checked(read, path, options, err) : NULL;
-    ox_free(read);
-    return plan;
+    bool wanted = model != NULL && !options->no_tune && !options->no_kernels &&
+                  !options->no_optimization && is_explained(model);
+    return wanted ? ox_tune_checked(model, path, options, err) : NULL;
 }
 
 /* Where there is no plan, options->note is told why; want of memory is an error. */
@@ -90,6 +85,28 @@ static ox_session *open_best(const char *path, const ox_model *model,
     return session;
 }
 
+ox_session *ox_session_best(const ox_model *model, const ox_session_options *options, ox_error *err)
+{
+    return open_best(NULL, model, options, err);
+}
+
+/* A session for programs: one whose references come in finds out where these stay the same. */
+static ox_session *open_steady(const char *path, const ox_model *model,
+                               const ox_session_options *options, ox_error *err)
+{
+    ox_session *session = open_best(path, model, options, err);
+    ox_error why = {.code = OX_OK};
+    if (session != NULL && model != NULL) {
+        session->steady = ox_steady_new(model, options, &why);
+    }
+    if (why.code == OX_MEMORY) {
+        ox_session_free(session);
+        ox_error_set(err, why.code, "%s", why.message);
+        return NULL;
+    }
+    return session;
+}
+
 ox_session *ox_session_open(const char *path, const ox_session_options *options, ox_error *err)
 {
     ox_session_options own;
@@ -100,7 +117,17 @@ ox_session *ox_session_open(const char *path, const ox_session_options *options,
         ox_error_set(err, OX_IO, "%s: %s", path, strerror(errno));
         return NULL;
     }
-    return open_best(path, NULL, &own, err);
+    ox_error why = {.code = OX_OK};
+    bool may_change = !own.no_tune && !own.no_optimization;
+    ox_model *read = may_change && looks_explained(path, &why) ? ox_read(path, &why) : NULL;
+    if (read == NULL && why.code == OX_MEMORY) {
+        ox_error_set(err, why.code, "%s", why.message);
+        return NULL;
+    }
+    tell(&own, &why);
+    ox_session *session = open_steady(path, read, &own, err);
+    ox_free(read);
+    return session;
 }
 
 ox_session *ox_session_open_model(const ox_model *model, const ox_session_options *options,
@@ -110,5 +137,5 @@ ox_session *ox_session_open_model(const ox_model *model, const ox_session_option
     if (!ox_check_given("model", model, err) || !ox_check_session_options(options, &own, err)) {
         return NULL;
     }
-    return open_best(NULL, model, &own, err);
+    return open_steady(NULL, model, &own, err);
 }

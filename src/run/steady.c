@@ -1,0 +1,280 @@
+/* Where references come in beside every call, the reference branch runs in every call. Once they
+ * have been the same for some calls in a row, a second session has them as constants, so that ONNX
+ * Runtime folds what depends on them alone, as with cache load. Which call it is from on depends on
+ * the calls alone, not on the clock: the same calls give the same bits. */
+#include "run/steady.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "explain/fixed.h"
+#include "model/model.h"
+#include "run/plan.h"
+
+/* The call in a row from which on it pays, at first; twice as late after each change. */
+enum { FROM = 3, LATEST = 1 << 20 };
+
+struct ox_pin {
+    ox_session *session; /* NULL: not made yet */
+    ox_tensor *references;
+    size_t count;
+    int calls; /* in a row */
+    int users; /* and one for being the current one */
+    bool failed;
+};
+
+struct ox_steady {
+    pthread_mutex_t lock;
+    ox_model *model;
+    ox_session_options options;
+    char *runtime; /* the options' */
+    ox_pin *current;
+    int from;
+};
+
+/* ---- copies ----------------------------------------------------------------------------- */
+
+static size_t bytes_of(const ox_tensor *t)
+{
+    size_t bytes = ox_type_size(t->type);
+    for (int d = 0; d < t->rank; d++) {
+        bytes *= (size_t)t->dims[d];
+    }
+    return bytes;
+}
+
+static void *copy_of(const void *from, size_t size)
+{
+    void *to = malloc(size + 1);
+    if (to != NULL && size > 0) {
+        memcpy(to, from, size);
+    }
+    return to;
+}
+
+static bool copy_tensor(ox_tensor *to, const ox_tensor *from)
+{
+    *to = *from;
+    to->name = copy_of(from->name, strlen(from->name) + 1);
+    to->dims = copy_of(from->dims, (size_t)from->rank * sizeof *from->dims);
+    to->data = copy_of(from->data, bytes_of(from));
+    return to->name != NULL && to->dims != NULL && to->data != NULL;
+}
+
+static void free_pin(ox_pin *p)
+{
+    for (size_t i = 0; p->references != NULL && i < p->count; i++) {
+        ox_tensor_free(&p->references[i]);
+    }
+    ox_session_free(p->session);
+    free(p->references);
+    free(p);
+}
+
+/* ---- which of the inputs are references -------------------------------------------------- */
+
+static bool is_reference(const ox_steady *s, const char *name)
+{
+    static const char end[] = "_references";
+    const char *inputs = ox_metadata(s->model, "onnxexplainer.inputs");
+    size_t length = strlen(name), tail = sizeof end - 1, count;
+    const ox_value_info *infos = ox_inputs(s->model, &count);
+    const char *prefix = ox_metadata(s->model, "onnxexplainer.prefix");
+    size_t before = prefix == NULL ? 0 : strlen(prefix);
+    bool named = length > before + tail && strcmp(name + length - tail, end) == 0 &&
+                 (before == 0 || strncmp(name, prefix, before) == 0) && inputs != NULL;
+    for (size_t i = 0; named && i < count; i++) { /* of an input, not an input called so itself */
+        const char *of = infos[i].name;
+        if (strlen(of) == length - before - tail &&
+            strncmp(of, name + before, length - before - tail) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool same_tensor(const ox_tensor *a, const ox_tensor *b)
+{
+    return strcmp(a->name, b->name) == 0 && a->type == b->type && a->rank == b->rank &&
+           memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0 &&
+           memcmp(a->data, b->data, bytes_of(a)) == 0;
+}
+
+static const ox_tensor *find(const ox_pin *p, const char *name)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (strcmp(p->references[i].name, name) == 0) {
+            return &p->references[i];
+        }
+    }
+    return NULL;
+}
+
+/* Whether the references among the inputs are those of a pin. */
+static bool are_those(const ox_steady *s, const ox_pin *p, const ox_tensor *inputs, size_t count)
+{
+    size_t same = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (is_reference(s, inputs[i].name)) {
+            const ox_tensor *t = find(p, inputs[i].name);
+            if (t == NULL || !same_tensor(t, &inputs[i])) {
+                return false;
+            }
+            same++;
+        }
+    }
+    return same == p->count;
+}
+
+/* ---- pins ------------------------------------------------------------------------------- */
+
+/* NULL where there are none, not of numbers, or without memory. */
+static ox_pin *begin(const ox_steady *s, const ox_tensor *inputs, size_t count)
+{
+    ox_pin *p = calloc(1, sizeof *p);
+    ox_tensor *copies = calloc(count + 1, sizeof *copies);
+    bool good = p != NULL && copies != NULL;
+    for (size_t i = 0; good && i < count; i++) {
+        if (is_reference(s, inputs[i].name)) {
+            good = inputs[i].type != OX_STRING && copy_tensor(&copies[p->count++], &inputs[i]);
+        }
+    }
+    if (p == NULL) {
+        free(copies);
+        return NULL;
+    }
+    p->references = copies;
+    p->users = 1;
+    if (!good || p->count == 0) {
+        free_pin(p);
+        return NULL;
+    }
+    return p;
+}
+
+static void drop(ox_pin *p)
+{
+    if (p != NULL && --p->users == 0) {
+        free_pin(p);
+    }
+}
+
+/* Where it cannot be made, calls go on as before. */
+static void open_session(const ox_steady *s, ox_pin *p)
+{
+    ox_model *fixed = ox_fixed_inputs(s->model, p->references, p->count, NULL);
+    p->session = fixed == NULL ? NULL : ox_session_best(fixed, &s->options, NULL);
+    p->failed = p->session == NULL;
+    ox_free(fixed);
+}
+
+static void change(ox_steady *s, const ox_tensor *inputs, size_t count)
+{
+    if (s->current != NULL) {
+        s->from = s->from < LATEST ? 2 * s->from : s->from;
+    }
+    drop(s->current);
+    s->current = begin(s, inputs, count);
+}
+
+/* The others. */
+static ox_tensor *without_references(const ox_steady *s, const ox_tensor *inputs, size_t *count)
+{
+    ox_tensor *left = calloc(*count + 1, sizeof *left);
+    size_t kept = 0;
+    for (size_t i = 0; left != NULL && i < *count; i++) {
+        if (!is_reference(s, inputs[i].name)) {
+            left[kept++] = inputs[i];
+        }
+    }
+    *count = kept;
+    return left;
+}
+
+static ox_pin *take(ox_steady *s, const ox_tensor **inputs, size_t *count)
+{
+    if (s->current == NULL || !are_those(s, s->current, *inputs, *count)) {
+        change(s, *inputs, *count);
+    }
+    ox_pin *p = s->current;
+    if (p == NULL || p->failed || ++p->calls < s->from) {
+        return NULL;
+    }
+    p->calls--; /* which would overflow */
+    if (p->session == NULL) {
+        open_session(s, p);
+    }
+    size_t left = *count;
+    ox_tensor *others = p->session == NULL ? NULL : without_references(s, *inputs, &left);
+    if (others == NULL) {
+        return NULL;
+    }
+    *inputs = others;
+    *count = left;
+    p->users++;
+    return p;
+}
+
+ox_pin *ox_steady_enter(ox_steady *s, const ox_tensor **inputs, size_t *count)
+{
+    if (s == NULL) {
+        return NULL;
+    }
+    pthread_mutex_lock(&s->lock);
+    ox_pin *p = take(s, inputs, count);
+    pthread_mutex_unlock(&s->lock);
+    return p;
+}
+
+void ox_steady_leave(ox_steady *s, ox_pin *pin)
+{
+    if (pin != NULL) {
+        pthread_mutex_lock(&s->lock);
+        drop(pin);
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+ox_session *ox_pin_session(const ox_pin *pin)
+{
+    return pin->session;
+}
+
+/* ---- life ------------------------------------------------------------------------------- */
+
+ox_steady *ox_steady_new(const ox_model *explained, const ox_session_options *options,
+                         ox_error *err)
+{
+    const char *references = ox_metadata(explained, "onnxexplainer.references");
+    if (references == NULL || strcmp(references, "input") != 0 || options->no_tune ||
+        options->no_optimization || options->profile != NULL) {
+        return NULL;
+    }
+    ox_steady *s = calloc(1, sizeof *s);
+    char *runtime =
+        options->runtime == NULL ? NULL : copy_of(options->runtime, strlen(options->runtime) + 1);
+    if (s == NULL || (options->runtime != NULL && runtime == NULL)) {
+        free(runtime);
+        free(s);
+        ox_error_set(err, OX_MEMORY, "out of memory");
+        return NULL;
+    }
+    *s = (ox_steady){.lock = PTHREAD_MUTEX_INITIALIZER, .options = *options, .from = FROM};
+    s->model = ox_model_keep(explained);
+    s->runtime = runtime;
+    s->options.runtime = runtime;
+    s->options.note = NULL;
+    return s;
+}
+
+void ox_steady_free(ox_steady *s)
+{
+    if (s != NULL) {
+        drop(s->current);
+        ox_free(s->model);
+        free(s->runtime);
+        pthread_mutex_destroy(&s->lock);
+        free(s);
+    }
+}
