@@ -13,10 +13,6 @@ ox_model *ox_tune_checked(const ox_model *explained, const char *path,
 ox_session *ox_session_plain(const char *path, const ox_model *model,
                              const ox_session_options *options, ox_error *err);
 
-/* The same on a plan where there is one. */
-ox_session *ox_session_best(const ox_model *model, const ox_session_options *options,
-                            ox_error *err);
-
 /* Whether an explained model, in a file or in memory, takes much in a run, as it says itself; other
  * models do not say so. */
 bool ox_runs_large(const char *path, const ox_model *model);

@@ -85,7 +85,8 @@ static ox_session *open_best(const char *path, const ox_model *model,
     return session;
 }
 
-ox_session *ox_session_best(const ox_model *model, const ox_session_options *options, ox_error *err)
+static ox_session *open_fixed(const ox_model *model, const ox_session_options *options,
+                              ox_error *err)
 {
     return open_best(NULL, model, options, err);
 }
@@ -97,7 +98,8 @@ static ox_session *open_steady(const char *path, const ox_model *model,
     ox_session *session = open_best(path, model, options, err);
     ox_error why = {.code = OX_OK};
     if (session != NULL && model != NULL) {
-        session->steady = ox_steady_new(model, options, &why);
+        session->steady =
+            ox_steady_new(model, options, (ox_opener){open_fixed, ox_session_free}, &why);
     }
     if (why.code == OX_MEMORY) {
         ox_session_free(session);

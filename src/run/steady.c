@@ -10,7 +10,6 @@
 
 #include "explain/fixed.h"
 #include "model/model.h"
-#include "run/plan.h"
 
 /* The call in a row from which on it pays, at first; twice as late after each change. */
 enum { FROM = 3, LATEST = 1 << 20 };
@@ -29,6 +28,7 @@ struct ox_steady {
     ox_model *model;
     ox_session_options options;
     char *runtime; /* the options' */
+    ox_opener opener;
     ox_pin *current;
     int from;
 };
@@ -62,12 +62,12 @@ static bool copy_tensor(ox_tensor *to, const ox_tensor *from)
     return to->name != NULL && to->dims != NULL && to->data != NULL;
 }
 
-static void free_pin(ox_pin *p)
+static void free_pin(const ox_steady *s, ox_pin *p)
 {
     for (size_t i = 0; p->references != NULL && i < p->count; i++) {
         ox_tensor_free(&p->references[i]);
     }
-    ox_session_free(p->session);
+    s->opener.free(p->session);
     free(p->references);
     free(p);
 }
@@ -147,16 +147,16 @@ static ox_pin *begin(const ox_steady *s, const ox_tensor *inputs, size_t count)
     p->references = copies;
     p->users = 1;
     if (!good || p->count == 0) {
-        free_pin(p);
+        free_pin(s, p);
         return NULL;
     }
     return p;
 }
 
-static void drop(ox_pin *p)
+static void drop(const ox_steady *s, ox_pin *p)
 {
     if (p != NULL && --p->users == 0) {
-        free_pin(p);
+        free_pin(s, p);
     }
 }
 
@@ -164,7 +164,7 @@ static void drop(ox_pin *p)
 static void open_session(const ox_steady *s, ox_pin *p)
 {
     ox_model *fixed = ox_fixed_inputs(s->model, p->references, p->count, NULL);
-    p->session = fixed == NULL ? NULL : ox_session_best(fixed, &s->options, NULL);
+    p->session = fixed == NULL ? NULL : s->opener.open(fixed, &s->options, NULL);
     p->failed = p->session == NULL;
     ox_free(fixed);
 }
@@ -174,7 +174,7 @@ static void change(ox_steady *s, const ox_tensor *inputs, size_t count)
     if (s->current != NULL) {
         s->from = s->from < LATEST ? 2 * s->from : s->from;
     }
-    drop(s->current);
+    drop(s, s->current);
     s->current = begin(s, inputs, count);
 }
 
@@ -231,7 +231,7 @@ void ox_steady_leave(ox_steady *s, ox_pin *pin)
 {
     if (pin != NULL) {
         pthread_mutex_lock(&s->lock);
-        drop(pin);
+        drop(s, pin);
         pthread_mutex_unlock(&s->lock);
     }
 }
@@ -244,7 +244,7 @@ ox_session *ox_pin_session(const ox_pin *pin)
 /* ---- life ------------------------------------------------------------------------------- */
 
 ox_steady *ox_steady_new(const ox_model *explained, const ox_session_options *options,
-                         ox_error *err)
+                         ox_opener opener, ox_error *err)
 {
     const char *references = ox_metadata(explained, "onnxexplainer.references");
     if (references == NULL || strcmp(references, "input") != 0 || options->no_tune ||
@@ -260,7 +260,8 @@ ox_steady *ox_steady_new(const ox_model *explained, const ox_session_options *op
         ox_error_set(err, OX_MEMORY, "out of memory");
         return NULL;
     }
-    *s = (ox_steady){.lock = PTHREAD_MUTEX_INITIALIZER, .options = *options, .from = FROM};
+    *s = (ox_steady){
+        .lock = PTHREAD_MUTEX_INITIALIZER, .options = *options, .opener = opener, .from = FROM};
     s->model = ox_model_keep(explained);
     s->runtime = runtime;
     s->options.runtime = runtime;
@@ -271,7 +272,7 @@ ox_steady *ox_steady_new(const ox_model *explained, const ox_session_options *op
 void ox_steady_free(ox_steady *s)
 {
     if (s != NULL) {
-        drop(s->current);
+        drop(s, s->current);
         ox_free(s->model);
         free(s->runtime);
         pthread_mutex_destroy(&s->lock);

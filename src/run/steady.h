@@ -6,10 +6,16 @@
 
 typedef struct ox_steady ox_steady;
 
+/* How sessions are opened and freed: by those that use this. */
+typedef struct ox_opener {
+    ox_session *(*open)(const ox_model *model, const ox_session_options *options, ox_error *err);
+    void (*free)(ox_session *session);
+} ox_opener;
+
 /* For a session on a model in which references come in; NULL for all others, and err only without
  * memory. Keeps the model. */
 ox_steady *ox_steady_new(const ox_model *explained, const ox_session_options *options,
-                         ox_error *err);
+                         ox_opener opener, ox_error *err);
 void ox_steady_free(ox_steady *s);
 
 /* A session whose references are those among the inputs, as constants: NULL where they are new, or
