@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/names.h"
-#include "explain/fixed.h"
 
 static size_t input_index(const ox_model *m, const char *name)
 {

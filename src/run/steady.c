@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "explain/fixed.h"
+#include "explain/fix.h"
 #include "model/model.h"
 
 /* The call in a row from which on it pays, at first; twice as late after each change. */
