@@ -237,3 +237,55 @@ void OPS_VARIANT(row_shares)(size_t count, float *out, const float *const *in)
         store(out, i, count, vec_fma(m, load(in[1], i, count), load(in[3], i, count)));
     }
 }
+
+/* ---- normalisations ------------------------------------------------------------------------- */
+
+/* Sums of m, of t = d + d0, and of both. */
+typedef struct norm_sums {
+    double m, t, both;
+} norm_sums;
+
+static inline norm_sums norm_sums_of(size_t count, const float *const *in)
+{
+    norm_sums sums = {0};
+    for (size_t begin = 0; begin < count; begin += STRETCH) {
+        size_t end = count - begin < STRETCH ? count : begin + STRETCH;
+        vec of_m = vec_set(0), of_t = vec_set(0), of_both = vec_set(0);
+        for (size_t i = begin; i < end; i += VEC_WIDTH) {
+            vec m = load(in[0], i, count);
+            vec t = vec_add(load(in[1], i, count), load(in[2], i, count));
+            of_m = vec_add(of_m, m);
+            of_t = vec_add(of_t, t);
+            of_both = vec_fma(m, t, of_both);
+        }
+        sums.m += (double)vec_total(of_m);
+        sums.t += (double)vec_total(of_t);
+        sums.both += (double)vec_total(of_both);
+    }
+    return sums;
+}
+
+/* m (1/s + 1/s0)/2 through d/s, and through s = root(mean(d^2)) what sums up to -sum(m t)/(2 s s0).
+ */
+static inline void norm_row(size_t count, float *out, const float *const *in, bool centred)
+{
+    double s = (double)in[3][0], s0 = (double)in[4][0], n = (double)count;
+    norm_sums sums = norm_sums_of(count, in);
+    double direct = 0.5 / s + 0.5 / s0, through = -0.5 * sums.both / s / s0 / (s + s0 + 1e-20) / n;
+    double mean = centred ? (direct * sums.m + through * sums.t) / n : 0;
+    vec a = vec_set((float)direct), b = vec_set((float)through), off = vec_set((float)-mean);
+    for (size_t i = 0; i < count; i += VEC_WIDTH) {
+        vec t = vec_add(load(in[1], i, count), load(in[2], i, count));
+        store(out, i, count, vec_fma(a, load(in[0], i, count), vec_fma(b, t, off)));
+    }
+}
+
+void OPS_VARIANT(row_root_norm)(size_t count, float *out, const float *const *in)
+{
+    norm_row(count, out, in, false);
+}
+
+void OPS_VARIANT(row_layer_norm)(size_t count, float *out, const float *const *in)
+{
+    norm_row(count, out, in, true);
+}

@@ -45,7 +45,7 @@ static OrtStatus *run_rows(ops_call *c, ops_rows *r)
 
 static OrtStatus *run_axis_flow(ops_call *c)
 {
-    ops_rows rows = {.row = c->isa->rows[c->op->flow], .side = c->isa->side};
+    ops_rows rows = {.operands = 3, .row = c->isa->rows[c->op->flow], .side = c->isa->side};
     int rank;
     int64_t dims[OPS_RANK];
     OrtStatus *status = ops_meet(c, c->op->inputs, &rank, dims);
@@ -57,18 +57,35 @@ static OrtStatus *run_axis_flow(ops_call *c)
     return status != NULL || rows.parts == 0 ? status : run_rows(c, &rows);
 }
 
-static OrtStatus *run_share_flow(ops_call *c)
+/* Rows of an operator of which m is whole. */
+static OrtStatus *run_whole_rows(ops_call *c, ops_rows *rows, void (*part)(void *, size_t))
 {
-    ops_rows rows = {.row = c->isa->rows[c->op->flow], .share = c->isa->share};
     int rank;
     int64_t dims[OPS_RANK];
     OrtStatus *status = ops_meet(c, c->op->inputs, &rank, dims);
-    if (status == NULL && (!ops_rows_plan(&rows, c->in, rank, dims) || rows.single)) {
-        return ops_misfit(c, 0, "m", "and all have to have the whole last axis");
+    rows->operands = c->op->inputs;
+    rows->row = c->isa->rows[c->op->flow];
+    if (status == NULL && (!ops_rows_plan(rows, c->in, rank, dims) || rows->single)) {
+        return ops_misfit(c, 0, "m",
+                          rows->operands > 3
+                              ? "and m, d and d0 have to have the whole last axis alone"
+                              : "and all have to have the whole last axis");
     }
     status = status != NULL ? status : ops_output(c, rank, dims);
-    rows.out = c->out;
-    status = status != NULL ? status : ops_run(c, rows.parts, ops_rows_run_shares, &rows);
+    rows->out = c->out;
+    return status != NULL ? status : ops_run(c, rows->parts, part, rows);
+}
+
+static OrtStatus *run_norm_flow(ops_call *c)
+{
+    ops_rows rows = {0};
+    return run_whole_rows(c, &rows, ops_rows_run_plain);
+}
+
+static OrtStatus *run_share_flow(ops_call *c)
+{
+    ops_rows rows = {.share = c->isa->share};
+    OrtStatus *status = run_whole_rows(c, &rows, ops_rows_run_shares);
     return status == NULL && atomic_load(&rows.without_memory)
                ? c->op->api->CreateStatus(ORT_FAIL, "onnxexplainer: out of memory")
                : status;
@@ -95,15 +112,17 @@ static OrtStatus *run_share_flow(ops_call *c)
     {.name = text "Flow", .flow = OPS_##id, INPUTS(3), .run = run_axis_flow},
 
 /* Rows of m are read before they are written. */
-#define SHARE_FLOW(id, text)                                                                       \
-    {.name = text "Flow", .flow = OPS_##id, INPUTS(3), .in_place = true, .run = run_share_flow},
+#define WHOLE(id, text, count, function)                                                           \
+    {.name = text "Flow", .flow = OPS_##id, INPUTS(count), .in_place = true, .run = (function)},
+#define SHARE_FLOW(id, text) WHOLE(id, text, 3, run_share_flow)
+#define NORM_FLOW(id, text) WHOLE(id, text, 5, run_norm_flow)
 
 size_t ops_elementwise(ops_op *to)
 {
     static const ops_op table[] = {
 #define KERNEL_FLOW FLOW
 #include "base/flows.inc"
-        OX_AXIS_FLOWS(AXIS_FLOW) OX_SHARE_FLOWS(SHARE_FLOW)};
+        OX_AXIS_FLOWS(AXIS_FLOW) OX_SHARE_FLOWS(SHARE_FLOW) OX_NORM_FLOWS(NORM_FLOW)};
     if (to != NULL) {
         memcpy(to, table, sizeof table);
     }

@@ -121,6 +121,35 @@ static void row_shares(size_t count, float *out, const float *const *in)
     }
 }
 
+/* Of d/s through d and through s^2 = mean(d^2). */
+static void norm_row(size_t count, float *out, const float *const *in, bool centred)
+{
+    double s = in[3][0], s0 = in[4][0], weighted = 0, mean = 0;
+    for (size_t i = 0; i < count; i++) {
+        weighted -= in[0][i] * ((double)in[1][i] + in[2][i]) / (2 * s * s0);
+    }
+    double through = weighted / (s + s0 + 1e-20) / (double)count;
+    for (size_t i = 0; i < count; i++) {
+        double direct = in[0][i] * (0.5 / s + 0.5 / s0);
+        double u = direct + through * ((double)in[1][i] + in[2][i]);
+        mean += u / (double)count;
+        out[i] = (float)u;
+    }
+    for (size_t i = 0; centred && i < count; i++) {
+        out[i] = (float)(out[i] - mean);
+    }
+}
+
+static void row_root_norm(size_t count, float *out, const float *const *in)
+{
+    norm_row(count, out, in, false);
+}
+
+static void row_layer_norm(size_t count, float *out, const float *const *in)
+{
+    norm_row(count, out, in, true);
+}
+
 /* ---- rows ---------------------------------------------------------------------------------- */
 
 #define ROW(id, operands, result)                                                                  \
@@ -146,6 +175,7 @@ const ops_isa ops_naive = {"naive",
                            {
 #define KERNEL_FLOW ENTRY
 #include "base/flows.inc"
-                               OX_AXIS_FLOWS(ENTRY) OX_SHARE_FLOWS(ENTRY) OPS_PARTS(ENTRY)},
+                               OX_AXIS_FLOWS(ENTRY) OX_SHARE_FLOWS(ENTRY) OX_NORM_FLOWS(ENTRY)
+                                   OPS_PARTS(ENTRY)},
                            side,
                            share};

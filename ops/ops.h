@@ -22,7 +22,7 @@
 typedef enum ops_id {
 #define KERNEL_FLOW OPS_ID
 #include "base/flows.inc"
-    OX_AXIS_FLOWS(OPS_ID) OX_SHARE_FLOWS(OPS_ID) OPS_PARTS(OPS_ID) OPS_COUNT
+    OX_AXIS_FLOWS(OPS_ID) OX_SHARE_FLOWS(OPS_ID) OX_NORM_FLOWS(OPS_ID) OPS_PARTS(OPS_ID) OPS_COUNT
 } ops_id;
 #undef OPS_ID
 

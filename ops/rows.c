@@ -19,9 +19,9 @@ bool ops_rows_plan(ops_rows *r, const ops_operand *operands, int rank, const int
         r->dims[d] = (size_t)dims[d];
         r->count *= r->dims[d];
     }
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < r->operands; k++) {
         int64_t last = ops_length(&operands[k], rank, rank - 1);
-        if (k > 0 && last != dims[rank - 1]) {
+        if (k > 0 && last != (k < 3 ? dims[rank - 1] : 1)) {
             return false;
         }
         r->data[k] = operands[k].data;
@@ -65,7 +65,7 @@ void ops_rows_side(void *rows, size_t i)
 
 /* Where a row begins in each operand. */
 typedef struct position {
-    size_t at[OPS_RANK], offset[3];
+    size_t at[OPS_RANK], offset[OPS_ROWS_MOST];
 } position;
 
 static position position_of(const ops_rows *r, size_t row)
@@ -74,7 +74,7 @@ static position position_of(const ops_rows *r, size_t row)
     for (int d = r->rank - 1; d >= 0; d--) {
         p.at[d] = row % r->dims[d];
         row /= r->dims[d];
-        for (int k = 0; k < 3; k++) {
+        for (int k = 0; k < r->operands; k++) {
             p.offset[k] += p.at[d] * r->strides[k][d];
         }
     }
@@ -85,7 +85,7 @@ static void next(const ops_rows *r, position *p)
 {
     for (int d = r->rank - 1; d >= 0; d--) {
         bool around = ++p->at[d] == r->dims[d];
-        for (int k = 0; k < 3; k++) {
+        for (int k = 0; k < r->operands; k++) {
             p->offset[k] += r->strides[k][d];
             p->offset[k] -= around ? r->dims[d] * r->strides[k][d] : 0;
         }
@@ -109,6 +109,20 @@ void ops_rows_run(void *rows, size_t i)
                                    r->single ? NULL : m,
                                    r->y[1] + p.offset[1],
                                    r->y[2] + p.offset[2]};
+        r->row(r->length, r->out + row * r->length, in);
+    }
+}
+
+void ops_rows_run_plain(void *rows, size_t i)
+{
+    const ops_rows *r = rows;
+    size_t end = (i + 1) * r->part < r->count ? (i + 1) * r->part : r->count;
+    position p = position_of(r, i * r->part);
+    for (size_t row = i * r->part; row < end; row++, next(r, &p)) {
+        const float *in[OPS_ROWS_MOST];
+        for (int k = 0; k < r->operands; k++) {
+            in[k] = r->data[k] + p.offset[k];
+        }
         r->row(r->length, r->out + row * r->length, in);
     }
 }

@@ -6,24 +6,27 @@
 
 #include <stdatomic.h>
 
+#define OPS_ROWS_MOST 5 /* operands */
+
 typedef struct ops_rows {
+    int operands; /* m, two of rows, and others of one number a row */
     ops_row row;
     float *out;
-    size_t length, count; /* of a row, of rows */
-    bool single;          /* m has one number a row */
-    const float *data[3]; /* of m, x and x0 */
-    size_t sizes[3];
+    size_t length, count;             /* of a row, of rows */
+    bool single;                      /* m has one number a row */
+    const float *data[OPS_ROWS_MOST]; /* of m, x and x0 */
+    size_t sizes[OPS_ROWS_MOST];
     ops_side side;
     ops_share share;
     float *l[3], *y[3]; /* of x and x0, in their order */
     int rank;           /* of the axes before the last */
-    size_t dims[OPS_RANK], strides[3][OPS_RANK];
+    size_t dims[OPS_RANK], strides[OPS_ROWS_MOST][OPS_RANK];
     size_t part, parts; /* rows that are done at a time */
     atomic_bool without_memory;
 } ops_rows;
 
-/* Fills in all but `row` and `out` for operands that give these dimensions. False where x and x0 do
- * not have the whole last axis. */
+/* Fills in all but `operands`, `row` and `out` for operands that give these dimensions. False where
+ * x and x0 do not have the whole last axis, or others more than one number of it. */
 bool ops_rows_plan(ops_rows *r, const ops_operand *operands, int rank, const int64_t *dims);
 
 /* Rows of x and of x0 together, in parts; and part i of them, before all of the other. */
@@ -32,6 +35,9 @@ void ops_rows_side(void *rows, size_t i);
 
 /* Does part i of `parts`. */
 void ops_rows_run(void *rows, size_t i);
+
+/* The same of rows that need nothing before, m being whole. */
+void ops_rows_run_plain(void *rows, size_t i);
 
 /* The same of shares: what l and l0 make is done once for rows of m that follow each other. */
 void ops_rows_run_shares(void *rows, size_t i);

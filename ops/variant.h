@@ -19,6 +19,8 @@ void OPS_VARIANT(row_log_softmax)(size_t count, float *out, const float *const *
 void OPS_VARIANT(row_log_sum_exp)(size_t count, float *out, const float *const *in);
 double OPS_VARIANT(share)(size_t count, float *mean, float *middle, const float *l,
                           const float *l0);
+void OPS_VARIANT(row_root_norm)(size_t count, float *out, const float *const *in);
+void OPS_VARIANT(row_layer_norm)(size_t count, float *out, const float *const *in);
 void OPS_VARIANT(row_scores)(size_t count, float *out, const float *const *in);
 void OPS_VARIANT(row_shares)(size_t count, float *out, const float *const *in);
 

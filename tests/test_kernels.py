@@ -104,11 +104,15 @@ AXES = {
     "LogSumExpFlow": "axis = Constant<value_ints = [-1]>() y = ReduceLogSumExp(x, axis)",
     "SoftmaxFlow": "y = Softmax(x)",
 }
-# the same of logarithms, in attention
-SHARES = ("ScoresFlow", "SharesFlow")
+# the same of logarithms, in attention, and of rows and numbers of them
+SHARES, NORMS = ("ScoresFlow", "SharesFlow"), ("LayerNormFlow", "RootNormFlow")
+WEIGHT = "w = Constant<value_floats = [2.0, -1.0, 0.5, 1.0]>()"
 ATTENTION = """axes = Constant<value_ints = [-1]>() column = Unsqueeze(x, axes)
     row = Transpose<perm = [0, 2, 1]>(column) s = MatMul(column, row) p = Softmax(s)
     z = MatMul(p, column) y = Squeeze(z, axes)"""
+WHOLE = {"ScoresFlow": ATTENTION, "SharesFlow": ATTENTION,
+         "LayerNormFlow": f"{WEIGHT} y = LayerNormalization(x, w)",
+         "RootNormFlow": f"{WEIGHT} y = RMSNormalization(x, w)"}
 PARAMETERS = {"CeluFlow": {"a": 0.7}, "ClipFlow": {"a": -1, "b": 2}, "DivideConstantFlow": {"a": 1},
               "EluFlow": {"a": 0.7}, "HardSigmoidFlow": {"a": 0.3, "b": 0.5},
               "LeakyReluFlow": {"a": 0.1}, "LowerBoundFlow": {"a": 1}, "PReluFlow": {"a": 0.2},
@@ -207,7 +211,7 @@ def bodies(tmp_path_factory):
                 '<ir_version: 10, opset_import: ["": 24]> g (float[N, 4] x) => (float[N, 4] y) '
                 "<float one = {1}, float two = {2}, float three = {3}, float root = {-0.5}, "
                 "float power = {2.5}, float a = {-1}, float b = {2}, int8 zero = {0}> "
-                f"{{ {ATTENTION if name in SHARES else AXES.get(name) or FLOWS[name][0]} }}")
+                f"{{ {WHOLE.get(name) or AXES.get(name) or FLOWS[name][0]} }}")
             onnx.save(model, folder / "model.onnx")
             np.save(folder / "r.npy", np.zeros((2, 4), np.float32))
             subprocess.run([str(BUILD / "onnxexplainer"), "explain", folder / "model.onnx", "-r",
@@ -316,6 +320,22 @@ def test_flows_of_shares_agree_with_the_functions(flow, isa, bodies, monkeypatch
 
 
 @pytest.mark.parametrize("isa", SETS + ["naive"])
+@pytest.mark.parametrize("flow", NORMS)
+def test_flows_of_normalisations_agree_with_the_functions(flow, isa, bodies, monkeypatch):
+    monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
+    rng = np.random.default_rng(14)
+    for m, x, x0 in [((7,), (7,), (7,)), ((3, 2, 5, 33), (2, 5, 33), (3, 1, 5, 33)),
+                     ((2, 3, 1, 2000), (1, 2000), (3, 1, 2000)), ((2, 0, 5), (0, 5), (2, 1, 5)),
+                     ((2, 300, 49), (300, 49), (2, 300, 49)), ((3, 1, 384), (1, 384), (384,))]:
+        inputs = {"m": random(m, rng), "d": random(x, rng), "d0": random(x0, rng)}
+        inputs |= {"s": np.abs(random((*x[:-1], 1), rng)) + 0.1,
+                   "s0": np.abs(random((*x0[:-1], 1), rng)) + 0.1}
+        expected = compute(one_node(flow, inputs, [bodies(flow)]), inputs, library=False)
+        assert np.isfinite(expected).all()
+        close(compute(one_node(flow, inputs, symbolic=True), inputs), expected)
+
+
+@pytest.mark.parametrize("isa", SETS + ["naive"])
 def test_softmax_is_complete(isa, monkeypatch):
     monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
     rng = np.random.default_rng(12)
@@ -350,7 +370,7 @@ def test_every_kernel_is_tested():
                                      ("flows.inc", r'^KERNEL_FLOW\(\w+, "(\w+)"'),
                                      ("ours.h", r'^    X\(\w+, "(\w+)"'))
               for name in re.findall(row, (base / file).read_text(), re.MULTILINE)]
-    assert sorted(f"{name}Flow" for name in listed) == sorted([*FLOWS, *AXES, *SHARES])
+    assert sorted(f"{name}Flow" for name in listed) == sorted([*FLOWS, *AXES, *WHOLE])
 
 
 @pytest.mark.parametrize("name", ["resnet_mnist", "mobile_se_silu_mnist", "norms_digits",

@@ -17,6 +17,12 @@
     X(scores, "Scores")                                                                            \
     X(shares, "Shares")
 
+/* Along the last axis, of m, d, d0 and numbers s and s0 of each row: d/s, where s is the root of
+ * the mean of d^2; that where d is x less its mean, back to x. */
+#define OX_NORM_FLOWS(X)                                                                           \
+    X(root_norm, "RootNorm")                                                                       \
+    X(layer_norm, "LayerNorm")
+
 /* All others but the kernels on blocks, which are `tune`'s. X(name, inputs, kind): inputs is 0
  * where nothing runs but the function. */
 #define OX_OTHER_FUNCTIONS(X)                                                                      \

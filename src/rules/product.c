@@ -143,7 +143,7 @@ void flow_div(ox_ctx *c)
         flow_step(c);
         return;
     }
-    if (ox_activation(c)) {
+    if (ox_activation(c) || ox_normalization(c)) {
         return;
     }
     if (!ox_varies(c, 1)) {

@@ -202,6 +202,10 @@ void flow_none(ox_ctx *c);
 #define LIFTED(op, shape)
 #include "base/operators.inc"
 
+/* rules/norm_flow.c: the rule of a Div that ends a normalisation along the last axis; false where
+ * it does not. */
+bool ox_normalization(ox_ctx *c);
+
 /* rules/attention_flow.c: the rule of a MatMul whose left operand is the Softmax of a product,
  * where nothing stands between them but scales and masks that are added; false where it does. */
 bool ox_attention(ox_ctx *c);
