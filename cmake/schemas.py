@@ -68,7 +68,7 @@ def functions(base):
     for name, y, count in flows(base):
         counts[f"{name}Flow"] = 3 + 2 * int(y) + int(count)
         counts[f"{name}SumFlow"] = counts[f"{name}Flow"] + 1
-    along = {"OX_AXIS_FLOWS": 3, "OX_SHARE_FLOWS": 3, "OX_NORM_FLOWS": 5}
+    along = {"OX_AXIS_FLOWS": 3, "OX_NORM_FLOWS": 5}
     counts |= {f"{name}Flow": count for macro, count in along.items()
                for _, name in rows(text, macro)}
     counts |= {name: int(count) for name, count, _ in rows(text, "OX_OTHER_FUNCTIONS")

@@ -43,51 +43,10 @@ static inline void store(float *p, size_t i, size_t count, vec a)
 
 static inline vec multiplier(const float *const *in, size_t i, size_t count)
 {
-    return in[3] == NULL ? vec_set(in[0][0]) : load(in[0], i, count);
+    return in[4] == NULL ? vec_set(in[0][0]) : load(in[0], i, count);
 }
 
-/* ---- one side ------------------------------------------------------------------------------ */
-
-static float largest(const float *x, size_t count)
-{
-    vec most = vec_set(-INFINITY);
-    for (size_t i = 0; i < count; i += VEC_WIDTH) {
-        most = vec_max(most, load_exponents(x, i, count));
-    }
-    return vec_largest(most);
-}
-
-/* Writes e^(x - shift), and sums it up. */
-static double powers(size_t count, float *y, const float *x, float shift)
-{
-    double sum = 0;
-    for (size_t begin = 0; begin < count; begin += STRETCH) {
-        size_t end = count - begin < STRETCH ? count : begin + STRETCH;
-        vec part = vec_set(0);
-        for (size_t i = begin; i < end; i += VEC_WIDTH) {
-            vec e = vec_exp(vec_sub(load_exponents(x, i, count), vec_set(shift)));
-            part = vec_add(part, e);
-            store(y, i, count, e);
-        }
-        sum += (double)vec_total(part);
-    }
-    return sum;
-}
-
-/* Masks of -inf would leave nothing of a difference. */
-void OPS_VARIANT(side)(size_t count, float *l, float *y, const float *x)
-{
-    float shift = largest(x, count);
-    double sum = powers(count, y, x, shift);
-    vec off = vec_set((float)log(sum)), scale = vec_set((float)(1 / sum));
-    for (size_t i = 0; i < count; i += VEC_WIDTH) {
-        vec from = vec_sub(load(x, i, count), vec_set(shift));
-        store(l, i, count, vec_max(vec_set(-FLT_MAX), vec_sub(from, off)));
-        store(y, i, count, vec_mul(load(y, i, count), scale));
-    }
-}
-
-/* ---- pairs --------------------------------------------------------------------------------- */
+/* ---- shares --------------------------------------------------------------------------------- */
 
 /* L = tanh(d)/d (y + y0)/2 with d = (l - l0)/2, which is (y - y0)/(l - l0) where that does not
  * cancel. */
@@ -98,86 +57,6 @@ static inline vec slope_of(vec dl, vec y, vec y0, vec middle)
     vec_mask is_near = vec_less(vec_abs(d), vec_set(0.625F));
     return vec_select(is_near, near, vec_div(vec_sub(y, y0), dl));
 }
-
-static inline vec mean_of(const float *const *in, size_t i, size_t count)
-{
-    vec y = load(in[4], i, count), y0 = load(in[5], i, count);
-    vec dl = vec_sub(load(in[1], i, count), load(in[2], i, count));
-    return slope_of(dl, y, y0, vec_mul(vec_add(y, y0), vec_set(0.5F)));
-}
-
-/* Writes L; sums up L, and m L. */
-static void logarithmic_mean(size_t count, float *out, const float *const *in, double *sum,
-                             double *weighted)
-{
-    *sum = *weighted = 0;
-    for (size_t begin = 0; begin < count; begin += STRETCH) {
-        size_t end = count - begin < STRETCH ? count : begin + STRETCH;
-        vec part = vec_set(0), part_weighted = vec_set(0);
-        for (size_t i = begin; i < end; i += VEC_WIDTH) {
-            vec mean = mean_of(in, i, count);
-            part = vec_add(part, mean);
-            part_weighted = vec_fma(mean, multiplier(in, i, count), part_weighted);
-            store(out, i, count, mean);
-        }
-        *sum += (double)vec_total(part);
-        *weighted += (double)vec_total(part_weighted);
-    }
-}
-
-/* A row that fits into a vector stays there. */
-static inline void short_softmax(size_t count, float *out, const float *const *in)
-{
-    vec mean = mean_of(in, 0, count), m = multiplier(in, 0, count);
-    float level = vec_total(vec_mul(mean, m)) / vec_total(mean);
-    store(out, 0, count, vec_mul(mean, vec_sub(m, vec_set(level))));
-}
-
-void OPS_VARIANT(row_softmax)(size_t count, float *out, const float *const *in)
-{
-    double sum, weighted;
-    if (count <= VEC_WIDTH) {
-        short_softmax(count, out, in);
-        return;
-    }
-    logarithmic_mean(count, out, in, &sum, &weighted);
-    vec level = vec_set((float)(weighted / sum));
-    for (size_t i = 0; i < count; i += VEC_WIDTH) {
-        vec mean = load(out, i, count);
-        store(out, i, count, vec_mul(mean, vec_sub(multiplier(in, i, count), level)));
-    }
-}
-
-void OPS_VARIANT(row_log_softmax)(size_t count, float *out, const float *const *in)
-{
-    double sum, weighted, m = in[3] == NULL ? (double)in[0][0] * (double)count : 0;
-    logarithmic_mean(count, out, in, &sum, &weighted);
-    for (size_t begin = 0; in[3] != NULL && begin < count; begin += STRETCH) {
-        size_t end = count - begin < STRETCH ? count : begin + STRETCH;
-        vec part = vec_set(0);
-        for (size_t i = begin; i < end; i += VEC_WIDTH) {
-            part = vec_add(part, load(in[0], i, count));
-        }
-        m += (double)vec_total(part);
-    }
-    vec share = vec_set((float)(-m / sum));
-    for (size_t i = 0; i < count; i += VEC_WIDTH) {
-        store(out, i, count, vec_fma(load(out, i, count), share, multiplier(in, i, count)));
-    }
-}
-
-void OPS_VARIANT(row_log_sum_exp)(size_t count, float *out, const float *const *in)
-{
-    double sum, weighted;
-    logarithmic_mean(count, out, in, &sum, &weighted);
-    vec share = vec_set((float)(1 / sum));
-    for (size_t i = 0; i < count; i += VEC_WIDTH) {
-        vec q = vec_mul(load(out, i, count), share);
-        store(out, i, count, vec_mul(multiplier(in, i, count), q));
-    }
-}
-
-/* ---- shares -------------------------------------------------------------------------------- */
 
 /* Numbers as logarithms, the lowest after the last: masks of -inf would leave nothing of a
  * difference. */
@@ -205,36 +84,67 @@ double OPS_VARIANT(share)(size_t count, float *mean, float *middle, const float 
     return sum;
 }
 
-/* sum(m L)/sum(L) */
-static inline vec level_of(size_t count, const float *const *in)
+/* The sum of the means, where it is not there already, and that of m L; both of m alone. */
+typedef struct share_sums {
+    double mean, weighted, m;
+} share_sums;
+
+static inline share_sums share_sums_of(size_t count, const float *const *in)
 {
-    double weighted = 0;
+    share_sums sums = {0};
     for (size_t begin = 0; begin < count; begin += STRETCH) {
         size_t end = count - begin < STRETCH ? count : begin + STRETCH;
-        vec part = vec_set(0);
+        vec of_mean = vec_set(0), of_both = vec_set(0), of_m = vec_set(0);
         for (size_t i = begin; i < end; i += VEC_WIDTH) {
-            part = vec_fma(load(in[0], i, count), load(in[1], i, count), part);
+            vec mean = load(in[1], i, count), m = multiplier(in, i, count);
+            of_mean = vec_add(of_mean, mean);
+            of_both = vec_fma(m, mean, of_both);
+            of_m = vec_add(of_m, m);
         }
-        weighted += (double)vec_total(part);
+        sums.mean += (double)vec_total(of_mean);
+        sums.weighted += (double)vec_total(of_both);
+        sums.m += (double)vec_total(of_m);
     }
-    return vec_set((float)(weighted / (double)in[2][0]));
+    sums.mean = in[2] == NULL ? sums.mean : (double)in[2][0];
+    return sums;
 }
 
-void OPS_VARIANT(row_scores)(size_t count, float *out, const float *const *in)
+void OPS_VARIANT(row_softmax)(size_t count, float *out, const float *const *in)
 {
-    vec level = level_of(count, in);
+    share_sums sums = share_sums_of(count, in);
+    vec level = vec_set((float)(sums.weighted / sums.mean));
     for (size_t i = 0; i < count; i += VEC_WIDTH) {
-        vec m = vec_sub(load(in[0], i, count), level);
+        vec m = vec_sub(multiplier(in, i, count), level);
         store(out, i, count, vec_mul(m, load(in[1], i, count)));
     }
 }
 
 void OPS_VARIANT(row_shares)(size_t count, float *out, const float *const *in)
 {
-    vec level = level_of(count, in);
+    share_sums sums = share_sums_of(count, in);
+    vec level = vec_set((float)(sums.weighted / sums.mean));
     for (size_t i = 0; i < count; i += VEC_WIDTH) {
-        vec m = vec_sub(load(in[0], i, count), level);
+        vec m = vec_sub(multiplier(in, i, count), level);
         store(out, i, count, vec_fma(m, load(in[1], i, count), load(in[3], i, count)));
+    }
+}
+
+void OPS_VARIANT(row_log_softmax)(size_t count, float *out, const float *const *in)
+{
+    share_sums sums = share_sums_of(count, in);
+    double m = in[4] == NULL ? (double)in[0][0] * (double)count : sums.m;
+    vec share = vec_set((float)(-m / sums.mean));
+    for (size_t i = 0; i < count; i += VEC_WIDTH) {
+        store(out, i, count, vec_fma(load(in[1], i, count), share, multiplier(in, i, count)));
+    }
+}
+
+void OPS_VARIANT(row_log_sum_exp)(size_t count, float *out, const float *const *in)
+{
+    vec share = vec_set((float)(1 / share_sums_of(count, in).mean));
+    for (size_t i = 0; i < count; i += VEC_WIDTH) {
+        vec q = vec_mul(load(in[1], i, count), share);
+        store(out, i, count, vec_mul(multiplier(in, i, count), q));
     }
 }
 

@@ -47,7 +47,6 @@ const ops_isa OPS_VARIANT(ops) = {OPS_QUOTE(OPS_ISA),
                                   {
 #define KERNEL_FLOW ENTRY
 #include "base/flows.inc"
-                                      OX_AXIS_FLOWS(AXIS_ENTRY) OX_SHARE_FLOWS(AXIS_ENTRY)
-                                          OX_NORM_FLOWS(AXIS_ENTRY) OPS_PARTS(ENTRY)},
-                                  OPS_VARIANT(side),
+                                      OX_AXIS_FLOWS(AXIS_ENTRY) OX_NORM_FLOWS(AXIS_ENTRY)
+                                          OPS_PARTS(ENTRY)},
                                   OPS_VARIANT(share)};

@@ -8,81 +8,6 @@
 
 /* ---- along an axis ------------------------------------------------------------------------- */
 
-/* What log softmax takes off each number of x. */
-static double level(size_t count, const float *x)
-{
-    double most = -INFINITY, sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        most = fmax(most, x[i]);
-    }
-    for (size_t i = 0; i < count; i++) {
-        sum += exp(x[i] - most);
-    }
-    return most + log(sum);
-}
-
-/* L = dy/dl at i, where `off` is what log softmax takes off each side. */
-static double mean(const float *const *in, size_t i, const double *off)
-{
-    double l = fmax(in[1][i] - off[0], -FLT_MAX), l0 = fmax(in[2][i] - off[1], -FLT_MAX);
-    return exp_slope(l, l0, exp(l), exp(l0));
-}
-
-/* Rows take both sides as they are. */
-static void side(size_t count, float *l, float *y, const float *x)
-{
-    for (size_t i = 0; i < count; i++) {
-        l[i] = x[i];
-        y[i] = 0;
-    }
-}
-
-static double multiplier(const float *const *in, size_t i)
-{
-    return in[0][in[3] == NULL ? 0 : i];
-}
-
-/* Sums of one row: of L, m L and m. */
-typedef struct sums {
-    double off[2], mean, weighted, m;
-} sums;
-
-static sums add_up(size_t count, const float *const *in)
-{
-    sums s = {.off = {level(count, in[1]), level(count, in[2])}};
-    for (size_t i = 0; i < count; i++) {
-        double share = mean(in, i, s.off);
-        s.mean += share;
-        s.weighted += multiplier(in, i) * share;
-        s.m += multiplier(in, i);
-    }
-    return s;
-}
-
-static void row_softmax(size_t count, float *out, const float *const *in)
-{
-    sums s = add_up(count, in);
-    for (size_t i = 0; i < count; i++) {
-        out[i] = (float)(mean(in, i, s.off) * (multiplier(in, i) - s.weighted / s.mean));
-    }
-}
-
-static void row_log_softmax(size_t count, float *out, const float *const *in)
-{
-    sums s = add_up(count, in);
-    for (size_t i = 0; i < count; i++) {
-        out[i] = (float)(multiplier(in, i) - mean(in, i, s.off) * s.m / s.mean);
-    }
-}
-
-static void row_log_sum_exp(size_t count, float *out, const float *const *in)
-{
-    sums s = add_up(count, in);
-    for (size_t i = 0; i < count; i++) {
-        out[i] = (float)(multiplier(in, i) * mean(in, i, s.off) / s.mean);
-    }
-}
-
 static double share(size_t count, float *mean, float *middle, const float *l, const float *l0)
 {
     double sum = 0;
@@ -96,28 +21,56 @@ static double share(size_t count, float *mean, float *middle, const float *l, co
     return sum;
 }
 
-static double level_of(size_t count, const float *const *in)
+static double multiplier(const float *const *in, size_t i)
 {
-    double weighted = 0;
-    for (size_t i = 0; i < count; i++) {
-        weighted += (double)in[0][i] * in[1][i];
-    }
-    return weighted / in[2][0];
+    return in[0][in[4] == NULL ? 0 : i];
 }
 
-static void row_scores(size_t count, float *out, const float *const *in)
+/* Sums of one row: of L, m L and m. */
+typedef struct sums {
+    double mean, weighted, m;
+} sums;
+
+static sums add_up(size_t count, const float *const *in)
 {
-    double off = level_of(count, in);
+    sums s = {0};
     for (size_t i = 0; i < count; i++) {
-        out[i] = (float)(in[1][i] * (in[0][i] - off));
+        s.mean += in[1][i];
+        s.weighted += multiplier(in, i) * in[1][i];
+        s.m += multiplier(in, i);
+    }
+    return s;
+}
+
+static void row_softmax(size_t count, float *out, const float *const *in)
+{
+    sums s = add_up(count, in);
+    for (size_t i = 0; i < count; i++) {
+        out[i] = (float)(in[1][i] * (multiplier(in, i) - s.weighted / s.mean));
     }
 }
 
 static void row_shares(size_t count, float *out, const float *const *in)
 {
-    double off = level_of(count, in);
+    sums s = add_up(count, in);
     for (size_t i = 0; i < count; i++) {
-        out[i] = (float)(in[3][i] + in[1][i] * (in[0][i] - off));
+        out[i] = (float)(in[3][i] + in[1][i] * (multiplier(in, i) - s.weighted / s.mean));
+    }
+}
+
+static void row_log_softmax(size_t count, float *out, const float *const *in)
+{
+    sums s = add_up(count, in);
+    for (size_t i = 0; i < count; i++) {
+        out[i] = (float)(multiplier(in, i) - in[1][i] * s.m / s.mean);
+    }
+}
+
+static void row_log_sum_exp(size_t count, float *out, const float *const *in)
+{
+    sums s = add_up(count, in);
+    for (size_t i = 0; i < count; i++) {
+        out[i] = (float)(multiplier(in, i) * in[1][i] / s.mean);
     }
 }
 
@@ -175,7 +128,5 @@ const ops_isa ops_naive = {"naive",
                            {
 #define KERNEL_FLOW ENTRY
 #include "base/flows.inc"
-                               OX_AXIS_FLOWS(ENTRY) OX_SHARE_FLOWS(ENTRY) OX_NORM_FLOWS(ENTRY)
-                                   OPS_PARTS(ENTRY)},
-                           side,
+                               OX_AXIS_FLOWS(ENTRY) OX_NORM_FLOWS(ENTRY) OPS_PARTS(ENTRY)},
                            share};

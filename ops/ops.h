@@ -12,8 +12,9 @@
 #include <stddef.h>
 
 /* Rows of `<name>Flow` and `<name>SumFlow`, whose last operand is added to m, are each KERNEL_FLOW
- * of base/flows.inc; those of OX_AXIS_FLOWS (base/ours.h) have no sum.
- * Rows of OX_SHARE_FLOWS take m, and what ops_share gives: means, their sum, and middles. */
+ * of base/flows.inc; those of OX_AXIS_FLOWS (base/ours.h) have no sum,
+ * and take m, what ops_share gives (means, their sum or NULL, middles), and m once more, or NULL
+ * where it is a single number for the whole row. */
 
 /* Rows without a function of their own: a + b, and a (b - c) + d. */
 #define OPS_PARTS(X) X(add, "") X(add_product, "")
@@ -22,7 +23,7 @@
 typedef enum ops_id {
 #define KERNEL_FLOW OPS_ID
 #include "base/flows.inc"
-    OX_AXIS_FLOWS(OPS_ID) OX_SHARE_FLOWS(OPS_ID) OX_NORM_FLOWS(OPS_ID) OPS_PARTS(OPS_ID) OPS_COUNT
+    OX_AXIS_FLOWS(OPS_ID) OX_NORM_FLOWS(OPS_ID) OPS_PARTS(OPS_ID) OPS_COUNT
 } ops_id;
 #undef OPS_ID
 
@@ -38,11 +39,8 @@ typedef enum ops_id {
 
 typedef void (*ops_row)(size_t count, float *out, const float *const *in);
 
-/* What rows of OX_AXIS_FLOWS take of one side, of a row of it. */
-typedef void (*ops_side)(size_t count, float *l, float *y, const float *x);
-
-/* Of a row of l and one of l0, the logarithms of shares y: writes the logarithmic means, and the
- * halves of y + y0; gives the sum of the means. */
+/* Of l and l0, the logarithms of shares y: writes the logarithmic means, and the halves of y + y0;
+ * gives the sum of the means. */
 typedef double (*ops_share)(size_t count, float *mean, float *middle, const float *l,
                             const float *l0);
 
@@ -50,7 +48,6 @@ typedef double (*ops_share)(size_t count, float *mean, float *middle, const floa
 typedef struct ops_isa {
     const char *name;
     ops_row rows[OPS_COUNT];
-    ops_side side;
     ops_share share;
 } ops_isa;
 

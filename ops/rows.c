@@ -6,6 +6,7 @@
 
 #define PIECE 8192 /* numbers that are worth a thread */
 #define SHORT 1024 /* length of a row that goes on the stack */
+#define FEW 32     /* length of rows of which several are taken together */
 
 bool ops_rows_plan(ops_rows *r, const ops_operand *operands, int rank, const int64_t *dims)
 {
@@ -31,36 +32,11 @@ bool ops_rows_plan(ops_rows *r, const ops_operand *operands, int rank, const int
             r->strides[k][d] = n == 1 ? 0 : size;
             size *= n;
         }
-        r->sizes[k] = size;
     }
     r->single = ops_length(&operands[0], rank, rank - 1) != dims[rank - 1];
     r->part = r->length < PIECE ? (PIECE + r->length) / (r->length + 1) : 1;
     r->parts = r->length == 0 ? 0 : (r->count + r->part - 1) / r->part;
     return true;
-}
-
-static size_t side_parts(const ops_rows *r, int k)
-{
-    size_t rows = r->length == 0 ? 0 : r->sizes[k] / r->length;
-    return (rows + r->part - 1) / r->part;
-}
-
-size_t ops_rows_sides(const ops_rows *r)
-{
-    return side_parts(r, 1) + side_parts(r, 2);
-}
-
-void ops_rows_side(void *rows, size_t i)
-{
-    const ops_rows *r = rows;
-    size_t first = side_parts(r, 1);
-    int k = i < first ? 1 : 2;
-    size_t begin = (i - (k == 1 ? 0 : first)) * r->part * r->length;
-    size_t end = begin + r->part * r->length;
-    end = end < r->sizes[k] ? end : r->sizes[k];
-    for (; begin < end; begin += r->length) {
-        r->side(r->length, r->l[k] + begin, r->y[k] + begin, r->data[k] + begin);
-    }
 }
 
 /* Where a row begins in each operand. */
@@ -96,23 +72,6 @@ static void next(const ops_rows *r, position *p)
     }
 }
 
-void ops_rows_run(void *rows, size_t i)
-{
-    const ops_rows *r = rows;
-    size_t end = (i + 1) * r->part < r->count ? (i + 1) * r->part : r->count;
-    position p = position_of(r, i * r->part);
-    for (size_t row = i * r->part; row < end; row++, next(r, &p)) {
-        const float *m = r->data[0] + p.offset[0];
-        const float *const in[] = {m,
-                                   r->l[1] + p.offset[1],
-                                   r->l[2] + p.offset[2],
-                                   r->single ? NULL : m,
-                                   r->y[1] + p.offset[1],
-                                   r->y[2] + p.offset[2]};
-        r->row(r->length, r->out + row * r->length, in);
-    }
-}
-
 void ops_rows_run_plain(void *rows, size_t i)
 {
     const ops_rows *r = rows;
@@ -127,25 +86,37 @@ void ops_rows_run_plain(void *rows, size_t i)
     }
 }
 
-/* Room for what is made of a row of l and l0. */
+/* Room for what is made of l and l0, of one row or of short ones that follow each other. */
 typedef struct share_room {
     float few[2 * SHORT], *mean, *middle;
 } share_room;
 
-/* Rows beyond what lies on the stack; those of a part are worth an allocation. False without
- * memory. */
+/* Rows beyond what lies on the stack are worth an allocation. False without memory. */
 static bool make_room(const ops_rows *r, share_room *room)
 {
     room->mean = r->length <= SHORT ? room->few : malloc(2 * r->length * sizeof(float));
-    room->middle = room->mean == NULL ? NULL : room->mean + r->length;
+    room->middle =
+        room->mean == NULL ? NULL : room->mean + (r->length <= SHORT ? SHORT : r->length);
     return room->mean != NULL;
+}
+
+/* How many rows from p on, `left` at most, are one piece in l and in l0, and fit into the room. */
+static size_t rows_together(const ops_rows *r, const position *p, size_t left)
+{
+    int d = r->rank - 1;
+    if (d < 0 || r->length > FEW || r->strides[1][d] != r->length ||
+        r->strides[2][d] != r->length) {
+        return 1;
+    }
+    size_t most = r->dims[d] - p->at[d] < left ? r->dims[d] - p->at[d] : left;
+    return most < SHORT / r->length ? most : SHORT / r->length;
 }
 
 void ops_rows_run_shares(void *rows, size_t i)
 {
     ops_rows *r = rows;
     size_t end = (i + 1) * r->part < r->count ? (i + 1) * r->part : r->count;
-    size_t made[2] = {SIZE_MAX, SIZE_MAX};
+    size_t made[2] = {SIZE_MAX, SIZE_MAX}, together;
     position p = position_of(r, i * r->part);
     share_room room;
     float sum = 0;
@@ -153,14 +124,20 @@ void ops_rows_run_shares(void *rows, size_t i)
         atomic_store(&r->without_memory, true);
         return;
     }
-    for (size_t row = i * r->part; row < end; row++, next(r, &p)) {
-        if (made[0] != p.offset[1] || made[1] != p.offset[2]) {
+    for (size_t row = i * r->part; row < end; row += together) {
+        together = rows_together(r, &p, end - row);
+        if (together > 1 || made[0] != p.offset[1] || made[1] != p.offset[2]) {
             memcpy(made, p.offset + 1, sizeof made);
-            sum = (float)r->share(r->length, room.mean, room.middle, r->data[1] + made[0],
-                                  r->data[2] + made[1]);
+            sum = (float)r->share(together * r->length, room.mean, room.middle,
+                                  r->data[1] + made[0], r->data[2] + made[1]);
         }
-        const float *const in[] = {r->data[0] + p.offset[0], room.mean, &sum, room.middle};
-        r->row(r->length, r->out + row * r->length, in);
+        for (size_t k = 0; k < together; k++, next(r, &p)) {
+            const float *m = r->data[0] + p.offset[0];
+            const float *const in[] = {m, room.mean + k * r->length, together > 1 ? NULL : &sum,
+                                       room.middle + k * r->length, r->single ? NULL : m};
+            r->row(r->length, r->out + (row + k) * r->length, in);
+        }
+        made[0] = together > 1 ? SIZE_MAX : made[0];
     }
     if (room.mean != room.few) {
         free(room.mean);

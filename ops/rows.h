@@ -15,11 +15,8 @@ typedef struct ops_rows {
     size_t length, count;             /* of a row, of rows */
     bool single;                      /* m has one number a row */
     const float *data[OPS_ROWS_MOST]; /* of m, x and x0 */
-    size_t sizes[OPS_ROWS_MOST];
-    ops_side side;
     ops_share share;
-    float *l[3], *y[3]; /* of x and x0, in their order */
-    int rank;           /* of the axes before the last */
+    int rank; /* of the axes before the last */
     size_t dims[OPS_RANK], strides[OPS_ROWS_MOST][OPS_RANK];
     size_t part, parts; /* rows that are done at a time */
     atomic_bool without_memory;
@@ -29,14 +26,7 @@ typedef struct ops_rows {
  * x and x0 do not have the whole last axis, or others more than one number of it. */
 bool ops_rows_plan(ops_rows *r, const ops_operand *operands, int rank, const int64_t *dims);
 
-/* Rows of x and of x0 together, in parts; and part i of them, before all of the other. */
-size_t ops_rows_sides(const ops_rows *r);
-void ops_rows_side(void *rows, size_t i);
-
-/* Does part i of `parts`. */
-void ops_rows_run(void *rows, size_t i);
-
-/* The same of rows that need nothing before, m being whole. */
+/* Does part i of `parts`: rows that need nothing before, m being whole. */
 void ops_rows_run_plain(void *rows, size_t i);
 
 /* The same of shares: what l and l0 make is done once for rows of m that follow each other. */

@@ -13,7 +13,6 @@
 #define OPS_VARIANT(name) OPS_JOINED(name, OPS_ISA)
 
 /* axes.c */
-void OPS_VARIANT(side)(size_t count, float *l, float *y, const float *x);
 void OPS_VARIANT(row_softmax)(size_t count, float *out, const float *const *in);
 void OPS_VARIANT(row_log_softmax)(size_t count, float *out, const float *const *in);
 void OPS_VARIANT(row_log_sum_exp)(size_t count, float *out, const float *const *in);
@@ -21,7 +20,6 @@ double OPS_VARIANT(share)(size_t count, float *mean, float *middle, const float 
                           const float *l0);
 void OPS_VARIANT(row_root_norm)(size_t count, float *out, const float *const *in);
 void OPS_VARIANT(row_layer_norm)(size_t count, float *out, const float *const *in);
-void OPS_VARIANT(row_scores)(size_t count, float *out, const float *const *in);
 void OPS_VARIANT(row_shares)(size_t count, float *out, const float *const *in);
 
 #endif

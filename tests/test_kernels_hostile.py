@@ -96,9 +96,8 @@ REFUSED = {
                                {}, "input 1 is .4,3., which does not broadcast"),
     "too large together": ("MulFlow", [ones(2 ** 16, 1, 1), ones(2 ** 16, 1), ones(2 ** 16)], {},
                            "too large a shape"),
-    "softmax of one x": ("SoftmaxFlow", [ones(2, 5), ones(2, 1), ones(2, 5)], {},
+    "softmax of one x": ("SoftmaxScoresFlow", [ones(2, 5), ones(2, 1), ones(2, 5)], {},
                          "whole last axis"),
-    "shares of one m": ("ScoresFlow", [ones(2, 1), ones(2, 5), ones(2, 5)], {}, "whole last axis"),
     "a root for each number": ("LayerNormFlow", [ones(2, 5)] * 5, {}, "whole last axis"),
     "a shape of other parts": ("Interleave2x2", [ones(1, 1, 2, 2)] * 4 + [np.array([1, 1, 4, 5])],
                                {}, "axis 3 is to have 5, of 4"),
@@ -191,7 +190,7 @@ def test_what_fits_is_the_same_for_the_twins(name, monkeypatch):
         assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("op, count", [("TanhFlow", 5), ("TanhSumFlow", 6), ("SoftmaxFlow", 3), ("SharesFlow", 3), ("RootNormFlow", 5),
+@pytest.mark.parametrize("op, count", [("TanhFlow", 5), ("TanhSumFlow", 6), ("SoftmaxScoresFlow", 3), ("SharesFlow", 3), ("RootNormFlow", 5),
                                        ("WinnerFlow", 5), ("MeanFlow", 3), ("Interleave2x2", 5)])
 @pytest.mark.parametrize("more", [-1, 1])
 def test_other_counts_of_inputs_are_refused(op, count, more, monkeypatch):

@@ -9,7 +9,7 @@ static const ox_ours rows[] = {
 #define PLAIN_FLOW KERNEL_FLOW
 #include "base/flows.inc"
 #define AXIS_FLOW(id, name) {name "Flow", OX_OURS_ROWS, false},
-    OX_AXIS_FLOWS(AXIS_FLOW) OX_SHARE_FLOWS(AXIS_FLOW) OX_NORM_FLOWS(AXIS_FLOW)
+    OX_AXIS_FLOWS(AXIS_FLOW) OX_NORM_FLOWS(AXIS_FLOW)
 #define OTHER(name, inputs, kind) {name, kind, false},
         OX_OTHER_FUNCTIONS(OTHER)};
 

@@ -6,15 +6,12 @@
 
 #include <stdbool.h>
 
-/* Flows along the last axis, of m, x and x0. X(id, name). */
+/* Flows along the last axis, of m and of l and l0, the logarithms of what Softmax makes of both
+ * sides: to its operand, and that with the mean of both results added. X(id, name). */
 #define OX_AXIS_FLOWS(X)                                                                           \
-    X(softmax, "Softmax")                                                                          \
-    X(log_softmax, "LogSoftmax")                                                                   \
-    X(log_sum_exp, "LogSumExp")
-
-/* The same of m and of the logarithms l and l0 of shares: what attention is made of. */
-#define OX_SHARE_FLOWS(X)                                                                          \
-    X(scores, "Scores")                                                                            \
+    X(softmax, "SoftmaxScores")                                                                    \
+    X(log_softmax, "LogSoftmaxScores")                                                             \
+    X(log_sum_exp, "LogSumExpScores")                                                              \
     X(shares, "Shares")
 
 /* Along the last axis, of m, d, d0 and numbers s and s0 of each row: d/s, where s is the root of

@@ -165,7 +165,7 @@ bool ox_attention(ox_ctx *c)
 
     ox_val m = ox_matmul(c->m, ox_swap_last(merged(both(v, v0, -3, 1.0 / 12, NULL), -3)));
     m = apart(m, logs->dims[logs->rank - 1]);
-    m = ox_scores_flow(m, ox_unsqueeze(logs, -2), ox_unsqueeze(logs0, -2));
+    m = ox_softmax_flow(m, ox_unsqueeze(logs, -2), ox_unsqueeze(logs0, -2));
     ox_val keys = merged(both(k, k0, -2, 1, factor), -2);
     ox_send(&qk, 0, ox_matmul(merged(m, -2), ox_swap_last(keys)));
     ox_val queries = merged(both(q, q0, -2, 1, factor), -3);
@@ -197,13 +197,14 @@ void ox_attention_share(ox_ctx *c)
     ox_ctx at = *c, qk = *c;
     at.node = l.softmax;
     qk.node = l.product;
-    ox_val x = ox_x(&at, 0), x0 = ox_x0(&at, 0);
+    ox_val logs = ox_log_softmax(ox_after(c->m, ox_x(&at, 0)));
+    ox_val logs0 = ox_log_softmax(ox_x0(&at, 0));
     ox_val dq = change(&qk, 0, c->m), dk = change(&qk, 1, c->m), dv = change(c, 1, c->m);
 
-    ox_val shared = ox_softmax_flow(ox_matmul(c->m, ox_swap_last(dv)), x, x0);
+    ox_val shared = ox_softmax_flow(ox_matmul(c->m, ox_swap_last(dv)), logs, logs0);
     shared = ox_scale(times(shared, factor), 1.0 / 12);
     ox_send(&qk, 0, ox_matmul(shared, ox_swap_last(dk)));
     ox_send(&qk, 1, ox_matmul(ox_swap_last(dq), shared));
-    ox_val lost = ox_softmax_flow(times(ox_matmul(dq, dk), factor), x, x0);
+    ox_val lost = ox_softmax_flow(times(ox_matmul(dq, dk), factor), logs, logs0);
     ox_send(c, 1, ox_matmul(ox_swap_last(ox_scale(lost, -1.0 / 6)), c->m));
 }

@@ -317,10 +317,10 @@ static ox_val mean_of_halves(ox_val l, ox_val l0, ox_val *middle)
     return ox_mul(ox_div(ox_tanh(d), d), *middle);
 }
 
-static ox_val logarithmic_mean(ox_val x, ox_val x0)
+static ox_val logarithmic_mean(ox_val l, ox_val l0)
 {
-    ox_val l = half(ox_log_softmax(x)), l0 = half(ox_log_softmax(x0)), middle;
-    return mean_of_halves(l, l0, &middle);
+    ox_val half_l = half(l), half_l0 = half(l0), middle;
+    return mean_of_halves(half_l, half_l0, &middle);
 }
 
 /* L (m - sum(m L)/sum(L)) */
@@ -330,23 +330,16 @@ static ox_val around_level(ox_val m, ox_val mean)
     return ox_mul(mean, ox_sub(m, level));
 }
 
-/* L (m - sum(m L)/sum(L)); takes m, x, x0. */
+/* The same; takes m, l, l0. */
 static ox_val softmax_body(const ox_val *in, const void *user)
 {
     (void)user;
     return around_level(in[0], logarithmic_mean(in[1], in[2]));
 }
 
-static ox_val scores_body(const ox_val *in, const void *user)
+ox_val ox_softmax_flow(ox_val m, ox_val l, ox_val l0)
 {
-    (void)user;
-    ox_val l = half(in[1]), l0 = half(in[2]), middle;
-    return around_level(in[0], mean_of_halves(l, l0, &middle));
-}
-
-ox_val ox_scores_flow(ox_val m, ox_val l, ox_val l0)
-{
-    return ox_call("ScoresFlow", scores_body, NULL, 3, (ox_val[]){m, l, l0});
+    return ox_call("SoftmaxScoresFlow", softmax_body, NULL, 3, (ox_val[]){m, l, l0});
 }
 
 static ox_val shares_body(const ox_val *in, const void *user)
@@ -359,12 +352,6 @@ static ox_val shares_body(const ox_val *in, const void *user)
 ox_val ox_shares_flow(ox_val m, ox_val l, ox_val l0)
 {
     return ox_call("SharesFlow", shares_body, NULL, 3, (ox_val[]){m, l, l0});
-}
-
-ox_val ox_softmax_flow(ox_val m, ox_val x, ox_val x0)
-{
-    const ox_val in[] = {m, ox_cast(x, m->type), ox_cast(x0, m->type)};
-    return ox_call("SoftmaxFlow", softmax_body, NULL, 3, in);
 }
 
 /* m - L sum(m)/sum(L) */
@@ -388,7 +375,8 @@ static ox_val log_sum_exp_body(const ox_val *in, const void *user)
 static void send_rows(ox_ctx *c, const axes *a, ox_val m, const char *name, ox_body body)
 {
     ox_val x = ox_cast(ox_x(c, 0), m->type), x0 = ox_cast(ox_x0(c, 0), m->type);
-    ox_val in[] = {to_rows(a, m), to_rows(a, x), to_rows(a, x0)};
+    ox_val rows = to_rows(a, m), l = ox_log_softmax(ox_after(rows, to_rows(a, x)));
+    ox_val in[] = {rows, l, ox_log_softmax(to_rows(a, x0))};
     ox_send(c, 0, from_rows(c, a, ox_call(name, body, NULL, 3, in)));
 }
 
@@ -396,14 +384,14 @@ void flow_softmax(ox_ctx *c)
 {
     axes a = no_axes(c);
     reduce_axis(c, &a, ox_node_int(c->node, "axis", -1));
-    send_rows(c, &a, c->m, "SoftmaxFlow", softmax_body);
+    send_rows(c, &a, c->m, "SoftmaxScoresFlow", softmax_body);
 }
 
 void flow_log_softmax(ox_ctx *c)
 {
     axes a = no_axes(c);
     reduce_axis(c, &a, ox_node_int(c->node, "axis", -1));
-    send_rows(c, &a, c->m, "LogSoftmaxFlow", log_softmax_body);
+    send_rows(c, &a, c->m, "LogSoftmaxScoresFlow", log_softmax_body);
 }
 
 void flow_reduce_log_sum_exp(ox_ctx *c)
@@ -413,5 +401,5 @@ void flow_reduce_log_sum_exp(ox_ctx *c)
         ox_send(c, 0, c->m);
         return;
     }
-    send_rows(c, &a, with_axes(c, &a, c->m), "LogSumExpFlow", log_sum_exp_body);
+    send_rows(c, &a, with_axes(c, &a, c->m), "LogSumExpScoresFlow", log_sum_exp_body);
 }

@@ -214,13 +214,10 @@ bool ox_attention(ox_ctx *c);
  * attention. */
 void ox_attention_share(ox_ctx *c);
 
-/* rules/reduce.c: the rule of Softmax along the last axis: its multiplier for m and logits of both
- * sides. */
-ox_val ox_softmax_flow(ox_val m, ox_val x, ox_val x0);
-
-/* The same for l = log y of the probabilities y of both sides; and that with (y + y0)/2 added. */
+/* rules/reduce.c: the rule of Softmax along the last axis: its multiplier for m and the logarithms
+ * l and l0 of what it makes of both sides; and that with the mean of both results added. */
 ox_val ox_log_softmax(ox_val x);
-ox_val ox_scores_flow(ox_val m, ox_val l, ox_val l0);
+ox_val ox_softmax_flow(ox_val m, ox_val l, ox_val l0);
 ox_val ox_shares_flow(ox_val m, ox_val l, ox_val l0);
 
 #endif
