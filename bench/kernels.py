@@ -22,18 +22,25 @@ from models import COMMAND, KERNELS
 REFERENCES, NUMBERS = 8, 1 << 17
 OPERATORS = {"Softmax": {}, "LogSoftmax": {}, "ReduceLogSumExp": {}, "Relu": {}, "LeakyRelu": {},
              "Sigmoid": {}, "Tanh": {}, "Gelu": {}, "Erf": {}, "Elu": {}, "HardSwish": {}, "Exp": {},
-             "Sqrt": {}, "Softplus": {}, "Mish": {}, "LayerNormalization": {"scale": True}}
+             "Sqrt": {}, "Softplus": {}, "Mish": {}, "LayerNormalization": {"scale": True},
+             "RMSNormalization": {"scale": True}, "Attention": {}}
 
 
 def functions(op, fields):
     """The functions of an explained model of one operator."""
     weights = [numpy_helper.from_array(np.ones(8, np.float32), "w")] if fields.get("scale") else []
     node = helper.make_node(op, ["h"] + ["w"] * len(weights), ["y"])
-    before = helper.make_node("Abs" if op == "Sqrt" else "Identity", ["x"], ["h"])
+    nodes = [helper.make_node("Abs" if op == "Sqrt" else "Identity", ["x"], ["h"]), node]
+    if op == "Attention":
+        nodes = [helper.make_node("Unsqueeze", ["x", "last"], ["c"]),
+                 helper.make_node("Transpose", ["c"], ["r"], perm=[0, 2, 1]),
+                 helper.make_node("MatMul", ["c", "r"], ["s"]), helper.make_node("Softmax", ["s"], ["p"]),
+                 helper.make_node("MatMul", ["p", "c"], ["y"])]
+        weights = [numpy_helper.from_array(np.array([-1]), "last")]
     graph = helper.make_graph(
-        [before, node], "one", [helper.make_tensor_value_info("x", 1, ["N", 8])],
+        nodes, "one", [helper.make_tensor_value_info("x", 1, ["N", 8])],
         [helper.make_tensor_value_info("y", 1, None)], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
     with tempfile.TemporaryDirectory() as folder:
         onnx.save(model, f"{folder}/m.onnx")
         np.save(f"{folder}/r.npy", np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32))
@@ -51,15 +58,16 @@ def one_node(function, call, length):
     feeds, constants, infos = {}, [], []
     for i, name in enumerate(function.input):
         of_references = i > 0 and i % 2 == 0
-        dims = [REFERENCES, samples, length] if i == 0 else (
-            [REFERENCES, 1, length] if of_references else [samples, length])
+        width = 1 if i > 2 and "Norm" in function.name else length  # s and s0
+        dims = [REFERENCES, samples, width] if i == 0 else (
+            [REFERENCES, 1, width] if of_references else [samples, width])
         values = (rng.random(dims) + 0.5).astype(np.float32)
         if of_references:
             constants.append(numpy_helper.from_array(values, name))
         else:
             feeds[name] = values
             infos.append(helper.make_tensor_value_info(name, TensorProto.FLOAT,
-                                                       ["R", "N", "L"][3 - len(dims):]))
+                                                       ["R", "N", "L" if width == length else "S"][3 - len(dims):]))
     node = helper.make_node(function.name, list(function.input), ["out"], domain="onnxexplainer")
     node.attribute.extend(call.attribute)
     graph = helper.make_graph([node], "one", infos,

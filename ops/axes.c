@@ -12,6 +12,8 @@
 
 #define LITTLE 1.2345678e-30F /* a difference that is never met by chance */
 
+#define FEW 8 /* numbers that are added up one by one */
+
 /* Sums of many are taken in short stretches. */
 #define STRETCH ((size_t)64 * VEC_WIDTH)
 
@@ -92,6 +94,17 @@ typedef struct share_sums {
 static inline share_sums share_sums_of(size_t count, const float *const *in)
 {
     share_sums sums = {0};
+    if (count <= FEW) {
+        float mean = 0, both = 0, m = 0;
+        for (size_t i = 0; i < count; i++) {
+            float of_m = in[0][in[4] == NULL ? 0 : i];
+            mean += in[1][i];
+            both += of_m * in[1][i];
+            m += of_m;
+        }
+        return (share_sums){in[2] == NULL ? (double)mean : (double)in[2][0], (double)both,
+                            (double)m};
+    }
     for (size_t begin = 0; begin < count; begin += STRETCH) {
         size_t end = count - begin < STRETCH ? count : begin + STRETCH;
         vec of_mean = vec_set(0), of_both = vec_set(0), of_m = vec_set(0);

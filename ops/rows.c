@@ -6,7 +6,7 @@
 
 #define PIECE 8192 /* numbers that are worth a thread */
 #define SHORT 1024 /* length of a row that goes on the stack */
-#define FEW 32     /* length of rows of which several are taken together */
+#define FEW 256    /* length of rows of which several are taken together */
 
 bool ops_rows_plan(ops_rows *r, const ops_operand *operands, int rank, const int64_t *dims)
 {
@@ -86,30 +86,45 @@ void ops_rows_run_plain(void *rows, size_t i)
     }
 }
 
-/* Room for what is made of l and l0, of one row or of short ones that follow each other. */
+/* Room for what is made of l and l0, and for rows of them that are taken together. */
 typedef struct share_room {
-    float few[2 * SHORT], *mean, *middle;
+    float few[4][SHORT], *mean, *middle;
 } share_room;
 
 /* Rows beyond what lies on the stack are worth an allocation. False without memory. */
 static bool make_room(const ops_rows *r, share_room *room)
 {
-    room->mean = r->length <= SHORT ? room->few : malloc(2 * r->length * sizeof(float));
-    room->middle =
-        room->mean == NULL ? NULL : room->mean + (r->length <= SHORT ? SHORT : r->length);
+    bool fits = r->length <= SHORT;
+    room->mean = fits ? room->few[0] : malloc(2 * r->length * sizeof(float));
+    room->middle = room->mean == NULL ? NULL : room->mean + (fits ? SHORT : r->length);
     return room->mean != NULL;
 }
 
-/* How many rows from p on, `left` at most, are one piece in l and in l0, and fit into the room. */
+/* How many short rows from p on, `left` at most, follow each other along the innermost loop. */
 static size_t rows_together(const ops_rows *r, const position *p, size_t left)
 {
     int d = r->rank - 1;
-    if (d < 0 || r->length > FEW || r->strides[1][d] != r->length ||
-        r->strides[2][d] != r->length) {
+    bool repeats = d >= 0 && r->strides[1][d] == 0 && r->strides[2][d] == 0;
+    if (d < 0 || r->length > FEW || repeats) {
         return 1;
     }
     size_t most = r->dims[d] - p->at[d] < left ? r->dims[d] - p->at[d] : left;
     return most < SHORT / r->length ? most : SHORT / r->length;
+}
+
+/* `together` rows of operand k in one piece. */
+static const float *in_one_piece(const ops_rows *r, int k, const position *p, size_t together,
+                                 float *room)
+{
+    const float *from = r->data[k] + p->offset[k];
+    size_t stride = r->rank == 0 ? 0 : r->strides[k][r->rank - 1];
+    if (together == 1 || stride == r->length) {
+        return from;
+    }
+    for (size_t row = 0; row < together; row++) {
+        memcpy(room + row * r->length, from + row * stride, r->length * sizeof *room);
+    }
+    return room;
 }
 
 void ops_rows_run_shares(void *rows, size_t i)
@@ -129,7 +144,8 @@ void ops_rows_run_shares(void *rows, size_t i)
         if (together > 1 || made[0] != p.offset[1] || made[1] != p.offset[2]) {
             memcpy(made, p.offset + 1, sizeof made);
             sum = (float)r->share(together * r->length, room.mean, room.middle,
-                                  r->data[1] + made[0], r->data[2] + made[1]);
+                                  in_one_piece(r, 1, &p, together, room.few[2]),
+                                  in_one_piece(r, 2, &p, together, room.few[3]));
         }
         for (size_t k = 0; k < together; k++, next(r, &p)) {
             const float *m = r->data[0] + p.offset[0];
@@ -139,7 +155,7 @@ void ops_rows_run_shares(void *rows, size_t i)
         }
         made[0] = together > 1 ? SIZE_MAX : made[0];
     }
-    if (room.mean != room.few) {
+    if (room.mean != room.few[0]) {
         free(room.mean);
     }
 }
