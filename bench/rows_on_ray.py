@@ -123,6 +123,7 @@ def main():
     import ray
 
     ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
+    os.nice(15) # as the workers of Ray are
     ratios = []
     for _ in range(a.rounds):
         for name in ("alone", "ray"):
