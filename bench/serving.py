@@ -36,7 +36,7 @@ def start(folder):
     ports = {"http_port": HTTP, "grpc_port": GRPC, "metrics_port": METRICS}
     for name, outputs in (("explain", ()), ("predict", ("logits",))):
         onnxexplainer.mlserver.write_settings(folder, explained, name=name, workers=WORKERS,
-                                              max_queue=8, outputs=outputs, **ports)
+                                              max_queue=32, outputs=outputs, **ports)
     log = open(folder / "log", "w")
     process = subprocess.Popen([pathlib.Path(sys.executable).parent / "mlserver", "start", "."],
                                cwd=folder, stdout=log, stderr=log)

@@ -54,7 +54,7 @@ class _Faults:
                 self.reasons[row] = reason if isinstance(reason, str) else reason(int(row))
 
     def good(self) -> Array:
-        return np.equal(self.reasons, None)
+        return np.array([reason is None for reason in self.reasons], bool)
 
 
 def _leaves(column: Any) -> tuple[Any, Array]:

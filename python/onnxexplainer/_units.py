@@ -28,7 +28,7 @@ class Unit(NamedTuple):
     path: str
     group: int
     first: int
-    count: int
+    rows: int
 
 
 class Report(NamedTuple):
@@ -193,12 +193,12 @@ class Worker:
             with _open(unit.path) as file:
                 self._table = file.read_row_group(unit.group)
             self._path, self._group = unit.path, unit.group
-        return self._table.slice(unit.first, unit.count)
+        return self._table.slice(unit.first, unit.rows)
 
     def work(self, unit: Unit) -> dict[str, Any]:
         """Explains and writes; the file of the results last, which says that all is done."""
         self.rows.retried.clear()
-        done = {"name": unit.name, "rows": unit.count, "explained": 0, "set_aside": 0,
+        done = {"name": unit.name, "rows": unit.rows, "explained": 0, "set_aside": 0,
                 "retried": [], "failed": ""}
         try:
             table = self._read(unit)
@@ -211,7 +211,7 @@ class Worker:
             done |= {"explained": len(good), "set_aside": len(bad)}
         except Exception as error: # of one unit: the others go on
             done["failed"] = f"{unit.path}, row group {unit.group}, rows {unit.first} to " \
-                f"{unit.first + unit.count - 1}: {error}"
+                f"{unit.first + unit.rows - 1}: {error}"
         return done | {"retried": [f"{unit.path}: {line}" for line in self.rows.retried]}
 
 
@@ -233,8 +233,8 @@ def collect(units: Sequence[Unit], done: set[str], results: Iterable[Mapping[str
             progress: bool) -> Report:
     """Waits for the results, and adds them up."""
     start = time.perf_counter()
-    total = sum(unit.count for unit in units)
-    resumed = sum(unit.count for unit in units if unit.name in done)
+    total = sum(unit.rows for unit in units)
+    resumed = sum(unit.rows for unit in units if unit.name in done)
     retried: list[str] = []
     failed: list[str] = []
     explained = set_aside = 0

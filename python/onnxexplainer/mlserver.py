@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ._abi import ox_type
 from ._errors import ArgumentError, Error, OnnxRuntimeError
 from ._model import Source
 from ._rows import needs
@@ -38,7 +39,7 @@ def write_settings(folder: str | os.PathLike[str], model: Source, *, name: str =
     workers:        processes, each with one session of `threads` threads
     max_batch_size: requests that run together, where samples are independent and the batch is free
     max_batch_time: seconds that a request may wait for others
-    max_queue:      requests that may wait in a worker; what comes then is answered by 503
+    max_queue:      samples that may wait in a worker; what comes then is answered by 503
     outputs:        of the model, those that are served; (): all. Only what they need is computed: the
                     predictions alone are a model of their own
     """
@@ -51,7 +52,7 @@ def write_settings(folder: str | os.PathLike[str], model: Source, *, name: str =
             raise ArgumentError(f"outputs: the model has no output \"{output}\"")
 
     def tensors(infos: Any) -> list[dict[str, Any]]:
-        return [{"name": info.name, "datatype": DATATYPES[info.type], "shape": sizes(info)}
+        return [{"name": info.name, "datatype": DATATYPES[ox_type(info.type)], "shape": sizes(info)}
                 for info in infos]
 
     home = pathlib.Path(folder) / name
@@ -97,15 +98,16 @@ def _runtime() -> Any:
 
         async def predict(self, payload: Any) -> Any:
             """Answers a request, or several that were put together."""
-            if self._waiting >= self._most:
-                raise errors.MLServerError(f"overloaded: {self._waiting} requests wait, at most "
+            rows = max((item.shape[0] for item in payload.inputs if item.shape), default=1)
+            if self._waiting and self._waiting + rows > self._most:
+                raise errors.MLServerError(f"overloaded: {self._waiting} samples wait, at most "
                                            f"{self._most} may: try again later", 503)
-            self._waiting += 1
+            self._waiting += rows
             try:
                 loop = asyncio.get_running_loop()
                 return await loop.run_in_executor(self._turn, self._answer, payload)
             finally:
-                self._waiting -= 1
+                self._waiting -= rows
 
         def _answer(self, payload: Any) -> Any:
             wanted = [output.name for output in payload.outputs or ()] or self._names
@@ -125,7 +127,7 @@ def _runtime() -> Any:
                 outputs=[self._output(name, found[name]) for name in wanted])
 
         def _array(self, item: Any) -> Any:
-            if item.name in self._known and DATATYPES[self._known[item.name].type] == "BYTES":
+            if item.name in self._known and DATATYPES[ox_type(self._known[item.name].type)] == "BYTES":
                 return np.array(codecs.StringCodec.decode_input(item)).reshape(item.shape)
             return codecs.NumpyCodec.decode_input(item)
 

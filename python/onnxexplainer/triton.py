@@ -9,6 +9,7 @@ import os
 import pathlib
 from typing import Any
 
+from ._abi import ox_type
 from ._errors import ArgumentError
 from ._model import Source, ValueInfo
 from ._serving import DATATYPES, check_name, copy_model, served, sizes
@@ -23,7 +24,7 @@ def _quoted(text: str) -> str:
 def _tensor(info: ValueInfo, batched: bool) -> str:
     """One input or output. Triton has no tensors without axes beside the batch's: of those it is
     told how one of one number is reshaped."""
-    datatype = DATATYPES[info.type] # type: ignore[index]
+    datatype = DATATYPES[ox_type(info.type)]
     kind = "TYPE_" + {"BYTES": "STRING"}.get(datatype, datatype)
     dims = sizes(info, 1 if batched else 0)
     shape = f"dims: [ {', '.join(map(str, dims)) or '1'} ]"
