@@ -17,7 +17,7 @@ from stages import STAGES, stage
 
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.M | re.S)
-LANGUAGES = ("python", "sh", "c", "text", "json")
+LANGUAGES = ("python", "sh", "c", "text", "json", "html")  # html: test_web.py
 NEEDS = re.compile(r'title="with (\w+)"')
 
 

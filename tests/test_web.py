@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT
+from package import ox  # noqa: F401, a fixture
 
 TOLERANCE = 1e-4  # of probabilities and SHAP values, page and command line
 CHROMIUM = "/usr/bin/chromium"
@@ -66,9 +67,11 @@ def own(cli, tmp_path_factory):
         topics, parts = MODELS / "text_bag_topics", MODELS / "multi_input_breast"
         ids = np.load(topics / "input.npy")[:1]
         made["own tokens"] = (
-            explained("topics", topics / "model.onnx", "-r", topics / "background.npy", "--target=all"),
+            explained("topics", topics / "model.onnx", "-r", topics / "background.npy",
+                      "--target=all"),
             [write(folder / "ids.npy", ids), str(topics / "classes.txt")])
-        references = [f"-r{name}={parts}/background_{name}.npy" for name in ("mean", "error", "worst")]
+        references = [f"-r{name}={parts}/background_{name}.npy"
+                      for name in ("mean", "error", "worst")]
         made["own with three inputs"] = (
             explained("breast", parts / "model.onnx", *references, "--target=input"),
             [str(parts / "classes.txt")])
@@ -85,16 +88,23 @@ def seen(address, own, folder):
     """What a person at the page saw."""
     assert shutil.which(CHROMIUM), "tools/setup chromium npm installs the browser"
     demos = json.loads((SITE_MODELS / "index.json").read_text())
+    example, listener = html_of_docs()
     plan = {"chromium": CHROMIUM, "demos": demos, "picture": str(IMAGES / "cat_chelsea.png"),
             "digit": own["own picture"][1][0],
             "texts": texts() if "text" in demos else [],
             "refused": [str(ROOT / "examples/digits/digits.onnx")],
+            "example": example,
+            "listener": re.search(r"<script[^>]*>(.*)</script>", listener, re.S)[1],
             "own": {name: [model, *beside] for name, (model, beside) in own.items()}}
     (folder / "plan.json").write_text(json.dumps(plan))
     done = subprocess.run(["node", ROOT / "tests/web_page.mjs", address, folder], cwd=NODE,
                           capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "seen.json").read_text())
+
+
+def html_of_docs():
+    return re.findall(r"```html\n(.*?)```", (ROOT / "docs/web.md").read_text(), re.S)
 
 
 def texts():
@@ -129,9 +139,10 @@ def check(cli, tmp_path, model, result):
     return expected
 
 
-RESULTS = ["digit", "digit of a picture", "digit to show", "digit by keys", "digit on one thread", "digit offline", "picture", "picture to show",
-           "text 0", "text 1", "text 2", "text to show", "table", "table by slider", "own table",
-           "own picture", "own tokens", "own with three inputs"]
+RESULTS = ["digit", "digit of a picture", "digit to show", "digit by keys", "digit on one thread",
+           "digit listened to", "digit offline", "picture", "picture to show", "text 0", "text 1",
+           "text 2", "text to show", "table", "table by slider", "own table", "own picture",
+           "own tokens", "own with three inputs"]
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -139,7 +150,10 @@ def test_values_are_the_command_lines(cli, tmp_path, seen, own, name):
     if not SHARED.is_dir() and name not in seen["results"]:
         pytest.skip("no ../shared folder")
     model = own[name][0] if name in own else SITE_MODELS / f"{name.split()[0]}.onnx"
-    check(cli, tmp_path, model, seen["results"][name])
+    result = seen["results"][name]
+    check(cli, tmp_path, model, result)
+    missed = re.search(r"^missed by\n(.+)$", result["text"], re.MULTILINE).group(1)
+    assert float(missed.replace("−", "-")) < TOLERANCE
 
 
 def test_the_drawn_digit_is_read(seen):
@@ -156,8 +170,8 @@ def test_another_class_has_another_map(seen):
 
 def test_a_picture_becomes_the_numbers_of_the_command_line(cli, shared, tmp_path, seen):
     """(x - 127) / 128 of a dropped PNG is --pixels from -127 / 128 on."""
-    subprocess.run([cli, "run", "--quiet", SITE_MODELS / "picture.onnx", "--input", IMAGES / "cat_chelsea.png",
-                    "--pixels=-0.9921875:1", "-o", tmp_path / "found.npz"], check=True)
+    subprocess.run([cli, "run", "--quiet", SITE_MODELS / "picture.onnx",
+                    "--input", IMAGES / "cat_chelsea.png", "--pixels=-0.9921875:1", "-o", tmp_path / "found.npz"], check=True)
     with np.load(tmp_path / "found.npz") as found:
         logits = found["logits"]
     page = seen["results"]["picture"]["outputs"]["logits"]["data"]
@@ -210,6 +224,20 @@ def test_it_fits_a_phone(seen):
 
 def test_it_works_offline_on_threads(seen):
     assert seen["offline"] == {"isolated": True, "online": False}
+
+
+def test_what_the_docs_show(seen):
+    number = r"(-?\d+\.\d{3})"
+    said = re.fullmatch(rf"A blank page is most like a \d: {number} = {number}", seen["said"])
+    assert said and said[1] == said[2]
+    assert seen["logged"] == seen["results"]["digit listened to"]["time"]
+
+
+def test_colours_are_those_of_the_plots(ox):  # noqa: F811
+    style = (ROOT / "web/style.css").read_text()
+    colours = re.findall(r"--(positive|negative): light-dark\((#\w+),", style)
+    draw = ox.plots._draw
+    assert dict(colours) == {"positive": draw.POSITIVE, "negative": draw.NEGATIVE}
 
 
 def test_screenshots(seen, folder):

@@ -159,6 +159,20 @@ seen.leaves = await desktop.evaluate(() => fetch("http://127.0.0.1:9/").then(() 
 seen.messages = seen.messages.filter((message) => !message.includes("127.0.0.1:9")); // that one is wanted
 seen.requests = seen.requests.filter((request) => request !== "http://127.0.0.1:9/");
 
+/* ---- what docs/web.md shows --------------------------------------------------------------- */
+
+const logged = desktop.waitForEvent("console", (message) => message.type() === "log");
+await desktop.evaluate(plan.listener);
+await result(desktop, "digit listened to", () => drawSeven(desktop));
+seen.logged = await (await logged).args()[1].jsonValue();
+
+const example = await desktop.context().newPage();
+await example.route(`${url}example.html`, (route) => route.fulfill({ contentType: "text/html", body: plan.example }));
+await example.goto(`${url}example.html`);
+await example.locator("#said").filter({ hasText: /\S/ }).waitFor();
+seen.said = await example.locator("#said").innerText();
+await example.close();
+
 /* ---- tabs by keyboard -------------------------------------------------------------------- */
 
 await desktop.locator("[role=tab][aria-selected=true]").focus();

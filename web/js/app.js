@@ -59,6 +59,8 @@ async function openDemo(name, section) {
 
 /* ---- a model of one's own ---------------------------------------------------------------- */
 
+const alert = (text) => element("p", { class: "alert", role: "alert" }, text);
+
 const named = (files, pattern) => files.find(({ name }) => pattern.test(name));
 
 async function textLines(file) {
@@ -91,7 +93,7 @@ async function takeOwn(section, files) {
   const beside = files.filter(({ name }) => /\.(txt|json)$/i.test(name));
   own = model ? { model, files: beside } : { ...own, files: [...own.files, ...beside] };
   if (!own.model) {
-    place.replaceChildren(element("p", { class: "alert", role: "alert" }, "An explained model, a .onnx file, comes first."));
+    place.replaceChildren(alert("An explained model, a .onnx file, comes first."));
     return;
   }
   if (model || beside.length) {
@@ -102,7 +104,7 @@ async function takeOwn(section, files) {
     try {
       panel.definition = await definitionOf(own.files);
     } catch (error) {
-      place.append(element("p", { class: "alert", role: "alert" }, error.message));
+      place.append(alert(error.message));
     }
     await panel.open();
   }
@@ -113,7 +115,8 @@ async function takeOwn(section, files) {
 
 function prepareOwn(section) {
   section.querySelector(".zone").append(dropZone({
-    text: "Drop an explained .onnx here; with it, if you like, its classes (.txt), its tokenizer.json or vocab.txt, a sample (.npy, a picture)",
+    text: "Drop an explained .onnx here; with it, if you like, its classes (.txt), its tokenizer.json " +
+      "or vocab.txt, a sample (.npy, a picture)",
     button: "Choose files", multiple: true, accept: ".onnx,.txt,.json,.npy,image/*",
     onfiles: (files) => takeOwn(section, files),
   }));
@@ -196,7 +199,8 @@ function prepareSettings() {
   const place = document.getElementById("settings");
   const backends = [["wasm", "WebAssembly"], ...(adapter ? [["webgpu", "WebGPU"]] : [])];
   if (backends.length > 1) {
-    place.append(labelled("Runs on", choice(backends, engine.settings.backend, (backend) => apply({ backend }))));
+    place.append(labelled("Runs on", choice(backends, engine.settings.backend,
+      (backend) => apply({ backend }))));
   }
   place.append(labelled("Threads", choice(threads.map((count) => [String(count), String(count)]),
     String(engine.settings.threads), (count) => apply({ threads: Number(count) }))));

@@ -79,7 +79,8 @@ function inkOf({ width, height, rgb }) {
 function cropped(ink, width) {
   const there = [...ink.keys()].filter((i) => ink[i] > PAPER);
   const span = (of) => {
-    const [low, high] = there.reduce(([a, b], i) => [Math.min(a, of(i)), Math.max(b, of(i) + 1)], [Infinity, 0]);
+    const grow = ([a, b], i) => [Math.min(a, of(i)), Math.max(b, of(i) + 1)];
+    const [low, high] = there.reduce(grow, [Infinity, 0]);
     return { middle: (low + high) / 2, size: high - low };
   };
   const [x, y] = [span((i) => i % width), span((i) => Math.floor(i / width))];

@@ -56,7 +56,7 @@ export class Engine {
     return this.#send(kind, message, transfer);
   }
 
-  /* {key, inputs, outputs, time}; the bytes go to the worker. */
+  /* {key, inputs, outputs, runsOn}; the bytes go to the worker. */
   async open(bytes) {
     const key = ++this.#count;
     return { key, ...(await this.#call("open", { key, bytes }, [bytes.buffer])) };

@@ -89,13 +89,16 @@ export class ExplainedModel {
     const numbers = (output) => (output ? Array.from(output.data, Number) : null);
     const own = new Set(["shap_target", "base_value", "completeness_gap",
       ...this.explained.map((name) => `${name}_shap`)].map((name) => this.prefix + name));
-    const others = Object.entries(outputs).filter(([name]) => !own.has(name)).map(([, output]) => numbers(output));
-    const shares = others.find((values) => areShares(values) && values.length > Math.max(...indices)) ?? null;
-    const targets = indices.map((index, k) => this.#target(named, index, k, indices.length));
-    return { scores: numbers(outputs[this.output]), shares, targets };
+    const others = Object.keys(outputs).filter((name) => !own.has(name))
+      .map((name) => numbers(outputs[name]));
+    const shares = others.find((values) =>
+      areShares(values) && values.length > Math.max(...indices)) ?? null;
+    const scores = numbers(outputs[this.output]);
+    const targets = indices.map((index, k) => this.#target(named, scores, index, k, indices.length));
+    return { scores, shares, targets };
   }
 
-  #target(named, index, k, count) {
+  #target(named, scores, index, k, count) {
     const values = {};
     for (const name of this.explained) {
       const { data, dims } = named(`${name}_shap`);
@@ -103,8 +106,8 @@ export class ExplainedModel {
       values[name] = data.subarray(k * size, (k + 1) * size);
     }
     const base = Number(named("base_value").data[k]);
-    const gap = Number(named("completeness_gap")?.data[k] ?? NaN);
     const total = sum(Object.values(values).map((part) => sum(part)));
+    const gap = Number(named("completeness_gap")?.data[k] ?? scores?.[index] - base - total);
     return { index, values, base, total, gap, score: base + total + (gap || 0) };
   }
 }

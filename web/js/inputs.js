@@ -105,7 +105,8 @@ export class PictureInput {
   #samples(samples) {
     const list = element("div", { class: "samples", role: "group", "aria-label": "Pictures to try" });
     for (const sample of samples) {
-      list.append(element("button", { type: "button", onclick: () => this.#load(sample).then(() => this.onchange(), this.onchange) },
+      const load = () => this.#load(sample).then(() => this.onchange(), this.onchange);
+      list.append(element("button", { type: "button", onclick: load },
         element("img", { src: sample.file, alt: sample.name, width: 72, height: 72 })));
     }
     return list;
@@ -168,7 +169,9 @@ export class DigitInput {
     this.onchange = onchange;
     this.pad.give(definition.samples[3].strokes);
     this.element = element("div", { class: "digit" }, this.pad.canvas,
-      element("div", { class: "row" }, samples, element("button", { type: "button", class: "quiet", onclick: () => this.pad.clear() }, "Clear")),
+      element("div", { class: "row" }, samples, element("button", {
+        type: "button", class: "quiet", onclick: () => this.pad.clear(),
+      }, "Clear")),
       dropZone({
         text: "Or drop a picture of one", button: "Choose a picture", accept: "image/*",
         onfiles: ([file]) => this.take(file, file.name),
@@ -187,7 +190,8 @@ export class DigitInput {
       return null;
     }
     const ink = this.pad.ink ?? digitOfStrokes(this.pad.strokes);
-    const rgb = Float32Array.from({ length: 3 * ink.length }, (_, i) => 255 * (1 - ink[Math.floor(i / 3)]));
+    const rgb = Float32Array.from({ length: 3 * ink.length },
+      (_, i) => 255 * (1 - ink[Math.floor(i / 3)]));
     this.picture = { width: 28, height: 28, rgb, drawing: true };
     return { [this.input.name]: tensor(this.input.type, ink, single(this.input.shape)) };
   }
@@ -228,8 +232,9 @@ export class TokenInput {
     this.element = element("div", { class: "text" },
       labelled(this.tokenizer ? "A sentence" : "Token ids, separated by spaces", this.text));
     if (definition.samples) {
+      const short = (text) => (text.length > 60 ? `${text.slice(0, 58)} …` : text);
       this.element.append(labelled("Or one of these", choice(
-        definition.samples.map((text, i) => [i, text.length > 60 ? `${text.slice(0, 58)} …` : text]), "0", (i) => {
+        definition.samples.map((text, i) => [i, short(text)]), "0", (i) => {
           this.text.value = definition.samples[i];
           onchange();
         })));
@@ -256,7 +261,7 @@ export class TokenInput {
     this.tokens = this.tokenizer ? this.tokenizer.encode(text, this.#length()) : text.split(/[\s,]+/)
       .map((id) => ({ id: Number(id), text: id }));
     if (this.tokens.some(({ id }) => !Number.isInteger(id))) {
-      throw new Error("token ids are whole numbers; drop the model's tokenizer.json or vocab.txt for text");
+      throw new Error("token ids are whole numbers; for text, drop tokenizer.json or vocab.txt, too");
     }
     const room = Math.min(this.#length(), Math.max(this.tokens.length, 1));
     const length = Number.isFinite(this.#length()) ? this.#length() : room;
@@ -276,7 +281,8 @@ export class TokenInput {
 
   show(target) {
     this.shown = target;
-    this.view.replaceChildren(...(target ? [tokenView(this.tokens, target.values[this.input.name])] : []));
+    this.view.replaceChildren(...(target
+      ? [tokenView(this.tokens, target.values[this.input.name])] : []));
   }
 }
 
@@ -357,7 +363,8 @@ function takeArray(widget, set, count) {
   widget.take = async (file) => {
     const { data, shape } = readArray(await file.arrayBuffer());
     if (data.length < count) {
-      throw new Error(`${file.name}: ${shape.join(" × ")} numbers, "${widget.input.name}" takes ${count}`);
+      const given = shape.join(" × ");
+      throw new Error(`${file.name}: ${given} numbers, "${widget.input.name}" takes ${count}`);
     }
     set(data.slice(0, count));
   };

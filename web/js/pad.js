@@ -2,7 +2,9 @@
 import { SIDE, drawStrokes, mapped } from "./digit.js";
 import { element } from "./dom.js";
 
-const STEP = 0.04; // of the pad, a key press
+const STEPS = { // of the pad, a key press
+  ArrowLeft: [-0.04, 0], ArrowRight: [0.04, 0], ArrowUp: [0, -0.04], ArrowDown: [0, 0.04],
+};
 const WIDTH = 0.085; // of the pad, a stroke
 
 export class Pad {
@@ -78,10 +80,9 @@ export class Pad {
   }
 
   #key(event) {
-    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const step = STEPS[event.key];
     if (step) {
-      this.#pen = this.#pen.map((value, axis) =>
-        Math.min(0.95, Math.max(0.05, value + step[axis] * STEP)));
+      this.#pen = this.#pen.map((value, axis) => Math.min(0.95, Math.max(0.05, value + step[axis])));
       if (this.#down && this.#keys) {
         this.strokes.at(-1).push(this.#pen);
         this.onchange();
@@ -114,12 +115,14 @@ export class Pad {
     const style = getComputedStyle(this.canvas);
     context.clearRect(0, 0, size, size);
     context.strokeStyle = context.fillStyle = style.color;
+    const cell = size / SIDE;
     this.ink?.forEach((value, i) => {
       context.globalAlpha = value;
-      context.fillRect((i % SIDE) * size / SIDE, Math.floor(i / SIDE) * size / SIDE, size / SIDE, size / SIDE);
+      context.fillRect((i % SIDE) * cell, Math.floor(i / SIDE) * cell, cell, cell);
     });
     context.globalAlpha = 1;
-    drawStrokes(context, mapped(this.strokes, (point) => point.map((value) => value * size)), WIDTH * size);
+    const scaled = mapped(this.strokes, (point) => point.map((value) => value * size));
+    drawStrokes(context, scaled, WIDTH * size);
     if (this.#keys) {
       context.lineWidth = 6;
       context.strokeStyle = style.outlineColor;

@@ -11,7 +11,8 @@ export class Unexplained extends Error {
   constructor(name) {
     super(`${name} is not explained yet. This makes the file to drop here:`);
     const stem = name.replace(/\.onnx$/i, "");
-    this.command = `onnxexplainer explain ${name} --references references.npy --gap -o ${stem}.explained.onnx`;
+    this.command = `onnxexplainer explain ${name} --references references.npy --gap ` +
+      `-o ${stem}.explained.onnx`;
   }
 }
 
@@ -30,7 +31,8 @@ export class Panel {
     this.views = element("div", { class: "views" });
     this.facts = element("dl", { class: "facts" });
     this.input = element("div", { class: "card input" });
-    this.result = element("div", { class: "card result" }, this.headline, this.views, this.classes, this.facts);
+    this.result = element("div", { class: "card result" },
+      this.headline, this.views, this.classes, this.facts);
     this.work = element("div", { class: "work", hidden: true }, this.input, this.result);
     place.replaceChildren(this.status, this.alert, this.work);
   }
@@ -49,7 +51,8 @@ export class Panel {
 
   #fail(error) {
     this.status.textContent = "";
-    this.alert.replaceChildren(error.message, ...(error.command ? [element("code", {}, error.command)] : []));
+    this.alert.replaceChildren(error.message,
+      ...(error.command ? [element("code", {}, error.command)] : []));
   }
 
   async #session() {
@@ -66,7 +69,8 @@ export class Panel {
     if (!told.version) {
       throw new Unexplained(name);
     }
-    this.status.textContent = `Preparing ${name}, ${megabytes(bytes.length)}: its references are computed once …`;
+    this.status.textContent =
+      `Preparing ${name}, ${megabytes(bytes.length)}: its references are computed once …`;
     const session = await this.engine.open(bytes);
     this.model = new ExplainedModel(told, session);
     this.status.textContent = "";
@@ -191,8 +195,9 @@ export class Panel {
     const share = this.found.shares?.[top.index];
     this.headline.replaceChildren(element("strong", {}, this.#label(top.index)), " ",
       element("span", {}, share === undefined ? shown(top.score) : percent(share)));
-    const { backend, threads } = this.engine.settings;
-    const engine = backend === "webgpu" ? "WebGPU" : `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}`;
+    const { threads } = this.engine.settings;
+    const engine = this.#opened.runsOn === "webgpu" ? "WebGPU"
+      : `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}`;
     const facts = {
       "Base value": shown(target.base),
       "+ SHAP values": shown(target.total),
@@ -213,7 +218,8 @@ export class Panel {
     const focused = this.classes.contains(document.activeElement)
       ? document.activeElement.dataset.index : null;
     this.classes.classList.toggle("short", Boolean(few && ranks.length > 4));
-    this.classes.replaceChildren(...(indices.length > 1 ? indices.map((index) => this.#class(index)) : []));
+    const listed = indices.length > 1 ? indices : [];
+    this.classes.replaceChildren(...listed.map((index) => this.#class(index)));
     this.classes.querySelector(`[data-index="${focused}"]`)?.focus();
   }
 

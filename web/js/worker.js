@@ -15,16 +15,22 @@ const kinds = {
   },
 
   async open({ key, bytes }) {
-    const began = performance.now();
-    // What WebGPU has no kernel for runs in WebAssembly.
-    const executionProviders = backend === "wasm" ? ["wasm"] : [backend, "wasm"];
-    const session = await ort.InferenceSession.create(bytes, { executionProviders });
+    const create = (backend) =>
+      ort.InferenceSession.create(bytes, { executionProviders: [...new Set([backend, "wasm"])] });
+    let runsOn = backend;
+    const session = await create(backend).catch((error) => {
+      if (backend === "wasm") {
+        throw error;
+      }
+      runsOn = "wasm"; // WebGPU does not take every model
+      return create("wasm");
+    });
     sessions.set(key, session);
     const told = (list) => list.map(({ name, type, shape }) => ({ name, type, shape: [...(shape ?? [])] }));
     return {
       inputs: told(session.inputMetadata),
       outputs: told(session.outputMetadata),
-      time: performance.now() - began,
+      runsOn,
     };
   },
 
