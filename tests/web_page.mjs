@@ -166,8 +166,9 @@ await desktop.evaluate(plan.listener);
 await result(desktop, "digit listened to", () => drawSeven(desktop));
 seen.logged = await (await logged).args()[1].jsonValue();
 
-const example = await desktop.context().newPage();
-await example.route(`${url}example.html`, (route) => route.fulfill({ contentType: "text/html", body: plan.example }));
+const example = await browser.newPage({ serviceWorkers: "block" });
+await example.route(`${url}example.html`, (route) => 
+  route.fulfill({ contentType: "text/html", body: plan.example }));
 await example.goto(`${url}example.html`);
 await example.locator("#said").filter({ hasText: /\S/ }).waitFor();
 seen.said = await example.locator("#said").innerText();
