@@ -290,7 +290,7 @@ static void hints(ox_graph *g)
 {
     ox_dim any = ox_dim_unknown(g);
     ox_dim hint[] = {d(2), d(9)};
-    ox_val x = INPUT(g, any, d(9));
+    ox_val x = ox_graph_value(g, NULL, OX_FLOAT, 2, (ox_dim[]){any, d(9)});
     ox_val y = ox_graph_value(g, NULL, OX_NONE, 2, hint);
     ox_node copy = {.op = "Relu",
                     .domain = "",
@@ -306,6 +306,14 @@ static void hints(ox_graph *g)
     copy.outputs = &z;
     ox_shape_infer(ox_graph_append(g, &copy));
     EXPECT(z, "[?,9]");
+    /* What an input leaves free stays free. */
+    ox_val given = INPUT(g, ox_dim_unknown(g), d(9));
+    ox_val free = ox_graph_value(g, NULL, OX_NONE, 2, hint);
+    copy.inputs = &given;
+    copy.outputs = &free;
+    ox_shape_infer(ox_graph_append(g, &copy));
+    EXPECT(free, "[?,9]");
+    copy.inputs = &x;
     ox_val w = ox_graph_value(g, NULL, OX_FLOAT, 1, (ox_dim[]){d(4)});
     copy.op = "NoSuchOperator";
     copy.outputs = &w;
