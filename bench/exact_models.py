@@ -185,6 +185,41 @@ def truth_of(name, games, orders, cache):
     return found
 
 
+def picture(path, command, name, columns, cache):
+    """Draws the pairs with the largest distance first: the sample, the truth, and what the columns say."""
+    from matplotlib import colors, figure
+    model, given, groups, pairs, orders = KINDS[name]
+    case = Case(model, given, groups)
+    games = [Game(case, *pair) for pair in case.pairs(pairs)]
+    exact = truth_of(name, games, orders, cache)
+    found = [[ours(command, g, column.split()) for column in columns] for g in games]
+    far = [np.linalg.norm(each[0] - phi) / np.linalg.norm(phi) for each, (phi, _) in zip(found, exact)]
+    shown = np.argsort(far)[::-1][:4]
+    titles = ["sample", "reference", "Shapley values", *(c or "order 1" for c in columns)]
+    drawn = figure.Figure(figsize=(1.5 * len(titles), 1.75 * len(shown)))
+    map_ = colors.LinearSegmentedColormap.from_list("", ["#1f66ad", "#ffffff", "#c8401c"])
+    for row, at in enumerate(shown):
+        game, (phi, _) = games[at], exact[at]
+        full = [np.zeros(case.labels().size) for _ in range(1 + len(columns))]
+        for values, to in zip([phi, *found[at]], full):
+            to[game.players] = values
+        most = np.abs(np.concatenate(full)).max()
+        side = case.labels().shape[-2:]
+        images = [(game.x[0, 0], "gray_r", None), (game.r[0, 0], "gray_r", None),
+                  *((v.reshape(side), map_, most) for v in full)]
+        for column, (values, colours, limit) in enumerate(images):
+            axes = drawn.add_subplot(len(shown), len(titles), row * len(titles) + column + 1)
+            axes.imshow(values, cmap=colours, vmin=None if limit is None else -limit, vmax=limit)
+            axes.set(xticks=[], yticks=[])
+            if row == 0:
+                axes.set_title(titles[column].replace("--", ""), fontsize=9)
+            if column > 2:
+                away = np.linalg.norm(full[column - 2] - full[0]) / np.linalg.norm(full[0])
+                axes.set_xlabel(f"{away:.2f} away", fontsize=8)
+    drawn.tight_layout(pad=0.4, h_pad=0.9)
+    drawn.savefig(path, dpi=110)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("kinds", nargs="*", default=[*KINDS],
@@ -196,7 +231,13 @@ def main():
     parser.add_argument("--permutations", type=int, nargs="*", default=[], metavar="P",
                         help="columns of so many pairs of orders")
     parser.add_argument("--cache", metavar="FOLDER", help="where Shapley values are kept")
+    parser.add_argument("--picture", metavar="FILE",
+                        help="draw values of the first kind, of single pixels, beside Shapley values")
     arguments = parser.parse_args()
+    if arguments.picture:
+        picture(arguments.picture, arguments.command, arguments.kinds[0], ["", *arguments.option],
+                arguments.cache)
+        return
 
     columns = ["", *arguments.option]
     names = ["rules", *arguments.option, *(f"{p} pairs of orders" for p in arguments.permutations)]
