@@ -412,12 +412,29 @@ def test_body_that_would_mean_something_else(lift):
     assert_same(model, lift(model), inputs)
 
 
-def test_body_that_calls_a_function(lift):
-    model, _ = if_model(13, "scaled", domain="own", factor=2.0)
-    model.functions.append(scaled())
+def calling(name, functions):
+    """y = name(x, c) or x, by an If, and the If."""
+    model, inputs = if_model(13, name, domain="own")
+    choose = model.graph.node[1]
+    for branch in choose.attribute:
+        if branch.name == "then_branch":
+            branch.g.node[0].input[:] = ["r", "c"]
+    model.functions.extend(functions)
     model.opset_import.append(helper.make_opsetid("own", 1))
-    assert lift(model) == ('node 1 "choose" (If): its body, which is kept as it is, calls function '
-                           "scaled")
+    return model, choose, inputs
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_body_that_calls_a_function(lift, taken):
+    """Which has a body that calls another one."""
+    twice = function("twice", ["a", "c"], ["r"], [helper.make_node("Add", ["a", "a"], ["r"])])
+    inner, choose, inputs = calling("twice", [twice])
+    inputs["c"] = np.array(taken)
+    assert_same(inner, lift(inner), inputs)
+    outer, _, _ = calling("chosen", [twice, function("chosen", ["r", "c"], ["y"], [choose])])
+    lifted = lift(outer)
+    assert len(lifted.functions) == 0
+    assert_same(outer, lifted, inputs)
 
 
 # ---- functions -------------------------------------------------------------------------------
@@ -483,6 +500,12 @@ def test_recursion(lift):
     again = function("again", ["a"], ["r"], [call("again", ["a"], ["r"])])
     model = make_model([call("again", ["x"], ["y"])], 13, {"x": x2}, functions=[again],
                        domains=("own",))
+    assert lift(model) == "function again: calls nest deeper than 100"
+
+
+def test_recursion_through_a_body(lift):
+    _, choose, _ = calling("again", [])
+    model, _, _ = calling("again", [function("again", ["r", "c"], ["y"], [choose])])
     assert lift(model) == "function again: calls nest deeper than 100"
 
 

@@ -169,6 +169,21 @@ def test_if_in_function(explain, run):
     check(rule, explain, run)
 
 
+def test_function_in_if(explain, run):
+    """Called from the body of an If, and sees only what it is given."""
+    twice = helper.make_function("own", "Twice", ["a"], ["r"], [node("Add", "a a", "s"),
+                                                                 node("Tanh", "s", "r")],
+                                 [helper.make_opsetid("", 18)])
+    then = body([node("Twice", "x", "then_a", domain="own")], [], ["then_a"])
+    other = body([node("Neg", "x", "else_a")], [], ["else_a"])
+    rule = Rule([node("Identity", "x", "y")], {"x": [3]}, {"yes": TRUE})
+    rule.model.graph.node[0].CopyFrom(
+        node("If", "yes", "y", then_branch=then, else_branch=other))
+    rule.model.functions.append(twice)
+    rule.model.opset_import.append(helper.make_opsetid("own", 1))
+    check(rule, explain, run)
+
+
 # ---- Loop -------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ enum { OLDEST_OPSET = 7, NEWEST_OPSET = 28, MAX_CALL_DEPTH = 100 };
 
 typedef struct lift {
     ox_model *model;
-    ox_graph *graph;
+    int depth; /* of calls inside of calls */
 } lift;
 
 /* Nodes taken out of the graph. */
@@ -46,22 +46,18 @@ static void mark_needed(node_list list)
 
 typedef struct body_check {
     const ox_model *model;
-    const ox_node *node;
     bool outdated;
 } body_check;
 
-/* Bodies of If, Loop and Scan stay as they are where all that they use means at the working opset
- * what it meant before. */
+/* Bodies of If, Loop and Scan stay as they are where they call no functions, and all that they use
+ * means at the working opset what it meant before. */
 static void check_body_node(void *user, const ox_node *n)
 {
     body_check *check = user;
     const ox_model *m = check->model;
-    if (ox_model_local(m, n->domain, n->op) != NULL) {
-        ox_fail(m->arena, OX_UNSUPPORTED, "%s: its body, which is kept as it is, calls function %s",
-                ox_node_label(check->node), n->op);
-    }
+    bool calls = ox_model_local(m, n->domain, n->op) != NULL;
     bool outdated = ox_respell_find(n->domain, n->op, ox_model_opset(m, n->domain)) != NULL;
-    check->outdated = check->outdated || outdated;
+    check->outdated = check->outdated || calls || outdated;
 }
 
 /* ---- nodes ------------------------------------------------------------------------------ */
@@ -86,48 +82,33 @@ static void put_node(const lift *l, ox_node *n)
     ox_graph_scope(g, former);
 }
 
-static void lift_bodies(const lift *l, const ox_node *n);
+static void lift_nodes(lift *l, node_list list);
 
-/* Takes the nodes out and puts them back. */
-static void lift_body(const lift *l, ox_graph *body)
+static void lift_body(lift *l, ox_graph *body)
 {
-    node_list nodes = take_nodes(body);
     ox_body_refresh(body);
     for (size_t i = 0; i < body->value_count; i++) {
-        body->values[i]->node = NULL;
         body->values[i]->needed = body->values[i]->name[0] != '\0';
     }
-    for (size_t i = 0; i < nodes.count; i++) {
-        lift_bodies(l, nodes.nodes[i]);
-        put_node(l, nodes.nodes[i]);
-    }
-}
-
-static void lift_bodies(const lift *l, const ox_node *n)
-{
-    for (size_t i = 0; i < n->attr_count; i++) {
-        for (size_t k = 0; k < ox_attr_graph_count(&n->attrs[i]); k++) {
-            lift_body(l, ox_attr_graph(&n->attrs[i], k));
-        }
-    }
+    lift_nodes(l, take_nodes(body));
 }
 
 static void lift_node(lift *l, ox_node *n)
 {
-    body_check check = {l->model, n, false};
+    body_check check = {l->model, false};
     ox_body_walk_node(&(ox_body_walk){.node = check_body_node, .user = &check}, n);
     for (size_t i = 0; i < n->output_count; i++) {
         n->outputs[i]->node = NULL;
     }
-    if (check.outdated) {
-        lift_bodies(l, n);
+    for (size_t i = 0; check.outdated && i < n->attr_count; i++) {
+        for (size_t k = 0; k < ox_attr_graph_count(&n->attrs[i]); k++) {
+            lift_body(l, ox_attr_graph(&n->attrs[i], k));
+        }
     }
     put_node(l, n);
 }
 
 /* ---- functions -------------------------------------------------------------------------- */
-
-static void lift_nodes(lift *l, node_list list, int depth);
 
 /* Can result i of a function's body be the call's output itself? */
 static bool is_made_inside(const ox_node *call, const ox_val *results, size_t i)
@@ -148,24 +129,37 @@ static void replace_marked(ox_val *values, size_t count)
     }
 }
 
+static void replace_outer(const ox_graph *body)
+{
+    for (size_t i = 0; i < body->value_count; i++) {
+        replace_marked(&body->values[i]->outer, 1);
+    }
+}
+
+static void replace_in(const ox_node *n)
+{
+    replace_marked(n->inputs, n->input_count);
+    replace_marked(n->outputs, n->output_count);
+    for (size_t i = 0; i < n->attr_count; i++) {
+        for (size_t k = 0; k < ox_attr_graph_count(&n->attrs[i]); k++) {
+            replace_outer(ox_attr_graph(&n->attrs[i], k));
+        }
+    }
+}
+
 /* Lets the nodes of the body write the outputs of the call, under their names. Those that they
  * cannot write (an input handed through, a constant, the same result again) stay without a
- * producer; and all do where bodies inside may refer to results by name. */
+ * producer. */
 static void bind_outputs(const ox_node *call, node_list body, ox_val *results)
 {
-    bool nested = false;
-    for (size_t i = 0; i < body.count; i++) {
-        nested = nested || ox_node_has_body(body.nodes[i]);
-    }
-    for (size_t i = 0; i < call->output_count && !nested; i++) {
+    for (size_t i = 0; i < call->output_count; i++) {
         if (call->outputs[i]->name[0] != '\0' && is_made_inside(call, results, i)) {
             results[i]->instead = call->outputs[i];
             results[i]->node = NULL; /* nobody's result from now on */
         }
     }
     for (size_t i = 0; i < body.count; i++) {
-        replace_marked(body.nodes[i]->inputs, body.nodes[i]->input_count);
-        replace_marked(body.nodes[i]->outputs, body.nodes[i]->output_count);
+        replace_in(body.nodes[i]);
     }
     replace_marked(results, call->output_count);
 }
@@ -173,7 +167,7 @@ static void bind_outputs(const ox_node *call, node_list body, ox_val *results)
 static node_list read_body(lift *l, const ox_local_function *f, const ox_node *call,
                            ox_val **results)
 {
-    ox_graph *g = l->graph;
+    ox_graph *g = call->graph;
     const char *prefix = ox_arena_format(g->arena, "%s/", base_name(call));
     prefix = ox_graph_fresh_name(g, prefix);
     node_list before = take_nodes(g);
@@ -195,10 +189,10 @@ static node_list read_body(lift *l, const ox_local_function *f, const ox_node *c
     return body;
 }
 
-static void inline_call(lift *l, const ox_local_function *f, const ox_node *call, int depth)
+static void inline_call(lift *l, const ox_local_function *f, const ox_node *call)
 {
-    ox_graph *g = l->graph;
-    if (depth == MAX_CALL_DEPTH) {
+    ox_graph *g = call->graph;
+    if (l->depth == MAX_CALL_DEPTH) {
         ox_fail(g->arena, OX_UNSUPPORTED, "function %s: calls nest deeper than %d", f->name,
                 MAX_CALL_DEPTH);
     }
@@ -212,7 +206,9 @@ static void inline_call(lift *l, const ox_local_function *f, const ox_node *call
     for (size_t i = 0; i < call->output_count; i++) {
         results[i]->needed = true;
     }
-    lift_nodes(l, body, depth + 1);
+    l->depth++;
+    lift_nodes(l, body);
+    l->depth--;
     for (size_t i = 0; i < call->output_count; i++) {
         if (results[i] != call->outputs[i] && call->outputs[i]->name[0] != '\0') {
             ox_node hand_on = {
@@ -231,14 +227,14 @@ static void inline_call(lift *l, const ox_local_function *f, const ox_node *call
     }
 }
 
-static void lift_nodes(lift *l, node_list list, int depth)
+static void lift_nodes(lift *l, node_list list)
 {
     for (size_t i = 0; i < list.count; i++) {
         ox_node *n = list.nodes[i];
         ox_node_at(n);
         const ox_local_function *f = ox_model_local(l->model, n->domain, n->op);
         if (f != NULL) {
-            inline_call(l, f, n, depth);
+            inline_call(l, f, n);
         } else {
             lift_node(l, n);
         }
@@ -265,13 +261,13 @@ int64_t ox_lift_opset(const ox_model *m)
 void ox_lift(ox_model *m)
 {
     ox_lift_opset(m);
-    lift l = {.model = m, .graph = m->graph};
+    lift l = {.model = m};
     for (size_t i = 0; i < m->graph->output_count; i++) {
         m->graph->outputs[i]->needed = true;
     }
     node_list nodes = take_nodes(m->graph);
     mark_needed(nodes);
-    lift_nodes(&l, nodes, 0);
+    lift_nodes(&l, nodes);
     m->local_count = 0;
     int64_t opset = ox_lift_opset(m);
     ox_model_set_opset(m, "", opset > OX_WORKING_OPSET ? opset : OX_WORKING_OPSET);
