@@ -100,6 +100,27 @@ def test_bins(explain, run, keepdims):
     np.testing.assert_allclose(out["x_shap"].sum(-1), out["y"] - out["base_value"], atol=1e-6)
 
 
+def test_bins_as_numbers(explain, run):
+    """KBinsDiscretizer(encode="ordinal"): the index itself is the feature; the last bin is 0 x + 1."""
+    edges = np.float32([-0.5, 0.2, 0.9])
+    nodes = [helper.make_node("Less", ["x", "edges"], ["l"]),
+             helper.make_node("Cast", ["l"], ["below"], to=TensorProto.FLOAT),
+             helper.make_node("Mul", ["x", "zero"], ["none"]),
+             helper.make_node("Add", ["none", "one"], ["last"]),
+             helper.make_node("Concat", ["below", "last"], ["all"], axis=1),
+             helper.make_node("ArgMax", ["all"], ["bin"], axis=1),
+             helper.make_node("Cast", ["bin"], ["b"], to=TensorProto.FLOAT),
+             helper.make_node("MatMul", ["b", "w"], ["h"]), helper.make_node("Tanh", ["h"], ["y"])]
+    model = make(nodes, TensorProto.FLOAT, ["N", 1], edges=edges, zero=np.float32(0),
+                 one=np.float32(1), w=W[:1])
+    x, r = np.float32([[-2], [0], [0.5], [3], [0.2]]), np.float32([[-1], [0.3], [2]])
+    out = run(explain(model, {"x": r}, "--target=all"), {"x": x})
+    bins, base = (np.searchsorted(edges, v[:, 0], side="right")[:, None] for v in (x, r))
+    np.testing.assert_allclose(out["base_value"][0], np.tanh(base * W[:1]).mean(0), atol=1e-6)
+    np.testing.assert_allclose(out["x_shap"].sum(-1), np.tanh(bins * W[:1]) - out["base_value"],
+                               atol=1e-6)
+
+
 @pytest.mark.parametrize("categories", [[0, 1, 2, 3], [2, 0]])
 def test_winner_of_numbers(explain, run, categories):
     """Ties are the first one's, as of ArgMax."""

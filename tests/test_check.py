@@ -112,6 +112,18 @@ def test_a_lost_path_is_told(explain, run, target, options):
     assert found == (7, 0, lost.sum(), 0) and len(lines) == 1
 
 
+def test_values_that_cancel_are_told(explain, run):
+    """a / (a + b) of a reference whose divisor is nearly 0: values of 10^9, of which rounding
+    leaves hundreds."""
+    model = made([node("ReduceSum", "x axis", "s", keepdims=1), node("Div", "x s", "y")],
+                 {"axis": np.int64([1])}, [("x", FLOAT, ["N", 2])], [("y", FLOAT, ["N", 2])])
+    x = np.float32([[0.3, 0.4], [0.123, 0.7]])
+    path = explain(model, 1e-11 * np.float32([[1, 3]]), "--target=0")
+    found, told = check(path, run(path, x))
+    assert np.abs(run(path, x)["x_shap"]).max() > 1e6
+    assert found == (2, 0, 2, 0) and "do not add up" in told[0]
+
+
 def test_not_finite(explain, run):
     path = explain(mlp(), R, "--target=all")
     x = X.copy()

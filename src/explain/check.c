@@ -20,6 +20,10 @@
  * arithmetic cannot afford the room: networks of 24 layers stay below 1 of its units. */
 enum { ROUNDINGS = 256, ROUNDINGS_OF_16_BITS = 8 };
 
+/* Values that are much larger than what they explain cancel, and rounding them is no excuse for
+ * missing this part of |f(x)|, |base value| and the output's largest value. */
+static const double CANCELLED = 0.01;
+
 /* The part of these numbers that an integral may miss. */
 static const double QUADRATURE = 0.01;
 
@@ -346,7 +350,8 @@ static finding look_at(const check *c, size_t n, size_t k, double most)
         f.gap = number_at(c->gap, at);
         terms = fabs(base + sum + f.gap);
     }
-    f.bound = c->unit * (size + terms + fabs(base) + most);
+    double explained = terms + fabs(base) + most;
+    f.bound = fmin(c->unit * (size + explained), fmax(c->unit, CANCELLED) * explained);
     return f;
 }
 

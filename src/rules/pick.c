@@ -2,6 +2,7 @@
  * 1 at the position that it names and 0 at others, and what is picked the product of both, so that
  * the rules of a step and of a product make the split: each player gets the mean of its effects
  * with the other one on either side. Indices that ArgMax makes of whole numbers are such steps. */
+#include <math.h>
 #include <string.h>
 
 #include "rules/cut.h"
@@ -296,12 +297,72 @@ void decompose_gather_nd(const ox_node *n, ox_val *outputs)
     outputs[0] = ox_made_result(n, 0, ox_reshape(ox_matmul(w, x), y->rank, y->dims));
 }
 
+enum { WHOLE_VISITS = 1000 };
+
+static bool is_whole_number(double a)
+{
+    return a == floor(a);
+}
+
+static bool is_zero(double a)
+{
+    return a == 0;
+}
+
+/* Whether v is a constant of such numbers. */
+static bool are_all(ox_val v, bool (*holds)(double))
+{
+    size_t count = 0;
+    const double *numbers = ox_numbers(v, &count);
+    bool all = numbers != NULL;
+    for (size_t i = 0; all && i < count; i++) {
+        all = holds(numbers[i]);
+    }
+    return all;
+}
+
+/* Whether v holds whole numbers, whatever the inputs are: by its type, or as the floats that are
+ * made of such, as the indicators of bins that sklearn's export takes the ArgMax of. `visits`
+ * counts down: what is not found out by then is not. */
+static bool is_whole(ox_val v, int *visits)
+{
+    static const struct {
+        const char *op;
+        bool one; /* by its first input alone */
+    } keeps[] = {{"Abs", true},      {"Add", false},     {"Cast", true},      {"Concat", false},
+                 {"Flatten", true},  {"Identity", true}, {"Mul", false},      {"Neg", true},
+                 {"Reshape", true},  {"Squeeze", true},  {"Transpose", true}, {"Sub", false},
+                 {"Unsqueeze", true}};
+    const ox_node *n = v->node;
+    if (!ox_type_is_float(v->type) || are_all(v, is_whole_number)) {
+        return true;
+    }
+    if (n == NULL || n->domain[0] != '\0' || --*visits < 0) {
+        return false;
+    }
+    if (strcmp(n->op, "Mul") == 0 &&
+        (are_all(n->inputs[0], is_zero) || are_all(n->inputs[1], is_zero))) {
+        return true;
+    }
+    for (size_t k = 0; k < sizeof keeps / sizeof *keeps; k++) {
+        if (strcmp(n->op, keeps[k].op) == 0) {
+            bool whole = true;
+            for (size_t i = 0; whole && i < (keeps[k].one ? 1 : n->input_count); i++) {
+                whole = is_whole(n->inputs[i], visits);
+            }
+            return whole;
+        }
+    }
+    return false;
+}
+
 /* sum(p Hardmax(x)_p): the first of the largest, exact up to 2^24, beyond which ids do not go. Of
  * floats its multipliers would have no bound: these stay without one. */
 void decompose_arg_max(const ox_node *n, ox_val *outputs)
 {
+    int visits = WHOLE_VISITS;
     ox_val given = ox_made_ranked(n, 0);
-    if (ox_type_is_float(given->type) || ox_node_int(n, "select_last_index", 0) != 0) {
+    if (!is_whole(n->inputs[0], &visits) || ox_node_int(n, "select_last_index", 0) != 0) {
         return;
     }
     int axis = ox_shape_axis(n, ox_node_int(n, "axis", 0), given->rank);
