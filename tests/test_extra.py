@@ -3,6 +3,7 @@ how references count: weights, one reference for each sample."""
 
 import ctypes
 import json
+import re
 import subprocess
 
 import numpy as np
@@ -12,7 +13,7 @@ from onnx import numpy_helper
 
 import library
 from conftest import ROOT
-from test_groups import R, X, f, table
+from test_groups import BY_MAP, R, X, f, grouped, table
 from test_methods import RUNS, run, shapley
 
 DIGITS = ROOT / "examples/digits"
@@ -44,6 +45,104 @@ def test_values_for_each_reference(target, how):
     np.testing.assert_allclose(r["x_shap"], want, atol=1e-6)
     np.testing.assert_allclose(r["base_value"], base.mean(-1), atol=1e-6)
     assert abs(r["completeness_gap"]).max() < 1e-6
+
+
+OTHERS = ("exact", "kernel", "permutation", "occlusion", "integrated-gradients",
+          "input-x-gradient")
+STEPS = [{}, {"chunk": 1}, {"chunk": 3}, {"cache": 3}]
+
+
+@pytest.mark.parametrize("how", STEPS)
+@pytest.mark.parametrize("target", ["1", "all", "0-1"])
+@pytest.mark.parametrize("method", OTHERS)
+def test_values_for_each_reference_of_other_methods(method, target, how):
+    options = {"target": target, "method": method}
+    made = library.explain(table(), {"x": R}, keep_references=True, gap=True, **options, **how)
+    onnx.checker.check_model(made, full_check=True)
+    r = run(made, x=X)
+    want, base = apart(table(), R, X, **options)
+    np.testing.assert_allclose(r["x_shap"], want, atol=2e-6)
+    np.testing.assert_allclose(r["base_value"], base.mean(-1), atol=1e-6)
+    if method == "permutation":
+        assert r["x_shap_error"].shape == r["x_shap"].shape
+    if method not in ("occlusion", "input-x-gradient"):
+        assert abs(r["completeness_gap"]).max() < 1e-5
+
+
+@pytest.mark.parametrize("batch", [3, 1])
+@pytest.mark.parametrize("method", RUNS)
+def test_values_for_each_reference_of_a_fixed_batch(method, batch):
+    fixed = table()
+    for v in (*fixed.graph.input, *fixed.graph.output):
+        v.type.tensor_type.shape.dim[0].dim_value = batch
+    options = {"target": "1", "method": method}
+    x = X[:batch]
+    r = run(library.explain(fixed, {"x": R}, keep_references=True, cache=3, **options), x=x)
+    np.testing.assert_allclose(r["x_shap"], apart(table(), R, x, **options)[0], atol=2e-6)
+
+
+@pytest.mark.parametrize("method", RUNS)
+def test_references_that_come_in_are_kept(method):
+    made = library.explain(table(), None, reference_source=1, keep_references=True, method=method,
+                           target="1")
+    r = run(made, x=X, x_references=R)
+    np.testing.assert_allclose(r["x_shap"], apart(table(), R, X, method=method, target="1")[0],
+                               atol=2e-6)
+
+
+@pytest.mark.parametrize("method", RUNS)
+def test_groups_for_each_reference(method):
+    """Values of players are of groups already."""
+    options = {**grouped(**BY_MAP), "target": "1", "method": method}
+    r = run(library.explain(table(), {"x": R}, keep_references=True, **options), x=X)
+    np.testing.assert_allclose(r["x_shap"], apart(table(), R, X, **options)[0], atol=2e-6)
+
+
+@pytest.mark.parametrize("how", STEPS)
+@pytest.mark.parametrize("target", ["1", "all"])
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("method", ["integrated-gradients", "input-x-gradient"])
+def test_multipliers_of_gradients(method, target, keep, how):
+    """Gradients: the mean over the way from each reference, or those at the sample."""
+    made = library.explain(table(), {"x": R}, target=target, multipliers=True, method=method,
+                           keep_references=keep, **how)
+    r = run(made, x=X)
+    values, _ = apart(table(), R, X, method=method, target=target)
+    d = (X[:, None] - R)[:, None] if target == "all" else X[:, None] - R
+    want = values / d
+    np.testing.assert_allclose(r["x_multipliers"], want if keep else want.mean(-2), rtol=1e-4,
+                               atol=1e-5)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("method", ["integrated-gradients", "input-x-gradient"])
+def test_hypothetical_of_gradients(method, keep):
+    x, references = sequences(3, 1), sequences(4, 2)
+    made = library.explain(motif(), {"x": references}, target="0", hypothetical=True,
+                           method=method, multipliers=True, keep_references=True)
+    m = run(made, x=x)["x_multipliers"]
+    want = m - (m * references).sum(2, keepdims=True)
+    made = library.explain(motif(), {"x": references}, target="0", hypothetical=True,
+                           method=method, keep_references=keep)
+    r = run(made, x=x)
+    np.testing.assert_allclose(r["x_hypothetical"], want if keep else want.mean(1), atol=1e-5)
+
+
+@pytest.mark.parametrize("option, method, reason", [
+    ("keep_references", "gradient", "gradients at the sample are the same for all references; "
+                                    "input-x-gradient differs"),
+    ("multipliers", "gradient", "the values of method gradient are multipliers; input-x-gradient "
+                                "has both"),
+    ("hypothetical", "kernel", "method kernel runs the model, and has no multipliers; deepshap, "
+                               "integrated-gradients and input-x-gradient have"),
+    ("multipliers", "exact", "method exact runs the model"),
+    ("keep_references", "expected-gradients", "method expected-gradients means over what it draws; "
+                                              "integrated-gradients has it"),
+    ("multipliers", "smoothgrad", "method smoothgrad means over what it draws"),
+])
+def test_extras_without_a_meaning(option, method, reason):
+    with pytest.raises(library.Refused, match=re.escape(f"{option}: {reason}")):
+        library.explain(table(), {"x": R}, method=method, **{option: True})
 
 
 @pytest.mark.parametrize("how", CHUNKS)
@@ -160,7 +259,7 @@ def test_command_line(cli, explain, run, tmp_path):
 
 
 @pytest.mark.parametrize("options, message", [
-    ({"multipliers": True, "method": "exact"}, "multipliers: goes with method deepshap"),
+    ({"multipliers": True, "method": "exact"}, "multipliers: method exact runs the model"),
     ({"keep_references": True, **doubles(WEIGHTS)}, "keep_references: each reference has values"),
     ({"hypothetical": True}, "\"x\" is not one-hot along one axis of its references"),
     (doubles(WEIGHTS[:3]), "3 weights for 4 references"),

@@ -47,7 +47,7 @@ static void give(ox_explain_state *s, const ox_players *p, ox_val all)
 static void by_matrix(ox_explain_state *s, const ox_players *p, const ox_coalitions *c)
 {
     int64_t dims[] = {p->count, c->count}, column[] = {p->count, 1};
-    ox_val base = ox_players_none(s), gain = ox_sub(ox_players_all(s), base);
+    ox_val base = ox_players_none(s, p), gain = ox_sub(ox_players_all(s), base);
     ox_val phi = ox_mul(ox_floats(s->g, OX_DOUBLE, 2, column, c->outer), gain);
     if (c->count > 0) {
         ox_val values = ox_players_values(s, p, c->count, mask_by_table, c);

@@ -69,6 +69,30 @@ static int category_axis(const ox_explain_state *s, const ox_explained *e)
 
 /* ---- what options ask for ------------------------------------------------------------------- */
 
+/* Why a method has no multipliers, or no values of each reference, and which one has. */
+static const char *why_not(const ox_explain_state *s, bool multipliers)
+{
+    const char *name = s->method->name;
+    if (s->options->splits > 0 || s->options->order > 1) {
+        return "splits and order 2 have only means over the references; deepshap without them has "
+               "more";
+    }
+    if (!s->method->needs_rules) {
+        return ox_arena_format(s->arena,
+                               "method %s runs the model, and has no multipliers; deepshap, "
+                               "integrated-gradients and input-x-gradient have",
+                               name);
+    }
+    if (strcmp(name, "gradient") == 0) {
+        return multipliers ? "the values of method gradient are multipliers; input-x-gradient has "
+                             "both"
+                           : "gradients at the sample are the same for all references; "
+                             "input-x-gradient differs";
+    }
+    return ox_arena_format(s->arena,
+                           "method %s means over what it draws; integrated-gradients has it", name);
+}
+
 void ox_extra_check(const ox_explain_state *s)
 {
     const ox_options *o = s->options;
@@ -79,10 +103,11 @@ void ox_extra_check(const ox_explain_state *s)
     if (option == NULL) {
         return;
     }
-    if (!s->method->by_reference) {
-        refuse(s, option, "goes with method deepshap");
+    bool multiplies = o->multipliers || o->hypothetical;
+    if ((multiplies && !s->method->multiplies) || (o->keep_references && !s->method->keeps)) {
+        refuse(s, option, why_not(s, multiplies && !s->method->multiplies));
     }
-    if (o->group_count + o->label_count > 0) {
+    if (o->group_count + o->label_count > 0 && (multiplies || !s->method->players)) {
         refuse(s, option, "goes with values, not with groups");
     }
     if (o->keep_references && o->weight_count > 0) {
@@ -172,18 +197,31 @@ static ox_val hypothetical(ox_explain_state *s, const ox_explained *e, ox_val m,
     return ox_sub(m, ox_sum(ox_mul(m, x0), axis, true));
 }
 
-void ox_extra_find(ox_explain_state *s, size_t i, ox_val m, ox_val x0)
+static void put(ox_explain_state *s, ox_val **list, size_t i, ox_val v)
+{
+    *list = i == 0 ? ox_arena_alloc(s->arena, s->bind->point_count, sizeof **list) : *list;
+    (*list)[i] = v;
+}
+
+void ox_extra_put(ox_explain_state *s, size_t i, ox_val m, ox_val x0, ox_extra_mean mean,
+                  const void *user)
 {
     const ox_explained *e = &s->bind->points[i];
-    size_t count = s->bind->point_count;
-    ox_found *f = s->found;
     if (s->options->multipliers) {
-        f->multipliers = i == 0 ? ox_arena_alloc(s->arena, count, sizeof(ox_val)) : f->multipliers;
-        f->multipliers[i] = ox_extra_gather(s, e, m);
+        put(s, &s->found->multipliers, i, mean(s, i, m, user));
     }
     if (s->options->hypothetical) {
-        f->hypothetical =
-            i == 0 ? ox_arena_alloc(s->arena, count, sizeof(ox_val)) : f->hypothetical;
-        f->hypothetical[i] = ox_extra_gather(s, e, hypothetical(s, e, m, x0));
+        put(s, &s->found->hypothetical, i, mean(s, i, hypothetical(s, e, m, x0), user));
     }
+}
+
+static ox_val gathered(ox_explain_state *s, size_t i, ox_val terms, const void *user)
+{
+    (void)user;
+    return ox_extra_gather(s, &s->bind->points[i], terms);
+}
+
+void ox_extra_find(ox_explain_state *s, size_t i, ox_val m, ox_val x0)
+{
+    ox_extra_put(s, i, m, x0, gathered, NULL);
 }

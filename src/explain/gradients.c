@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "explain/bind.h"
 #include "explain/branch.h"
+#include "explain/extra.h"
 #include "explain/gauss.h"
 #include "explain/grid.h"
 #include "explain/method.h"
@@ -65,17 +66,21 @@ static ox_val multiplier(ox_explain_state *s, size_t i)
     return ox_zeros(s->branch->flow, ox_side_type(x->type), x->rank + s->target->many, dims);
 }
 
-/* The mean of the references, in the model's graph: own shape with 1 in place of N. */
+/* The mean of the references, in the model's graph: own shape with 1 in place of N; or each of
+ * them, where they are kept. */
 static ox_val mean_reference(ox_explain_state *s, size_t i)
 {
     const ox_fed *fed = &s->branch->fed[i];
     int64_t first = 0;
     if (ox_feed_is_own(s)) {
-        return fed->all;
+        return s->options->keep_references ? ox_unsqueeze(fed->all, 0) : fed->all;
     }
     bool padded = s->bind->refs_count > 0 && s->plan->padded > s->bind->refs_count;
     ox_val all = padded ? ox_slice(fed->slices, 0, 0, s->bind->refs_count, 1) : fed->slices;
     all = ox_cast(all, ox_side_type(all->type));
+    if (s->options->keep_references) {
+        return all;
+    }
     if (s->options->weight_count > 0) {
         ox_dim dims[OX_MAX_RANK] = {ox_dim_of(s->bind->refs_count)};
         for (int d = 1; d < all->rank; d++) {
@@ -98,6 +103,21 @@ static ox_val *mean_references(ox_explain_state *s)
     return means;
 }
 
+/* The same for each reference, where these are kept. */
+static ox_val for_references(ox_explain_state *s, size_t i, ox_val terms, const void *user)
+{
+    const ox_value *x0 = user;
+    if (!s->options->keep_references) {
+        return terms;
+    }
+    ox_val x = s->bind->points[i].x;
+    ox_dim dims[OX_MAX_RANK] = {ox_dim_of(s->target->count)};
+    int lead = s->target->many;
+    dims[lead++] = x0->dims[0];
+    memcpy(dims + lead, x->dims, (size_t)x->rank * sizeof *dims);
+    return ox_expand(terms, x->rank + lead, dims);
+}
+
 /* Gradients of the samples themselves, times x - mean r where there is a mean. */
 static void at_samples(ox_explain_state *s, const ox_val *means)
 {
@@ -107,12 +127,14 @@ static void at_samples(ox_explain_state *s, const ox_val *means)
     ox_val targets = ox_transpose(s->target->flat, (int[]){1, 0});
     ox_walk(s, ox_target_seed(s, targets));
     for (size_t i = 0; i < s->bind->point_count; i++) {
-        ox_val m = multiplier(s, i);
+        ox_val m = multiplier(s, i), x0 = means == NULL ? NULL : ox_cast(means[i], m->type);
+        s->found->phi[i] = m;
         if (means != NULL) {
             ox_val x = ox_cast(ox_sample(s, s->bind->points[i].x), m->type);
-            m = ox_mul(m, ox_sub(x, ox_cast(means[i], m->type)));
+            m = s->options->keep_references ? ox_unsqueeze(m, s->target->many) : m;
+            s->found->phi[i] = ox_mul(m, ox_sub(x, x0));
+            ox_extra_put(s, i, m, x0, for_references, x0);
         }
-        s->found->phi[i] = m;
     }
     s->branch = former;
 }
@@ -125,6 +147,12 @@ void ox_gradient(ox_explain_state *s)
 void ox_gradient_times_input(ox_explain_state *s)
 {
     at_samples(s, mean_references(s));
+}
+
+/* R, as grid->weight is 1/R. */
+static ox_val count_of_references(ox_explain_state *s, const ox_grid *grid)
+{
+    return ox_number(grid->weight, (double)s->bind->refs_count);
 }
 
 /* ---- paths ---------------------------------------------------------------------------------- */
@@ -174,21 +202,70 @@ static ox_val with_noise(ox_explain_state *s, const ox_grid *grid, const path *p
     return ox_add(x, ox_mul(noise, ox_scale(range, (double)percent / 100)));
 }
 
-/* phi of input i in one step: the multipliers times the way, added up over the step's pairs. */
-static ox_val step_phi(ox_explain_state *s, const ox_grid *grid, const path *p, size_t i,
-                       ox_val way)
+typedef struct step {
+    const ox_grid *grid;
+    const path *path;
+} step;
+
+/* Terms of input i in one step, [K, rows, references, own shape], weighted and added up over the
+ * step's pairs; over its rows where references are kept. */
+static ox_val step_sum(ox_explain_state *s, size_t i, ox_val terms, const void *user)
 {
-    int lead = s->target->many, rank = s->bind->inputs[i].x->rank;
+    const step *at = user;
+    const ox_grid *grid = at->grid;
+    bool keep = s->options->keep_references;
+    int rank = s->bind->inputs[i].x->rank;
     int64_t axes[] = {-2 - rank, -1 - rank};
-    ox_val m = ox_grid_unfold(s, grid, multiplier(s, i), lead, s->bind->inputs[i].batch_axis);
-    ox_val weight = ox_mul(grid->weight, ox_unsqueeze(ox_grid_number(s, grid, p->weight), 1));
+    ox_val rows = ox_unsqueeze(ox_grid_number(s, grid, at->path->weight), 1);
+    ox_val pairs = keep ? ox_mul(grid->weight, count_of_references(s, grid)) : grid->weight;
+    ox_val weight = ox_mul(pairs, rows);
     ox_dim dims[OX_MAX_RANK] = {weight->dims[0], weight->dims[1]};
     for (int d = 0; d < rank; d++) {
         dims[2 + d] = ox_dim_of(1);
     }
-    weight = ox_cast(ox_reshape(weight, rank + 2, dims), m->type);
+    weight = ox_cast(ox_reshape(weight, rank + 2, dims), terms->type);
+    return ox_reduce("ReduceSum", ox_mul(terms, weight), keep ? 1 : 2, axes, false);
+}
+
+/* What input i gets in one step: phi, the multipliers times the way, and what options ask for. */
+static void step_values(ox_explain_state *s, const step *at, size_t i, ox_val way, ox_val x0)
+{
+    int lead = s->target->many;
+    ox_val m = ox_grid_unfold(s, at->grid, multiplier(s, i), lead, s->bind->inputs[i].batch_axis);
     ox_val terms = way == NULL ? m : ox_mul(m, ox_cast(way, m->type));
-    return ox_reduce("ReduceSum", ox_mul(terms, weight), 2, axes, false);
+    s->found->phi[i] = step_sum(s, i, terms, at);
+    ox_extra_put(s, i, m, ox_cast(x0, m->type), step_sum, at);
+}
+
+/* [K, R, own shape of input i] in the model's graph, as far as these axes exist. */
+static const ox_dim *shape_of(ox_explain_state *s, size_t i)
+{
+    ox_val x = s->bind->inputs[i].x;
+    ox_dim *dims = ox_arena_alloc(s->arena, OX_MAX_RANK, sizeof *dims);
+    int lead = s->target->many;
+    dims[0] = ox_dim_of(s->target->count);
+    if (s->options->keep_references) {
+        dims[lead++] = ox_dim_of(s->bind->refs_count);
+    }
+    memcpy(dims + lead, x->dims, (size_t)x->rank * sizeof *dims);
+    return dims;
+}
+
+/* Adds up over all steps what they give. */
+static void close_steps(ox_explain_state *s, ox_grid *grid)
+{
+    ox_found *f = s->found;
+    ox_val *lists[] = {f->phi, f->multipliers, f->hypothetical};
+    size_t inputs = s->bind->input_count, count = 0;
+    ox_val **sums = ox_arena_alloc(s->arena, 3 * inputs, sizeof *sums);
+    const ox_dim **shapes = ox_arena_alloc(s->arena, 3 * inputs, sizeof *shapes);
+    for (size_t i = 0; i < 3 * inputs; i++) {
+        if (lists[i / inputs] != NULL) {
+            sums[count] = &lists[i / inputs][i % inputs];
+            shapes[count++] = shape_of(s, i % inputs);
+        }
+    }
+    ox_grid_close(s, grid, sums, count, shapes);
 }
 
 /* Walks through all points, step by step. */
@@ -198,7 +275,14 @@ static void along(ox_explain_state *s, const path *p)
     ox_result_base(s);
     ox_grid grid = {.pairing = p->pairing, .rows = p->rows, .own = p->own, .backwards = true};
     grid.mean = p->pairing == OX_PAIR_MEAN ? mean_references(s) : NULL;
+    grid.whole = s->options->keep_references;
     ox_grid_open(s, &grid);
+    if (grid.whole && s->bind->refs_count != 1 && (!grid.folded || s->bind->refs_count == 0)) {
+        ox_fail(s->arena, OX_ARGUMENT,
+                "keep_references: method %s takes all references at once, which needs references "
+                "that are given and a free batch; one reference at a time, or deepshap",
+                s->options->method);
+    }
     ox_val *ways = ox_arena_alloc(s->arena, count, sizeof *ways);
     for (size_t i = 0; i < count; i++) {
         ox_type type = ox_side_type(s->bind->inputs[i].x->type);
@@ -213,18 +297,11 @@ static void along(ox_explain_state *s, const path *p)
     }
     ox_val targets = ox_transpose(ox_grid_targets(s, &grid), (int[]){1, 0});
     ox_walk(s, ox_target_seed(s, targets));
-    ox_val **sums = ox_arena_alloc(s->arena, count, sizeof *sums);
-    const ox_dim **shapes = ox_arena_alloc(s->arena, count, sizeof *shapes);
+    const step at = {&grid, p};
     for (size_t i = 0; i < count; i++) {
-        ox_val x = s->bind->inputs[i].x;
-        ox_dim *dims = ox_arena_alloc(s->arena, OX_MAX_RANK, sizeof *dims);
-        s->found->phi[i] = step_phi(s, &grid, p, i, ways[i]);
-        dims[0] = ox_dim_of(s->target->count);
-        memcpy(dims + s->target->many, x->dims, (size_t)x->rank * sizeof *dims);
-        sums[i] = &s->found->phi[i];
-        shapes[i] = dims;
+        step_values(s, &at, i, ways[i], grid.x0[i]);
     }
-    ox_grid_close(s, &grid, sums, count, shapes);
+    close_steps(s, &grid);
 }
 
 static path path_of(ox_explain_state *s, int64_t rows)

@@ -73,7 +73,7 @@ static void choose_steps(ox_explain_state *s, ox_grid *grid)
     int64_t block = grid->block > 0 ? grid->block : 1, blocks = grid->rows / block;
     most = most > block ? most / block : 1;
     grid->row_chunk = block * (known <= most ? even(blocks, most / known) : 1);
-    grid->ref_chunk = refs == 0 ? 0 : even(refs, most);
+    grid->ref_chunk = refs == 0 ? 0 : grid->whole ? refs : even(refs, most);
     grid->ref_parts = refs == 0 ? 1 : (refs + grid->ref_chunk - 1) / grid->ref_chunk;
 }
 
@@ -359,20 +359,50 @@ void ox_grid_close(ox_explain_state *s, ox_grid *grid, ox_val *sums[], size_t co
     leave(s, grid);
 }
 
-/* Steps come row after row, and of each row part after part of the references. */
+/* What all steps give, and its first dimensions: steps come row after row, and of each row part
+ * after part of the references. */
+static ox_val all_steps(ox_explain_state *s, const ox_grid *grid, ox_val each, ox_dim *full)
+{
+    ox_val *results[] = {&each};
+    ox_scan_emit(s, results, 1, true, NULL);
+    full[0] = ox_dim_of((grid->rows + grid->row_chunk - 1) / grid->row_chunk);
+    full[1] = grid->ref_parts > 0 ? ox_dim_of(grid->ref_parts) : (ox_dim){.size = 1, .refs = 1};
+    full[2] = ox_dim_of(grid->row_chunk);
+    return each;
+}
+
+ox_val ox_grid_close_pairs(ox_explain_state *s, ox_grid *grid, ox_val each, int rank,
+                           const ox_dim *dims)
+{
+    ox_dim full[OX_MAX_RANK];
+    int order[OX_MAX_RANK] = {0, 2, 1, 3};
+    int64_t refs = references(s, grid);
+    ox_val all = all_steps(s, grid, each, full);
+    full[3] = grid->ref_chunk > 0 ? ox_dim_of(grid->ref_chunk)
+              : grid->folded      ? (ox_dim){.size = 1, .refs = 1}
+                                  : ox_dim_of(1);
+    memcpy(full + 4, dims, (size_t)rank * sizeof *dims);
+    for (int d = 4; d < rank + 4; d++) {
+        order[d] = d;
+    }
+    all = ox_transpose(shaped(all, rank + 4, full), order);
+    full[0] = ox_dim_mul(s->g, full[0], full[2]);
+    full[1] = ox_dim_mul(s->g, full[1], full[3]);
+    memcpy(full + 2, dims, (size_t)rank * sizeof *dims);
+    all = ox_slice(shaped(all, rank + 2, full), 0, 0, grid->rows, 1);
+    leave(s, grid);
+    return refs > 0 ? ox_slice(all, 1, 0, refs, 1) : all;
+}
+
 ox_val ox_grid_close_rows(ox_explain_state *s, ox_grid *grid, ox_val each, int rank,
                           const ox_dim *dims)
 {
-    ox_val all = each;
-    ox_val *results[] = {&all};
-    ox_scan_emit(s, results, 1, true, NULL);
-    int64_t row_steps = (grid->rows + grid->row_chunk - 1) / grid->row_chunk, first = 1;
-    ox_dim full[OX_MAX_RANK] = {ox_dim_of(row_steps)};
-    full[1] = grid->ref_parts > 0 ? ox_dim_of(grid->ref_parts) : (ox_dim){.size = 1, .refs = 1};
-    full[2] = ox_dim_of(grid->row_chunk);
+    ox_dim full[OX_MAX_RANK];
+    int64_t first = 1;
+    ox_val all = all_steps(s, grid, each, full);
     memcpy(full + 3, dims, (size_t)rank * sizeof *dims);
     all = ox_reduce("ReduceSum", shaped(all, rank + 3, full), 1, &first, false);
-    full[0] = ox_dim_of(row_steps * grid->row_chunk);
+    full[0] = ox_dim_mul(s->g, full[0], full[2]);
     memcpy(full + 1, dims, (size_t)rank * sizeof *dims);
     all = ox_slice(shaped(all, rank + 1, full), 0, 0, grid->rows, 1);
     leave(s, grid);

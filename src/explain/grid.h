@@ -21,6 +21,7 @@ typedef struct ox_grid {
     const double *own;  /* [rows], a number in [0, 1) that stands for a reference */
     const ox_val *mean; /* of the references, by input, in the model's graph */
     bool backwards;     /* multipliers will pass, which takes more memory */
+    bool whole;    /* all references in one step: what comes out is one for each */
     int64_t block; /* rows that have to be in one step where samples stay apart, 0: each alone */
 
     /* ox_grid_open's. Values of the body have two axes in front: rows and references of a step. */
@@ -67,5 +68,9 @@ void ox_grid_close(ox_explain_state *s, ox_grid *grid, ox_val *sums[], size_t co
  * shape of it without the rows; what the parts of the references give is added up. */
 ox_val ox_grid_close_rows(ox_explain_state *s, ox_grid *grid, ox_val each, int rank,
                           const ox_dim *dims);
+
+/* The same for each reference: `each` is [rows, references, ..], what comes out too. */
+ox_val ox_grid_close_pairs(ox_explain_state *s, ox_grid *grid, ox_val each, int rank,
+                           const ox_dim *dims);
 
 #endif

@@ -15,7 +15,7 @@
 #include "explain/splits.h"
 
 #define BY_RULES                                                                                   \
-    "deepshap", .needs_rules = true, .by_reference = true, .sum = OX_SUM_EXACT,                    \
+    "deepshap", .needs_rules = true, .multiplies = true, .keeps = true, .sum = OX_SUM_EXACT,       \
                 .steps = ox_plan_steps, .feed = ox_feed_references, .attribute = ox_result_walk
 
 #define BY_GRADIENTS                                                                               \
@@ -28,15 +28,16 @@
 static const ox_method methods[] = {
     {BY_RULES},
     {"gradient", BY_GRADIENTS, .attribute = ox_gradient},
-    {"input-x-gradient", BY_GRADIENTS, .attribute = ox_gradient_times_input},
-    {"integrated-gradients", BY_GRADIENTS, .sum = OX_SUM_QUADRATURE,
-     .attribute = ox_integrated_gradients},
+    {"input-x-gradient", BY_GRADIENTS, .multiplies = true, .keeps = true,
+     .attribute = ox_gradient_times_input},
+    {"integrated-gradients", BY_GRADIENTS, .multiplies = true, .keeps = true,
+     .sum = OX_SUM_QUADRATURE, .attribute = ox_integrated_gradients},
     {"expected-gradients", BY_GRADIENTS, .attribute = ox_expected_gradients},
     {"smoothgrad", BY_GRADIENTS, .attribute = ox_smooth_gradients},
-    {"exact", BY_RUNS, .sum = OX_SUM_EXACT, .attribute = ox_exact},
-    {"kernel", BY_RUNS, .sum = OX_SUM_EXACT, .attribute = ox_kernel},
-    {"permutation", BY_RUNS, .sum = OX_SUM_EXACT, .attribute = ox_permutation},
-    {"occlusion", BY_RUNS, .attribute = ox_occlusion},
+    {"exact", BY_RUNS, .keeps = true, .sum = OX_SUM_EXACT, .attribute = ox_exact},
+    {"kernel", BY_RUNS, .keeps = true, .sum = OX_SUM_EXACT, .attribute = ox_kernel},
+    {"permutation", BY_RUNS, .keeps = true, .sum = OX_SUM_EXACT, .attribute = ox_permutation},
+    {"occlusion", BY_RUNS, .keeps = true, .attribute = ox_occlusion},
 };
 
 /* DeepSHAP with options.integrate. */
@@ -86,7 +87,7 @@ static const ox_method *with_splits(ox_arena *a, const ox_method *m)
     ox_method *split = ox_arena_copy(a, m, 1, sizeof *m);
     split->attribute = ox_splits;
     split->players = true;
-    split->by_reference = false;
+    split->multiplies = split->keeps = false;
     return split;
 }
 

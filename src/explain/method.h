@@ -16,7 +16,8 @@ struct ox_method {
     const char *name;
     bool needs_rules;                                  /* multipliers pass through the model */
     bool players;                                      /* its values are those of groups already */
-    bool by_reference;                                 /* there are multipliers of each */
+    bool multiplies;                                   /* values are multipliers times a way */
+    bool keeps;                                        /* there are values of each reference */
     ox_sum_kind sum;                                   /* what its values add up to */
     void (*check)(const ox_explain_state *s);          /* gives up where options do not fit */
     void (*steps)(ox_explain_state *s, ox_plan *plan); /* cache and chunk */

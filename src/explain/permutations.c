@@ -57,7 +57,7 @@ static ox_val first_players(ox_explain_state *s, const ox_grid *grid, const void
 static ox_val gains(ox_explain_state *s, const ox_players *p, const orders *o)
 {
     int64_t n = o->players;
-    ox_val none = ox_players_none(s), all = ox_players_all(s);
+    ox_val none = ox_players_none(s, p), all = ox_players_all(s);
     ox_dim width = none->dims[1], ends[3] = {ox_dim_of(o->count), ox_dim_of(1), width};
     ox_val parts[3] = {ox_expand(ox_unsqueeze(none, 0), 3, ends)};
     size_t count = 1;

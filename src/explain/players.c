@@ -113,35 +113,60 @@ void ox_players_mix(ox_explain_state *s, const ox_grid *grid, const ox_players *
 
 /* ---- values --------------------------------------------------------------------------------- */
 
-/* N K in the model's graph. */
+/* References that have values of their own, or 1. */
+static ox_dim kept_references(const ox_explain_state *s)
+{
+    bool known = !s->options->keep_references || s->bind->refs_count > 0;
+    return !known ? (ox_dim){.size = 1, .refs = 1}
+                  : ox_dim_of(s->options->keep_references ? s->bind->refs_count : 1);
+}
+
+/* N K in the model's graph, R times where references are kept. */
 static ox_dim pairs(const ox_explain_state *s)
 {
-    return ox_dim_mul(s->g, ox_target_batch(s), ox_dim_of(s->target->count));
+    ox_dim each = ox_dim_mul(s->g, ox_target_batch(s), ox_dim_of(s->target->count));
+    return ox_dim_mul(s->g, kept_references(s), each);
+}
+
+/* What each step gives, y [rows, references, N, K], as [rows, N K]: averaged over the references,
+ * or of each. */
+static ox_val over_references(ox_explain_state *s, ox_grid *grid, ox_val y)
+{
+    int64_t references = 1, rows = grid->rows;
+    ox_dim each[2] = {ox_target_batch(s), ox_dim_of(s->target->count)};
+    ox_val all = ox_cast(y, OX_DOUBLE);
+    if (s->options->keep_references) {
+        all = ox_grid_close_pairs(s, grid, all, 2, each);
+    } else {
+        ox_dim dims[4] = {grid->weight->dims[0], grid->weight->dims[1], ox_dim_of(1), ox_dim_of(1)};
+        all = ox_mul(all, ox_cast(ox_reshape(grid->weight, 4, dims), OX_DOUBLE));
+        all = ox_reduce("ReduceSum", all, 1, &references, false);
+        all = ox_grid_close_rows(s, grid, all, 2, each);
+    }
+    return ox_reshape(all, 2, (ox_dim[]){ox_dim_of(rows), pairs(s)});
 }
 
 ox_val ox_players_values(ox_explain_state *s, const ox_players *p, int64_t rows, ox_mask mask,
                          const void *user)
 {
     ox_grid grid = {.pairing = OX_PAIR_ALL, .rows = rows};
-    int64_t references = 1;
     ox_grid_open(s, &grid);
     ox_players_mix(s, &grid, p, mask(s, &grid, user));
     ox_val y = ox_target_read(s, ox_reference_output(s), ox_grid_targets(s, &grid)); /* [N, K] */
     int axis = s->bind->output_batch_axis < 0 ? -1 : 0;
     y = ox_grid_unfold(s, &grid, y, 0, axis); /* [rows, references, N, K] */
-    ox_dim weight[4] = {grid.weight->dims[0], grid.weight->dims[1], ox_dim_of(1), ox_dim_of(1)};
-    y = ox_mul(ox_cast(y, OX_DOUBLE), ox_cast(ox_reshape(grid.weight, 4, weight), OX_DOUBLE));
-    y = ox_reduce("ReduceSum", y, 1, &references, false);
-    ox_dim each[2] = {ox_target_batch(s), ox_dim_of(s->target->count)};
-    ox_val all = ox_grid_close_rows(s, &grid, y, 2, each);
-    return ox_reshape(all, 2, (ox_dim[]){ox_dim_of(rows), pairs(s)});
+    return over_references(s, &grid, y);
 }
 
-/* [K, N] as [1, N K] in double. */
+/* [K, N] as [1, N K] in double, the same for each reference. */
 static ox_val as_row(ox_explain_state *s, ox_val v)
 {
-    ox_val by_sample = ox_transpose(ox_cast(v, OX_DOUBLE), (int[]){1, 0});
-    return ox_reshape(by_sample, 2, (ox_dim[]){ox_dim_of(1), pairs(s)});
+    ox_val row = ox_transpose(ox_cast(v, OX_DOUBLE), (int[]){1, 0});
+    if (s->options->keep_references) {
+        ox_dim dims[3] = {kept_references(s), row->dims[0], row->dims[1]};
+        row = ox_expand(ox_unsqueeze(row, 0), 3, dims);
+    }
+    return ox_reshape(row, 2, (ox_dim[]){ox_dim_of(1), pairs(s)});
 }
 
 ox_val ox_players_all(ox_explain_state *s)
@@ -149,9 +174,19 @@ ox_val ox_players_all(ox_explain_state *s)
     return as_row(s, ox_target_value(s));
 }
 
-ox_val ox_players_none(ox_explain_state *s)
+static ox_val nobody(ox_explain_state *s, const ox_grid *grid, const void *user)
 {
-    return as_row(s, ox_result_base_by_target(s));
+    const ox_players *p = user;
+    (void)grid;
+    ox_graph *g = s->branch->flow;
+    return ox_unsqueeze(ox_less(ox_iota(g, OX_INT64, p->count), ox_int_scalar(g, 0)), 0);
+}
+
+/* The base value of each reference is f there, as of a coalition of nobody. */
+ox_val ox_players_none(ox_explain_state *s, const ox_players *p)
+{
+    return s->options->keep_references ? ox_players_values(s, p, 1, nobody, p)
+                                       : as_row(s, ox_result_base_by_target(s));
 }
 
 /* ---- results -------------------------------------------------------------------------------- */
@@ -161,11 +196,15 @@ ox_val ox_players_part(ox_explain_state *s, const ox_players *p, size_t i, ox_va
     const ox_explained *e = &s->bind->inputs[i];
     const ox_team *t = &p->teams[i];
     ox_dim n = ox_target_batch(s), k = ox_dim_of(s->target->count), dims[OX_MAX_RANK];
-    int order[OX_MAX_RANK], lead = s->target->many, rank = lead;
+    bool keep = s->options->keep_references;
+    int order[OX_MAX_RANK], lead = s->target->many + keep, rank = lead;
+    ox_dim refs = kept_references(s);
     ox_val own = ox_slice(all, 0, t->first, t->first + t->count, 1);
-    own = ox_reshape(own, 3, (ox_dim[]){ox_dim_of(t->count), n, k});
-    own = ox_transpose(own, (int[]){2, 1, 0}); /* [K, N, players] */
+    own = ox_reshape(own, 4, (ox_dim[]){ox_dim_of(t->count), refs, n, k});
+    own = ox_transpose(own, (int[]){3, 1, 2, 0}); /* [K, R, N, players] */
+    own = keep ? own : ox_squeeze(own, 1);
     dims[0] = k;
+    dims[lead > 0 ? lead - 1 : 0] = keep ? refs : k;
     if (e->batch_axis >= 0) {
         dims[rank++] = n;
     }
@@ -174,7 +213,7 @@ ox_val ox_players_part(ox_explain_state *s, const ox_players *p, size_t i, ox_va
         return ox_reshape(own, rank, dims);
     }
     if (t->labels != NULL) {
-        own = ox_gather(own, ox_ints(s->g, (size_t)t->size, t->labels), 2);
+        own = ox_gather(own, ox_ints(s->g, (size_t)t->size, t->labels), own->rank - 1);
     }
     for (int d = 0; d < e->x->rank; d++) {
         if (d != e->batch_axis) {

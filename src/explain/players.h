@@ -41,7 +41,10 @@ ox_val ox_players_sum(ox_explain_state *s, const ox_players *p, size_t i, ox_val
  * players]. Feeds all inputs. */
 void ox_players_mix(ox_explain_state *s, const ox_grid *grid, const ox_players *p, ox_val mask);
 
-/* Values of players [players, N K] as those of input i: [K, own shape], or [K, N, its players]. */
+/* Where values are kept for each reference, R N K stands for N K from here on, and [K, R, ..] for
+ * [K, ..].
+ *
+ * Values of players [players, N K] as those of input i: [K, own shape], or [K, N, its players]. */
 ox_val ox_players_part(ox_explain_state *s, const ox_players *p, size_t i, ox_val all);
 
 /* f of each row's mixture, averaged over the references, [rows, N K] in double. `mask` makes those
@@ -52,7 +55,7 @@ ox_val ox_players_values(ox_explain_state *s, const ox_players *p, int64_t rows,
 
 /* f(x), base value of the targets, [1, N K] in double. */
 ox_val ox_players_all(ox_explain_state *s);
-ox_val ox_players_none(ox_explain_state *s);
+ox_val ox_players_none(ox_explain_state *s, const ox_players *p);
 
 /* Sums found->phi over the groups of options. */
 void ox_players_sum_all(ox_explain_state *s);
