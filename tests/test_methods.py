@@ -96,6 +96,27 @@ def test_all_coalitions_are_exact(method, batch, chunk):
     assert abs(r["completeness_gap"]).max() < 1e-6
 
 
+def wide(count):
+    w = np.random.default_rng(4).normal(size=(count, 1)).astype(np.float32)
+    made = onnx.parser.parse_model(
+        f'<ir_version: 10, opset_import: ["": 18]> g (float[N,{count}] x) => (float[N,1] y) '
+        "{ y = MatMul(x, A) }")
+    made.graph.initializer.append(numpy_helper.from_array(w, "A"))
+    return made, w[:, 0]
+
+
+def test_kernel_of_many_players():
+    made, w = wide(1200)
+    x = np.random.default_rng(5).normal(size=(2, 1200)).astype(np.float32)
+    phi = values(made, "kernel", x, np.zeros((1, 1200), np.float32), target="0")["x_shap"]
+    np.testing.assert_allclose(phi, x * w, atol=2e-5)
+
+
+def test_kernel_of_too_many_players():
+    with pytest.raises(library.Refused, match="5000 values are more than 4096.*groups.*permutation"):
+        values(wide(5000)[0], "kernel", None, np.zeros((1, 5000), np.float32))
+
+
 def test_kernel_of_all_coalitions_is_exact():
     """With more values: the least squares and the weighted sum are two ways to one number."""
     rng = np.random.default_rng(3)

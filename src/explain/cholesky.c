@@ -23,9 +23,16 @@ bool ox_cholesky(double *matrix, int64_t n, double norm, double *work, int32_t *
            rcond > 1e-12;
 }
 
-bool ox_cholesky_solve(const double *factor, int64_t n, double *right, int64_t columns)
+bool ox_cholesky_invert(double *factor, int64_t n)
 {
     lapack_int size = (lapack_int)n;
-    return LAPACKE_dpotrs_work(LAPACK_COL_MAJOR, 'U', size, (lapack_int)columns, factor, size,
-                               right, size) == 0;
+    if (LAPACKE_dpotri_work(LAPACK_COL_MAJOR, 'U', size, factor, size) != 0) {
+        return false;
+    }
+    for (int64_t k = 0; k < n; k++) {
+        for (int64_t l = 0; l < k; l++) {
+            factor[l * n + k] = factor[k * n + l];
+        }
+    }
+    return true;
 }

@@ -10,7 +10,7 @@
  * `more` for n. */
 bool ox_cholesky(double *matrix, int64_t n, double norm, double *work, int32_t *more);
 
-/* Solves for `columns` right sides, in place. */
-bool ox_cholesky_solve(const double *factor, int64_t n, double *right, int64_t columns);
+/* The inverse in place of the factors, both its halves. */
+bool ox_cholesky_invert(double *factor, int64_t n);
 
 #endif

@@ -120,16 +120,50 @@ void ox_coalitions_choose(ox_coalitions *c, int64_t seed, ox_arena *a)
 
 /* Matrices are by columns, as LAPACK has them. */
 
-/* right = Z' W, [players, count], and the upper part of gram = Z' W Z. */
-static void normal_equations(const ox_coalitions *c, double *right, double *gram)
+enum { BITS = 64 };
+
+/* The coalitions of each player as bits, words after words, for those that weigh the same: from
+ * `first` on, `count` of them. */
+static void pack(const ox_coalitions *c, int64_t first, int64_t count, int64_t words,
+                 uint64_t *bits)
 {
     int64_t n = c->players;
-    for (int64_t i = 0; i < c->count; i++) {
-        const unsigned char *row = c->member + i * n;
+    memset(bits, 0, (size_t)(n * words) * sizeof *bits);
+    for (int64_t i = 0; i < count; i++) {
+        const unsigned char *row = c->member + (first + i) * n;
         for (int64_t k = 0; k < n; k++) {
-            right[i * n + k] = row[k] != 0 ? c->weight[i] : 0;
-            for (int64_t l = 0; row[k] != 0 && l <= k; l++) {
-                gram[k * n + l] += row[l] != 0 ? c->weight[i] : 0;
+            bits[k * words + i / BITS] |= (uint64_t)row[k] << i % BITS;
+        }
+    }
+}
+
+static int64_t ones(uint64_t word)
+{
+    word -= word >> 1 & UINT64_C(0x5555555555555555);
+    word = (word & UINT64_C(0x3333333333333333)) + (word >> 2 & UINT64_C(0x3333333333333333));
+    word = (word + (word >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    return (int64_t)(word * UINT64_C(0x0101010101010101) >> 56);
+}
+
+/* The upper part of gram = Z' W Z: how many coalitions, by weight, have both players. Those of one
+ * weight follow each other. */
+static void normal_equations(const ox_coalitions *c, double *gram, ox_arena *a)
+{
+    int64_t n = c->players, most = (c->count + BITS - 1) / BITS, end = 0;
+    uint64_t *bits = ox_arena_alloc(a, (size_t)(n * most), sizeof *bits);
+    for (int64_t first = 0; first < c->count; first = end) {
+        for (end = first; end < c->count && c->weight[end] == c->weight[first];) {
+            end++;
+        }
+        int64_t words = (end - first + BITS - 1) / BITS;
+        pack(c, first, end - first, words, bits);
+        for (int64_t k = 0; k < n; k++) {
+            for (int64_t l = 0; l <= k; l++) {
+                int64_t both = 0;
+                for (int64_t w = 0; w < words; w++) {
+                    both += ones(bits[k * words + w] & bits[l * words + w]);
+                }
+                gram[k * n + l] += c->weight[first] * (double)both;
             }
         }
     }
@@ -149,13 +183,33 @@ static double norm_of(const double *gram, int64_t n)
     return norm;
 }
 
-/* Solves gram x = right in place; false where gram is singular, or nearly so. */
-static bool solve(double *gram, int64_t n, double *right, int64_t columns, double *one, ox_arena *a)
+/* The inverse of gram in place; false where it is singular, or nearly so. */
+static bool invert(double *gram, int64_t n, ox_arena *a)
 {
     double *work = ox_arena_alloc(a, (size_t)(3 * n), sizeof *work);
     int32_t *more = ox_arena_alloc(a, (size_t)n, sizeof *more);
-    return ox_cholesky(gram, n, norm_of(gram, n), work, more) &&
-           ox_cholesky_solve(gram, n, right, columns) && ox_cholesky_solve(gram, n, one, 1);
+    return ox_cholesky(gram, n, norm_of(gram, n), work, more) && ox_cholesky_invert(gram, n);
+}
+
+/* sum = the columns of the players that are in, or `whole` less those that are out: whichever are
+ * fewer. */
+static void add_columns(const double *inverse, const double *whole, const unsigned char *row,
+                        int64_t n, double *sum)
+{
+    int64_t in = 0;
+    for (int64_t k = 0; k < n; k++) {
+        in += row[k];
+    }
+    bool few = 2 * in <= n;
+    for (int64_t k = 0; k < n; k++) {
+        sum[k] = few ? 0 : whole[k];
+    }
+    for (int64_t l = 0; l < n; l++) {
+        const double *column = inverse + l * n, sign = few ? 1 : -1;
+        for (int64_t k = 0; row[l] == few && k < n; k++) {
+            sum[k] += sign * column[k];
+        }
+    }
 }
 
 /* With P = gram^-1 Z' W and c = gram^-1 1 the free solution is P (f - base), and what its sum
@@ -163,28 +217,32 @@ static bool solve(double *gram, int64_t n, double *right, int64_t columns, doubl
 bool ox_coalitions_solve(ox_coalitions *c, ox_arena *a)
 {
     int64_t n = c->players;
-    double *gram = ox_arena_alloc(a, (size_t)(n * n), sizeof *gram), sum = 0;
-    double *own = ox_arena_alloc(a, (size_t)(n * c->count), sizeof *own);
-    normal_equations(c, own, gram);
-    for (int64_t k = 0; k < n; k++) {
-        c->outer[k] = 1;
-    }
-    if (!solve(gram, n, own, c->count, c->outer, a)) {
+    double *gram = ox_arena_alloc(a, (size_t)(n * n), sizeof *gram), all = 0;
+    double *whole = ox_arena_alloc(a, (size_t)n, sizeof *whole);
+    double *sum = ox_arena_alloc(a, (size_t)n, sizeof *sum);
+    normal_equations(c, gram, a);
+    if (!invert(gram, n, a)) {
         return false;
     }
-    for (int64_t k = 0; k < n; k++) {
-        sum += c->outer[k];
+    for (int64_t l = 0; l < n; l++) {
+        for (int64_t k = 0; k < n; k++) {
+            whole[k] += gram[l * n + k];
+        }
     }
     for (int64_t k = 0; k < n; k++) {
-        c->outer[k] /= sum;
+        all += whole[k];
+    }
+    for (int64_t k = 0; k < n; k++) {
+        c->outer[k] = whole[k] / all;
     }
     for (int64_t i = 0; i < c->count; i++) {
         double total = 0;
+        add_columns(gram, whole, c->member + i * n, n, sum);
         for (int64_t k = 0; k < n; k++) {
-            total += own[i * n + k];
+            total += sum[k];
         }
         for (int64_t k = 0; k < n; k++) {
-            c->inner[k * c->count + i] = own[i * n + k] - c->outer[k] * total;
+            c->inner[k * c->count + i] = c->weight[i] * (sum[k] - c->outer[k] * total);
         }
     }
     return true;

@@ -9,8 +9,9 @@
 #include "explain/players.h"
 #include "explain/result.h"
 
-/* Players of exact, and patches along each side of a picture for occlusion. */
-enum { MOST_EXACT = 16, PATCHES = 14 };
+/* Players of exact, and of kernel, whose equations take time by the third power of them; patches
+ * along each side of a picture for occlusion. */
+enum { MOST_EXACT = 16, MOST_KERNEL = 4096, PATCHES = 14 };
 
 void ox_black_box_check(const ox_explain_state *s)
 {
@@ -122,6 +123,12 @@ void ox_kernel(ox_explain_state *s)
 {
     ox_players p = ox_players_find(s);
     int64_t most = s->options->samples > 0 ? s->options->samples : 2 * p.count + 2048;
+    if (p.count > MOST_KERNEL) {
+        ox_fail(s->arena, OX_ARGUMENT,
+                "method kernel: %lld values are more than %d, whose least squares would take too "
+                "long; groups makes fewer of them, method permutation solves nothing",
+                (long long)p.count, MOST_KERNEL);
+    }
     int64_t all = p.count < 40 ? (INT64_C(1) << p.count) - 2 : INT64_MAX;
     ox_result_base(s);
     ox_coalitions c = room_for(s, &p, most < all ? most : all);
