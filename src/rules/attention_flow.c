@@ -38,22 +38,18 @@ static int varying_input(const ox_node *n)
 typedef struct logits {
     const ox_node *softmax, *product;
     ox_val factor; /* scales between them, NULL: 1 */
+    ox_val shown;  /* 0 where a Where takes another value, else 1; NULL: 1 */
     bool plain;    /* nothing is there but these and sums, of which every rule is its own */
 } logits;
 
-static bool passes(ox_ctx *c, const ox_node *n)
-{
-    return !ox_is_point(n->outputs[0]) && c->sides->own(c, n);
-}
-
 /* The product that the logits are made of by scales and masks; false where it is not one of two
- * that vary. Masked positions pass nothing anyhow. */
+ * that vary, or where multipliers stop on the way. */
 static bool find_product(ox_ctx *c, logits *found)
 {
     static const char *const steps[] = {"Add", "Sub", "Mul", "Div", "Where", "Identity"};
     const ox_node *n = ox_maker_of(found->softmax->inputs[0]);
-    while (n != NULL) {
-        found->plain = found->plain && !ox_node_is(n, "Where") && passes(c, n);
+    while (n != NULL && !ox_is_point(n->outputs[0])) {
+        found->plain = found->plain && c->sides->own(c, n);
         if (ox_node_is(n, "MatMul")) {
             found->product = n;
             return ox_input_varies(n, 0) && ox_input_varies(n, 1);
@@ -74,6 +70,11 @@ static bool find_product(ox_ctx *c, logits *found)
             scale = ox_node_is(n, "Mul") ? scale : ox_unary("Reciprocal", scale);
             found->factor = found->factor == NULL ? scale : ox_mul(found->factor, scale);
         }
+        if (ox_node_is(n, "Where")) {
+            ox_val chosen = ox_x_raw(&at, 0);
+            chosen = ox_cast(i == 1 ? chosen : ox_unary("Not", chosen), c->type);
+            found->shown = found->shown == NULL ? chosen : ox_mul(found->shown, chosen);
+        }
         n = ox_maker_of(n->inputs[i]);
     }
     return false;
@@ -86,8 +87,8 @@ static bool find_logits(ox_ctx *c, logits *found)
     bool matrices = c->node->inputs[0]->rank >= 2 && c->node->inputs[1]->rank >= 2;
     *found = (logits){.softmax = softmax, .plain = true};
     return matrices && ox_varies(c, 1) && ox_node_is(softmax, "Softmax") && last_axis(softmax) &&
-           find_product(c, found) && found->product->inputs[0]->rank >= 2 &&
-           found->product->inputs[1]->rank >= 2;
+           !ox_is_point(softmax->outputs[0]) && find_product(c, found) &&
+           found->product->inputs[0]->rank >= 2 && found->product->inputs[1]->rank >= 2;
 }
 
 static ox_val times(ox_val v, ox_val factor)
@@ -140,10 +141,10 @@ static bool is_number(ox_val factor)
 static bool is_whole(ox_ctx *c, const logits *l)
 {
     ox_val y = l->softmax->outputs[0], scores = l->product->outputs[0];
-    return l->plain && passes(c, l->softmax) && !c->squared && !c->second && c->sent == NULL &&
-           c->spot == NULL && c->frozen == 0 && is_number(l->factor) && y->rank >= 2 &&
-           y->rank < OX_MAX_RANK - 3 && scores->rank == y->rank &&
-           ox_dims_equal(y->rank, y->dims, scores->dims) &&
+    return l->plain && c->sides->own(c, l->softmax) && !c->squared && !c->second &&
+           c->sent == NULL && c->spot == NULL && c->frozen == 0 && is_number(l->factor) &&
+           (l->shown == NULL || l->shown->rank > 0) && y->rank >= 2 && y->rank < OX_MAX_RANK - 3 &&
+           scores->rank == y->rank && ox_dims_equal(y->rank, y->dims, scores->dims) &&
            ox_dims_static(2, y->dims + y->rank - 2);
 }
 
@@ -167,13 +168,15 @@ bool ox_attention(ox_ctx *c)
     m = apart(m, logs->dims[logs->rank - 1]);
     m = ox_softmax_flow(m, ox_unsqueeze(logs, -2), ox_unsqueeze(logs0, -2));
     ox_val keys = merged(both(k, k0, -2, 1, factor), -2);
+    m = times(m, l.shown == NULL ? NULL : ox_unsqueeze(l.shown, -2));
     ox_send(&qk, 0, ox_matmul(merged(m, -2), ox_swap_last(keys)));
     ox_val queries = merged(both(q, q0, -2, 1, factor), -3);
     ox_send(&qk, 1, ox_matmul(ox_swap_last(queries), merged(m, -3)));
 
     ox_val sixth = times(ox_number(q, -1.0 / 6), factor);
     ox_val dq = ox_sub(ox_mul(q, sixth), ox_mul(q0, sixth));
-    ox_val shares = ox_shares_flow(ox_matmul(dq, ox_sub(k, k0)), logs, logs0);
+    ox_val products = times(ox_matmul(dq, ox_sub(k, k0)), l.shown);
+    ox_val shares = ox_shares_flow(products, logs, logs0);
     ox_send(c, 1, ox_matmul(ox_swap_last(shares), c->m));
     return true;
 }

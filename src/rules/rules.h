@@ -207,7 +207,7 @@ void flow_none(ox_ctx *c);
 bool ox_normalization(ox_ctx *c);
 
 /* rules/attention_flow.c: the rule of a MatMul whose left operand is the Softmax of a product,
- * where nothing stands between them but scales and masks that are added; false where it does. */
+ * where nothing stands between them but scales by a number, sums and masks; false where it does. */
 bool ox_attention(ox_ctx *c);
 
 /* After the rule of a MatMul, where that was false: moves shares between the three matrices of
