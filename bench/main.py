@@ -17,7 +17,8 @@ from contenders import CONTENDERS
 from document import document, formula, many_text, threads_text
 from models import Case
 
-NETWORKS = ("mlp", "lstm", "transformer", "efficientnetb0", "resnet50", "densenet201", "vgg19")
+NETWORKS = ("mlp", "lstm", "transformer", "vit", "efficientnetb0", "resnet50", "densenet201",
+            "vgg19")
 BATCHES = [("resnet50", 2), ("resnet50", 4), ("transformer", 2), ("transformer", 4)]
 SIZES = (112, 160, 288)
 FULL_AT = 10  # references with which every contender is measured; with others the main ones

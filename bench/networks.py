@@ -34,8 +34,8 @@ PARAMETERS = {"vgg19": 143667240, "resnet50": 25557032,
 IMAGE = {"vgg19": networks_image.vgg19, "resnet50": networks_image.resnet50,
          "densenet201": networks_image.densenet201,
          "efficientnetb0": networks_image.efficientnetb0}
-OTHER = {"transformer": networks_other.Transformer, "lstm": networks_other.Recurrent,
-         "mlp": networks_other.tabular}
+OTHER = {"transformer": networks_other.Transformer, "vit": networks_other.VisionTransformer,
+         "lstm": networks_other.Recurrent, "mlp": networks_other.tabular}
 NETWORKS = IMAGE | OTHER
 
 
