@@ -119,7 +119,7 @@ static bool ready_pairs(const ox_copying *t, ox_val v)
     if (side->varies && side->of_held) {
         return false;
     }
-    if (side->depends && side->place.known && !of_shapes) {
+    if (side->depends && ox_place_repeats(v) && !of_shapes) {
         *slot(t, v) =
             ox_pairs_of(t->s, v, side->varies ? ox_reference(t->s, v) : ox_sample(t->s, v));
         return true;

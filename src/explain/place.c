@@ -270,6 +270,11 @@ bool ox_place_absent(ox_val v)
     return axis_of(v) == -1;
 }
 
+bool ox_place_repeats(ox_val v)
+{
+    return v->rank >= 0 && place_of(v)->known && !has_unknown(v);
+}
+
 const char *ox_place_missing(ox_explain_state *s)
 {
     for (size_t i = s->order->count; i-- > 0;) { /* the first one in the model */

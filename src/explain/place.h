@@ -21,6 +21,10 @@ const char *ox_place_missing(ox_explain_state *s);
 /* Whether v, of known rank, has no axis of samples. */
 bool ox_place_absent(ox_val v);
 
+/* Whether v can be repeated for others in the place of its samples: the lengths of all other axes
+ * are known. */
+bool ox_place_repeats(ox_val v);
+
 /* What that means for batches that rows are cut into, on the way to any output. */
 ox_cut ox_place_cut(ox_explain_state *s);
 

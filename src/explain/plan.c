@@ -240,13 +240,14 @@ static bool can_pair(ox_explain_state *s)
     bool found = s->bind->batch_free;
     for (size_t i = 0; i < s->bind->held_count; i++) {
         ox_val v = s->bind->held[i];
-        found = found && v->rank >= 0 && (ox_side_of(v)->place.known || ox_place_absent(v));
+        found = found && (ox_place_repeats(v) || (v->rank >= 0 && ox_place_absent(v)));
     }
     for (size_t i = 0; i < s->order->count; i++) {
         const ox_node *n = s->order->nodes[i];
         for (size_t k = 0; k < n->output_count; k++) {
             const ox_side *side = ox_side_of(n->outputs[k]);
-            found = found && !(side->of_held && side->fusible);
+            bool enters = side->of_held && side->varies;
+            found = found && !(enters && (side->fusible || !ox_place_repeats(n->outputs[k])));
         }
     }
     return found;
