@@ -1,4 +1,5 @@
 # make            set the machine up where something is missing, and build into build/
+# make check-long tests of engines and servers: Ray, Spark, DuckDB, MLServer
 # make demo       explain a small CNN on real digits; pictures in build/demo/
 # make test       all tests, then the C and command-line tests under the sanitizers
 # make web        the page of web/, served on localhost
@@ -12,7 +13,7 @@
 PYTHON ?= python3
 PREFIX ?= /usr/local
 
-.PHONY: all setup test demo web bench wheel docs format install clean distclean
+.PHONY: all setup test check-long demo web bench wheel docs format install clean distclean
 
 all: setup
 	@test -f build/build.ninja -a -z "$(ONNXRUNTIME_ROOT)" || cmake --preset default
@@ -24,6 +25,9 @@ setup:
 test: all
 	@PYTHON=$(PYTHON) tools/setup --docs clang jq mandoc zsh npm chromium
 	@build/venv/bin/python tools/test
+
+check-long: all
+	@PYTHON=$(PYTHON) tools/check-long
 
 demo: all
 	@tools/demo

@@ -34,7 +34,8 @@ class Unit(NamedTuple):
 class Report(NamedTuple):
     """What a run over files did. rows: those of the input, of which `resumed` were there already,
     `explained` and `set_aside` are new; retried and failed: a line for each batch that had to be
-    tried again, and each piece that could not be done."""
+    tried again, and each piece that could not be done; seconds: that passed, and of CPUs over all
+    workers, opening sessions aside."""
 
     rows: int
     explained: int
@@ -43,6 +44,7 @@ class Report(NamedTuple):
     retried: list[str]
     failed: list[str]
     seconds: float
+    cpu_seconds: float
 
 
 class UnitsFailed(Error):
@@ -198,8 +200,9 @@ class Worker:
     def work(self, unit: Unit) -> dict[str, Any]:
         """Explains and writes; the file of the results last, which says that all is done."""
         self.rows.retried.clear()
+        start = time.process_time()
         done = {"name": unit.name, "rows": unit.rows, "explained": 0, "set_aside": 0,
-                "retried": [], "failed": ""}
+                "retried": [], "failed": "", "cpu_seconds": 0.0}
         try:
             table = self._read(unit)
             pieces = [self.rows.tagged(table.slice(first, self.job.batch_size))
@@ -212,6 +215,7 @@ class Worker:
         except Exception as error: # of one unit: the others go on
             done["failed"] = f"{unit.path}, row group {unit.group}, rows {unit.first} to " \
                 f"{unit.first + unit.rows - 1}: {error}"
+        done["cpu_seconds"] = time.process_time() - start
         return done | {"retried": [f"{unit.path}: {line}" for line in self.rows.retried]}
 
 
@@ -238,10 +242,12 @@ def collect(units: Sequence[Unit], done: set[str], results: Iterable[Mapping[str
     retried: list[str] = []
     failed: list[str] = []
     explained = set_aside = 0
+    cpu_seconds = 0.0
     bar = _batch.bar(total, resumed, 0) if progress else None
     for result in results:
         explained += int(result["explained"])
         set_aside += int(result["set_aside"])
+        cpu_seconds += float(result["cpu_seconds"])
         retried += list(result["retried"])
         failed += [str(result["failed"])] if result["failed"] else []
         if bar is not None:
@@ -249,7 +255,7 @@ def collect(units: Sequence[Unit], done: set[str], results: Iterable[Mapping[str
     if bar is not None:
         bar.close()
     report = Report(total, explained, set_aside, resumed, retried, failed,
-                    time.perf_counter() - start)
+                    time.perf_counter() - start, cpu_seconds)
     if failed:
         error = UnitsFailed(f"{len(failed)} of {len(units)} pieces failed, the others are written: "
                             f"{failed[0]}")
