@@ -230,7 +230,7 @@ def test_what_the_docs_show(seen):
     number = r"(-?\d+\.\d{3})"
     said = re.fullmatch(rf"A blank page is most like a \d: {number} = {number}", seen["said"])
     assert said and said[1] == said[2]
-    assert seen["logged"] == seen["results"]["digit listened to"]["time"]
+    assert seen["logged"] in seen["times"]
 
 
 def test_colours_are_those_of_the_plots(ox):  # noqa: F811

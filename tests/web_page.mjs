@@ -165,6 +165,7 @@ const logged = desktop.waitForEvent("console", (message) => message.type() === "
 await desktop.evaluate(plan.listener);
 await result(desktop, "digit listened to", () => drawSeven(desktop));
 seen.logged = await (await logged).args()[1].jsonValue();
+seen.times = await desktop.evaluate(() => window.results.map(({ time }) => time));
 
 const example = await browser.newPage({ serviceWorkers: "block" });
 await example.route(`${url}example.html`, (route) => 
