@@ -143,6 +143,17 @@ static void make_trees(trial *t, int form)
     t->in[8].below = columns;
 }
 
+/* Rows of m, d and d0, and a number of each row of both sides. */
+static void make_norm(trial *t, int form)
+{
+    int64_t width = form == 1 ? 1 : 5;
+    GIVE(t, 2, 3, width);
+    GIVE(t, 1, 3, width);
+    GIVE(t, 2, 1, width);
+    GIVE(t, 1, 3, 1);
+    GIVE(t, 2, 1, 1);
+}
+
 /* False where the operator has no such form. */
 static bool make_trial(trial *t, int form)
 {
@@ -158,6 +169,8 @@ static bool make_trial(trial *t, int form)
         make_phases(t);
     } else if (strcmp(name, "WinnerFlow") == 0) {
         make_winner(t);
+    } else if (strcmp(name, "RootNormFlow") == 0 || strcmp(name, "LayerNormFlow") == 0) {
+        make_norm(t, form);
     } else if (strcmp(name, "TreeFlow") == 0) {
         make_trees(t, form);
     } else {

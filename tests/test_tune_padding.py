@@ -50,8 +50,11 @@ NETS |= {
     "Tan": "s = Mul(c, tiny) b = Tan(s)",
     "ThresholdedRelu": "b = ThresholdedRelu(c)", "UpperBound": "b = Min(c, one)",
     # beyond one element
-    "Softmax": "b = Softmax(c)", "LogSoftmax": "b = LogSoftmax(c)",
-    "LogSumExp": "b = ReduceLogSumExp(c, last)",
+    "SoftmaxScores": "b = Softmax(c)", "LogSoftmaxScores": "b = LogSoftmax(c)",
+    "LogSumExpScores": "b = ReduceLogSumExp(c, last)",
+    "Shares": "t = Transpose<perm = [0, 1, 3, 2]>(c) s = MatMul(c, t) l = Mul(s, tiny) "
+              "q = Softmax(l) b = MatMul(q, c)",
+    "LayerNorm": "b = LayerNormalization(c, wide)", "RootNorm": "b = RMSNormalization(c, wide)",
     "Winner": "b = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(c)",
     "Interleave": "b = Conv<strides = [2, 2], pads = [1, 1, 1, 1]>(c, K)",
     "Spread": "b = Conv<strides = [2, 2]>(c, L)",
@@ -76,14 +79,14 @@ def build(names, twice):
             nodes.append(f"d{i}_{k} = Conv(b{i}, V{k}) m{i}_{k} = GlobalAveragePool(d{i}_{k})")
             ends.append(f"m{i}_{k}")
     text = " ".join(nodes) + f" z = Concat<axis = 1>({', '.join(ends)}) y = Flatten(z)"
-    model = parser.parse_model(f"""<ir_version: 10, opset_import: ["": 22]>
+    model = parser.parse_model(f"""<ir_version: 10, opset_import: ["": 23]>
         net (float[N, 3, 6, 6] x) => (float[N, K] y) {{ {text} }}""")
     weights = {"W": rng.integers(-1, 2, (CHANNELS, 3, 3, 3)), "last": np.array([3]),
                "V0": rng.normal(size=(8, CHANNELS, 1, 1)), "int": np.array(0, np.int8),
                "V1": rng.normal(size=(8, CHANNELS, 1, 1)),
                "K": rng.integers(-1, 2, (CHANNELS, CHANNELS, 3, 3)),
                "L": rng.integers(-1, 2, (CHANNELS, CHANNELS, 1, 1)),
-               "slopes": rng.normal(size=(CHANNELS, 1, 1)), **NUMBERS}
+               "slopes": rng.normal(size=(CHANNELS, 1, 1)), "wide": np.ones(6), **NUMBERS}
     for name, value in weights.items():
         if re.search(rf"\b{name}\b", text):
             value = np.asarray(value)
