@@ -9,6 +9,9 @@
 #include "model/model.h"
 #include "onnx-ml.pb-c.h"
 
+/* protobuf-c has no const; nothing writes through these. */
+#define TEXT(s) ((char *)(uintptr_t)(s))
+
 /* A file of external data, or one without a name (""), mapped until the model is freed. */
 typedef struct ox_mapping {
     const char *path;
@@ -120,6 +123,12 @@ void ox_check_proto(const ox_model *m, const Onnx__NodeProto *p, int64_t version
                     bool inside);
 void ox_check_node(const ox_model *m, const ox_node *n, int64_t version, const char *label,
                    bool inside);
+
+/* ---- model/describe.c ------------------------------------------------------------------- */
+
+/* The description of a value; `info` is how the model that was read has it, or NULL. */
+Onnx__ValueInfoProto *ox_proto_write_value(ox_arena *a, const ox_model *m, ox_val v,
+                                           const Onnx__ValueInfoProto *info);
 
 /* ---- model/write.c ---------------------------------------------------------------------- */
 

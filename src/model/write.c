@@ -4,9 +4,6 @@
 
 #include <string.h>
 
-/* protobuf-c has no const; nothing writes through these. */
-#define TEXT(s) ((char *)(uintptr_t)(s))
-
 typedef struct writer {
     ox_arena *a;
     const ox_model *m;
@@ -121,91 +118,12 @@ static void place(writer *w, Onnx__TensorProto *t, Onnx__GraphProto *graph, cons
 
 /* ---- values ----------------------------------------------------------------------------- */
 
-/* Whether a description says of a value exactly what is known of it. */
-static bool still_holds(const writer *w, const Onnx__ValueInfoProto *info, ox_val v)
-{
-    const Onnx__TensorShapeProto *shape = ox_proto_shape(info);
-    if (info->type == NULL || v->type == OX_NONE) {
-        return info->type != NULL && v->type == OX_NONE;
-    }
-    if (info->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ||
-        info->type->tensor_type->elem_type != (int32_t)v->type ||
-        (shape == NULL) != (v->rank < 0)) {
-        return false;
-    }
-    if (shape == NULL) {
-        return true;
-    }
-    bool same = shape->n_dim == (size_t)v->rank;
-    for (int i = 0; same && i < v->rank; i++) {
-        const Onnx__TensorShapeProto__Dimension *d = shape->dim[i];
-        bool fixed = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
-                     d->dim_value >= 0;
-        const char *symbol = ox_model_symbol(w->m, v, i, info);
-        bool named = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
-        same = fixed ? ox_dim_is(v->dims[i], d->dim_value)
-                     : !ox_dim_is_static(v->dims[i]) &&
-                           strcmp(symbol, named ? ox_proto_text(d->dim_param) : "") == 0;
-    }
-    return same;
-}
-
-static Onnx__TensorShapeProto *write_shape(const writer *w, ox_val v,
-                                           const Onnx__ValueInfoProto *info)
-{
-    size_t rank = (size_t)v->rank;
-    Onnx__TensorShapeProto *shape = ox_proto_new(w->a, &onnx__tensor_shape_proto__descriptor);
-    shape->n_dim = rank;
-    shape->dim = ox_arena_alloc(w->a, rank, sizeof *shape->dim);
-    for (size_t i = 0; i < rank; i++) {
-        Onnx__TensorShapeProto__Dimension *d =
-            ox_proto_new(w->a, &onnx__tensor_shape_proto__dimension__descriptor);
-        const char *symbol = ox_model_symbol(w->m, v, (int)i, info);
-        if (ox_dim_is_static(v->dims[i])) {
-            d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
-            d->dim_value = v->dims[i].size;
-        } else if (symbol[0] != '\0') {
-            d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
-            d->dim_param = TEXT(symbol);
-        } else if (w->m->graph->described && v->dims[i].unknown == 0) {
-            d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
-            d->dim_param = ox_arena_format(w->a, "%lld N^%d R^%d", (long long)v->dims[i].size,
-                                           v->dims[i].batch, v->dims[i].refs);
-        }
-        shape->dim[i] = d;
-    }
-    return shape;
-}
-
-/* The description of a value; `info` is how the model that was read has it, or NULL. */
-static Onnx__ValueInfoProto *write_value(const writer *w, ox_val v,
-                                         const Onnx__ValueInfoProto *info)
-{
-    if (info != NULL && still_holds(w, info, v)) {
-        return (Onnx__ValueInfoProto *)(uintptr_t)info;
-    }
-    Onnx__ValueInfoProto *p = info != NULL
-                                  ? ox_proto_copy(w->a, info)
-                                  : ox_proto_new(w->a, &onnx__value_info_proto__descriptor);
-    p->name = TEXT(v->name);
-    if (v->type == OX_NONE) {
-        return p;
-    }
-    Onnx__TypeProto__Tensor *tensor = ox_proto_new(w->a, &onnx__type_proto__tensor__descriptor);
-    tensor->has_elem_type = true;
-    tensor->elem_type = (int32_t)v->type;
-    tensor->shape = v->rank >= 0 ? write_shape(w, v, info) : NULL;
-    p->type = ox_proto_new(w->a, &onnx__type_proto__descriptor);
-    p->type->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
-    p->type->tensor_type = tensor;
-    return p;
-}
-
 static Onnx__ValueInfoProto **write_values(const writer *w, size_t count, const ox_val *values)
 {
     Onnx__ValueInfoProto **infos = ox_arena_alloc(w->a, count, sizeof(Onnx__ValueInfoProto *));
     for (size_t i = 0; i < count; i++) {
-        infos[i] = write_value(w, values[i], ox_model_hint(w->m, values[i]->name));
+        infos[i] =
+            ox_proto_write_value(w->a, w->m, values[i], ox_model_hint(w->m, values[i]->name));
     }
     return infos;
 }
@@ -404,7 +322,7 @@ static void describe_all(writer *w, const ox_graph *g, Onnx__GraphProto *p)
         ox_val v = g->values[i];
         bool output = ox_index_find(&outputs, v->name) != SIZE_MAX;
         if (v->node != NULL && !output && v->type != OX_NONE && v->rank >= 0) {
-            p->value_info[p->n_value_info++] = write_value(w, v, NULL);
+            p->value_info[p->n_value_info++] = ox_proto_write_value(w->a, w->m, v, NULL);
         }
     }
 }
@@ -423,7 +341,8 @@ static Onnx__GraphProto *write_main(writer *w, const Onnx__GraphProto *from)
     for (size_t i = 0; i < count; i++) {
         ox_val v = ox_graph_find(g, ox_proto_text(from->value_info[i]->name));
         if (v != NULL && (v->node != NULL || v->constant != NULL)) {
-            p->value_info[p->n_value_info++] = write_value(w, v, from->value_info[i]);
+            p->value_info[p->n_value_info++] =
+                ox_proto_write_value(w->a, w->m, v, from->value_info[i]);
         }
     }
     if (g->described) {
