@@ -286,6 +286,56 @@ ox_val ox_reference(ox_explain_state *s, ox_val v)
     return side->view;
 }
 
+/* ---- pairs
+ * ------------------------------------------------------------------------------------ */
+
+/* The order of axes that takes the first of `rank` to where the batch is, or back. */
+static void pairs_order(int rank, int at, bool back, int *order)
+{
+    for (int i = 0; i < rank; i++) {
+        int from = i == at ? 0 : i < at ? i + 1 : i;
+        order[back ? from : i] = back ? i : from;
+    }
+}
+
+/* The own shape of v with `n` in place of its samples. */
+static void own_dims(ox_explain_state *s, ox_val v, ox_dim n, ox_dim *dims)
+{
+    const ox_place *place = &ox_side_of(v)->place;
+    if (!place->known || v->rank > OX_MAX_RANK - 3) {
+        ox_fail(s->arena, OX_UNSUPPORTED, "the batch of \"%s\" is not known", v->name);
+    }
+    memcpy(dims, v->dims, (size_t)v->rank * sizeof *dims);
+    ox_dim outside = ox_dim_of(place->before * place->after);
+    dims[place->axis] = ox_dim_mul(s->branch->flow, outside, n);
+}
+
+ox_val ox_pairs(ox_explain_state *s, ox_val v, ox_val variance)
+{
+    ox_dim dims[OX_MAX_RANK + 3], refs = variance->dims[0], one = {.size = 1, .batch = 1};
+    ox_dim own[OX_MAX_RANK];
+    int order[OX_MAX_RANK + 3], at = 0;
+    own_dims(s, v, ox_dim_mul(s->branch->flow, refs, one), own);
+    dims[0] = refs;
+    int rank = split_batch(v, one, dims + 1, &at) + 1;
+    pairs_order(rank, at, false, order);
+    return ox_reshape(ox_transpose(ox_reshape(variance, rank, dims), order), v->rank, own);
+}
+
+ox_val ox_unpairs(ox_explain_state *s, ox_val v, ox_val pairs)
+{
+    ox_dim dims[OX_MAX_RANK + 3], refs = s->branch->pairs, one = {.size = 1, .batch = 1};
+    int order[OX_MAX_RANK + 3], at = 0;
+    int rank = split_batch(v, one, dims, &at);
+    memmove(dims + at + 1, dims + at, (size_t)(rank - at) * sizeof *dims);
+    dims[at] = refs;
+    pairs_order(rank + 1, at, true, order);
+    ox_val first = ox_transpose(ox_reshape(pairs, rank + 1, dims), order);
+    memcpy(dims + 1, v->dims, (size_t)v->rank * sizeof *dims);
+    dims[0] = refs;
+    return ox_reshape(first, v->rank + 1, dims);
+}
+
 ox_val ox_point(ox_explain_state *s, ox_val v)
 {
     return s->branch->flow == s->g ? ox_sample(s, v) : ox_reference(s, v);
@@ -307,8 +357,7 @@ ox_val ox_leg(ox_explain_state *s, ox_val v, bool reference)
     }
     if (s->branch->copies && side->fusible) {
         ox_fail(s->arena, OX_UNSUPPORTED,
-                "quantised models have no second order, and no splits where their batch is fixed "
-                "or values are held");
+                "quantised models have no splits where their batch is fixed or values are held");
     }
     if (s->branch->copies) {
         return ox_copy(&(ox_copying){s, s->branch->flow, false, false, false, false}, v);

@@ -34,6 +34,7 @@ struct ox_fork {
     ox_val ends[2]; /* of the first kind: whose point stands for sample and reference, [N] */
     bool folded;    /* N is another number than in the model's graph */
     int lead;       /* lead axes of multipliers: K and R as far as they exist */
+    ox_dim pairs;   /* R of the variances of the second order */
     ox_fed *fed;    /* by input */
 
     ox_table state_index;       /* of the states, by name of what is outside */
@@ -71,6 +72,11 @@ ox_val ox_sample(ox_explain_state *s, ox_val v);
 /* `v` as it is for the references, in the flow graph: [R, own shape], or own shape where they come
  * one at a time. The sample's where v does not vary. */
 ox_val ox_reference(ox_explain_state *s, ox_val v);
+
+/* A variance of the second order, [R, own shape of v], as that of v in a batch of pairs of samples
+ * and references, R N in place of N; and back. */
+ox_val ox_pairs(ox_explain_state *s, ox_val v, ox_val variance);
+ox_val ox_unpairs(ox_explain_state *s, ox_val v, ox_val pairs);
 
 /* The explained output as it is predicted, fused or not: in the model's graph, in the flow graph,
  * and that of the references. */

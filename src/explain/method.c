@@ -114,7 +114,7 @@ const ox_method *ox_method_find(ox_arena *a, const ox_options *o)
         ox_fail(a, OX_ARGUMENT, "order goes with method deepshap");
     }
     m = integrates ? &integrated : m;
-    return o->splits > 0 || o->order > 1 ? with_splits(a, m) : m;
+    return o->splits > 0 ? with_splits(a, m) : m;
 }
 
 const ox_method *ox_method_curves(void)

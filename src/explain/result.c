@@ -45,7 +45,11 @@ static ox_val mean_of(ox_explain_state *s, ox_val m, ox_val x, ox_val x0)
 
 ox_val ox_result_multiplier(ox_explain_state *s, const ox_explained *e, ox_val dx)
 {
-    ox_val m = ox_side_of(e->x)->m;
+    ox_val m = ox_side_of(e->x)->m, q = ox_side_of(e->x)->q;
+    if (q != NULL) { /* the second order: V = dx^2 */
+        ox_val of_square = ox_mul(ox_cast(q, dx->type), dx);
+        m = m == NULL ? of_square : ox_add(m, of_square);
+    }
     if (m == NULL) { /* nothing flows here, as from a stride that skips all of the input */
         ox_dim dims[OX_MAX_RANK + 2];
         dims[0] = ox_dim_of(s->target->count);

@@ -127,24 +127,9 @@ static ox_val ends_of(ox_explain_state *s, const ox_grid *grid, const int64_t *p
     return ox_reshape(moved, 1, (ox_dim[]){{.size = 1, .batch = 1}});
 }
 
-/* Sample and reference themselves. */
-static void feed_whole(ox_explain_state *s, const ox_grid *grid)
-{
-    for (size_t i = 0; i < s->bind->input_count; i++) {
-        ox_side *side = ox_side_of(s->bind->inputs[i].x);
-        ox_grid_feed(s, grid, i, grid->x[i]);
-        side->sample = side->raw;
-        ox_grid_feed(s, grid, i, grid->x0[i]);
-    }
-}
-
 static void feed(ox_explain_state *s, const ox_grid *grid, const ox_players *p, const halves *h)
 {
-    s->branch->copies = !grid->folded || h->pairs == 0;
-    if (h->pairs == 0) {
-        feed_whole(s, grid);
-        return;
-    }
+    s->branch->copies = !grid->folded;
     ox_val half = half_of(grid, h);
     if (grid->folded) {
         mix(s, grid, p, half, &points);
@@ -189,15 +174,12 @@ static ox_val *terms_of(ox_explain_state *s)
         ox_val x0 = ox_standin(s, e->x, ox_cast(ox_leg(s, e->x, true), type), false);
         dx[i] = ox_sub(x, x0);
         terms[i] = ox_mul(ox_result_multiplier(s, e, dx[i]), dx[i]);
-        ox_val q = ox_side_of(e->x)->q; /* the second order: V = dx^2 */
-        terms[i] =
-            q == NULL ? terms[i] : ox_add(terms[i], ox_mul(ox_cast(q, type), ox_square(dx[i])));
     }
     ox_rest_spread(s, terms, dx);
     return terms;
 }
 
-/* [1, pairs, rows, 1..]: half where the row is one of the pair's; without halves 1. */
+/* [1, pairs, rows, 1..]: half where the row is one of the pair's. */
 static ox_val of_pair(const ox_grid *grid, int64_t pairs, int lead, int own, ox_type type)
 {
     ox_graph *g = grid->row->graph;
@@ -210,8 +192,7 @@ static ox_val of_pair(const ox_grid *grid, int64_t pairs, int lead, int own, ox_
     for (int d = 0; d < own; d++) {
         dims[lead + 2 + d] = ox_dim_of(1);
     }
-    ox_val of = ox_reshape(is, lead + own + 2, dims);
-    return grid->block > 0 ? ox_scale(of, 0.5) : of;
+    return ox_scale(ox_reshape(is, lead + own + 2, dims), 0.5);
 }
 
 /* The values of each pair of halves in a step: [K, pairs, own shape]. */
@@ -258,14 +239,13 @@ static void conclude(ox_explain_state *s, const ox_players *p, int64_t pairs, si
 
 void ox_splits(ox_explain_state *s)
 {
-    int64_t splits = s->options->splits, pairs = splits > 0 ? splits : 1;
+    int64_t pairs = s->options->splits;
     size_t count = s->bind->point_count;
     ox_players p = ox_players_find(s);
-    const halves h = splits > 0 ? draw(s, splits, p.count) : (halves){0};
+    const halves h = draw(s, pairs, p.count);
     ox_result_base(s);
-    ox_grid grid = {.pairing = OX_PAIR_ALL, .rows = 1, .backwards = true};
-    grid.rows = splits > 0 ? LEGS * splits : 1;
-    grid.block = splits > 0 ? LEGS : 0;
+    ox_grid grid = {.pairing = OX_PAIR_ALL, .block = LEGS, .backwards = true};
+    grid.rows = LEGS * pairs;
     ox_grid_open(s, &grid);
     s->branch->legs = true;
     feed(s, &grid, &p, &h);

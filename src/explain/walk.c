@@ -56,6 +56,16 @@ static ox_val side(ox_ctx *c, ox_val v, ox_seen seen)
     return seen.stands_in ? ox_standin(s, v, own, false) : own;
 }
 
+static ox_val pairs(ox_ctx *c, ox_val v, ox_val variance)
+{
+    return c->sides->pairs_lead == 0 ? variance : ox_pairs(c->sides->state, v, variance);
+}
+
+static ox_val unpairs(ox_ctx *c, ox_val v, ox_val of_pairs)
+{
+    return c->sides->pairs_lead == 0 ? of_pairs : ox_unpairs(c->sides->state, v, of_pairs);
+}
+
 static bool stands_in(ox_ctx *c, ox_val v)
 {
     return ox_beyond(c->sides->state, v);
@@ -181,7 +191,9 @@ static void find_variances(ox_explain_state *s, const ox_sides *sides)
         ox_val x = s->bind->inputs[i].x;
         ox_ctx c = {.g = s->branch->flow, .lead = s->branch->lead, .sides = sides};
         c.type = ox_side_type(x->type);
-        ox_side_of(x)->variance = square_of_gain(&c, x);
+        ox_val v = square_of_gain(&c, x);
+        ox_side_of(x)->variance = v;
+        s->branch->pairs = sides->pairs_lead > 0 ? v->dims[0] : ox_dim_of(1);
     }
     for (size_t i = s->order->count; i-- > 0;) {
         find_variance(s, sides, s->order->nodes[i]);
@@ -262,8 +274,22 @@ void ox_walk(ox_explain_state *s, ox_val seed)
     bool second = s->options->order == 2;
     bool by_tree = second || (pool != NULL && strcmp(pool, "tree") == 0);
     ox_side_of(s->bind->output)->m = seed;
-    ox_sides sides = {s,    sample_of, reference_of,    side,           stands_in, own_rule, hole,
-                      rest, by_tree,   s->order->nodes, s->order->count};
+    ox_sides sides = {
+        .state = s,
+        .sample = sample_of,
+        .reference = reference_of,
+        .side = side,
+        .stands_in = stands_in,
+        .own = own_rule,
+        .hole = hole,
+        .rest = rest,
+        .pairs = pairs,
+        .unpairs = unpairs,
+        .pairs_lead = !s->plan->one_at_a_time && !s->branch->legs,
+        .pool_tree = by_tree,
+        .later = s->order->nodes,
+        .later_count = s->order->count,
+    };
     if (second) {
         find_variances(s, &sides);
     }

@@ -78,8 +78,7 @@ static void need_axes(ox_ctx *c, int rank, int least)
     }
 }
 
-/* [R, d...] with axes of length 1 after R, as many as bring the own rank to that of output 0. */
-static ox_val align(ox_ctx *c, ox_val view, int own)
+ox_val ox_align(ox_ctx *c, ox_val view, int own)
 {
     int rank = c->node->outputs[0]->rank;
     int lead = view->rank - own;
@@ -104,7 +103,7 @@ ox_val ox_x0_raw(ox_ctx *c, size_t i)
     if (c->spot != NULL && i == 0) {
         return c->spot->x;
     }
-    return align(c, c->sides->reference(c, v), v->rank);
+    return ox_align(c, c->sides->reference(c, v), v->rank);
 }
 
 ox_val ox_x0(ox_ctx *c, size_t i)

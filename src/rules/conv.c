@@ -99,14 +99,16 @@ ox_val ox_variance_of_conv(ox_ctx *c)
     const ox_node *n = c->node;
     int64_t group = ox_node_int(n, "group", 1);
     bool forward = strcmp(n->op, "Conv") == 0;
+    ox_ctx over = ox_over_variances(c);
     ox_val filters = filters_of(c, group), outputs = NULL, v = ox_variance(n->inputs[0]);
     bool one = forward && thin(filters, group);
-    ox_val in[] = {v, one ? thin_filters(filters, &outputs) : ox_square(filters)};
     if (v == NULL) {
         return NULL;
     }
-    v = ox_graph_emit(c->g, n->op, 2, in, n->attr_count, n->attrs);
-    return one ? ox_mul(v, outputs) : v;
+    ox_val in[] = {ox_fold(&over, v),
+                   one ? thin_filters(filters, &outputs) : ox_square(filters)};
+    ox_val y = ox_unfold(&over, ox_graph_emit(c->g, n->op, 2, in, n->attr_count, n->attrs), v);
+    return one ? ox_mul(y, outputs) : y;
 }
 
 /* A bias that varies: the sum over all positions. It has no batch axis, so there must be none. */

@@ -143,7 +143,10 @@ ox_val ox_variance_of_average(ox_ctx *c)
     }
     int axes = ox_spatial_axes(c);
     bool global = strcmp(n->op, "GlobalAveragePool") == 0;
-    ox_val mean = ox_graph_emit(c->g, n->op, 1, &v, n->attr_count, n->attrs);
+    ox_ctx over = ox_over_variances(c);
+    ox_val folded = ox_fold(&over, v);
+    folded = ox_graph_emit(c->g, n->op, 1, &folded, n->attr_count, n->attrs);
+    ox_val mean = ox_unfold(&over, folded, v);
     return global ? ox_scale(mean, 1.0 / (double)positions(c, 0))
                   : ox_mul(mean, inverse_counts(c, axes, ox_windows(c, NULL)));
 }

@@ -212,14 +212,6 @@ void flow_matmul(ox_ctx *c)
     }
 }
 
-/* V_a of an operand, through the products of the rule of the squared one. */
-static ox_ctx squared(ox_ctx *c)
-{
-    ox_ctx of = *c;
-    of.squared = true;
-    return of;
-}
-
 static ox_val plus(ox_val sum, ox_val term)
 {
     return sum == NULL ? term : term == NULL ? sum : ox_add(sum, term);
@@ -227,12 +219,12 @@ static ox_val plus(ox_val sum, ox_val term)
 
 ox_val ox_variance_of_matmul(ox_ctx *c)
 {
-    ox_ctx of = squared(c);
-    ox_val a = ox_variance(c->node->inputs[0]), b = ox_variance(c->node->inputs[1]), v = NULL;
-    if (ox_varies(c, 0) && a != NULL) {
+    ox_ctx of = ox_over_variances(c);
+    ox_val a = ox_variance_of(c, 0), b = ox_variance_of(c, 1), v = NULL;
+    if (a != NULL) {
         v = ox_times_right(&of, a, mid_of(operand_in(c, 1)), !ox_varies(c, 1));
     }
-    if (ox_varies(c, 1) && b != NULL) {
+    if (b != NULL) {
         v = plus(v, ox_times_left(&of, mid_of(operand_in(c, 0)), b, !ox_varies(c, 0)));
     }
     return v;
@@ -274,13 +266,13 @@ void flow_gemm(ox_ctx *c)
 
 ox_val ox_variance_of_gemm(ox_ctx *c)
 {
-    ox_ctx of = squared(c);
+    ox_ctx of = ox_over_variances(c);
     bool trans_a = ox_node_int(c->node, "transA", 0) != 0;
     bool trans_b = ox_node_int(c->node, "transB", 0) != 0;
     double alpha = ox_node_float(c->node, "alpha", 1), beta = ox_node_float(c->node, "beta", 1);
-    ox_val v[3] = {NULL}, y = c->node->outputs[0];
+    ox_val v[3];
     for (size_t i = 0; i < 3; i++) {
-        v[i] = ox_varies(c, i) ? ox_variance(ox_node_input(c->node, i)) : NULL;
+        v[i] = ox_variance_of(c, i);
     }
     ox_val sum = v[2] == NULL ? NULL : scaled(v[2], beta * beta);
     if (v[0] != NULL) {
@@ -291,16 +283,16 @@ ox_val ox_variance_of_gemm(ox_ctx *c)
         ox_val a = swapped(scaled(mid_of(operand_in(c, 0)), alpha), trans_a);
         sum = plus(ox_times_left(&of, a, swapped(v[1], trans_b), !ox_varies(c, 0)), sum);
     }
-    return sum == NULL ? NULL : ox_expand(sum, y->rank, y->dims);
+    return sum;
 }
 
 /* V through a product, a quotient and a Scaler. */
 ox_val ox_variance_of_product(ox_ctx *c)
 {
-    ox_val sum = NULL, y = c->node->outputs[0];
+    ox_val sum = NULL;
     bool two = c->node->input_count > 1;
     for (size_t i = 0; i < c->node->input_count; i++) {
-        ox_val v = ox_varies(c, i) ? ox_variance(c->node->inputs[i]) : NULL;
+        ox_val v = ox_variance_of(c, i);
         if (v == NULL) {
             continue;
         }
@@ -308,7 +300,7 @@ ox_val ox_variance_of_product(ox_ctx *c)
         ox_val square = two ? squared_factor(c, i) : scale == NULL ? NULL : ox_square(scale);
         sum = plus(sum, square == NULL ? v : ox_mul(v, square));
     }
-    return sum == NULL ? NULL : ox_expand(sum, y->rank, y->dims);
+    return sum;
 }
 
 /* ---- choice ------------------------------------------------------------------------------ */

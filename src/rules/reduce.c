@@ -63,6 +63,18 @@ static int64_t reduced_size(ox_ctx *c, const axes *a)
     return size;
 }
 
+/* The reduced axes, counted from the end. */
+static size_t reduced_list(const axes *a, int64_t *list)
+{
+    size_t count = 0;
+    for (int d = 0; d < a->rank; d++) {
+        if (a->reduced[d]) {
+            list[count++] = d - a->rank;
+        }
+    }
+    return count;
+}
+
 /* The multiplier or output v with the reduced axes put back, of length 1. */
 static ox_val with_axes(ox_ctx *c, const axes *a, ox_val v)
 {
@@ -71,12 +83,7 @@ static ox_val with_axes(ox_ctx *c, const axes *a, ox_val v)
         return v;
     }
     int64_t list[OX_MAX_RANK];
-    size_t count = 0;
-    for (int d = 0; d < a->rank; d++) {
-        if (a->reduced[d]) {
-            list[count++] = d - a->rank;
-        }
-    }
+    size_t count = reduced_list(a, list);
     return ox_binary("Unsqueeze", v, ox_ints(v->graph, count, list));
 }
 
@@ -188,8 +195,9 @@ ox_val ox_variance_of_mean(ox_ctx *c)
     if (v == NULL) {
         return NULL;
     }
-    ox_val in[] = {v, n->input_count > 1 && n->inputs[1] != NULL ? ox_x_raw(c, 1) : NULL};
-    v = ox_graph_emit(c->g, n->op, in[1] != NULL ? 2 : 1, in, n->attr_count, n->attrs);
+    int64_t list[OX_MAX_RANK];
+    size_t count = reduced_list(&a, list);
+    v = ox_reduce("ReduceMean", v, count, list, n->outputs[0]->rank == a.rank);
     return size != NULL ? ox_div(v, size) : ox_scale(v, 1.0 / (double)reduced_size(c, &a));
 }
 
@@ -247,9 +255,9 @@ ox_val ox_variance_of_extremes(ox_ctx *c)
         return ox_variance(c->node->inputs[0]);
     }
     const ox_pool tree = tree_of(c, &a, &all);
-    ox_val v = tree.v == NULL ? NULL : ox_pool_tree_variance(&tree);
-    ox_val y = c->node->outputs[0];
-    return v == NULL ? NULL : ox_reshape(v, y->rank, y->dims);
+    ox_val v = tree.v == NULL ? NULL : ox_pool_tree_variance(&tree), y = c->node->outputs[0];
+    ox_ctx over = ox_over_variances(c);
+    return v == NULL ? NULL : ox_with_lead(&over, v, y->rank, y->dims);
 }
 
 bool ox_reduces_known_rows(ox_ctx *c)

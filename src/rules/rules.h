@@ -38,7 +38,11 @@ typedef struct ox_sides {
     bool (*own)(ox_ctx *c, const ox_node *n);          /* multipliers pass n by its own rule */
     bool (*hole)(ox_ctx *c, const char *message);      /* as ox_rule_hole; false: not by force */
     void (*rest)(ox_ctx *c, ox_val terms);             /* as ox_rest */
-    bool pool_tree;                                    /* maxima are trees of maxima of two */
+    /* A variance [R, own shape of v] as that of a batch of pairs, R N in place of N; and back. */
+    ox_val (*pairs)(ox_ctx *c, ox_val v, ox_val variance);
+    ox_val (*unpairs)(ox_ctx *c, ox_val v, ox_val pairs);
+    int pairs_lead;       /* lead axes of variances: that of references, or none */
+    bool pool_tree;       /* maxima are trees of maxima of two */
     ox_node *const *later;                             /* nodes that are not visited yet */
     size_t later_count;
 } ox_sides;
@@ -111,6 +115,10 @@ ox_val ox_x(ox_ctx *c, size_t i);
 ox_val ox_x0(ox_ctx *c, size_t i);
 ox_val ox_y(ox_ctx *c, size_t i);
 ox_val ox_y0(ox_ctx *c, size_t i);
+
+/* [R, d...], with an own rank, with axes of length 1 after R, as many as bring that to the rank of
+ * output 0. */
+ox_val ox_align(ox_ctx *c, ox_val view, int own);
 
 /* Whether ox_x(c, i) and ox_x0(c, i) may hold stand-ins, finite numbers for infinities and NaN;
  * and where v does: stand-ins are OX_STANDIN_LEAST or above. explain/standin.c. */

@@ -4,24 +4,55 @@
 #include <string.h>
 
 #include "rules/side.h"
+#include "shape/shape.h"
 
 /* ---- forward -------------------------------------------------------------------------------- */
 
-/* V of input i, zeros where it has none. */
-static ox_val variance_or_zeros(ox_ctx *c, size_t i)
-{
-    ox_val v = ox_node_input(c->node, i), own = ox_varies(c, i) ? ox_variance(v) : NULL;
-    return own != NULL ? own : ox_zeros(c->g, c->type, v->rank, v->dims);
-}
-
 static void set(ox_ctx *c, size_t k, ox_val v)
 {
-    ox_val y = c->node->outputs[k];
-    if (v->rank < 0) {
-        v->rank = y->rank;
-        v->dims = y->dims;
+    ox_side_of(c->node->outputs[k])->variance = v;
+}
+
+/* The shape of variances of v: R in front, where variances of several references are there. */
+static int variance_dims(ox_ctx *c, ox_val v, ox_val like, ox_dim *dims)
+{
+    int lead = c->sides->pairs_lead;
+    if (v->rank < 0 || lead + v->rank > OX_MAX_RANK) {
+        ox_rule_fail(c, "its shape is not known");
     }
-    ox_side_of(y)->variance = v;
+    memcpy(dims, like->dims, (size_t)lead * sizeof *dims);
+    memcpy(dims + lead, v->dims, (size_t)v->rank * sizeof *dims);
+    return lead + v->rank;
+}
+
+/* `variance` in the whole shape of the result. */
+static void set_whole(ox_ctx *c, ox_val variance)
+{
+    ox_dim dims[OX_MAX_RANK];
+    int rank = variance_dims(c, c->node->outputs[0], variance, dims);
+    set(c, 0, ox_expand(variance, rank, dims));
+}
+
+/* V of the operands one behind the other, of a node with some that varies. */
+static ox_val any_variance(ox_ctx *c)
+{
+    ox_val v = NULL;
+    for (size_t i = 0; v == NULL && i < c->node->input_count; i++) {
+        v = ox_variance_of(c, i);
+    }
+    return v;
+}
+
+/* V of input i as that of samples, zeros where it has none. */
+static ox_val pairs_or_zeros(ox_ctx *c, size_t i)
+{
+    ox_dim dims[OX_MAX_RANK];
+    ox_val v = c->node->inputs[i], own = ox_varies(c, i) ? ox_variance(v) : NULL;
+    if (own == NULL) {
+        int rank = variance_dims(c, v, any_variance(c), dims);
+        own = ox_zeros(c->g, c->type, rank, dims);
+    }
+    return c->sides->pairs(c, v, own);
 }
 
 /* Data move, and are added up: as the operator does it. What pads is 0. */
@@ -32,25 +63,71 @@ static void forward_moved(ox_ctx *c)
     ox_val *in = ox_arena_alloc(c->g->arena, n->input_count, sizeof *in);
     for (size_t i = 0; i < n->input_count; i++) {
         bool drop = n->inputs[i] == NULL || (pad && i == 2);
-        in[i] = drop ? NULL : i == 0 || all ? variance_or_zeros(c, i) : ox_x_raw(c, i);
+        in[i] = drop ? NULL : i == 0 || all ? pairs_or_zeros(c, i) : ox_x_raw(c, i);
     }
     ox_node *made = ox_graph_emit_node(c->g, n->domain, n->op, n->input_count, in, n->output_count,
                                        n->attr_count, n->attrs);
     for (size_t k = 0; k < n->output_count; k++) {
-        set(c, k, made->outputs[k]);
+        ox_val v = made->outputs[k], y = n->outputs[k];
+        if (v->rank < 0 && c->sides->pairs_lead == 0) {
+            v->rank = y->rank;
+            v->dims = y->dims;
+        }
+        set(c, k, c->sides->unpairs(c, y, v));
     }
 }
 
+/* In the order of memory. */
+static void forward_reshaped(ox_ctx *c)
+{
+    ox_dim dims[OX_MAX_RANK];
+    ox_val v = ox_variance(c->node->inputs[0]);
+    int rank = variance_dims(c, c->node->outputs[0], v, dims);
+    set(c, 0, ox_reshape(v, rank, dims));
+}
+
+static void forward_expanded(ox_ctx *c)
+{
+    set_whole(c, ox_variance_of(c, 0));
+}
+
+static void forward_identity(ox_ctx *c)
+{
+    set(c, 0, ox_cast(ox_variance(c->node->inputs[0]), c->type));
+}
+
+/* Whether input i is the same for a batch of pairs as for one of samples. */
+static bool is_steady(ox_ctx *c, size_t i)
+{
+    ox_val v = c->node->inputs[i];
+    const ox_dim *elements = v == NULL ? NULL : ox_shape_elements(v);
+    size_t count = elements == NULL ? 0 : (size_t)ox_val_size(v).size;
+    return v == NULL || c->sides->pairs_lead == 0 || !ox_side_of(v)->depends ||
+           (elements != NULL && ox_dims_static(v->rank, v->dims) &&
+            ox_dims_static((int)count, elements));
+}
+
 /* The only data of a move are input 0. */
-static bool moves(ox_ctx *c)
+static bool is_one(ox_ctx *c)
 {
     for (size_t i = 1; i < c->node->input_count; i++) {
         if (ox_varies(c, i)) {
             return false;
         }
     }
+    ox_val y = c->node->outputs[0];
     return ox_varies(c, 0) && ox_type_is_float(c->node->inputs[0]->type) &&
-           ox_type_is_float(c->node->outputs[0]->type);
+           ox_type_is_float(y->type) && y->rank >= 0;
+}
+
+static bool moves(ox_ctx *c)
+{
+    for (size_t i = 1; i < c->node->input_count; i++) {
+        if (!is_steady(c, i)) {
+            return false;
+        }
+    }
+    return is_one(c);
 }
 
 static bool moves_nearest(ox_ctx *c)
@@ -66,13 +143,13 @@ static bool always(ox_ctx *c)
 /* The sum of V over the operands, in the shape of the result, times `factor`. */
 static void forward_sum_scaled(ox_ctx *c, double factor)
 {
-    ox_val sum = NULL, y = c->node->outputs[0];
+    ox_val sum = NULL;
     for (size_t i = 0; i < c->node->input_count; i++) {
-        ox_val v = ox_varies(c, i) ? ox_variance(c->node->inputs[i]) : NULL;
+        ox_val v = ox_variance_of(c, i);
         sum = v == NULL ? sum : sum == NULL ? v : ox_add(sum, v);
     }
     if (sum != NULL) {
-        set(c, 0, ox_expand(factor == 1 ? sum : ox_scale(sum, factor), y->rank, y->dims));
+        set_whole(c, factor == 1 ? sum : ox_scale(sum, factor));
     }
 }
 
@@ -95,8 +172,12 @@ static bool chooses(ox_ctx *c)
 
 static void forward_choice(ox_ctx *c)
 {
-    ox_val a = variance_or_zeros(c, 1), b = variance_or_zeros(c, 2);
-    set(c, 0, ox_where(ox_x_raw(c, 0), a, b));
+    ox_val v[2], none = ox_number(any_variance(c), 0);
+    for (size_t i = 0; i < 2; i++) {
+        ox_val own = ox_variance_of(c, i + 1);
+        v[i] = own == NULL ? none : own;
+    }
+    set_whole(c, ox_where(ox_x_raw(c, 0), v[0], v[1]));
 }
 
 static bool multiplies_matrices(ox_ctx *c)
@@ -114,7 +195,7 @@ static bool has_constant_filters(ox_ctx *c)
     {                                                                                              \
         ox_val v = of(c);                                                                          \
         if (v != NULL) {                                                                           \
-            set(c, 0, v);                                                                          \
+            set_whole(c, v);                                                                       \
         }                                                                                          \
     }
 BY(forward_matmul, ox_variance_of_matmul)
@@ -137,20 +218,20 @@ static const struct linear {
     {flow_add, always, forward_sum},
     {flow_average_pool, always, forward_average},
     {flow_batch_normalization, always, forward_normalization},
-    {flow_cast, moves, forward_moved},
+    {flow_cast, is_one, forward_identity},
     {flow_concat, always, forward_moved},
     {flow_conv, has_constant_filters, forward_conv},
     {flow_conv_transpose, has_constant_filters, forward_conv},
     {flow_cumsum, moves, forward_moved},
     {flow_depth_to_space, moves, forward_moved},
     {flow_div, always, forward_product},
-    {flow_expand, moves, forward_moved},
+    {flow_expand, is_one, forward_expanded},
     {flow_gather, moves, forward_moved},
     {flow_gather_elements, moves, forward_moved},
     {flow_gemm, always, forward_gemm},
     {flow_global_average_pool, always, forward_average},
     {flow_global_max_pool, always, forward_pool},
-    {flow_identity, moves, forward_moved},
+    {flow_identity, is_one, forward_identity},
     {flow_matmul, multiplies_matrices, forward_matmul},
     {flow_max_pool, always, forward_pool},
     {flow_mean, always, forward_mean_of_operands},
@@ -160,7 +241,7 @@ static const struct linear {
     {flow_reduce_extreme, ox_reduces_known_rows, forward_extremes},
     {flow_reduce_mean, always, forward_mean},
     {flow_reduce_sum, moves, forward_moved},
-    {flow_reshape, moves, forward_moved},
+    {flow_reshape, is_one, forward_reshaped},
     {flow_resize, moves_nearest, forward_moved},
     {flow_reverse_sequence, moves, forward_moved},
     {flow_scaler, always, forward_product},

@@ -22,8 +22,14 @@ ox_role ox_second_role(ox_ctx *c, ox_rule rule);
 /* V of all results of the node, whose form is OX_ROLE_LINEAR. */
 void ox_second_forward(ox_ctx *c, ox_rule rule);
 
-/* V of v, NULL: 0. */
+/* V of v, [R, own shape] or own shape where references come one at a time; NULL: 0. */
 ox_val ox_variance(ox_val v);
+
+/* The same of input i of the node at hand, as it meets its result; NULL where it does not vary. */
+ox_val ox_variance_of(ox_ctx *c, size_t i);
+
+/* c over variances, which have no axis of targets. */
+ox_ctx ox_over_variances(const ox_ctx *c);
 
 /* Q of output 0 of the node at hand, NULL: 0. */
 ox_val ox_arrived_second(ox_ctx *c);

@@ -10,6 +10,20 @@ ox_val ox_variance(ox_val v)
     return v == NULL ? NULL : ox_side_of(v)->variance;
 }
 
+ox_val ox_variance_of(ox_ctx *c, size_t i)
+{
+    ox_val v = ox_node_input(c->node, i), own = ox_varies(c, i) ? ox_variance(v) : NULL;
+    return own == NULL ? NULL : ox_align(c, own, v->rank);
+}
+
+ox_ctx ox_over_variances(const ox_ctx *c)
+{
+    ox_ctx over = *c;
+    over.lead = c->sides->pairs_lead;
+    over.squared = true;
+    return over;
+}
+
 ox_val ox_factor(ox_ctx *c, ox_val factor)
 {
     return c->squared ? ox_square(factor) : factor;
