@@ -5,6 +5,7 @@
 
 #include "base/ours.h"
 
+#include <float.h>
 #include <math.h>
 
 typedef double num;
@@ -23,6 +24,8 @@ typedef struct pair {
 #define num_max fmax
 #define num_abs fabs
 #define num_exp exp
+#define num_sqrt sqrt
+#define num_epsilon(x) ((double)FLT_EPSILON)
 #define num_tanh tanh
 #define num_erf erf
 #define num_tanh_ratio(d) (tanh(d) / (d))

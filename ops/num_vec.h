@@ -6,6 +6,7 @@
 #include "base/ours.h"
 #include "vec_math.h"
 
+#include <float.h>
 #include <math.h>
 
 typedef vec num;
@@ -24,6 +25,8 @@ typedef struct pair {
 #define num_max vec_max
 #define num_abs vec_abs
 #define num_exp vec_exp
+#define num_sqrt vec_sqrt
+#define num_epsilon(x) ((double)FLT_EPSILON)
 #define num_tanh_ratio vec_tanh_ratio
 #define num_fma vec_fma
 #define num_of(n) vec_set((float)(n))

@@ -4,6 +4,7 @@
 #ifndef OPS_VEC_H
 #define OPS_VEC_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -43,6 +44,10 @@ VEC vec vec_mul(vec a, vec b)
 VEC vec vec_div(vec a, vec b)
 {
     return _mm512_div_ps(a, b);
+}
+VEC vec vec_sqrt(vec a)
+{
+    return _mm512_sqrt_ps(a);
 }
 /* a b + c */
 VEC vec vec_fma(vec a, vec b, vec c)
@@ -140,6 +145,10 @@ VEC vec vec_mul(vec a, vec b)
 VEC vec vec_div(vec a, vec b)
 {
     return _mm256_div_ps(a, b);
+}
+VEC vec vec_sqrt(vec a)
+{
+    return _mm256_sqrt_ps(a);
 }
 VEC vec vec_fma(vec a, vec b, vec c)
 {
@@ -247,6 +256,10 @@ VEC vec vec_div(vec a, vec b)
 {
     return vdivq_f32(a, b);
 }
+VEC vec vec_sqrt(vec a)
+{
+    return vsqrtq_f32(a);
+}
 VEC vec vec_fma(vec a, vec b, vec c)
 {
     return vfmaq_f32(c, a, b);
@@ -323,6 +336,10 @@ VEC vec vec_mul(vec a, vec b)
 VEC vec vec_div(vec a, vec b)
 {
     return a / b;
+}
+VEC vec vec_sqrt(vec a)
+{
+    return sqrtf(a);
 }
 VEC vec vec_fma(vec a, vec b, vec c)
 {

@@ -189,6 +189,7 @@ def check_second(rule, explain, run, *options):
 def check(rule, explain, run):
     check_same(rule, explain, run)
     check_near(rule, explain, run)
+    check_second(rule, explain, run)
     return check_pairs(rule, explain, run)
 
 

@@ -140,21 +140,12 @@ static ox_role role_of(ox_explain_state *s, ox_ctx *c, const ox_row *row)
     return own ? ox_second_role(c, row->rule) : OX_ROLE_NEW_PLAYER;
 }
 
-/* What a value gains from the reference to the sample. */
-static ox_val gain_of(ox_ctx *c, ox_val v)
-{
-    return ox_cast(ox_sub(sample_of(c, v), reference_of(c, v)), c->type);
-}
-
-/* As the stand-ins of values beyond numbers are, the squares stay finite. */
+/* V of a player, (v - v0)^2. As the stand-ins of values beyond numbers are, it stays finite. */
 static ox_val square_of_gain(ox_ctx *c, ox_val v)
 {
-    ox_val bool_free = v->type == OX_BOOL ? NULL : gain_of(c, v);
-    if (bool_free == NULL) {
-        ox_val x = ox_cast(sample_of(c, v), c->type), x0 = ox_cast(reference_of(c, v), c->type);
-        bool_free = ox_sub(x, x0);
-    }
-    return ox_square(bool_free);
+    const ox_val in[] = {ox_floats(c->g, c->type, 0, NULL, (const double[]){1}),
+                         ox_cast(sample_of(c, v), c->type), ox_cast(reference_of(c, v), c->type)};
+    return ox_flow("GainSquare", in);
 }
 
 /* V of the results of a node. */
@@ -207,7 +198,10 @@ static void take_in(ox_ctx *c)
         ox_val v = c->node->outputs[k];
         ox_side *side = ox_side_of(v);
         if (side->q != NULL && !side->is_point) {
-            ox_side_add(v, ox_mul(side->q, ox_cast(gain_of(c, v), side->q->type)));
+            ox_type type = side->q->type;
+            const ox_val in[] = {side->q, ox_cast(sample_of(c, v), type),
+                                 ox_cast(reference_of(c, v), type)};
+            ox_side_add(v, ox_flow("Gain", in));
             side->q = NULL;
         }
     }

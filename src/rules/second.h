@@ -47,13 +47,19 @@ typedef struct ox_bend {
 /* Whether the slope of this name (base/flows.inc) has a smooth form. */
 bool ox_bends(const char *name);
 
-/* A and B of the function of this name, `rescale` being its slope at both sides and dy what it
- * gains. */
-ox_bend ox_bend_of(const char *name, ox_slope slope, const ox_pair *p, ox_val rescale, ox_val dy,
-                   ox_val v);
+/* m A and m B of the function of this name, y and y0 being its values at both sides. */
+ox_bend ox_bend_of(const char *name, ox_slope slope, ox_val m, const ox_pair *p, ox_val y,
+                   ox_val y0, ox_val v);
 
-/* The same of relu(t). */
+/* A and B of relu(t). */
 ox_bend ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v);
+
+/* Parts of rules/slopes.inc: the slope of relu under a box for V with its rounding, and A and B
+ * made of the slope of any smoothed function. */
+ox_val ox_and_rounding(const ox_pair *p, ox_val v);
+ox_val ox_boxed_slope(const ox_pair *p, ox_val v);
+ox_val ox_settled(const ox_pair *p, ox_val v, ox_val rough, ox_val slope);
+ox_val ox_curve(const ox_pair *p, ox_val v, ox_val rough, ox_val dy);
 
 /* ---- squares ----------------------------------------------------------------------------------
  */

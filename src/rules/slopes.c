@@ -1,6 +1,8 @@
 /* Slopes of elementwise operators over values of a graph: those that kernels have, too, from
  * slopes.inc, and the others. */
-#include "rules/unary.h"
+#include "rules/second.h"
+
+#include <float.h>
 
 /* ---- the words of slopes.inc --------------------------------------------------------------- */
 
@@ -27,6 +29,7 @@ typedef ox_pair pair;
 #define num_finite ox_finite
 #define num_one_minus ox_one_minus
 #define num_relu(a) ox_unary("Relu", a)
+#define num_sqrt ox_sqrt
 #define num_inverse(a) ox_unary("Reciprocal", a)
 #define num_sigmoid(a) ox_unary("Sigmoid", a)
 #define num_erf(a) ox_unary("Erf", a)
@@ -67,6 +70,11 @@ static double num_near(ox_val like)
     return like->type == OX_DOUBLE ? OX_NEAR_DOUBLE : OX_NEAR;
 }
 
+static double num_epsilon(ox_val like)
+{
+    return like->type == OX_DOUBLE ? DBL_EPSILON : (double)FLT_EPSILON;
+}
+
 /* (f + f0)/2 times a weight, with one pass over the pairs. */
 static ox_val num_mean_times(ox_val f, ox_val f0, double weight)
 {
@@ -74,6 +82,26 @@ static ox_val num_mean_times(ox_val f, ox_val f0, double weight)
 }
 
 #include "rules/slopes.inc"
+
+ox_val ox_boxed_slope(const ox_pair *p, ox_val v)
+{
+    return boxed_slope(p->x, p->x0, v);
+}
+
+ox_val ox_and_rounding(const ox_pair *p, ox_val v)
+{
+    return and_rounding(p, v);
+}
+
+ox_val ox_settled(const ox_pair *p, ox_val v, ox_val rough, ox_val slope)
+{
+    return settled(p, v, rough, slope);
+}
+
+ox_val ox_curve(const ox_pair *p, ox_val v, ox_val rough, ox_val dy)
+{
+    return curve(p, v, rough, dy);
+}
 
 /* ---- straight pieces ----------------------------------------------------------------------- */
 

@@ -6,7 +6,6 @@
  * distribution, of tanh and the like by the function of k x, k < 1, else by three points. */
 #include "rules/second.h"
 
-#include <float.h>
 #include <string.h>
 
 typedef enum kind { RAMP, LEAKY, ABSOLUTE, CLIPPED, HARD, SCALED, ERROR, NORMAL, POINTS } bend_kind;
@@ -54,62 +53,36 @@ bool ox_bends(const char *name)
 
 /* ---- pieces --------------------------------------------------------------------------------- */
 
-/* V below which x and x0 are rounding, and a little. */
-static ox_val rounding(ox_val x, ox_val x0)
+/* Of relu(x - least) under a box, `v` with what is rounding. */
+static ox_val ramp(const ox_pair *p, ox_val least, ox_val v)
 {
-    double epsilon = x->type == OX_DOUBLE ? DBL_EPSILON : (double)FLT_EPSILON, few = 16 * epsilon;
-    ox_val size = ox_add(ox_square(x), ox_square(x0));
-    return ox_shift(ox_scale(size, few * few), 1e-30);
-}
-
-/* (F(u) - F(u0))/(u - u0) by the ratio, and by the slopes at both ends where they are close. */
-static ox_val ratio(ox_val du, ox_val df, ox_val slopes, double near)
-{
-    ox_val square = ox_square(du);
-    return ox_div(ox_add(ox_mul(df, du), ox_scale(slopes, near / 2)), ox_shift(square, near));
-}
-
-/* Of relu(x - least) under a box of half width `h`: G(u) = relu(u - 1) + clip(u + 1, 0, 2)^2/4. */
-static ox_val ramp(ox_val x, ox_val x0, ox_val least, ox_val h)
-{
-    ox_val u[2] = {x, x0}, inside[2], g[2];
-    for (int i = 0; i < 2; i++) {
-        ox_val above = least == NULL ? u[i] : ox_sub(u[i], least);
-        u[i] = ox_clip(ox_div(above, h), -1e8, 1e8);
-        inside[i] = ox_clip(ox_shift(u[i], 1), 0, 2);
-        ox_val over = ox_unary("Relu", ox_shift(u[i], -1));
-        g[i] = ox_add(over, ox_scale(ox_square(inside[i]), 0.25));
+    ox_pair above = {.x = p->x, .x0 = p->x0};
+    if (least != NULL) {
+        above.x = ox_sub(p->x, least);
+        above.x0 = ox_sub(p->x0, least);
     }
-    ox_val slopes = ox_scale(ox_add(inside[0], inside[1]), 0.5);
-    return ratio(ox_sub(u[0], u[1]), ox_sub(g[0], g[1]), slopes, 1e-6);
-}
-
-static ox_val half_width(ox_val x, ox_val x0, ox_val v)
-{
-    return ox_sqrt(ox_scale(ox_add(v, rounding(x, x0)), 0.5));
+    return ox_boxed_slope(&above, v);
 }
 
 /* Between two bounds. */
-static ox_val between(const ox_pair *p, ox_val low, ox_val high, ox_val h)
+static ox_val between(const ox_pair *p, ox_val low, ox_val high, ox_val v)
 {
-    return ox_sub(ramp(p->x, p->x0, low, h), ramp(p->x, p->x0, high, h));
+    return ox_sub(ramp(p, low, v), ramp(p, high, v));
 }
 
 static ox_val by_pieces(bend_kind kind, const ox_pair *p, ox_val v)
 {
-    ox_val h = half_width(p->x, p->x0, v);
+    v = ox_and_rounding(p, v);
     if (kind == CLIPPED) {
-        return between(p, p->a, p->b, h);
+        return between(p, p->a, p->b, v);
     }
     if (kind == HARD) { /* clip(a x + b, 0, 1) */
         ox_val low = ox_div(ox_neg(p->b), p->a), high = ox_div(ox_one_minus(p->b), p->a);
-        return ox_mul(p->a, between(p, low, high, h));
+        return ox_mul(p->a, between(p, low, high, v));
     }
-    ox_val a = ramp(p->x, p->x0, NULL, h);
-    if (kind == ABSOLUTE) {
-        return ox_shift(ox_scale(a, 2), -1);
-    }
-    return kind == RAMP ? a : ox_add(p->a, ox_mul(ox_one_minus(p->a), a));
+    ox_val a = ramp(p, NULL, v);
+    return kind == ABSOLUTE ? ox_shift(ox_scale(a, 2), -1)
+                            : ox_add(p->a, ox_mul(ox_one_minus(p->a), a));
 }
 
 /* ---- curves --------------------------------------------------------------------------------- */
@@ -166,38 +139,47 @@ static ox_val by_normal(const ox_pair *p, ox_val v)
         f[i] = ox_add(ox_mul(z[i], below), ox_mul(ox_div(w, t), density));
         slope[i] = ox_add(below, ox_div(ox_mul(z[i], density), cube));
     }
-    return ratio(ox_sub(z[0], z[1]), ox_sub(f[0], f[1]), ox_add(slope[0], slope[1]), OX_NEAR);
+    ox_val dz = ox_sub(z[0], z[1]), df = ox_sub(f[0], f[1]);
+    ox_val ends = ox_scale(ox_add(slope[0], slope[1]), OX_NEAR / 2);
+    return ox_div(ox_add(ox_mul(df, dz), ends), ox_shift(ox_square(dz), OX_NEAR));
 }
 
-/* ---- closing -------------------------------------------------------------------------------- */
+/* ---- both ----------------------------------------------------------------------------------- */
 
-/* Towards the rescale rule where V is no more than rounding; B is of A before that, over V and it,
- * so that the sum stays. */
-static ox_bend closed(ox_val a, ox_val rescale, ox_val x, ox_val x0, ox_val dy, ox_val v)
+static ox_bend bend_of_relu(ox_val m, const ox_pair *p, ox_val v)
 {
-    ox_val all = ox_add(v, rounding(x, x0)), dx = ox_sub(x, x0);
-    ox_val still = ox_one_minus(ox_div(v, all)); /* also where `all` is infinite, as beside pads */
-    ox_bend bend = {.b = ox_div(ox_sub(dy, ox_mul(a, dx)), all)};
-    bend.a = ox_add(a, ox_mul(still, ox_sub(rescale, a)));
-    return bend;
+    const ox_val in[] = {m, p->x, p->x0, v};
+    return (ox_bend){ox_flow("ReluSmooth", in), ox_flow("ReluCurve", in)};
 }
 
-ox_bend ox_bend_of(const char *name, ox_slope slope, const ox_pair *p, ox_val rescale, ox_val dy,
-                   ox_val v)
+static ox_bend bend_of_swish(ox_val m, const ox_pair *p, ox_val y, ox_val y0, ox_val v)
+{
+    const ox_val smooth[] = {m, p->x, p->x0, p->a, v};
+    const ox_val curve[] = {m, p->x, p->x0, y, y0, p->a, v};
+    return (ox_bend){ox_flow("SwishSmooth", smooth), ox_flow("SwishCurve", curve)};
+}
+
+ox_bend ox_bend_of(const char *name, ox_slope slope, ox_val m, const ox_pair *p, ox_val y,
+                   ox_val y0, ox_val v)
 {
     const struct smoothed *s = find(name);
     bool erf = p->x->type != OX_DOUBLE; /* ONNX Runtime has none of doubles */
+    if (s->kind == RAMP) {
+        return bend_of_relu(m, p, v);
+    }
+    if (strcmp(name, "Swish") == 0) {
+        return bend_of_swish(m, p, y, y0, v);
+    }
     ox_val a = s->kind == SCALED                        ? by_scale(s, slope, p, v)
                : s->kind == NORMAL && erf               ? by_normal(p, v)
                : s->kind == NORMAL || s->kind == POINTS ? by_points(s, slope, p, v)
                                                         : by_pieces(s->kind, p, v);
-    return closed(a, rescale, p->x, p->x0, dy, v);
+    return (ox_bend){ox_mul(m, ox_settled(p, v, a, slope(p))),
+                     ox_mul(m, ox_curve(p, v, a, ox_sub(y, y0)))};
 }
 
 ox_bend ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v)
 {
     const ox_pair p = {.x = t, .x0 = t0};
-    ox_val a = by_pieces(RAMP, &p, v);
-    ox_val dy = ox_sub(ox_unary("Relu", t), ox_unary("Relu", t0));
-    return closed(a, slope_relu(&p), t, t0, dy, v);
+    return bend_of_relu(ox_floats(t->graph, t->type, 0, NULL, (const double[]){1}), &p, v);
 }

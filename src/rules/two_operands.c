@@ -64,10 +64,10 @@ void flow_prelu(ox_ctx *c)
     ox_val v = ox_variance(c->node->inputs[0]);
     if (x.varies && !s.varies && c->second && v != NULL) {
         const ox_pair p = {.x = x.x, .x0 = x.x0, .a = s.x};
-        ox_val dy = ox_cast(ox_sub(ox_y(c, 0), ox_y0(c, 0)), c->m->type);
-        ox_bend bend = ox_bend_of("PRelu", slope_prelu, &p, slope_prelu(&p), dy, v);
-        ox_send(c, 0, ox_mul(c->m, bend.a));
-        ox_send_second(c, 0, ox_mul(c->m, bend.b));
+        ox_val y = ox_cast(ox_y(c, 0), c->m->type), y0 = ox_cast(ox_y0(c, 0), c->m->type);
+        ox_bend bend = ox_bend_of("PRelu", slope_prelu, c->m, &p, y, y0, v);
+        ox_send(c, 0, bend.a);
+        ox_send_second(c, 0, bend.b);
     } else if (x.varies) {
         ox_send(c, 0, ox_flow("PRelu", in));
     }

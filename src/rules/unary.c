@@ -146,9 +146,9 @@ static bool send_bend(ox_ctx *c, const entry *e)
     p.y0 = e->uses_y ? y0 : NULL;
     p.a = e->count > 0 ? parameter_value(c, &e->parameters[0], 1) : NULL;
     p.b = e->count > 1 ? parameter_value(c, &e->parameters[1], 2) : NULL;
-    ox_bend bend = ox_bend_of(e->op, e->slope, &p, e->slope(&p), ox_sub(y, y0), ox_cast(v, type));
-    ox_send(c, 0, ox_mul(c->m, bend.a));
-    ox_send_second(c, 0, ox_mul(c->m, bend.b));
+    ox_bend bend = ox_bend_of(e->op, e->slope, c->m, &p, y, y0, ox_cast(v, type));
+    ox_send(c, 0, bend.a);
+    ox_send_second(c, 0, bend.b);
     return true;
 }
 
