@@ -20,6 +20,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("models", nargs="*", default=NETWORKS)
     parser.add_argument("--refs", type=int, default=10)
+    parser.add_argument("--size", type=int, default=0, help="of images (default: the usual one)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20)
@@ -47,7 +48,7 @@ def main():
     print("| network | | order 1, x ideal | order 2, x ideal | order 2 / order 1 | memory | gap |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for network in asked.models:
-        files = Files(asked.folder, Case(network, asked.refs), asked.threads)
+        files = Files(asked.folder, Case(network, asked.refs, size=asked.size), asked.threads)
         for kind in asked.kinds:
             _, first, second = measure(files, kind, settings)
             time = min(second["seconds"]) / min(first["seconds"])

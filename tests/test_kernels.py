@@ -66,6 +66,8 @@ FLOWS = {
     "ErfFlow": ("y = Erf(x)", "m x x0 y y0", erf),
     "ExpFlow": ("y = Exp(x)", "m x x0 y y0", np.exp),
     "FloorFlow": ("y = Floor(x)", "m x x0 y y0", np.floor),
+    "GainFlow": ("h = Relu(x) y = Tanh(h)", "m x x0", None),
+    "GainSquareFlow": ("y = Tanh(x)", "m x x0", None),
     "GeluFlow": ("y = Gelu(x)", "m x x0 y y0", lambda x: x * (1 + erf(x / np.sqrt(2))) / 2),
     "GeluTanhFlow": ('y = Gelu<approximate = "tanh">(x)', "m x x0 y y0", gelu_tanh),
     "HardSigmoidFlow": ("y = HardSigmoid<alpha = 0.3>(x)", "m x x0 a b", None),
@@ -83,7 +85,9 @@ FLOWS = {
     "PowerFlow": ("y = Pow(x, power)", "m p p0 y y0 a",
                   lambda p: p ** 2.5),
     "ReciprocalFlow": ("y = Reciprocal(x)", "m p p0", None),
+    "ReluCurveFlow": ("h = Tanh(x) y = Relu(h)", "m x x0 v", None),
     "ReluFlow": ("y = Relu(x)", "m x x0", None),
+    "ReluSmoothFlow": ("h = Tanh(x) y = Relu(h)", "m x x0 v", None),
     "RoundFlow": ("y = Round(x)", "m x x0 y y0", np.round),
     "SeluFlow": ("y = Selu(x)", "m x x0 a b", None),
     "SigmoidFlow": ("y = Sigmoid(x)", "m x x0 y y0", sigmoid),
@@ -94,7 +98,10 @@ FLOWS = {
     "SquareFlow": ("y = Pow(x, two)", "m x x0", None),
     "StepFlow": ("c = Greater(x, one) y = Cast<to = 1>(c)", "m y y0 x x0",
                  lambda x: (x > 1) * 1.0),
+    "SwishCurveFlow": ("h = Tanh(x) y = Swish<alpha = 1.5>(h)", "m x x0 y y0 a v",
+                       lambda x: x * sigmoid(1.5 * x)),
     "SwishFlow": ("y = Swish<alpha = 1.5>(x)", "m x x0 y y0 a", lambda x: x * sigmoid(1.5 * x)),
+    "SwishSmoothFlow": ("h = Tanh(x) y = Swish<alpha = 1.5>(h)", "m x x0 a v", None),
     "TanhFlow": ("y = Tanh(x)", "m x x0 y y0", np.tanh),
     "UpperBoundFlow": ("y = Min(x, one)", "m x x0 a", None),
 }
@@ -112,11 +119,13 @@ AXES = {
 # of rows and numbers of them
 NORMS = {"LayerNormFlow": f"{WEIGHT} y = LayerNormalization(x, w)",
          "RootNormFlow": f"{WEIGHT} y = RMSNormalization(x, w)"}
+SECOND = {"GainFlow", "GainSquareFlow", "ReluCurveFlow", "ReluSmoothFlow", "SwishCurveFlow",
+          "SwishSmoothFlow"}  # of the second order
 PARAMETERS = {"CeluFlow": {"a": 0.7}, "ClipFlow": {"a": -1, "b": 2}, "DivideConstantFlow": {"a": 1},
               "EluFlow": {"a": 0.7}, "HardSigmoidFlow": {"a": 0.3, "b": 0.5},
               "LeakyReluFlow": {"a": 0.1}, "LowerBoundFlow": {"a": 1}, "PReluFlow": {"a": 0.2},
               "PowerFlow": {"a": 2.5}, "SeluFlow": {"a": 1.6732632, "b": 1.050701},
-              "SwishFlow": {"a": 1.5}, "UpperBoundFlow": {"a": 1}}
+              "SwishCurveFlow": {"a": 1.5}, "SwishFlow": {"a": 1.5}, "SwishSmoothFlow": {"a": 1.5}, "UpperBoundFlow": {"a": 1}}
 
 
 def random(shape, rng, size=3.0):
@@ -146,7 +155,7 @@ def operands(flow, shapes, seed=""):
 
 def with_others(flow, made, parameter=(), rng=None):
     """The operands of a function where m, x, x0 are given: b is a second operand, c a condition, p
-    positive, y the operator's result."""
+    positive, y the operator's result, v a variance."""
     _, names, y = FLOWS[flow]
     for end in ("", "0"):
         x = made[f"x{end}"].astype(np.float64)
@@ -158,6 +167,10 @@ def with_others(flow, made, parameter=(), rng=None):
             of = made[f"p{end}"] if "p" in names.split() else made[f"x{end}"]
             with np.errstate(all="ignore"):
                 made[f"y{end}"] = np.asarray(y(of.astype(np.float64)), np.float32)
+    sizes = [np.nan_to_num(np.clip(made[x], -100, 100)) ** 2 for x in ("x", "x0")]
+    v = 1 + sum(sizes, np.zeros(np.broadcast_shapes(made["x"].shape, made["x0"].shape)))
+    v = v * (rng or np.random.default_rng(0)).uniform(2, 9, v.shape)
+    made["v"] = np.asarray(v, np.float32)
     for name, value in PARAMETERS.get(flow, {}).items():
         made[name] = np.full(parameter, value, np.float32)
     return {name: made[name] for name in names.split()}
@@ -214,7 +227,8 @@ def bodies(tmp_path_factory):
             onnx.save(model, folder / "model.onnx")
             np.save(folder / "r.npy", np.zeros((2, 4), np.float32))
             subprocess.run([str(BUILD / "onnxexplainer"), "explain", folder / "model.onnx", "-r",
-                            folder / "r.npy", "--target=all", "-o", folder / "out.onnx"], check=True)
+                            folder / "r.npy", "--target=all", "-o", folder / "out.onnx",
+                            f"--order={1 + (name in SECOND)}"], check=True)
             made.update((f.name, f) for f in onnx.load(folder / "out.onnx").functions)
         return made[name]
 

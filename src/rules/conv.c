@@ -105,8 +105,7 @@ ox_val ox_variance_of_conv(ox_ctx *c)
     if (v == NULL) {
         return NULL;
     }
-    ox_val in[] = {ox_fold(&over, v),
-                   one ? thin_filters(filters, &outputs) : ox_square(filters)};
+    ox_val in[] = {ox_fold(&over, v), one ? thin_filters(filters, &outputs) : ox_square(filters)};
     ox_val y = ox_unfold(&over, ox_graph_emit(c->g, n->op, 2, in, n->attr_count, n->attrs), v);
     return one ? ox_mul(y, outputs) : y;
 }

@@ -41,9 +41,9 @@ typedef struct ox_sides {
     /* A variance [R, own shape of v] as that of a batch of pairs, R N in place of N; and back. */
     ox_val (*pairs)(ox_ctx *c, ox_val v, ox_val variance);
     ox_val (*unpairs)(ox_ctx *c, ox_val v, ox_val pairs);
-    int pairs_lead;       /* lead axes of variances: that of references, or none */
-    bool pool_tree;       /* maxima are trees of maxima of two */
-    ox_node *const *later;                             /* nodes that are not visited yet */
+    int pairs_lead;        /* lead axes of variances: that of references, or none */
+    bool pool_tree;        /* maxima are trees of maxima of two */
+    ox_node *const *later; /* nodes that are not visited yet */
     size_t later_count;
 } ox_sides;
 
