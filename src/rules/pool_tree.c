@@ -3,6 +3,8 @@
  * games, where one winner a window stands for all of them at once. */
 #include "rules/pool_tree.h"
 
+#include <string.h>
+
 #include "rules/second.h"
 #include "rules/side.h"
 
@@ -28,20 +30,7 @@ typedef struct tree {
 
 /* ---- shapes ------------------------------------------------------------------------------- */
 
-/* [.., n, rest] as [.., n / part, part, rest], and back; axis counts from the end, and is that of n
- * and of `part`. */
-static ox_val split_axis(ox_val v, int axis, int64_t part)
-{
-    ox_dim dims[OX_MAX_RANK + 1];
-    int at = v->rank + axis;
-    for (int d = 0; d <= v->rank; d++) {
-        dims[d] = d <= at ? v->dims[d] : v->dims[d - 1];
-    }
-    dims[at] = ox_dim_of(v->dims[at].size / part);
-    dims[at + 1] = ox_dim_of(part);
-    return ox_reshape(v, v->rank + 1, dims);
-}
-
+/* [.., n, part, rest] as [.., n part, rest]; axis counts from the end, and is that of `part`. */
 static ox_val merge_axis(ox_val v, int axis)
 {
     ox_dim dims[OX_MAX_RANK + 1];
@@ -71,48 +60,120 @@ ox_window ox_whole_window(int64_t size)
         .in = size, .out = 1, .kernel = size, .extent = size, .stride = 1, .dilation = 1};
 }
 
-static bool side_by_side(const ox_window *w)
+/* Whether the axis is one window. */
+static bool is_whole(const ox_window *w)
 {
-    return w->kernel == w->stride && (w->dilation == 1 || w->kernel == 1);
+    return w->out == 1 && w->kernel == w->in && w->begin == 0 && w->dilation == 1;
 }
 
-/* [.., in, rest] as [.., out, kernel, rest], with `outside` around. */
-static ox_val take_windows(ox_val v, int axis, const ox_window *w, double outside)
+/* Moves axis `from` to where `to` is, both counted from the end. */
+static ox_val move_axis(ox_val v, int from, int to)
+{
+    int order[OX_MAX_RANK + 1], count = 0, at = v->rank + from, place = v->rank + to;
+    for (int d = 0; d < v->rank; d++) {
+        if (d == place && place < at) {
+            order[count++] = at;
+        }
+        if (d != at) {
+            order[count++] = d;
+        }
+        if (d == place && place >= at) {
+            order[count++] = at;
+        }
+    }
+    return ox_transpose(v, order);
+}
+
+/* [.., in, rest] as [kernel, .., out, rest], with `outside` around: windows' places stand before
+ * all `axes` axes, so that what is made of them works on whole planes. */
+static ox_val take_windows(ox_val v, int axis, int axes, const ox_window *w, double outside)
 {
     int64_t span = (w->out - 1) * w->stride + w->extent;
-    v = pad_axis(v, axis, w->begin, span - w->in - w->begin, outside);
-    if (side_by_side(w)) {
-        return split_axis(v, axis, w->kernel);
+    if (is_whole(w)) {
+        return ox_unsqueeze(move_axis(v, axis, -axes), axis);
     }
+    v = pad_axis(v, axis, w->begin, span - w->in - w->begin, outside);
     ox_val *taps = ox_arena_alloc(v->graph->arena, (size_t)w->kernel, sizeof *taps);
     for (int64_t t = 0; t < w->kernel; t++) {
         int64_t first = t * w->dilation, last = first + (w->out - 1) * w->stride;
-        taps[t] = ox_unsqueeze(ox_slice(v, axis, first, last + 1, w->stride), axis);
+        taps[t] = ox_unsqueeze(ox_slice(v, axis, first, last + 1, w->stride), -1 - axes);
     }
-    return ox_concat(v->graph, (size_t)w->kernel, taps, axis);
+    return ox_concat(v->graph, (size_t)w->kernel, taps, -1 - axes);
 }
 
-/* How many taps from t on lie one behind the other in one stride. */
-static int64_t run_of_taps(const ox_window *w, int64_t t)
-{
-    int64_t left = w->stride - t * w->dilation % w->stride, rest = w->kernel - t;
-    return w->dilation > 1 ? 1 : left < rest ? left : rest;
-}
-
-/* The adjoint: what each position gets of its windows, added up. Taps within a stride are put
- * between zeros together. */
-static ox_val give_windows(ox_val m, int axis, const ox_window *w)
+/* What the positions that leave the remainder `phase` of the stride get, `length` of them; NULL
+ * where no window reaches them. */
+static ox_val phase_of_windows(ox_val m, int axis, int axes, const ox_window *w, int64_t phase,
+                               int64_t length)
 {
     ox_val sum = NULL;
-    for (int64_t t = 0, count; t < w->kernel; t += count) {
-        int64_t at = t * w->dilation % w->stride, first = t * w->dilation - at - w->begin;
-        count = run_of_taps(w, t);
-        ox_val run = count == w->kernel ? m : ox_slice(m, axis, t, t + count, 1);
-        run = merge_axis(pad_axis(run, axis, at, w->stride - at - count, 0), axis);
-        run = pad_axis(run, axis, first, w->in - first - w->out * w->stride, 0);
-        sum = sum == NULL ? run : ox_add(sum, run);
+    for (int64_t t = 0; t < w->kernel; t++) {
+        int64_t first = t * w->dilation - w->begin - phase, shift = first / w->stride;
+        if (first % w->stride == 0 && shift < length && shift + w->out > 0) {
+            ox_val tap = ox_squeeze(ox_slice(m, -1 - axes, t, t + 1, 1), -1 - axes);
+            tap = pad_axis(tap, axis, shift, length - w->out - shift, 0);
+            sum = sum == NULL ? tap : ox_add(sum, tap);
+        }
     }
     return sum;
+}
+
+/* Planes in one node, all axes before the channels being one. */
+static ox_val interleave_planes(ox_val *phases, int axis, int64_t steps, int64_t size)
+{
+    ox_val like = phases[0], parts[OX_INTERLEAVE_MOST + 1];
+    ox_dim dims[OX_MAX_RANK], own[4];
+    int rank = like->rank, at = axis == -1;
+    memcpy(dims, like->dims, (size_t)rank * sizeof *dims);
+    memcpy(own, dims + rank - 4, sizeof own);
+    for (int d = 0; d < rank - 4; d++) {
+        own[0] = ox_dim_mul(like->graph, own[0], dims[d]);
+    }
+    for (int64_t f = 0; f < steps; f++) {
+        parts[f] = ox_reshape(phases[f], 4, own);
+    }
+    const int64_t counts[2] = {at ? 1 : steps, at ? steps : 1};
+    const int64_t sizes[2] = {at ? own[2].size : size, at ? size : own[3].size};
+    dims[rank + axis] = ox_dim_of(size);
+    return ox_reshape(ox_interleave(counts, parts, sizes), rank, dims);
+}
+
+/* Phases element by element along the axis, of which `size` are there. */
+static ox_val interleave(ox_val *phases, int axis, int axes, int64_t steps, int64_t size)
+{
+    ox_val like = phases[0];
+    if (steps == 1) {
+        return like;
+    }
+    if (axes == 2 && steps <= 3 && like->rank >= 4) {
+        return interleave_planes(phases, axis, steps, size);
+    }
+    for (int64_t f = 0; f < steps; f++) {
+        phases[f] = ox_unsqueeze(phases[f], axis);
+    }
+    ox_val all = merge_axis(ox_concat(like->graph, (size_t)steps, phases, axis), axis);
+    return ox_slice(all, axis, 0, size, 1);
+}
+
+/* The adjoint: what each position gets of its windows, added up, one remainder of the stride beside
+ * the other. */
+static ox_val give_windows(ox_val m, int axis, int axes, const ox_window *w)
+{
+    if (is_whole(w)) {
+        return move_axis(ox_squeeze(m, axis), -axes, axis);
+    }
+    int64_t steps = w->stride < w->in ? w->stride : w->in;
+    int64_t length = (w->in + w->stride - 1) / w->stride;
+    ox_val *phases = ox_arena_alloc(m->graph->arena, (size_t)steps, sizeof *phases);
+    for (int64_t f = 0; f < steps; f++) {
+        phases[f] = phase_of_windows(m, axis, axes, w, f, length);
+    }
+    ox_val tap = ox_squeeze(ox_slice(m, -1 - axes, 0, 1, 1), -1 - axes);
+    ox_val none = pad_axis(ox_scale(tap, 0), axis, 0, length - w->out, 0);
+    for (int64_t f = 0; f < steps; f++) {
+        phases[f] = phases[f] != NULL ? phases[f] : none;
+    }
+    return interleave(phases, axis, axes, steps, w->in);
 }
 
 /* ---- the tree ----------------------------------------------------------------------------- */
@@ -241,11 +302,12 @@ static flows through_axis(const tree *t, sides v, int done)
     int axis = -1 - done;
     const ox_window *w = &t->w[t->axes - 1 - done];
     double least = t->max ? -ox_huge(v.x->type) : ox_huge(v.x->type);
-    sides taps = {take_windows(v.x, axis, w, least), take_windows(v.x0, axis, w, least), NULL};
-    taps.v = t->second ? take_windows(v.v, axis, w, 0) : NULL;
-    flows back = through_pairs(t, taps, axis, w->kernel, done);
-    back.m = back.m == NULL ? NULL : give_windows(back.m, axis, w);
-    back.q = back.q == NULL ? NULL : give_windows(back.q, axis, w);
+    sides taps = {take_windows(v.x, axis, t->axes, w, least),
+                  take_windows(v.x0, axis, t->axes, w, least), NULL};
+    taps.v = t->second ? take_windows(v.v, axis, t->axes, w, 0) : NULL;
+    flows back = through_pairs(t, taps, -1 - t->axes, w->kernel, done);
+    back.m = back.m == NULL ? NULL : give_windows(back.m, axis, t->axes, w);
+    back.q = back.q == NULL ? NULL : give_windows(back.q, axis, t->axes, w);
     return back;
 }
 
