@@ -1,7 +1,10 @@
 """The invariant of --order=2 for a node of each family: sum(m_x dx + Q_x V_x) == m_y dy + Q_y V_y."""
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 import rulecheck
 from rulecheck import floats, node
@@ -48,3 +51,43 @@ def test_node(name, explain, run):
 def test_unit(op, explain, run):
     rule = rulecheck.Rule([node(op, "x", "y")], {"x": (3, 5)})
     rulecheck.check_second(rule, explain, run)
+
+
+# ---- rounding ------------------------------------------------------------------------------------
+
+def in_doubles(graph):
+    """The graph with doubles for all floats."""
+    def widen(tensor):
+        if tensor.data_type == TensorProto.FLOAT:
+            wide = numpy_helper.to_array(tensor).astype(np.float64)
+            tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+
+    for tensor in graph.initializer:
+        widen(tensor)
+    for value in [*graph.input, *graph.output, *graph.value_info]:
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = TensorProto.DOUBLE
+    for attribute in (a for n in graph.node for a in n.attribute):
+        if attribute.type == onnx.AttributeProto.TENSOR:
+            widen(attribute.t)
+        elif attribute.type == onnx.AttributeProto.GRAPH:
+            in_doubles(attribute.g)
+        elif attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+            attribute.i = TensorProto.DOUBLE
+
+
+@pytest.mark.parametrize("name", ["cnn_avgpool_mnist", "lstm_digits", "mlp_regress_diabetes",
+                                  "mobile_se_silu_mnist", "resnet_mnist", "rnn_tanh_digits",
+                                  "sklearn_mlp_breast", "vit_digits"])
+def test_floats_are_near_doubles(shared, explain, run, name):
+    folder = shared / "models" / name
+    path = explain(folder / "model.onnx", np.load(folder / "background.npy")[:2], "--order=2",
+                   "--target=0", "--no-functions", "--cache=load")
+    wide = onnx.load(path)
+    [value], x = wide.graph.input, np.load(folder / "input.npy")[:1]
+    in_doubles(wide.graph)
+    names = [o.name for o in wide.graph.output]
+    exact = dict(zip(names, ReferenceEvaluator(wide).run(None, {value.name: x.astype(np.float64)})))
+    shap = f"{value.name}_shap"
+    off = np.linalg.norm(run(path, {value.name: x})[shap] - exact[shap])
+    assert off <= 1e-5 * np.linalg.norm(exact[shap])
