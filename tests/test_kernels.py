@@ -85,9 +85,9 @@ FLOWS = {
     "PowerFlow": ("y = Pow(x, power)", "m p p0 y y0 a",
                   lambda p: p ** 2.5),
     "ReciprocalFlow": ("y = Reciprocal(x)", "m p p0", None),
-    "ReluCurveFlow": ("h = Tanh(x) y = Relu(h)", "m x x0 v", None),
+    "ReluCurveFlow": ("h = Tanh(x) y = Relu(h)", "m x x0 v w", None),
     "ReluFlow": ("y = Relu(x)", "m x x0", None),
-    "ReluSmoothFlow": ("h = Tanh(x) y = Relu(h)", "m x x0 v", None),
+    "ReluSmoothFlow": ("h = Tanh(x) y = Relu(h)", "m x x0 v w", None),
     "RoundFlow": ("y = Round(x)", "m x x0 y y0", np.round),
     "SeluFlow": ("y = Selu(x)", "m x x0 a b", None),
     "SigmoidFlow": ("y = Sigmoid(x)", "m x x0 y y0", sigmoid),
@@ -124,7 +124,7 @@ SECOND = {"GainFlow", "GainSquareFlow", "ReluCurveFlow", "ReluSmoothFlow", "Swis
 PARAMETERS = {"CeluFlow": {"a": 0.7}, "ClipFlow": {"a": -1, "b": 2}, "DivideConstantFlow": {"a": 1},
               "EluFlow": {"a": 0.7}, "HardSigmoidFlow": {"a": 0.3, "b": 0.5},
               "LeakyReluFlow": {"a": 0.1}, "LowerBoundFlow": {"a": 1}, "PReluFlow": {"a": 0.2},
-              "PowerFlow": {"a": 2.5}, "SeluFlow": {"a": 1.6732632, "b": 1.050701},
+              "PowerFlow": {"a": 2.5}, "ReluCurveFlow": {"w": 1.5}, "ReluSmoothFlow": {"w": 1.5}, "SeluFlow": {"a": 1.6732632, "b": 1.050701},
               "SwishCurveFlow": {"a": 1.5}, "SwishFlow": {"a": 1.5}, "SwishSmoothFlow": {"a": 1.5}, "UpperBoundFlow": {"a": 1}}
 
 

@@ -140,9 +140,18 @@ static ox_role role_of(ox_explain_state *s, ox_ctx *c, const ox_row *row)
     return own ? ox_second_role(c, row->rule) : OX_ROLE_NEW_PLAYER;
 }
 
+/* What holds the value of v: Rounded stands beside that. */
+static ox_val holder_of(ox_val v)
+{
+    const ox_node *n = v->node;
+    bool beside = n != NULL && !n->original && strcmp(n->op, "Rounded") == 0;
+    return beside ? n->inputs[1] : v;
+}
+
 /* V of a player, (v - v0)^2. As the stand-ins of values beyond numbers are, it stays finite. */
 static ox_val square_of_gain(ox_ctx *c, ox_val v)
 {
+    v = holder_of(v);
     const ox_val in[] = {ox_floats(c->g, c->type, 0, NULL, (const double[]){1}),
                          ox_cast(sample_of(c, v), c->type), ox_cast(reference_of(c, v), c->type)};
     return ox_flow("GainSquare", in);
@@ -199,8 +208,9 @@ static void take_in(ox_ctx *c)
         ox_side *side = ox_side_of(v);
         if (side->q != NULL && !side->is_point) {
             ox_type type = side->q->type;
-            const ox_val in[] = {side->q, ox_cast(sample_of(c, v), type),
-                                 ox_cast(reference_of(c, v), type)};
+            ox_val held = holder_of(v);
+            const ox_val in[] = {side->q, ox_cast(sample_of(c, held), type),
+                                 ox_cast(reference_of(c, held), type)};
             ox_side_add(v, ox_flow("Gain", in));
             side->q = NULL;
         }

@@ -2,6 +2,7 @@
  * do with these, cut to the range of the integers; what rounding makes of that is given to the
  * explained inputs (flow_rounded), so that the sum holds for the integers themselves. */
 #include "rules/decompose.h"
+#include "rules/second.h"
 #include "rules/unary.h"
 
 #include <string.h>
@@ -125,11 +126,35 @@ static ox_val pass_beyond(ox_val arrived, ox_val m, rounding *a, rounding *b)
     return ox_where(ox_binary("Or", far, far0), ox_mul(arrived, slope), m);
 }
 
+/* The slope of the cut to the range of the integers, NULL: 1. */
+static ox_val cut_slope(ox_ctx *c, ox_type type)
+{
+    double least, most;
+    if (!range_of(c->node->outputs[0]->type, &least, &most)) {
+        return NULL;
+    }
+    ox_val u = ox_cast(ox_x(c, 0), type), u0 = ox_cast(ox_x0(c, 0), type);
+    ox_val cut = ox_clip(u, least, most), cut0 = ox_clip(u0, least, most);
+    return ox_flow("Clip", (ox_val[]){ox_number(u, 1), u, u0, cut, cut0, ox_number(u, least),
+                                      ox_number(u, most)});
+}
+
+ox_val ox_variance_of_rounded(ox_ctx *c)
+{
+    ox_val v = ox_variance_of(c, 0), slope = v == NULL ? NULL : cut_slope(c, v->type);
+    return slope == NULL ? v : ox_mul(v, ox_square(slope));
+}
+
 /* y = c + e, where c is u cut to the range of the integers and e what rounding adds. The multiplier
  * passes the cut, whose slope is at most 1. de/du is as large as 1/du: sum(m de) goes to the
  * explained inputs. */
 void flow_rounded(ox_ctx *c)
 {
+    if (c->squared) {
+        ox_val slope = cut_slope(c, c->m->type);
+        ox_send(c, 0, slope == NULL ? c->m : ox_mul(c->m, ox_square(slope)));
+        return;
+    }
     ox_type type = c->m->type;
     ox_val u = ox_cast(ox_x(c, 0), type), u0 = ox_cast(ox_x0(c, 0), type), m = c->m;
     rounding a = {u, u, ox_cast(ox_x(c, 1), type)}, b = {u0, u0, ox_cast(ox_x0(c, 1), type)};

@@ -120,6 +120,16 @@ static bool is_one(ox_ctx *c)
            ox_type_is_float(y->type) && y->rank >= 0;
 }
 
+static bool becomes_float(ox_ctx *c)
+{
+    return c->node->inputs[0]->type != OX_STRING && ox_type_is_float(c->node->outputs[0]->type);
+}
+
+static bool rounds(ox_ctx *c)
+{
+    return ox_varies(c, 0);
+}
+
 static bool moves(ox_ctx *c)
 {
     for (size_t i = 1; i < c->node->input_count; i++) {
@@ -207,6 +217,7 @@ BY(forward_average, ox_variance_of_average)
 BY(forward_mean, ox_variance_of_mean)
 BY(forward_pool, ox_variance_of_pool)
 BY(forward_extremes, ox_variance_of_extremes)
+BY(forward_rounded, ox_variance_of_rounded)
 #undef BY
 
 /* The linear rules. */
@@ -218,7 +229,7 @@ static const struct linear {
     {flow_add, always, forward_sum},
     {flow_average_pool, always, forward_average},
     {flow_batch_normalization, always, forward_normalization},
-    {flow_cast, is_one, forward_identity},
+    {flow_cast, becomes_float, forward_identity},
     {flow_concat, always, forward_moved},
     {flow_conv, has_constant_filters, forward_conv},
     {flow_conv_transpose, has_constant_filters, forward_conv},
@@ -244,6 +255,7 @@ static const struct linear {
     {flow_reshape, is_one, forward_reshaped},
     {flow_resize, moves_nearest, forward_moved},
     {flow_reverse_sequence, moves, forward_moved},
+    {flow_rounded, rounds, forward_rounded},
     {flow_scaler, always, forward_product},
     {flow_slice, moves, forward_moved},
     {flow_space_to_depth, moves, forward_moved},

@@ -82,6 +82,7 @@ ox_val ox_variance_of_average(ox_ctx *c);
 ox_val ox_variance_of_mean(ox_ctx *c);
 ox_val ox_variance_of_pool(ox_ctx *c);
 ox_val ox_variance_of_extremes(ox_ctx *c);
+ox_val ox_variance_of_rounded(ox_ctx *c);
 
 /* Whether a reduction knows how many elements become one. */
 bool ox_reduces_known_rows(ox_ctx *c);

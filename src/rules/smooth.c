@@ -93,6 +93,11 @@ static ox_val value_of(const char *name, ox_val x, ox_val a)
     if (strcmp(name, "Swish") == 0) {
         return ox_mul(x, ox_unary("Sigmoid", a == NULL ? x : ox_mul(a, x)));
     }
+    if (strcmp(name, "GeluTanh") == 0) {
+        ox_val inner = ox_add(x, ox_scale(ox_mul(x, ox_square(x)), 0.044715));
+        ox_val t = ox_tanh(ox_scale(inner, 0.79788456080286536));
+        return ox_mul(x, ox_scale(ox_shift(t, 1), 0.5));
+    }
     if (strcmp(name, "Mish") == 0) {
         return ox_mul(x, ox_tanh(ox_unary("Softplus", x)));
     }
@@ -146,9 +151,21 @@ static ox_val by_normal(const ox_pair *p, ox_val v)
 
 /* ---- both ----------------------------------------------------------------------------------- */
 
+/* The factors of V where it is a product that has been made for it, else V and 1. */
+static void factors_of(ox_val v, ox_val factors[2])
+{
+    const ox_node *n = v->node;
+    bool product = n != NULL && !n->original && strcmp(n->op, "Mul") == 0;
+    bool thin = product && n->inputs[1]->rank >= 0 && n->inputs[1]->rank < n->inputs[0]->rank;
+    factors[0] = thin ? n->inputs[0] : v;
+    factors[1] = thin ? n->inputs[1] : ox_floats(v->graph, v->type, 0, NULL, (const double[]){1});
+}
+
 static ox_bend bend_of_relu(ox_val m, const ox_pair *p, ox_val v)
 {
-    const ox_val in[] = {m, p->x, p->x0, v};
+    ox_val of[2];
+    factors_of(v, of);
+    const ox_val in[] = {m, p->x, p->x0, of[0], of[1]};
     return (ox_bend){ox_flow("ReluSmooth", in), ox_flow("ReluCurve", in)};
 }
 
