@@ -58,6 +58,8 @@ FLOWS = {
     "ConditionFlow": ("s = Neg(x) z = Sigmoid(x) c = Less(x, z) y = Where(c, s, z)",
                       "m c c0 x x0 b b0", None),
     "CubeFlow": ("y = Pow(x, three)", "m x x0", None),
+    "CurveFlow": ("h = Tanh(x) y = Swish<alpha = 1.5>(h)", "m x x0 y y0 w v",
+                  lambda x: x * sigmoid(1.5 * x)),
     "DivideConstantFlow": ("s = Exp(x) y = Div(one, s)", "m a p p0", None),
     "DividendFlow": ("s = Sigmoid(x) y = Div(x, s)", "m p p0", None),
     "DivisorFlow": ("s = Sigmoid(x) y = Div(x, s)", "m x x0 p p0", None),
@@ -98,8 +100,6 @@ FLOWS = {
     "SquareFlow": ("y = Pow(x, two)", "m x x0", None),
     "StepFlow": ("c = Greater(x, one) y = Cast<to = 1>(c)", "m y y0 x x0",
                  lambda x: (x > 1) * 1.0),
-    "SwishCurveFlow": ("h = Tanh(x) y = Swish<alpha = 1.5>(h)", "m x x0 y y0 a v",
-                       lambda x: x * sigmoid(1.5 * x)),
     "SwishFlow": ("y = Swish<alpha = 1.5>(x)", "m x x0 y y0 a", lambda x: x * sigmoid(1.5 * x)),
     "SwishSmoothFlow": ("h = Tanh(x) y = Swish<alpha = 1.5>(h)", "m x x0 a v", None),
     "TanhFlow": ("y = Tanh(x)", "m x x0 y y0", np.tanh),
@@ -119,13 +119,13 @@ AXES = {
 # of rows and numbers of them
 NORMS = {"LayerNormFlow": f"{WEIGHT} y = LayerNormalization(x, w)",
          "RootNormFlow": f"{WEIGHT} y = RMSNormalization(x, w)"}
-SECOND = {"GainFlow", "GainSquareFlow", "ReluCurveFlow", "ReluSmoothFlow", "SwishCurveFlow",
+SECOND = {"GainFlow", "GainSquareFlow", "ReluCurveFlow", "ReluSmoothFlow", "CurveFlow",
           "SwishSmoothFlow"}  # of the second order
-PARAMETERS = {"CeluFlow": {"a": 0.7}, "ClipFlow": {"a": -1, "b": 2}, "DivideConstantFlow": {"a": 1},
+PARAMETERS = {"CeluFlow": {"a": 0.7}, "CurveFlow": {"w": 0.5}, "ClipFlow": {"a": -1, "b": 2}, "DivideConstantFlow": {"a": 1},
               "EluFlow": {"a": 0.7}, "HardSigmoidFlow": {"a": 0.3, "b": 0.5},
               "LeakyReluFlow": {"a": 0.1}, "LowerBoundFlow": {"a": 1}, "PReluFlow": {"a": 0.2},
               "PowerFlow": {"a": 2.5}, "ReluCurveFlow": {"w": 1.5}, "ReluSmoothFlow": {"w": 1.5}, "SeluFlow": {"a": 1.6732632, "b": 1.050701},
-              "SwishCurveFlow": {"a": 1.5}, "SwishFlow": {"a": 1.5}, "SwishSmoothFlow": {"a": 1.5}, "UpperBoundFlow": {"a": 1}}
+              "SwishFlow": {"a": 1.5}, "SwishSmoothFlow": {"a": 1.5}, "UpperBoundFlow": {"a": 1}}
 
 
 def random(shape, rng, size=3.0):

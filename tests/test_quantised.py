@@ -91,13 +91,14 @@ def correlation(a, b):
     return np.corrcoef(a.ravel(), b.ravel())[0, 1]
 
 
+@pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_like_the_float_network(explain, run, quantise, kind, head):
+def test_like_the_float_network(explain, run, quantise, kind, head, order):
     model, x, r = network(head), images(4, 1), images(3, 2)
     path = quantise(model, **KINDS[kind])
-    exact = run(explain(model, r, "--target=2"), x)["x_shap"]
-    outputs = run(explain(path, r, "--target=2"), x)
+    exact = run(explain(model, r, "--target=2", f"--order={order}"), x)["x_shap"]
+    outputs = run(explain(path, r, "--target=2", f"--order={order}"), x)
     phi = outputs["x_shap"]
     prediction, base = run(path, x)["out"], run(path, r)["out"].mean(axis=0)
     np.testing.assert_array_equal(outputs["out"], prediction)

@@ -64,7 +64,7 @@ NETS |= {
 }
 BENT = {
     "Gain GainSquare ReluCurve ReluSmooth": "s = Relu(c) t = Sub(two, s) b = Relu(t)",
-    "SwishCurve SwishSmooth": "s = Sigmoid(c) b = Mul(c, s)",
+    "Curve SwishSmooth": "s = Sigmoid(c) b = Mul(c, s)",
 }
 KERNELS = {"Winner": "BlockedMaxPoolFlow", "Interleave": "BlockedInterleave",
            "Spread": "BlockedInterleave", "Relu": "BlockedReluFlow", "Swish": "BlockedSwishFlow",

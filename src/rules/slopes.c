@@ -100,7 +100,7 @@ ox_val ox_settled(const ox_pair *p, ox_val v, ox_val rough, ox_val slope)
 
 ox_val ox_curve(const ox_pair *p, ox_val v, ox_val rough, ox_val dy)
 {
-    return curve(p, v, rough, dy);
+    return curve_of(p, v, rough, dy);
 }
 
 /* ---- straight pieces ----------------------------------------------------------------------- */

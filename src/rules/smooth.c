@@ -151,6 +151,11 @@ static ox_val by_normal(const ox_pair *p, ox_val v)
 
 /* ---- both ----------------------------------------------------------------------------------- */
 
+static ox_val one_like(ox_val v)
+{
+    return ox_floats(v->graph, v->type, 0, NULL, (const double[]){1});
+}
+
 /* The factors of V where it is a product that has been made for it, else V and 1. */
 static void factors_of(ox_val v, ox_val factors[2])
 {
@@ -158,7 +163,7 @@ static void factors_of(ox_val v, ox_val factors[2])
     bool product = n != NULL && !n->original && strcmp(n->op, "Mul") == 0;
     bool thin = product && n->inputs[1]->rank >= 0 && n->inputs[1]->rank < n->inputs[0]->rank;
     factors[0] = thin ? n->inputs[0] : v;
-    factors[1] = thin ? n->inputs[1] : ox_floats(v->graph, v->type, 0, NULL, (const double[]){1});
+    factors[1] = thin ? n->inputs[1] : one_like(v);
 }
 
 static ox_bend bend_of_relu(ox_val m, const ox_pair *p, ox_val v)
@@ -171,9 +176,10 @@ static ox_bend bend_of_relu(ox_val m, const ox_pair *p, ox_val v)
 
 static ox_bend bend_of_swish(ox_val m, const ox_pair *p, ox_val y, ox_val y0, ox_val v)
 {
-    const ox_val smooth[] = {m, p->x, p->x0, p->a, v};
-    const ox_val curve[] = {m, p->x, p->x0, y, y0, p->a, v};
-    return (ox_bend){ox_flow("SwishSmooth", smooth), ox_flow("SwishCurve", curve)};
+    const ox_val smooth[] = {one_like(m), p->x, p->x0, p->a, v};
+    ox_val a = ox_flow("SwishSmooth", smooth);
+    const ox_val curve[] = {m, p->x, p->x0, y, y0, a, v};
+    return (ox_bend){ox_mul(m, a), ox_flow("Curve", curve)};
 }
 
 ox_bend ox_bend_of(const char *name, ox_slope slope, ox_val m, const ox_pair *p, ox_val y,
@@ -198,5 +204,5 @@ ox_bend ox_bend_of(const char *name, ox_slope slope, ox_val m, const ox_pair *p,
 ox_bend ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v)
 {
     const ox_pair p = {.x = t, .x0 = t0};
-    return bend_of_relu(ox_floats(t->graph, t->type, 0, NULL, (const double[]){1}), &p, v);
+    return bend_of_relu(one_like(t), &p, v);
 }
