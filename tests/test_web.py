@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -92,7 +93,7 @@ def seen(address, own, folder):
     plan = {"chromium": CHROMIUM, "demos": demos, "picture": str(IMAGES / "cat_chelsea.png"),
             "digit": own["own picture"][1][0],
             "texts": texts() if "text" in demos else [],
-            "refused": [str(ROOT / "examples/digits/digits.onnx")],
+            "refused": refused(folder),
             "example": example,
             "listener": re.search(r"<script[^>]*>(.*)</script>", listener, re.S)[1],
             "own": {name: [model, *beside] for name, (model, beside) in own.items()}}
@@ -101,6 +102,18 @@ def seen(address, own, folder):
                           capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "seen.json").read_text())
+
+
+def refused(folder):
+    """Files that are no explained models: one that is not explained, one that only says so, one
+    that is no model."""
+    plain = ROOT / "examples/digits/digits.onnx"
+    said, other = folder / "said.onnx", folder / "other.onnx"
+    model = onnx.load(plain)
+    onnx.helper.set_model_props(model, {"onnxexplainer.version": "0.1.0"})
+    onnx.save(model, said)
+    other.write_text("This is no model.")
+    return [str(path) for path in (plain, said, other)]
 
 
 def html_of_docs():
@@ -195,12 +208,13 @@ def test_the_sum_of_a_waterfall(seen):
     assert abs(base + sum(contributions) - score) < 0.02  # of numbers with three digits
 
 
-def test_a_model_that_is_not_explained_gets_the_command(seen):
-    refused = seen["refused"]
-    assert "digits.onnx is not explained yet" in refused
-    command = refused.splitlines()[-1]
-    assert command == ("onnxexplainer explain digits.onnx --references references.npy --gap "
-                       "-o digits.explained.onnx")
+def test_what_is_not_explained_is_refused(seen):
+    plain, said, other = seen["refused"]
+    assert plain.startswith("digits.onnx is not explained yet")
+    assert plain.splitlines()[-1] == ("onnxexplainer explain digits.onnx --references "
+                                      "references.npy --gap -o digits.explained.onnx")
+    assert said == 'the model says that it is explained, but has no output "shap_target"'
+    assert other == "not an ONNX model"
 
 
 def test_nothing_leaves_the_page(seen, address):

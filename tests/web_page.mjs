@@ -121,9 +121,13 @@ async function table(page) {
 
 async function own(page) {
   const give = (files) => page.locator("#own .zone input[type=file]").setInputFiles(files);
-  await give(plan.refused);
-  await page.locator("#own .alert").filter({ hasText: /\S/ }).waitFor();
-  seen.refused = await page.locator("#own .alert").innerText();
+  seen.refused = [];
+  for (const file of plan.refused) {
+    await give(file);
+    const alert = page.locator("#own .alert");
+    await alert.filter({ hasText: /\S/, hasNotText: seen.refused.at(-1) ?? "nothing yet" }).waitFor();
+    seen.refused.push(await alert.innerText());
+  }
   for (const [name, files] of Object.entries(plan.own)) {
     await result(page, name, () => give(files));
   }

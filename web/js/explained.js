@@ -72,9 +72,15 @@ export class ExplainedModel {
     this.explained = ours.map(({ name }) => name.slice(this.prefix.length, -"_shap".length)).filter(listed);
     this.features = lines(told.feature_names);
     this.ranges = new Map(lines(told.reference_ranges).map((line) => {
-      const [, low, high, kind, name] = line.match(/^(\S+) (\S+) (\S+) (.*)$/);
-      return [name, { low: Number(low), high: Number(high), whole: kind === "whole" }];
+      const [low, high, , ...name] = line.split(" ");
+      return [name.join(" "), { low: Number(low), high: Number(high) }];
     }));
+    const there = outputs.map(({ name }) => name);
+    for (const name of ["shap_target", "base_value"].map((name) => this.prefix + name)) {
+      if (!there.includes(name)) {
+        throw new Error(`the model says that it is explained, but has no output "${name}"`);
+      }
+    }
   }
 
   isExplained(input) {
