@@ -45,6 +45,26 @@ def tutorial(folder, shared):
              samples=np.load(DIGITS / "input.npy"))
 
 
+def scaling(folder, shared):
+    """A network on tables, explained, and a folder of Parquet."""
+    import pyarrow
+    import pyarrow.parquet
+
+    names = ["age", "income", "height"]
+    save(folder / "model.onnx", [("MatMul", ["x", "W"], ["h"], {}), ("Relu", ["h"], ["y"], {})],
+         {"x": [3]}, {"y": [1]}, {"W": normal(0, 3, 1)})
+    rows = normal(1, 1000, 3)
+    np.save(folder / "references.npy", rows[:10])
+    np.save(folder / "rows.npy", rows)
+    (folder / "in").mkdir()
+    for k in range(2):
+        part = rows[500 * k:500 * k + 500]
+        table = pyarrow.table(dict(zip(names, part.T)))
+        if k:
+            table = table.set_column(0, "age", pyarrow.array([None, *part[1:, 0].tolist()]))
+        pyarrow.parquet.write_table(table, folder / f"in/{k}.parquet")
+
+
 def image(folder, shared):
     lite = shared / "models/efficientnet_lite0"
     shutil.copy(lite / "model.onnx", folder)
@@ -226,7 +246,7 @@ STAGES = {"tutorial": tutorial, "howto/image": image, "howto/text": text, "howto
           "howto/detector": detector, "howto/segmentation": segmentation,
           "howto/autoencoder": autoencoder, "howto/survival": survival, "howto/phone": deployed,
           "howto/c": deployed, "trust": deployed, "plots": plots, "index": examples,
-          "json": json, "runtimes": runtimes}
+          "json": json, "runtimes": runtimes, "scaling": scaling}
 
 
 def stage(page, folder: pathlib.Path, shared):
