@@ -133,7 +133,9 @@ def _runtime() -> Any:
 
         def _output(self, name: str, array: Any) -> Any:
             codec = codecs.StringCodec if array.dtype.kind == "U" else codecs.NumpyCodec
-            return codec.encode_output(name, array)
+            output = codec.encode_output(name, array)
+            output.shape = list(array.shape) # MLServer makes a column of what has one axis
+            return output
 
     Runtime.__module__, Runtime.__qualname__ = __name__, "Runtime"
     return Runtime
