@@ -217,6 +217,78 @@ void decompose_branchwise_rms_norm(const ox_node *n, ox_val *outputs)
     outputs[0] = ox_made_result(n, 0, y);
 }
 
+/* ---- hyper-connections: C streams [.., C, H], or in a row [.., C * H] ---------------------------
+ */
+
+static ox_val streams_apart(const ox_node *n, ox_val x)
+{
+    int64_t count = ox_node_int(n, "num_branches", 0), last = ox_made_size(n, x, -1);
+    if (count == 0 && x->rank >= 2) {
+        return x;
+    }
+    if (count < 1 || last % count != 0 || x->rank >= OX_MAX_RANK) {
+        ox_made_fail(n, "its branches do not fit");
+    }
+    ox_dim dims[OX_MAX_RANK];
+    memcpy(dims, x->dims, (size_t)x->rank * sizeof *dims);
+    dims[x->rank - 1] = ox_dim_of(count);
+    dims[x->rank] = ox_dim_of(last / count);
+    return ox_reshape(x, x->rank + 1, dims);
+}
+
+/* The factors of streams: one each [.., C], or as many as these have numbers. */
+static ox_val gates_of(const ox_node *n, ox_val gates, ox_val streams)
+{
+    if (gates->rank == streams->rank) {
+        return gates;
+    }
+    if (gates->rank != streams->rank - 1) {
+        ox_made_fail(n, "its shapes do not fit");
+    }
+    bool one = ox_dim_is(gates->dims[gates->rank - 1], ox_made_size(n, streams, -2));
+    return one ? ox_unsqueeze(gates, -1) : streams_apart(n, gates);
+}
+
+void decompose_hyper_connection_pre_mix(const ox_node *n, ox_val *outputs)
+{
+    ox_val x = streams_apart(n, ox_made_ranked(n, 0));
+    ox_val sum = ox_sum(ox_mul(x, gates_of(n, ox_made_ranked(n, 1), x)), -2, false);
+    double scale = ox_node_float(n, "reduction_scale", 1);
+    outputs[0] = ox_made_result(n, 0, ox_mul(sum, ox_number(sum, scale)));
+}
+
+void decompose_hyper_connection_post_mix(const ox_node *n, ox_val *outputs)
+{
+    ox_val given = ox_made_ranked(n, 0), x = streams_apart(n, given);
+    ox_val added = ox_unsqueeze(ox_made_ranked(n, 1), -2), mix = ox_made_input(n, 3);
+    added = ox_mul(added, gates_of(n, ox_made_ranked(n, 2), x));
+    ox_val mixed = mix == NULL ? x : ox_matmul(ox_swap_last(mix), x);
+    ox_val y = ox_add(mixed, added);
+    outputs[0] = ox_made_result(n, 0, ox_reshape(y, given->rank, given->dims));
+}
+
+/* sigmoid(sign(s) sqrt(max(|s|, 1e-6))) times a value that all streams share, where s is the
+ * product of normalised keys and queries. */
+void decompose_engram_gate(const ox_node *n, ox_val *outputs)
+{
+    ox_val key = ox_made_ranked(n, 0), query = ox_made_ranked(n, 1), conv = ox_made_input(n, 5);
+    int64_t size = ox_made_size(n, key, -1);
+    key = ox_mul(root_mean_square(n, key, size), ox_made_ranked(n, 3));
+    query = ox_mul(root_mean_square(n, query, size), ox_made_ranked(n, 4));
+    ox_val s = ox_sum(ox_mul(key, query), -1, true);
+    s = ox_mul(s, ox_number(s, 1 / sqrt((double)size)));
+    ox_val root = ox_sqrt(ox_binary("Max", ox_unary("Abs", s), ox_number(s, 1e-6)));
+    ox_val gate = ox_unary("Sigmoid", ox_mul(ox_unary("Sign", s), root));
+    ox_val y = ox_mul(gate, ox_unsqueeze(ox_made_ranked(n, 2), -2));
+    outputs[0] = ox_made_result(n, 0, y);
+    if (ox_made_has_output(n, 1)) {
+        outputs[1] = ox_made_result(n, 1, ox_mul(root_mean_square(n, y, size), conv));
+    }
+}
+
+/* ---- gates --------------------------------------------------------------------------------------
+ */
+
 /* scale softplus(a + bias), and sigmoid(b). */
 void decompose_linear_attention_gate(const ox_node *n, ox_val *outputs)
 {

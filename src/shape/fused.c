@@ -159,3 +159,31 @@ void infer_unfold(ox_node *n)
     dims[rank] = size > 0 ? ox_dim_of(size) : ox_shape_any(n);
     ox_shape_set(n, 0, ox_shape_type(n, 0), rank + 1, dims);
 }
+
+/* ---- hyper-connections ----------------------------------------------------------------------- */
+
+/* C streams [.., C, H], or in a row [.., C * H], become one [.., H]. */
+void infer_hyper_connection_pre_mix(ox_node *n)
+{
+    int64_t branches = ox_node_int(n, "num_branches", 0);
+    int rank = ox_shape_rank(n, 0);
+    const ox_dim *in = rank < 1 ? NULL : ox_shape_dims(n, 0);
+    bool row = branches > 0;
+    bool known = in != NULL && (row ? ox_dim_is_static(in[rank - 1]) : rank >= 2);
+    if (!known) {
+        ox_shape_set(n, 0, ox_shape_type(n, 0), -1, NULL);
+        return;
+    }
+    int out = row ? rank : rank - 1;
+    ox_dim *dims = ox_shape_room(n, out);
+    memcpy(dims, in, (size_t)(out - 1) * sizeof *dims);
+    dims[out - 1] = row ? ox_dim_of(in[rank - 1].size / branches) : in[rank - 1];
+    ox_shape_set(n, 0, ox_shape_type(n, 0), out, dims);
+}
+
+void infer_engram_gate(ox_node *n)
+{
+    for (size_t i = 0; i < n->output_count; i++) {
+        ox_shape_same(n, i, 0);
+    }
+}
