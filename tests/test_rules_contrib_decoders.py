@@ -194,6 +194,23 @@ def test_rotary_embedding(explain, run, attributes, shape, half, offset):
                    explain, run)
 
 
+@pytest.mark.parametrize("attributes, shape", [
+    ({"mrope_section": [2, 1, 1], "num_heads": 3}, (3, 24)),
+    ({"mrope_section": [2, 1, 1], "num_heads": 3, "mrope_layout": 1}, (3, 24)),
+    ({"mrope_section": [1, 2, 1], "interleaved": 1}, (2, 3, 8)),
+    ({"mrope_section": [2, 1, 1], "num_heads": 2, "rotary_embedding_dim": 8}, (3, 24))],
+    ids=str)
+def test_rotary_embedding_of_three_positions(explain, run, attributes, shape):
+    """Time, height and width."""
+    nodes = [node("Shape", "x", "n", start=0, end=1), node("Concat", "three n steps", "ns", axis=0),
+             node("Expand", "own ns", "at"),
+             contrib("MRotaryEmbedding", "x at c s", "y", **attributes)]
+    angles = floats(9, 4)
+    constants = {"c": np.cos(angles), "s": np.sin(angles), "steps": np.array([3]),
+                 "three": np.array([3]), "own": np.array([[[5, 0, 2]], [[1, 7, 3]], [[8, 4, 6]]])}
+    check_additive(Rule(nodes, {"x": shape}, constants, domains=MS), explain, run)
+
+
 # ---- a decoder -----------------------------------------------------------------------------------
 
 WORDS, HIDDEN = 30, 32

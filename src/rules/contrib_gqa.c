@@ -308,10 +308,9 @@ static ox_val positions(const ox_node *n, ox_val x)
     return ids->rank == 2 ? first : ox_unsqueeze(ox_add(first, ox_made_counted(x, 2)), 0);
 }
 
-/* x [B, S, H * D] or [B, H, S, D], positions, cosines and sines [.., half of what is turned]. */
-void decompose_contrib_rotary_embedding(const ox_node *n, ox_val *outputs)
+/* x [B, S, H * D] or [B, H, S, D] as the latter; cosines have half of what is turned. */
+static ox_val by_heads(const ox_node *n, ox_val x, ox_val cosines)
 {
-    ox_val x = ox_made_of_rank(n, 0, 3, 4), cosines = ox_made_of_rank(n, 2, 2, 2);
     int64_t size = ox_node_int(n, "rotary_embedding_dim", 0);
     int64_t heads = ox_node_int(n, "num_heads", 0), half = ox_made_size(n, cosines, -1);
     if (ox_node_int(n, "is_packed_batching", 0) != 0) {
@@ -321,8 +320,66 @@ void decompose_contrib_rotary_embedding(const ox_node *n, ox_val *outputs)
         int64_t all = ox_made_size(n, x, -1);
         heads = half < 1 || half > all / 2 ? 0 : all / (2 * half);
     }
-    ox_val each = x->rank == 4 ? x : ox_heads_swap(ox_heads_apart(n, x, heads));
-    ox_val ids = positions(n, each);
-    ox_val y = ox_heads_turn(n, each, angles(n, 2, ids), angles(n, 3, ids), size);
-    outputs[0] = ox_made_result(n, 0, x->rank == 4 ? y : ox_heads_join(y));
+    return x->rank == 4 ? x : ox_heads_swap(ox_heads_apart(n, x, heads));
+}
+
+static ox_val turned_back(const ox_node *n, ox_val x, ox_val each, ox_val cosine, ox_val sine)
+{
+    int64_t size = ox_node_int(n, "rotary_embedding_dim", 0);
+    ox_val y = ox_heads_turn(n, each, cosine, sine, size);
+    return ox_made_result(n, 0, x->rank == 4 ? y : ox_heads_join(y));
+}
+
+void decompose_contrib_rotary_embedding(const ox_node *n, ox_val *outputs)
+{
+    ox_val x = ox_made_of_rank(n, 0, 3, 4);
+    ox_val each = by_heads(n, x, ox_made_of_rank(n, 2, 2, 2)), ids = positions(n, each);
+    outputs[0] = turned_back(n, x, each, angles(n, 2, ids), angles(n, 3, ids));
+}
+
+/* ---- MRotaryEmbedding: three positions a token, each for a section of the angles ----------------
+ */
+
+enum { STREAMS = 3 };
+
+/* Which of time, height and width angle i goes by. */
+static int stream_of(int64_t i, const int64_t *sections, bool interleaved)
+{
+    if (interleaved) {
+        int at = (int)(i % STREAMS);
+        return i / STREAMS < sections[at] ? at : 0;
+    }
+    return i < sections[0] ? 0 : i - sections[0] < sections[1] ? 1 : 2;
+}
+
+static ox_val angles_of_streams(const ox_node *n, size_t input, const int64_t *sections)
+{
+    ox_val cache = ox_made_of_rank(n, input, 2, 2), ids = ox_made_of_rank(n, 1, 3, 3), sum = NULL;
+    bool interleaved = ox_node_int(n, "mrope_layout", 0) != 0;
+    int64_t half = ox_made_size(n, cache, -1);
+    double *mine = ox_arena_alloc(n->graph->arena, (size_t)half, sizeof *mine);
+    for (int s = 0; s < STREAMS; s++) {
+        for (int64_t i = 0; i < half; i++) {
+            mine[i] = stream_of(i, sections, interleaved) == s;
+        }
+        ox_val part = ox_mul(cache, ox_floats(n->graph, cache->type, 1, &half, mine));
+        ox_val own = ox_gather(ids, ox_ints(n->graph, 1, (const int64_t[]){s}), 0);
+        own = ox_cast(ox_reshape(own, 2, &ids->dims[1]), OX_INT64);
+        part = ox_gather(part, own, 0);
+        sum = sum == NULL ? part : ox_add(sum, part);
+    }
+    return ox_unsqueeze(sum, -3);
+}
+
+void decompose_mrotary_embedding(const ox_node *n, ox_val *outputs)
+{
+    ox_val x = ox_made_of_rank(n, 0, 3, 4);
+    size_t count = 0;
+    const int64_t *sections = ox_node_ints(n, "mrope_section", &count);
+    ox_val each = by_heads(n, x, ox_made_of_rank(n, 2, 2, 2));
+    if (sections == NULL || count != STREAMS || ox_node_float(n, "scale", 1) != 1) {
+        ox_made_fail(n, "no rule for a scale, or without mrope_section");
+    }
+    ox_val cosine = angles_of_streams(n, 2, sections), sine = angles_of_streams(n, 3, sections);
+    outputs[0] = turned_back(n, x, each, cosine, sine);
 }
