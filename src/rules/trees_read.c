@@ -132,10 +132,9 @@ static void set_share(ox_forest *f)
     const char *name = aggregate(f->node);
     bool average = strcmp(name, "AVERAGE") == 0;
     if (!average && strcmp(name, "SUM") != 0) {
-        ox_made_fail(f->node, ox_arena_format(f->node->graph->arena,
-                                              "aggregate_function %s is no sum over the trees, "
-                                              "which --method=kernel explains",
-                                              name));
+        ox_made_fail(f->node,
+                     ox_arena_format(f->node->graph->arena,
+                                     "aggregate_function %s is no sum over the trees", name));
     }
     f->share = average && f->tree_count > 0 ? 1 / (double)f->tree_count : 1;
 }
