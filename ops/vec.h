@@ -383,7 +383,7 @@ VEC vec vec_power(int32_t n)
 }
 VEC vec vec_scale(vec a, vec n)
 {
-    int32_t all = (int32_t)n, half = all / 2;
+    int32_t all = n == n ? (int32_t)n : 0, half = all / 2; /* a is NaN where n is */
     return a * vec_power(half) * vec_power(all - half);
 }
 #endif
