@@ -91,6 +91,9 @@ static void drop_functions(ox_model *m)
             ox_model_set_opset(m, all[i].domain, all[i].version);
         }
     }
+    if (m->opset_count == 0) {
+        ox_fail(m->arena, OX_INVALID, "the model imports no operator set but ours");
+    }
     for (size_t i = 0; i < m->local_count; i++) {
         if (strcmp(m->locals[i].domain, "onnxexplainer") != 0) {
             m->locals[locals++] = m->locals[i];

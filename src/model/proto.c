@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-enum { MAX_RANK = 64 };
 
 /* ---- small things ----------------------------------------------------------------------- */
 
@@ -68,7 +67,7 @@ void ox_proto_describe(ox_val v, const Onnx__ValueInfoProto *info)
     if (shape == NULL) {
         return;
     }
-    if (shape->n_dim > MAX_RANK) {
+    if (shape->n_dim > OX_FILE_RANK) {
         ox_fail(g->arena, OX_INVALID, "value \"%s\" has %zu dimensions", v->name, shape->n_dim);
     }
     ox_dim *dims = ox_arena_alloc(g->arena, shape->n_dim, sizeof *dims);

@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 /* Ranks beyond this are damage or malice. */
-enum { MAX_RANK = 64 };
 
 /* Where the walk through the model is, for messages. */
 typedef struct place {
@@ -90,7 +89,7 @@ static layout layout_of(int32_t type)
 static size_t count_elements(const place *at, const Onnx__TensorProto *t, size_t rank,
                              const int64_t *dims)
 {
-    if (rank > MAX_RANK) {
+    if (rank > OX_FILE_RANK) {
         BAD(at, t, "has %zu dimensions", rank);
     }
     size_t count = 1;

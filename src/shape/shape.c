@@ -194,6 +194,10 @@ void ox_shape_set(ox_node *n, size_t i, ox_type type, int rank, const ox_dim *di
     if (rank < 0) {
         return;
     }
+    if (rank > OX_FILE_RANK) {
+        ox_fail(n->graph->arena, OX_UNSUPPORTED, "%s: output %zu would have %d axes",
+                ox_node_label(n), i, rank);
+    }
     bool keep = v->rank == rank && fits(rank, v->dims, dims);
     ox_dim *merged = ox_shape_room(n, rank);
     for (int k = 0; k < rank; k++) {
