@@ -58,7 +58,8 @@ def test_spelled_out(name, dtype, explain, run):
     if op == "GeluFlow" and dtype == np.float64:
         pytest.skip("onnxruntime has no Erf of doubles")
     one = rule(lines, constants, dtype)
-    assert fused(explain(one.model, one.r)) == [op]
+    another = op == "HardSwishFlow" and dtype == np.float64 # its sixth is one of single precision
+    assert (fused(explain(one.model, one.r)) == [op]) != another
     rulecheck.check_same(one, explain, run)
     rulecheck.check_additive(one, explain, run)
 

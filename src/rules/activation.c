@@ -34,6 +34,10 @@ static const struct spelling {
     {"cube", "Mul x Mul x x"},
 };
 
+/* HardSwish itself has a sixth of single precision: what divides doubles by 6 is another function.
+ */
+#define SIXTH ((double)(1.0F / 6))
+
 static const struct constant {
     const char *name;
     double value;
@@ -42,8 +46,8 @@ static const struct constant {
     {"half", 0.5},
     {"one", 1},
     {"three", 3},
-    {"six", 6},
-    {"sixth", 1.0 / 6},
+    {"six", 1 / SIXTH},
+    {"sixth", SIXTH},
     {"root", 1.41421356237309505},
     {"inverse_root", 0.70710678118654752},
     {"gelu_e", 0.044715},
@@ -70,9 +74,10 @@ static const char *next_word(const char **at)
     return word;
 }
 
-static bool near(double a, double b)
+/* The same but for rounding, of constants of the type of the result. */
+static bool near(const match *m, double a, double b)
 {
-    return fabs(a - b) <= 1e-6 * fabs(b);
+    return fabs(a - b) <= (m->root->type == OX_DOUBLE ? 1e-15 : 1e-6) * fabs(b);
 }
 
 static bool accept(const char **at, ox_val v, match *m);
@@ -88,8 +93,8 @@ static bool accept_node(const char *word, const char **at, ox_val v, match *m)
         (v != m->root && ox_is_point(v))) {
         return false;
     }
-    if (is(word, "HardSigmoid") && !(near(ox_node_float(n, "alpha", 0.2), 1.0 / 6) &&
-                                     near(ox_node_float(n, "beta", 0.5), 0.5))) {
+    if (is(word, "HardSigmoid") && !(near(m, ox_node_float(n, "alpha", 0.2), SIXTH) &&
+                                     near(m, ox_node_float(n, "beta", 0.5), 0.5))) {
         return false;
     }
     for (size_t first = 0; first <= pair; first++) {
@@ -123,7 +128,7 @@ static bool accept(const char **at, ox_val v, match *m)
     }
     for (size_t i = 0; i < sizeof constants / sizeof *constants; i++) {
         if (is(word, constants[i].name)) {
-            return near(ox_known_scalar(v), constants[i].value);
+            return near(m, ox_known_scalar(v), constants[i].value);
         }
     }
     bool row = false;

@@ -1,0 +1,133 @@
+"""Random graphs against a slow twin that was written from the formulas (twin.py): predictions,
+base values and SHAP values. OX_GRAPHS says how many, OX_GRAPHS_FROM which is the first."""
+
+import collections
+import os
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph, NotImplemented
+
+import library
+import twin
+from conftest import BUILD
+
+GRAPHS = int(os.environ.get("OX_GRAPHS", 200))
+FIRST = int(os.environ.get("OX_GRAPHS_FROM", 0))
+PART = 50
+KERNELS = str(BUILD / "libonnxexplainer_ops.so")
+OPTIONS = [{}, {"cache": 1}, {"cache": 3}, {"no_functions": True}, {"chunk": 1, "cache": 3},
+           {"gap": True}]
+SAMPLES, REFERENCES = 2, 2
+COUNTS = collections.Counter()
+
+
+def session(model, kernels):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    if kernels:
+        options.register_custom_ops_library(KERNELS)
+    return onnxruntime.InferenceSession(model.SerializeToString(), options,
+                                        providers=["CPUExecutionProvider"])
+
+
+def special(rng, x, r):
+    """Features that are the same, 0, tiny, large, or ties."""
+    for _ in range(int(rng.integers(3))):
+        at = tuple(int(rng.integers(n)) for n in x.shape[1:])
+        kind = int(rng.integers(5))
+        if kind == 0:
+            r[(slice(None), *at)] = x[(0, *at)]
+        elif kind == 1:
+            x[(slice(None), *at)] = 0
+        elif kind == 2:
+            x[(slice(None), *at)] = 1e-40
+        elif kind == 3:
+            x[(0, *at)] = 50
+        else:
+            x[(slice(None), *at)] = x.reshape(len(x), -1)[:, 0]
+
+
+def check(seed):
+    draw = twin.Draw(seed)
+    graph, rng = draw.graph(), draw.rng
+    x = rng.normal(size=(SAMPLES, *graph.shape)).astype(graph.kind)
+    r = rng.normal(size=(REFERENCES, *graph.shape)).astype(graph.kind)
+    special(rng, x, r)
+    options, kernels = OPTIONS[int(rng.integers(len(OPTIONS)))], bool(rng.integers(2))
+    model = graph.model()
+    try:
+        original = session(model, False)
+    except (NotImplemented, InvalidGraph):
+        COUNTS["not in ONNX Runtime"] += 1
+        return
+    explained = library.explain(model, {"x": r}, target="all", **options)
+    runner = session(explained, kernels)
+    outputs = runner.run(None, {"x": x})
+    check_wild(f"graph {seed}\n{graph}", rng, runner, original, x, outputs)
+    found = dict(zip([o.name for o in explained.graph.output], outputs))
+    prediction = found[model.graph.output[0].name]
+    plain = original.run(None, {"x": x})[0]
+    eps = float(np.finfo(graph.kind).eps)
+    for n in range(SAMPLES):
+        for target in range(2):
+            compare(seed, graph, found, prediction, plain, x, r, n, target, eps, (options, kernels))
+
+
+def check_wild(where, rng, runner, original, x, outputs):
+    """What is no number, or beyond all, in one sample: it predicts as it did, and the others get what
+    they get without it."""
+    wild = x.copy()
+    at = (0, *(int(rng.integers(n)) for n in x.shape[1:]))
+    wild[at] = [np.nan, np.inf, -np.inf, 1e30, np.finfo(x.dtype).max][int(rng.integers(5))]
+    with np.errstate(all="ignore"):
+        found = runner.run(None, {"x": wild})
+        plain, = original.run(None, {"x": wild})
+    for mine, usual in zip(found, outputs):
+        assert np.array_equal(mine[1:], usual[1:]), where
+    assert same(found[0][0], plain[0]), f"{where}\n{found[0]}\n{plain}"
+
+
+def same(a, b):
+    """To rounding of large terms that cancel, which two fusions may take in another order."""
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(a) & np.isfinite(b)
+        size = max(np.abs(a[finite]).max(initial=1), np.abs(b[finite]).max(initial=1))
+        near = np.abs(a - b) <= 1e-4 * size
+    return (near | (np.isnan(a) & np.isnan(b)) | (a == b)).all()
+
+
+def compare(seed, graph, found, prediction, plain, x, r, n, target, eps, how):
+    where = f"graph {seed}, sample {n}, target {target}, {how}\n{graph}"
+    try:
+        with np.errstate(over="ignore"):
+            pairs = [twin.explain(graph, x[n:n + 1], one[None], target) for one in r]
+    except twin.Unclear:
+        COUNTS["unclear"] += 1
+        return
+    phi = np.mean([p[0] for p in pairs], axis=0)[0].astype(np.float64)
+    size = float(max(p[3] for p in pairs))
+    if not np.isfinite(size) or size > 1e6:
+        COUNTS["too large"] += 1
+        return
+    COUNTS["compared"] += 1
+    tolerance = 2048 * eps * max(size, 1)
+    mine = found["x_shap"][n, target]
+    value, base = float(pairs[0][1]), float(np.mean([p[2] for p in pairs]))
+    assert abs(prediction[n, target] - plain[n, target]) <= tolerance, where
+    assert abs(prediction[n, target] - value) <= tolerance, where
+    assert abs(found["base_value"][n, target] - base) <= tolerance, where
+    assert np.abs(mine - phi).max() <= tolerance, f"{where}\n{mine}\n{phi}"
+    assert abs(mine.sum(dtype=np.float64) - (value - base)) <= tolerance, where
+
+
+@pytest.mark.parametrize("first", range(FIRST, FIRST + GRAPHS, PART))
+def test_graphs(first):
+    before = COUNTS["compared"]
+    for seed in range(first, min(first + PART, FIRST + GRAPHS)):
+        check(seed)
+    print(dict(COUNTS))
+    assert COUNTS["compared"] > before  # of the others the formulas leave a choice
