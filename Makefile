@@ -1,5 +1,6 @@
 # make            set the machine up where something is missing, and build into build/
-# make check-long tests of engines and servers: Ray, Spark, DuckDB, MLServer
+# make check-long what takes long: Ray, Spark, DuckDB, MLServer; OX_LONG=SECONDS (3600) of fuzzing on each
+#                 target, and 100,000 random graphs
 # make demo       explain a small CNN on real digits; pictures in build/demo/
 # make test       all tests, then the C and command-line tests under the sanitizers
 # make web        the page of web/, served on localhost
@@ -27,6 +28,7 @@ test: all
 	@build/venv/bin/python tools/test
 
 check-long: all
+	@PYTHON=$(PYTHON) tools/setup clang
 	@PYTHON=$(PYTHON) tools/check-long
 
 demo: all

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-
 /* ---- small things ----------------------------------------------------------------------- */
 
 const char *ox_proto_text(const char *text)
