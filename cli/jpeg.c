@@ -32,14 +32,14 @@ static void judge(j_common_ptr info, int level)
 }
 
 /* False where the pixels have no room; else it leaves where the file is at fault. */
-static bool decode(struct jpeg_decompress_struct *info, const ox_bytes *bytes, ox_picture *picture,
-                   ox_error *err)
+static bool decode(struct jpeg_decompress_struct *info, const char *path, const ox_bytes *bytes,
+                   ox_picture *picture, ox_error *err)
 {
     jpeg_create_decompress(info);
     jpeg_mem_src(info, (const unsigned char *)bytes->data, (unsigned long)bytes->size);
     jpeg_read_header(info, TRUE);
     info->out_color_space = JCS_RGB;
-    if (!ox_picture_make(picture, info->image_width, info->image_height, err)) {
+    if (!ox_picture_room(path, bytes->size, picture, info->image_width, info->image_height, err)) {
         return false;
     }
     jpeg_start_decompress(info);
@@ -52,10 +52,10 @@ static bool decode(struct jpeg_decompress_struct *info, const ox_bytes *bytes, o
 }
 
 /* Has no variables of its own, which a jump would leave undefined. */
-static bool attempt(struct jpeg_decompress_struct *info, reader *r, const ox_bytes *bytes,
-                    ox_picture *picture, ox_error *err)
+static bool attempt(struct jpeg_decompress_struct *info, reader *r, const char *path,
+                    const ox_bytes *bytes, ox_picture *picture, ox_error *err)
 {
-    return !setjmp(r->out) && decode(info, bytes, picture, err);
+    return !setjmp(r->out) && decode(info, path, bytes, picture, err);
 }
 
 bool ox_jpeg_read(const char *path, const ox_bytes *bytes, ox_picture *picture, ox_error *err)
@@ -68,7 +68,7 @@ bool ox_jpeg_read(const char *path, const ox_bytes *bytes, ox_picture *picture, 
     info.err = jpeg_std_error(&r.manager);
     r.manager.error_exit = leave;
     r.manager.emit_message = judge;
-    bool good = attempt(&info, &r, bytes, picture, err);
+    bool good = attempt(&info, &r, path, bytes, picture, err);
     jpeg_destroy_decompress(&info);
     if (r.message[0]) {
         ox_code code = r.manager.msg_code == JERR_OUT_OF_MEMORY ? OX_MEMORY : OX_INVALID;

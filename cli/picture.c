@@ -10,7 +10,11 @@
 
 enum { SIDE_MAX = 1 << 17 };
 
-bool ox_picture_make(ox_picture *picture, size_t width, size_t height, ox_error *err)
+/* Bytes of pixels for each byte of a file: deflate makes at most 1032 of one, a byte of PNG is at
+ * most eight pixels. A byte of JPEG is at most eight blocks, of 64 pixels each. */
+enum { PIXELS_OF_BYTE = 1032 * 8 * 3 };
+
+static bool make_room(ox_picture *picture, size_t width, size_t height, ox_error *err)
 {
     *picture = (ox_picture){.width = width, .height = height};
     if (!width || !height || width > SIDE_MAX || height > SIDE_MAX ||
@@ -19,10 +23,27 @@ bool ox_picture_make(ox_picture *picture, size_t width, size_t height, ox_error 
                             height);
     }
     picture->rgb = ox_cli_alloc(width * height, 3, err);
-    if (picture->rgb) {
+    return picture->rgb != NULL;
+}
+
+bool ox_picture_make(ox_picture *picture, size_t width, size_t height, ox_error *err)
+{
+    bool made = make_room(picture, width, height, err);
+    if (made) {
         memset(picture->rgb, 255, width * height * 3);
     }
-    return picture->rgb != NULL;
+    return made;
+}
+
+bool ox_picture_room(const char *path, size_t size, ox_picture *picture, size_t width,
+                     size_t height, ox_error *err)
+{
+    bool small = width <= SIDE_MAX && height <= SIDE_MAX;
+    if (small && width * height * 3 / PIXELS_OF_BYTE > size) {
+        return ox_cli_error(err, OX_INVALID, "%s: %zu bytes do not hold %zu x %zu pixels", path,
+                            size, width, height);
+    }
+    return make_room(picture, width, height, err);
 }
 
 void ox_picture_free(ox_picture *picture)
@@ -76,7 +97,7 @@ static bool read_png(const char *path, const ox_bytes *bytes, ox_picture *pictur
     png_color white = {255, 255, 255};
     bool good = png_image_begin_read_from_memory(&image, bytes->data, bytes->size) != 0;
     image.format = PNG_FORMAT_RGB;
-    good = good && ox_picture_make(picture, image.width, image.height, err);
+    good = good && ox_picture_room(path, bytes->size, picture, image.width, image.height, err);
     if (good && !png_image_finish_read(&image, &white, picture->rgb, 0, NULL)) {
         good = false;
     }

@@ -12,6 +12,11 @@ typedef struct ox_picture {
 
 /* A white picture. */
 bool ox_picture_make(ox_picture *picture, size_t width, size_t height, ox_error *err);
+
+/* Room for the pixels of a file of `size` bytes; a size that so few bytes cannot fill is refused
+ * before memory is asked for. `path` is for messages. */
+bool ox_picture_room(const char *path, size_t size, ox_picture *picture, size_t width,
+                     size_t height, ox_error *err);
 void ox_picture_free(ox_picture *picture);
 
 /* The pixel in column x of row y. */

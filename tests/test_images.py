@@ -20,14 +20,15 @@ EQMRAD8APFc2E62hxMN//9k=""")
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
+def chunk(kind, body):
+    check = struct.pack(">I", zlib.crc32(kind + body))
+    return struct.pack(">I", len(body)) + kind + body + check
+
+
 def png(path, pixels):
     """Writes [height, width, 3] bytes."""
     height, width, _ = pixels.shape
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
-
-    def chunk(kind, body):
-        check = struct.pack(">I", zlib.crc32(kind + body))
-        return struct.pack(">I", len(body)) + kind + body + check
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
@@ -216,6 +217,23 @@ def test_refusals(refused, pixels, tmp_path):
     assert "neither PNG nor JPEG" in refused(["N", 3, 6, 8], "-itext.png")
     (tmp_path / "empty").mkdir()
     assert "a folder without pictures" in refused(["N", 3, 6, 8], "-iempty")
+
+
+PROMISES = {
+    "png": lambda n: b"".join([b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", struct.pack(
+        ">IIBBBBB", n, n, 8, 2, 0, 0, 0)), chunk(b"IDAT", zlib.compress(b"\0"))]),
+    "jpg": lambda n: JPEG.replace(b"\x08\x00\x08\x00\x10\x03",
+                                  b"\x08" + struct.pack(">HH", n, n) + b"\x03"),
+}
+
+
+@pytest.mark.parametrize("kind", PROMISES)
+def test_promised_pixels(refused, tmp_path, kind):
+    """A few bytes that promise 2 GB are refused before there is room for them."""
+    data = PROMISES[kind](26000)
+    (tmp_path / f"a.{kind}").write_bytes(data)
+    assert f"a.{kind}: {len(data)} bytes do not hold 26000 x 26000 pixels" in refused(
+        ["N", 3, 8, 16], f"-ia.{kind}")
 
 
 @pytest.mark.parametrize("size", [3, 20, 200, len(JPEG) - 20])
