@@ -1,8 +1,6 @@
 /* Reads, inspects, explains and writes whatever bytes come. As a program: the files given as
  * arguments, or else every operator with any number of inputs and mutations of a small model,
- * always the same ones. With OX_LIBFUZZER defined it is a target for libFuzzer:
- *
- *     clang -DOX_LIBFUZZER -fsanitize=fuzzer,address,undefined -I... tests/fuzz.c LIBRARY */
+ * always the same ones. What libFuzzer is given is in fuzz/. */
 #include <stdint.h>
 #include <stdio.h>
 
@@ -54,9 +52,7 @@ static void explain(const ox_model *model, const ox_options *options)
     ox_free(explained);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static int give(const uint8_t *data, size_t size)
 {
     ox_error err;
     ox_model *model = ox_parse(data, size, NULL, &err);
@@ -82,8 +78,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ox_free(model);
     return 0;
 }
-
-#ifndef OX_LIBFUZZER
 
 static uint32_t random_state = 1;
 
@@ -125,7 +119,7 @@ static int fuzz_file(const char *path)
         }
     }
     fclose(f);
-    LLVMFuzzerTestOneInput(b.data, b.size);
+    give(b.data, b.size);
     free(b.data);
     return 0;
 }
@@ -175,7 +169,7 @@ static bool fuzz_one_node(one_node *one)
     bool made = one->model != NULL && ox_arena_try(one->model->arena, fill_one_node, one, &err) &&
                 ox_serialize(one->model, small_collect, &b, &err);
     if (made) {
-        LLVMFuzzerTestOneInput(b.data, b.size);
+        give(b.data, b.size);
     }
     ox_free(one->model);
     free(b.data);
@@ -208,9 +202,9 @@ static int fuzz_small(bool fixed_batch)
         free(b.data);
         return 1;
     }
-    LLVMFuzzerTestOneInput(b.data, b.size);
+    give(b.data, b.size);
     for (int i = 0; i < ROUNDS; i++) {
-        LLVMFuzzerTestOneInput(changed, mutate(&b, changed));
+        give(changed, mutate(&b, changed));
     }
     free(changed);
     free(b.data);
@@ -225,5 +219,3 @@ int main(int argc, char **argv)
     }
     return argc > 1 ? failed : fuzz_operators() | fuzz_small(false) | fuzz_small(true);
 }
-
-#endif
