@@ -61,7 +61,7 @@ static bool read_csv(const ox_bytes *bytes, ox_error *err)
     }
     memcpy(own.data, bytes->data, bytes->size);
     own.data[own.size] = '\0';
-    if (!ox_csv_read("a.csv", &own, &csv, err)) {
+    if (!ox_csv_read("a.csv", &own, 0, &csv, err)) {
         return false;
     }
     ox_csv_column(&csv, "x");
@@ -71,7 +71,7 @@ static bool read_csv(const ox_bytes *bytes, ox_error *err)
         for (size_t column = 0; good && column < csv.columns; column++) {
             double number = 0;
             good = ox_csv_text(&csv, row, column) != NULL &&
-                   ox_csv_number(&csv, "a.csv", row, column, &number, err);
+                   ox_csv_number(&csv, "a.csv", row, column, row % 2 == 0, &number, err);
         }
     }
     ox_csv_free(&csv);

@@ -192,7 +192,8 @@ def test_resumed(cli, long, ox, number, samples, output):
         if run_killed(cli, long, number, waits.uniform(0, took), "e.onnx", "-i", samples, "-o",
                       output, "--resume"):
             break
-        assert not (long / output.rstrip("/")).exists()
+        if (long / output.rstrip("/")).exists(): # the signal came behind the last row
+            break
     ox("e.onnx", "-i", samples, "-o", output, "--resume")
     whole, made = long / ("whole" + output[3:]).rstrip("/"), long / output.rstrip("/")
     files = sorted(path.name for path in whole.iterdir()) if whole.is_dir() else [""]
