@@ -121,7 +121,8 @@ NORMS = {"LayerNormFlow": f"{WEIGHT} y = LayerNormalization(x, w)",
          "RootNormFlow": f"{WEIGHT} y = RMSNormalization(x, w)"}
 SECOND = {"GainFlow", "GainSquareFlow", "ReluCurveFlow", "ReluSmoothFlow", "CurveFlow",
           "SwishSmoothFlow"}  # of the second order
-PARAMETERS = {"CeluFlow": {"a": 0.7}, "CurveFlow": {"w": 0.5}, "ClipFlow": {"a": -1, "b": 2}, "DivideConstantFlow": {"a": 1},
+PARAMETERS = {"CeluFlow": {"a": 0.7}, "ClipFlow": {"a": -1, "b": 2}, "CurveFlow": {"w": 0.5},
+              "DivideConstantFlow": {"a": 1},
               "EluFlow": {"a": 0.7}, "HardSigmoidFlow": {"a": 0.3, "b": 0.5},
               "LeakyReluFlow": {"a": 0.1}, "LowerBoundFlow": {"a": 1}, "PReluFlow": {"a": 0.2},
               "PowerFlow": {"a": 2.5}, "ReluCurveFlow": {"w": 1.5}, "ReluSmoothFlow": {"w": 1.5}, "SeluFlow": {"a": 1.6732632, "b": 1.050701},
