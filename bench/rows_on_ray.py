@@ -68,10 +68,18 @@ def alone(folder):
 
 
 def workers():
-    """Processes of Ray that do the work."""
-    lines = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout
-    return [int(line.split()[0]) for line in lines.splitlines()
-            if "ray::MapWorker" in line or "_MapWorker" in line]
+    """Processes of this program's Ray that do the work; another one may be running."""
+    lines = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True,
+                           text=True).stdout.splitlines()
+    rows = [line.split(None, 2) for line in lines]
+    parent = {int(pid): int(above) for pid, above, _ in rows}
+
+    def is_ours(pid):
+        while pid in parent and pid != os.getpid():
+            pid = parent[pid]
+        return pid == os.getpid()
+
+    return [int(pid) for pid, _, args in rows if "ray::MapWorker" in args and is_ours(int(pid))]
 
 
 def kill_midway(folder, units, killed):
@@ -90,10 +98,12 @@ def on_ray(folder, units):
     killed = []
     thread = threading.Thread(target=kill_midway, args=(folder, units, killed), daemon=True)
     thread.start()
+    assert units > WORKERS
     report = onnxexplainer.ray.explain(str(folder / "in"), str(folder / "explained.onnx"),
                                        output=str(folder / "ray"), concurrency=WORKERS,
                                        unit_rows=20_000, progress=False)
     thread.join(1)
+    assert killed, "no worker was found to kill"
     return report, killed
 
 

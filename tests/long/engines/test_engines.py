@@ -4,7 +4,6 @@ import os
 import pathlib
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 from package import folder_of_package, ox  # noqa: E402, F401, a fixture
+sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "bench"))
 from test_arrow import NAMES, REFERENCES, linear, table, values  # noqa: E402
 
 ROWS = 4000
@@ -58,28 +58,31 @@ def ray():
     ray.shutdown()
 
 
-def kill_worker(folder):
-    """Once ten pieces are there."""
+def kill_worker(folder, killed):
+    """A worker of this Ray once ten pieces are there."""
     while len(list((folder / "ray").glob("part-*"))) < 10:
         time.sleep(0.02)
-    lines = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout
-    found = [int(line.split()[0]) for line in lines.splitlines() if "ray::MapWorker" in line]
+    from rows_on_ray import workers
+    found = workers()
     if found:
         os.kill(found[0], signal.SIGKILL)
+        killed.append(found[0])
 
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_ray(folder, ray, killed):
     import onnxexplainer.ray
     shutil.rmtree(folder / "ray", ignore_errors=True)
+    victims = []
     if killed:
-        threading.Thread(target=kill_worker, args=(folder,), daemon=True).start()
+        threading.Thread(target=kill_worker, args=(folder, victims), daemon=True).start()
 
     def explain():
         return onnxexplainer.ray.explain(folder / "in", folder / "explained.onnx", concurrency=2,
                                          output=folder / "ray", unit_rows=100)
 
     assert explain()[:4] == (ROWS, ROWS - 4, 4, 0)
+    assert bool(victims) == killed
     same(folder, pq.read_table(folder / "ray"))
     assert len(pq.read_table(folder / "ray/_set_aside")) == 4
     (folder / "ray/part-000003.parquet").unlink()
