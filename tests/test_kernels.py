@@ -125,7 +125,8 @@ PARAMETERS = {"CeluFlow": {"a": 0.7}, "ClipFlow": {"a": -1, "b": 2}, "CurveFlow"
               "DivideConstantFlow": {"a": 1},
               "EluFlow": {"a": 0.7}, "HardSigmoidFlow": {"a": 0.3, "b": 0.5},
               "LeakyReluFlow": {"a": 0.1}, "LowerBoundFlow": {"a": 1}, "PReluFlow": {"a": 0.2},
-              "PowerFlow": {"a": 2.5}, "ReluCurveFlow": {"w": 1.5}, "ReluSmoothFlow": {"w": 1.5}, "SeluFlow": {"a": 1.6732632, "b": 1.050701},
+              "PowerFlow": {"a": 2.5}, "ReluCurveFlow": {"w": 1.5}, "ReluSmoothFlow": {"w": 1.5},
+              "SeluFlow": {"a": 1.6732632, "b": 1.050701},
               "SwishFlow": {"a": 1.5}, "SwishSmoothFlow": {"a": 1.5}, "UpperBoundFlow": {"a": 1}}
 
 
