@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 import onnx
 import pytest
-from library import Error, library
+from library import Error, Refused, explain, library
 from onnx import TensorProto, helper
 from rulecheck import FLOAT, node
 
@@ -309,3 +309,10 @@ def test_linear(cli, tmp_path, name):
         assert runs[0][0] == 0, runs[0][1]
         times.append(min(r[2] for r in runs))
     assert times[1] < 9 * max(times[0], 0.01), times
+
+
+def test_axes():
+    """More axes than a file may have are refused where they arise, not when the result is read."""
+    many = model([node("Reshape", "x s", "y")], initializers={"s": np.ones(1000, np.int64)})
+    with pytest.raises(Refused, match=r"node 0 .*Reshape.*: output 0 would have 1000 axes"):
+        explain(many, {"x": np.zeros((2, 4), np.float32)})
