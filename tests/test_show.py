@@ -130,3 +130,13 @@ def test_without_a_floating_output(cli, tmp_path):
     shown = told(cli, "show", tmp_path / "m.onnx", {"x": tmp_path / "r.npy"},
                  "--output-name=scores")
     assert shown.returncode == 0
+
+
+def test_no_rule_is_told_alone(cli, tmp_path):
+    """Behind an operator that nobody knows samples are not found either: that is not told."""
+    model = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["": 18, "com.example": 1]>
+        g (float[N, 4] x) => (float[N, 3] z) <float[3, 3] w = {1, 2, 3, 4, 5, 6, 7, 8, 9}>
+        { y = com.example.Foo(x) q = Relu(y) z = MatMul(q, w) }""")
+    onnx.save(model, tmp_path / "foo.onnx")
+    done = subprocess.run([cli, "show", tmp_path / "foo.onnx"], capture_output=True, text=True)
+    assert "no rule for this operator" in done.stderr and "batch" not in done.stderr

@@ -255,6 +255,17 @@ static ox_options told_once(told *t)
     return own;
 }
 
+/* Whether multipliers pass all nodes that they reach: else that is what is to be told. */
+static bool all_pass(ox_explain_state *s)
+{
+    bool pass = true;
+    size_t count = s->order == NULL || s->options->force ? 0 : s->order->count;
+    for (size_t i = 0; pass && i < count; i++) {
+        pass = ox_walk_missing(s, s->order->nodes[i]) == NULL;
+    }
+    return pass;
+}
+
 static bool attempt_all(ox_explain_state *s, const ox_model *source, const ox_options *options,
                         ox_explain_work work, void *user, ox_error *err)
 {
@@ -277,7 +288,7 @@ static bool attempt_all(ox_explain_state *s, const ox_model *source, const ox_op
         s->model = NULL;
         return false;
     }
-    if (t.lost[0] != '\0') {
+    if (t.lost[0] != '\0' && all_pass(s)) {
         ox_note_to(options,
                    "the batch does not stay free through the model, so it is fixed to 1: %s",
                    t.lost);
