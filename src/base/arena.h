@@ -21,9 +21,6 @@ typedef struct ox_arena ox_arena;
  * for lead axes and for axes split in two. */
 enum { OX_RANK_LIMIT = 28, OX_MAX_RANK = 32 };
 
-/* Nor has any value of a model that is read or written more than this. */
-enum { OX_FILE_RANK = 64 };
-
 /* An empty arena, NULL without memory. */
 ox_arena *ox_arena_new(void);
 

@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Axes that a value of a file has at most: more are damage or malice. */
+enum { OX_FILE_RANK = 64 };
+
 /* The axis counted from the front, -1 where it is not in [-rank, rank). */
 int ox_axis_front(int64_t axis, int rank);
 

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "base/axis.h"
+
 /* ---- small things ----------------------------------------------------------------------- */
 
 const char *ox_proto_text(const char *text)

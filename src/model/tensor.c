@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Ranks beyond this are damage or malice. */
+#include "base/axis.h"
 
 /* Where the walk through the model is, for messages. */
 typedef struct place {

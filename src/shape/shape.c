@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "base/axis.h"
+
 /* ---- reading ---------------------------------------------------------------------------- */
 
 ox_type ox_shape_type(const ox_node *n, size_t i)
