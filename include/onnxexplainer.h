@@ -490,8 +490,9 @@ OX_API const char *const *ox_session_outputs(const ox_session *session, size_t *
  * on the others of their batch, and runs one at a time where it is "one", as they are rounded by a
  * scale of their batch. References that come in as inputs and are the same in the third call in a
  * row (after they have changed, later) become constants of a second session, unless no_tune: what
- * depends on them alone is not computed again. `outputs` has room for output_count tensors, all of the
- * session's (NULL for `output_names`) or those named there; release each with ox_tensor_free. */
+ * depends on them alone is not computed again. `outputs` has room for output_count tensors, all of
+ * the session's (NULL for `output_names`) or those named there; release each with ox_tensor_free.
+ */
 OX_API bool ox_session_run(ox_session *session, const ox_tensor *inputs, size_t input_count,
                            const char *const *output_names, ox_tensor *outputs, size_t output_count,
                            ox_error *err);

@@ -21,7 +21,7 @@ typedef struct ox_grid {
     const double *own;  /* [rows], a number in [0, 1) that stands for a reference */
     const ox_val *mean; /* of the references, by input, in the model's graph */
     bool backwards;     /* multipliers will pass, which takes more memory */
-    bool whole;    /* all references in one step: what comes out is one for each */
+    bool whole;         /* all references in one step: what comes out is one for each */
     int64_t block; /* rows that have to be in one step where samples stay apart, 0: each alone */
 
     /* ox_grid_open's. Values of the body have two axes in front: rows and references of a step. */

@@ -198,8 +198,8 @@ static ox_val mask_target(ox_explain_state *s, ox_target *t)
     return ox_ints(s->g, 1, &nowhere);
 }
 
-/* For each slice of a list the place of its largest value, [N, K]. A comma at the end makes a list of
- * one, such as "top:3,". */
+/* For each slice of a list the place of its largest value, [N, K]. A comma at the end makes a list
+ * of one, such as "top:3,". */
 static ox_val best_of_slices(ox_explain_state *s, ox_target *t, const char *text)
 {
     int64_t own[OX_MAX_RANK];

@@ -338,8 +338,8 @@ static bool attr_equal(const ox_attr *a, const ox_attr *b)
 {
     if (a->kind != b->kind || a->count != b->count || a->i != b->i || a->graph != b->graph ||
         a->graphs != b->graphs || a->strings != b->strings ||
-        memcmp(&a->f, &b->f, sizeof a->f) != 0 ||
-        strcmp(a->name, b->name) != 0 || a->proto != b->proto) {
+        memcmp(&a->f, &b->f, sizeof a->f) != 0 || strcmp(a->name, b->name) != 0 ||
+        a->proto != b->proto) {
         return false;
     }
     switch (a->kind) {

@@ -20,7 +20,7 @@ typedef struct ox_local_function {
 
 struct ox_model {
     ox_arena *arena;
-    atomic_int uses;   /* by its owner and by models that share its weights */
+    atomic_int uses;    /* by its owner and by models that share its weights */
     ox_model **sources; /* whose weights are shared */
     size_t source_count;
     const void *proto; /* ModelProto that was read: doc_string, producer, unknown fields */
