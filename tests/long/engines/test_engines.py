@@ -26,6 +26,7 @@ def folder(ox, tmp_path_factory):  # noqa: F811
     """With explained.onnx, in/ of four files, and alone/, what one process makes of it."""
     import onnxexplainer.arrow
     os.environ["PYTHONPATH"] = folder_of_package()  # of workers
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     home = tmp_path_factory.mktemp("rows")
     (home / "explained.onnx").write_bytes(
         ox.explain(linear(), REFERENCES, target="1", feature_names=NAMES))
