@@ -12,7 +12,7 @@ if(OX_STATIC_LAPACK AND LAPACKE_ARCHIVE AND LAPACK_ARCHIVE AND BLAS_ARCHIVE)
     # Those of others, such as OpenBLAS, may need more than themselves.
     file(WRITE ${PROJECT_BINARY_DIR}/lapack/main.c "#include <explain/cholesky.h>
         int main(void) { double a[1] = {1}, w[3]; int32_t n[1];
-        return !ox_cholesky(a, 1, 1, w, n) || !ox_cholesky_solve(a, 1, a, 1); }")
+        return !ox_cholesky(a, 1, 1, w, n) || !ox_cholesky_invert(a, 1); }")
     try_compile(LAPACK_ALONE ${PROJECT_BINARY_DIR}/lapack
         SOURCES ${PROJECT_BINARY_DIR}/lapack/main.c ${PROJECT_SOURCE_DIR}/src/explain/cholesky.c
         CMAKE_FLAGS "-DINCLUDE_DIRECTORIES=${PROJECT_SOURCE_DIR}/src;${PROJECT_SOURCE_DIR}/include;${LAPACKE_INCLUDE_DIRS}"
