@@ -13,6 +13,19 @@ void xerbla_(const char *name, const lapack_int *argument, size_t length)
     (void)name, (void)argument, (void)length;
 }
 
+/* By which it puts two short texts together, to ask how large blocks are to be: Fortran's library
+ * has it, too. */
+void _gfortran_concat_string(size_t size, char *to, size_t first_size, const char *first,
+                             size_t second_size, const char *second);
+void _gfortran_concat_string(size_t size, char *to, size_t first_size, const char *first,
+                             size_t second_size, const char *second)
+{
+    for (size_t i = 0; i < size; i++) {
+        bool beyond = i >= first_size + second_size;
+        to[i] = i < first_size ? first[i] : beyond ? ' ' : second[i - first_size];
+    }
+}
+
 bool ox_cholesky(double *matrix, int64_t n, double norm, double *work, int32_t *more)
 {
     lapack_int size = (lapack_int)n;
