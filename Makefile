@@ -28,7 +28,7 @@ test: all
 	@build/venv/bin/python tools/test
 
 check-long: all
-	@PYTHON=$(PYTHON) tools/setup clang
+	@PYTHON=$(PYTHON) tools/setup clang default-jre-headless
 	@PYTHON=$(PYTHON) tools/check-long
 
 demo: all

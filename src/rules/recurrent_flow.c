@@ -18,8 +18,7 @@ typedef struct half {
 
 typedef struct layer {
     ox_ctx *c;
-    const ox_node *n;
-    int64_t steps, hidden, gates; /* steps: -1 where they are known at run time */
+    int64_t steps, hidden; /* steps: -1 where they are known at run time */
     bool backward;
     ox_val w, r;           /* [G H, C] and [G H, H] */
     ox_val bias_w, bias_r; /* [G H], NULL: none */
@@ -73,8 +72,9 @@ static ox_val first_of(const layer *l, ox_val v)
     return l->backward ? ox_slice(v, -3, -1, INT64_MAX, 1) : ox_slice(v, -3, 0, 1, 1);
 }
 
-static half look(const layer *l, ox_ctx *c, bool reference)
+static half look(const layer *l, bool reference)
 {
+    ox_ctx *c = l->c;
     const ox_node *n = c->node;
     ox_val in[3] = {NULL}, y = n->outputs[0];
     static const size_t inputs[] = {0, 5, 6};
@@ -130,7 +130,7 @@ static ox_val weight(ox_ctx *c, size_t i)
 static layer open(ox_ctx *c, int64_t gates)
 {
     const ox_node *n = c->node;
-    layer l = {.c = c, .n = n, .gates = gates};
+    layer l = {.c = c};
     const ox_dim steps = n->outputs[0]->dims[0];
     l.steps = ox_dim_is_static(steps) ? steps.size : -1;
     l.hidden = n->outputs[0]->dims[3].size;
@@ -140,8 +140,8 @@ static layer open(ox_ctx *c, int64_t gates)
     ox_val bias = weight(c, 3);
     l.bias_w = part_of(&l, bias, -1, 0, gates);
     l.bias_r = part_of(&l, bias, -1, gates, gates);
-    l.sample = look(&l, c, false);
-    l.reference = look(&l, c, true);
+    l.sample = look(&l, false);
+    l.reference = look(&l, true);
     return l;
 }
 
@@ -165,7 +165,7 @@ static ox_sweep arrived(const layer *l, ox_val factor)
 {
     ox_sweep s = {.m = squeezed(ox_m(l->c, 0)), .r = l->r, .up = l->backward};
     ox_val last_h = squeezed(ox_m(l->c, 1));
-    ox_val last_c = l->n->output_count > 2 ? squeezed(ox_m(l->c, 2)) : NULL;
+    ox_val last_c = l->c->node->output_count > 2 ? squeezed(ox_m(l->c, 2)) : NULL;
     ox_val like = s.m != NULL      ? s.m
                   : last_h != NULL ? ox_unsqueeze(last_h, -3)
                                    : ox_unsqueeze(last_c, -3);

@@ -104,8 +104,6 @@ def test_ray_dataset(folder, ray):
 
 @pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,1024]"])
 def test_spark(folder, master):
-    if not shutil.which("java"):
-        pytest.skip("no Java")
     from pyspark.sql import SparkSession
 
     import onnxexplainer.spark
