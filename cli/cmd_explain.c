@@ -190,7 +190,7 @@ static int parse(arguments *a, int argc, char **argv)
         {"pool", 0, OX_OPTION_TEXT, &o->pool, "RULE",
          "of max pooling: cross (default), or tree, nearer to Shapley values"},
         {"order", 0, OX_OPTION_COUNT, &o->order, "ORDER",
-         "of the rules: 1 (default), or 2, nearer to Shapley values"},
+         "of the rules: 1 (default), 2 or 3, each nearer to Shapley values"},
         {"splits", 0, OX_OPTION_COUNT, &o->splits, "K",
          "nearer to Shapley values over mixtures: K halves of the players"},
         {"external-data", 0, OX_OPTION_FLAG, &a->split, NULL,

@@ -355,7 +355,7 @@ typedef struct ox_options {
 
     int64_t splits; /* halves of the players, and their complements, for each reference, at most
                      * OX_MAX_SPLITS; > 0: rules from r to mixtures and on to x, docs/methods.md */
-    int64_t order;  /* of the rules: 1 (0) or 2, nearer to Shapley values, docs/rules.md */
+    int64_t order;  /* of the rules: 1 (0), 2 or 3, nearer to Shapley values, docs/rules.md */
 } ox_options;
 
 #define OX_OPTIONS_INIT                                                                            \

@@ -179,8 +179,8 @@ static void test_numbers(const ox_model *model)
     OPTIONS("integrate: -1 points are not between 1 and 64", o.integrate = -1);
     OPTIONS("integrate: 2147483647 points are not between 1 and 64", o.integrate = INT_MAX);
     const char *const unknown[1] = {"Nope"}, *const twice[2] = {"Softmax", "Softmax"};
-    OPTIONS("order: 3 is neither 1 nor 2", o.order = 3);
-    OPTIONS("order: -1 is neither 1 nor 2", o.order = -1);
+    OPTIONS("order: 4 is none of 1, 2 and 3", o.order = 4);
+    OPTIONS("order: -1 is none of 1, 2 and 3", o.order = -1);
     OPTIONS("splits: 65 are not between 1 and 64", o.splits = 65);
     OPTIONS("splits: -1 are not between 1 and 64", o.splits = -1);
     OPTIONS("pool: \"mean\" is neither cross nor tree", o.pool = "mean");

@@ -310,8 +310,8 @@ static bool check_pool(const ox_options *o, ox_error *err)
 
 static bool check_splits(const ox_options *o, ox_error *err)
 {
-    if (o->order < 0 || o->order > 2) {
-        return ox_error_set(err, OX_ARGUMENT, "order: %lld is neither 1 nor 2",
+    if (o->order < 0 || o->order > 3) {
+        return ox_error_set(err, OX_ARGUMENT, "order: %lld is none of 1, 2 and 3",
                             (long long)o->order);
     }
     bool good = o->splits >= 0 && o->splits <= OX_MAX_SPLITS;

@@ -330,7 +330,7 @@ static void set_metadata(ox_explain_state *s)
     set(s, "feature_names", lines_of(s, o->feature_count, o->feature_names));
     set(s, "integrate", integration_of(s));
     set(s, "pool", o->pool);
-    set(s, "order", o->order > 1 ? "2" : NULL);
+    set(s, "order", count_of(s, o->order > 1 ? (size_t)o->order : 0));
     set(s, "splits", count_of(s, (size_t)o->splits));
     set(s, "kept_references", count_of(s, o->keep_references ? kept : 0));
     set(s, "weights", weights_of(s));

@@ -118,7 +118,7 @@ const ox_order *ox_walk_order(ox_explain_state *s)
 {
     ox_order *order = ox_arena_alloc(s->arena, 1, sizeof *order);
     stack st = {0};
-    s->g->unrolls = s->options->order == 2; /* variances have no way through a layer as a whole */
+    s->g->unrolls = s->options->order > 1; /* variances have no way through a layer as a whole */
     push(s, &st, s->bind->output);
     while (st.count > 0) {
         frame *top = &st.frames[st.count - 1];

@@ -143,7 +143,7 @@ static void choose_narrow_chunk(ox_explain_state *s, ox_plan *plan)
 
 /* Bytes of a run, about: ten tensors of the largest size are alive at a time for each reference and
  * target; where nothing is kept, all activations of each reference besides, and in the second order
- * variances of them. */
+ * variances of them, in the third means. */
 typedef struct need {
     double room; /* for them */
     double pair, reference;
@@ -163,7 +163,7 @@ static need find_need(ox_explain_state *s, const ox_plan *plan)
         n.reference = (double)sum;
         n.room = memory - n.reference - (double)ox_plan_given(s);
     }
-    n.reference += s->options->order == 2 ? (double)sum : 0;
+    n.reference += s->options->order > 1 ? (double)(s->options->order - 1) * (double)sum : 0;
     return n;
 }
 

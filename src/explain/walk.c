@@ -132,12 +132,16 @@ static ox_type working_type(const ox_node *n)
 
 /* ---- the second order ------------------------------------------------------------------------ */
 
+static bool has_own_rule(ox_explain_state *s, const ox_ctx *c, const ox_row *row)
+{
+    bool replaced = s->method->replaces != NULL && s->method->replaces(s, c->node);
+    return !replaced && row != NULL && row->rule != NULL && !ox_standin_wants(s, c->node);
+}
+
 /* How the node takes part in it. What has another rule than its own makes new players. */
 static ox_role role_of(ox_explain_state *s, ox_ctx *c, const ox_row *row)
 {
-    bool replaced = s->method->replaces != NULL && s->method->replaces(s, c->node);
-    bool own = !replaced && row != NULL && row->rule != NULL && !ox_standin_wants(s, c->node);
-    return own ? ox_second_role(c, row->rule) : OX_ROLE_NEW_PLAYER;
+    return has_own_rule(s, c, row) ? ox_second_role(c, row->rule) : OX_ROLE_NEW_PLAYER;
 }
 
 /* What holds the value of v: Rounded stands beside that. */
@@ -164,7 +168,8 @@ static void find_variance(ox_explain_state *s, const ox_sides *sides, ox_node *n
     bool whole = ox_side_of(n->outputs[0])->decomposed;
     c.type = ox_side_type(n->outputs[0]->type);
     const ox_row *row = ox_rule_find(n->domain, n->op);
-    if (!whole && role_of(s, &c, row) == OX_ROLE_LINEAR) {
+    bool linear = !whole && role_of(s, &c, row) == OX_ROLE_LINEAR;
+    if (linear) {
         ox_second_forward(&c, row->rule);
     }
     for (size_t k = 0; k < n->output_count; k++) {
@@ -175,6 +180,10 @@ static void find_variance(ox_explain_state *s, const ox_sides *sides, ox_node *n
         } else if (player || side->is_point) {
             side->variance = square_of_gain(&c, n->outputs[k]);
         }
+        side->mean = whole && side->alias != NULL ? ox_side_of(side->alias)->mean : side->mean;
+    }
+    if (s->options->order > 2 && !whole && has_own_rule(s, &c, row)) {
+        ox_mean_forward(&c, row->rule);
     }
 }
 
@@ -184,7 +193,7 @@ static void find_variances(ox_explain_state *s, const ox_sides *sides)
     for (size_t i = 0; i < s->g->value_count; i++) {
         ox_side *side = s->g->values[i]->side;
         if (side != NULL) {
-            side->variance = side->q = NULL;
+            side->variance = side->q = side->mean = NULL;
         }
     }
     for (size_t i = 0; i < s->bind->input_count; i++) {
@@ -259,7 +268,7 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
     c.m = ox_m(&c, 0);
     const ox_row *row = ox_rule_find(n->domain, n->op);
     ox_purpose former = ox_graph_enter(s->branch->flow, "onnxexplainer/flow", ox_node_base(n), n);
-    if (s->options->order == 2) {
+    if (s->options->order > 1) {
         visit_twice(s, &c, row);
     }
     if (s->method->replaces != NULL && s->method->replaces(s, n)) {
@@ -275,7 +284,7 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
 void ox_walk(ox_explain_state *s, ox_val seed)
 {
     const char *pool = s->options->pool;
-    bool second = s->options->order == 2;
+    bool second = s->options->order > 1;
     bool by_tree = second || (pool != NULL && strcmp(pool, "tree") == 0);
     ox_side_of(s->bind->output)->m = seed;
     ox_sides sides = {
@@ -291,6 +300,7 @@ void ox_walk(ox_explain_state *s, ox_val seed)
         .unpairs = unpairs,
         .pairs_lead = !s->plan->one_at_a_time && !s->branch->legs,
         .pool_tree = by_tree,
+        .third = s->options->order > 2,
         .later = s->order->nodes,
         .later_count = s->order->count,
     };

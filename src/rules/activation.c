@@ -1,7 +1,7 @@
 /* Activations that exporters spell out, x sigmoid(x) for one: found by a grammar of their
  * spellings, and explained as the one function of x that they are. That gives what the rules of the
  * products and of their factors give together, y being the same, in one node. */
-#include "rules/unary.h"
+#include "rules/second.h"
 
 #include <math.h>
 #include <string.h>
@@ -171,21 +171,39 @@ bool ox_is_activation(ox_ctx *c)
     return find(c, &m) != NULL;
 }
 
-bool ox_activation(ox_ctx *c)
+/* The node at hand as that of one function; NULL where it ends none. */
+static const ox_node *as_one(ox_ctx *c)
 {
     match m;
     const char *name = find(c, &m);
     if (name == NULL) {
-        return false;
+        return NULL;
     }
-    ox_val inputs[] = {m.x, m.alpha};
-    ox_node one = *c->node;
-    one.op = name;
-    one.input_count = m.alpha == NULL ? 1 : 2;
-    one.inputs = inputs;
-    one.attr_count = 0;
+    ox_node *one = ox_arena_copy(c->g->arena, c->node, 1, sizeof *one);
+    one->op = name;
+    one->input_count = m.alpha == NULL ? 1 : 2;
+    one->inputs = ox_arena_alloc(c->g->arena, 2, sizeof *one->inputs);
+    one->inputs[0] = m.x;
+    one->inputs[1] = m.alpha;
+    one->attr_count = 0;
+    return one;
+}
+
+bool ox_activation(ox_ctx *c)
+{
+    const ox_node *one = as_one(c);
     ox_ctx of_one = *c;
-    of_one.node = &one;
-    flow_unary(&of_one);
-    return true;
+    of_one.node = one;
+    if (one != NULL) {
+        flow_unary(&of_one);
+    }
+    return one != NULL;
+}
+
+ox_val ox_mean_of_activation(ox_ctx *c)
+{
+    const ox_node *one = as_one(c);
+    ox_ctx of_one = *c;
+    of_one.node = one;
+    return one == NULL ? NULL : ox_mean_of_unary(&of_one);
 }

@@ -1,6 +1,7 @@
 /* Rules of pools: averages pass on their adjoint; of a maximum one winner per window gets all. */
 #include "rules/pool_tree.h"
 #include "rules/second.h"
+#include "rules/side.h"
 
 #include <string.h>
 
@@ -266,7 +267,8 @@ static const ox_window *whole_axes(ox_ctx *c, int axes)
 static ox_pool tree_of(ox_ctx *c, const ox_window *w)
 {
     ox_val v = ox_variance(c->node->inputs[0]);
-    return (ox_pool){c, true, ox_x(c, 0), ox_x0(c, 0), v, ox_spatial_axes(c), w};
+    ox_val mean = v != NULL && c->sides->third ? ox_mean_of_input(c, 0) : NULL;
+    return (ox_pool){c, true, ox_x(c, 0), ox_x0(c, 0), v, mean, ox_spatial_axes(c), w};
 }
 
 /* Both orders at once, so that there is nothing left for the run of the second. */
@@ -288,7 +290,8 @@ ox_val ox_variance_of_pool(ox_ctx *c)
     bool global = strcmp(c->node->op, "GlobalMaxPool") == 0;
     const ox_window *w = global ? whole_axes(c, ox_spatial_axes(c)) : ox_windows(c, NULL);
     const ox_pool tree = tree_of(c, w);
-    return tree.v == NULL ? NULL : ox_pool_tree_variance(&tree);
+    ox_val *mean = &ox_side_of(c->node->outputs[0])->mean;
+    return tree.v == NULL ? NULL : ox_pool_tree_variance(&tree, mean);
 }
 
 void flow_max_pool(ox_ctx *c)

@@ -8,9 +8,10 @@
 #include "rules/second.h"
 #include "rules/side.h"
 
-/* Both sides of what the maximum is taken of, and V where there is a second order. */
+/* Both sides of what the maximum is taken of, V where there is a second order, and what it is on
+ * the mean path where there is a third. */
 typedef struct sides {
-    ox_val x, x0, v;
+    ox_val x, x0, v, mean;
 } sides;
 
 /* What goes back: multipliers, those of V NULL where there are none. */
@@ -24,8 +25,8 @@ typedef struct tree {
     int axes;
     const ox_window *w; /* [axes] */
     bool second;
-    ox_val q;    /* of the maxima, NULL: 0 */
-    ox_val *top; /* takes V of the maxima, and nothing goes back then */
+    ox_val q;   /* of the maxima, NULL: 0 */
+    sides *top; /* takes V and the mean of the maxima, and nothing goes back then */
 } tree;
 
 /* ---- shapes ------------------------------------------------------------------------------- */
@@ -188,8 +189,9 @@ static ox_val each_second(ox_val v, int axis, int64_t first, int64_t n)
 /* One of each pair of v, all of its sides. */
 static sides one_of_pairs(const tree *t, sides v, int axis, int64_t first, int64_t n)
 {
-    sides one = {each_second(v.x, axis, first, n), each_second(v.x0, axis, first, n), NULL};
+    sides one = {.x = each_second(v.x, axis, first, n), .x0 = each_second(v.x0, axis, first, n)};
     one.v = t->second ? each_second(v.v, axis, first, n) : NULL;
+    one.mean = v.mean != NULL ? each_second(v.mean, axis, first, n) : NULL;
     return one;
 }
 
@@ -204,7 +206,11 @@ static ox_val and_last(ox_val pairs, ox_val v, int axis, int64_t n)
  * shares A and 1 - A of a and b, or the other way round. */
 static ox_bend bend_of_pair(sides a, sides b)
 {
-    return ox_bend_of_ramp(ox_sub(a.x, b.x), ox_sub(a.x0, b.x0), ox_add(a.v, b.v));
+    ox_val off = NULL;
+    if (a.mean != NULL) { /* each for itself: what is outside is as far as can be */
+        off = ox_sub(ox_off_middle(a.mean, a.x, a.x0), ox_off_middle(b.mean, b.x, b.x0));
+    }
+    return ox_bend_of_ramp(ox_sub(a.x, b.x), ox_sub(a.x0, b.x0), ox_add(a.v, b.v), off);
 }
 
 static ox_val winners_variance(const tree *t, sides a, sides b)
@@ -216,11 +222,15 @@ static ox_val winners_variance(const tree *t, sides a, sides b)
 
 static sides winners(const tree *t, sides v, sides a, sides b, int axis, int64_t n)
 {
-    sides up = {t->max ? ox_max(a.x, b.x) : ox_min(a.x, b.x),
-                t->max ? ox_max(a.x0, b.x0) : ox_min(a.x0, b.x0), NULL};
+    sides up = {.x = t->max ? ox_max(a.x, b.x) : ox_min(a.x, b.x),
+                .x0 = t->max ? ox_max(a.x0, b.x0) : ox_min(a.x0, b.x0)};
     up.x = and_last(up.x, v.x, axis, n);
     up.x0 = and_last(up.x0, v.x0, axis, n);
     up.v = t->second ? and_last(winners_variance(t, a, b), v.v, axis, n) : NULL;
+    if (v.mean != NULL) {
+        ox_val mean = ox_smooth_extreme(t->max, a.mean, b.mean, ox_add(a.v, b.v));
+        up.mean = and_last(mean, v.mean, axis, n);
+    }
     return up;
 }
 
@@ -268,8 +278,9 @@ static flows first_back(const tree *t, flows up, sides a, sides b, int axis, int
 static flows through_pairs(const tree *t, sides v, int axis, int64_t n, int done)
 {
     if (n == 1) {
-        sides top = {ox_squeeze(v.x, axis), ox_squeeze(v.x0, axis), NULL};
+        sides top = {.x = ox_squeeze(v.x, axis), .x0 = ox_squeeze(v.x0, axis)};
         top.v = t->second ? ox_squeeze(v.v, axis) : NULL;
+        top.mean = v.mean != NULL ? ox_squeeze(v.mean, axis) : NULL;
         flows up = through_axis(t, top, done + 1);
         up.m = up.m == NULL ? NULL : ox_unsqueeze(up.m, axis);
         up.q = up.q == NULL ? NULL : ox_unsqueeze(up.q, axis);
@@ -286,7 +297,7 @@ static flows through_pairs(const tree *t, sides v, int axis, int64_t n, int done
 static flows at_top(const tree *t, sides top)
 {
     if (t->top != NULL) {
-        *t->top = top.v;
+        *t->top = top;
         return (flows){NULL, NULL};
     }
     bool none = t->second && t->q == NULL;
@@ -303,8 +314,9 @@ static flows through_axis(const tree *t, sides v, int done)
     const ox_window *w = &t->w[t->axes - 1 - done];
     double least = t->max ? -ox_huge(v.x->type) : ox_huge(v.x->type);
     sides taps = {take_windows(v.x, axis, t->axes, w, least),
-                  take_windows(v.x0, axis, t->axes, w, least), NULL};
+                  take_windows(v.x0, axis, t->axes, w, least), NULL, NULL};
     taps.v = t->second ? take_windows(v.v, axis, t->axes, w, 0) : NULL;
+    taps.mean = v.mean != NULL ? take_windows(v.mean, axis, t->axes, w, least) : NULL;
     flows back = through_pairs(t, taps, -1 - t->axes, w->kernel, done);
     back.m = back.m == NULL ? NULL : give_windows(back.m, axis, t->axes, w);
     back.q = back.q == NULL ? NULL : give_windows(back.q, axis, t->axes, w);
@@ -315,7 +327,7 @@ static flows through_axis(const tree *t, sides v, int done)
 static sides operand(const ox_pool *p)
 {
     return (sides){ox_finite(ox_cast(p->x, p->c->type)), ox_finite(ox_cast(p->x0, p->c->type)),
-                   p->v};
+                   p->v, p->mean};
 }
 
 ox_val ox_pool_tree(const ox_pool *p, ox_val q, ox_val *second)
@@ -326,10 +338,11 @@ ox_val ox_pool_tree(const ox_pool *p, ox_val q, ox_val *second)
     return back.m;
 }
 
-ox_val ox_pool_tree_variance(const ox_pool *p)
+ox_val ox_pool_tree_variance(const ox_pool *p, ox_val *mean)
 {
-    ox_val top = NULL;
+    sides top = {0};
     const tree t = {p->c, p->max, p->axes, p->w, true, NULL, &top};
     through_axis(&t, operand(p), 0);
-    return top;
+    *mean = top.mean;
+    return top.v;
 }

@@ -2,6 +2,7 @@
  * that the bodies of functions, which know no shapes, work along the last axis. */
 #include "rules/pool_tree.h"
 #include "rules/second.h"
+#include "rules/side.h"
 
 #include <assert.h>
 #include <float.h>
@@ -216,7 +217,8 @@ static ox_pool tree_of(ox_ctx *c, const axes *a, ox_window *all)
     ox_val v = ox_variance(c->node->inputs[0]);
     *all = ox_whole_window(x->dims[x->rank - 1].size);
     bool max = strcmp(c->node->op, "ReduceMax") == 0;
-    return (ox_pool){c, max, x, x0, v == NULL ? NULL : to_rows(a, v), 1, all};
+    ox_val mean = v != NULL && c->sides->third ? to_rows(a, ox_mean_of_input(c, 0)) : NULL;
+    return (ox_pool){c, max, x, x0, v == NULL ? NULL : to_rows(a, v), mean, 1, all};
 }
 
 static void send_by_tree(ox_ctx *c, const axes *a)
@@ -255,8 +257,12 @@ ox_val ox_variance_of_extremes(ox_ctx *c)
         return ox_variance(c->node->inputs[0]);
     }
     const ox_pool tree = tree_of(c, &a, &all);
-    ox_val v = tree.v == NULL ? NULL : ox_pool_tree_variance(&tree), y = c->node->outputs[0];
+    ox_val mean = NULL, y = c->node->outputs[0];
+    ox_val v = tree.v == NULL ? NULL : ox_pool_tree_variance(&tree, &mean);
     ox_ctx over = ox_over_variances(c);
+    if (mean != NULL) {
+        ox_side_of(y)->mean = ox_with_lead(&over, mean, y->rank, y->dims);
+    }
     return v == NULL ? NULL : ox_with_lead(&over, v, y->rank, y->dims);
 }
 

@@ -43,6 +43,7 @@ typedef struct ox_sides {
     ox_val (*unpairs)(ox_ctx *c, ox_val v, ox_val pairs);
     int pairs_lead;        /* lead axes of variances: that of references, or none */
     bool pool_tree;        /* maxima are trees of maxima of two */
+    bool third;            /* values have a mean path: rules/mean_path.c */
     ox_node *const *later; /* nodes that are not visited yet */
     size_t later_count;
 } ox_sides;

@@ -47,12 +47,20 @@ typedef struct ox_bend {
 /* Whether the slope of this name (base/flows.inc) has a smooth form. */
 bool ox_bends(const char *name);
 
-/* m A and m B of the function of this name, y and y0 being its values at both sides. */
-ox_bend ox_bend_of(const char *name, ox_slope slope, ox_val m, const ox_pair *p, ox_val y,
-                   ox_val y0, ox_val v);
+/* What a unit is made of: its function by name and slope, both sides of operand and result, V of
+ * the operand, and by how much the mean path leaves the straight line there (NULL: it does not). */
+typedef struct ox_unit {
+    const char *name;
+    ox_slope slope;
+    ox_pair p;
+    ox_val y, y0, v, off;
+} ox_unit;
+
+/* m A and m B. */
+ox_bend ox_bend_of(const ox_unit *u, ox_val m);
 
 /* A and B of relu(t). */
-ox_bend ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v);
+ox_bend ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v, ox_val off);
 
 /* Parts of rules/slopes.inc: the slope of relu under a box for V with its rounding, and A and B
  * made of the slope of any smoothed function. */
@@ -60,6 +68,33 @@ ox_val ox_and_rounding(const ox_pair *p, ox_val v);
 ox_val ox_boxed_slope(const ox_pair *p, ox_val v);
 ox_val ox_settled(const ox_pair *p, ox_val v, ox_val rough, ox_val slope);
 ox_val ox_curve(const ox_pair *p, ox_val v, ox_val rough, ox_val dy);
+
+/* ---- the mean path, of the third order --------------------------------------------------------
+ */
+
+/* The mean of input i over halves of the players, as it meets its result. */
+ox_val ox_mean_of_input(ox_ctx *c, size_t i);
+
+/* By how much that is off the middle of both sides, in the mean over the path: ox_unit.off of input
+ * 0; NULL at the second order, and where it is not. */
+ox_val ox_off_path(ox_ctx *c);
+
+/* The same of any value: `mean` (NULL: none) beside both sides of it. */
+ox_val ox_off_middle(ox_val mean, ox_val x, ox_val x0);
+
+/* Finds the means of the node's results, whose variances are known. */
+void ox_mean_forward(ox_ctx *c, ox_rule rule);
+
+/* rules/smooth.c: the mean of the unit's function, which ends at node n, where its operand is
+ * normal about `mean` with the variance V/4. And that of the larger of two, or of the smaller. */
+ox_val ox_smooth_value(const ox_unit *u, const ox_node *n, ox_val mean);
+ox_val ox_smooth_extreme(bool max, ox_val a, ox_val b, ox_val v);
+
+/* rules/unary.c, activation.c, two_operands.c: the mean of a unit's result, NULL where it has no
+ * such form. */
+ox_val ox_mean_of_unary(ox_ctx *c);
+ox_val ox_mean_of_activation(ox_ctx *c);
+ox_val ox_mean_of_prelu(ox_ctx *c);
 
 /* ---- squares ----------------------------------------------------------------------------------
  */

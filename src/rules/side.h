@@ -46,6 +46,7 @@ typedef struct ox_side {
     ox_val m;            /* sum of the multipliers that arrived */
     ox_val q;            /* the same of the second order, rules/second.h */
     ox_val variance;     /* V there, in the flow graph */
+    ox_val mean;         /* where half of the players are in, rules/mean_path.c; NULL: the middle */
     ox_place place;
     const ox_node *last_cut;   /* of the Slices and Gathers of it, rules/cut.c */
     const ox_node *cut_before; /* of the result of one: the one before, of the same value */

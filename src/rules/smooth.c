@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-typedef enum kind { RAMP, LEAKY, ABSOLUTE, CLIPPED, HARD, SCALED, ERROR, NORMAL, POINTS } bend_kind;
+typedef enum kind { RAMP, LEAKY, ABSOLUTE, CLIPPED, HARD, SCALED, NORMAL, POINTS } bend_kind;
 
 static const struct smoothed {
     const char *name;
@@ -73,6 +73,9 @@ static ox_val between(const ox_pair *p, ox_val low, ox_val high, ox_val v)
 static ox_val by_pieces(bend_kind kind, const ox_pair *p, ox_val v)
 {
     v = ox_and_rounding(p, v);
+    if (kind == RAMP) {
+        return ramp(p, NULL, v);
+    }
     if (kind == CLIPPED) {
         return between(p, p->a, p->b, v);
     }
@@ -100,6 +103,9 @@ static ox_val value_of(const char *name, ox_val x, ox_val a)
     }
     if (strcmp(name, "Mish") == 0) {
         return ox_mul(x, ox_tanh(ox_unary("Softplus", x)));
+    }
+    if (strcmp(name, "HardSwish") == 0) {
+        return ox_mul(x, ox_clip(ox_shift(ox_scale(x, 1.0 / 6), 0.5), 0, 1));
     }
     return ox_unary(name, x);
 }
@@ -132,17 +138,23 @@ static ox_val by_points(const struct smoothed *s, ox_slope slope, const ox_pair 
     return ox_add(ox_scale(middle, 2.0 / 3), ox_scale(ox_add(low, high), 1.0 / 6));
 }
 
-/* Gelu: F(z) = z P(z/t) + (w/t) p(z/t), t^2 = 1 + w, w = V/6. */
+/* Gelu: F(z) = z P(z/t) + (w/t) p(z/t), t^2 = 1 + w, of a normal z with the variance w; its slope
+ * in *slope. */
+static ox_val smooth_gelu(ox_val z, ox_val w, ox_val *slope)
+{
+    ox_val t = ox_sqrt(ox_shift(w, 1)), cube = ox_mul(t, ox_square(t));
+    ox_val u = ox_div(z, t), half = ox_unary("Erf", ox_scale(u, 0.70710678118654752));
+    ox_val below = ox_scale(ox_shift(half, 1), 0.5);
+    ox_val density = ox_scale(ox_exp(ox_scale(ox_square(u), -0.5)), 0.3989422804014327);
+    *slope = ox_add(below, ox_div(ox_mul(z, density), cube));
+    return ox_add(ox_mul(z, below), ox_mul(ox_div(w, t), density));
+}
+
 static ox_val by_normal(const ox_pair *p, ox_val v)
 {
-    ox_val w = ox_scale(v, 1.0 / 6), t = ox_sqrt(ox_shift(w, 1)), z[2] = {p->x, p->x0};
-    ox_val f[2], slope[2], cube = ox_mul(t, ox_square(t));
+    ox_val w = ox_scale(v, 1.0 / 6), z[2] = {p->x, p->x0}, f[2], slope[2];
     for (int i = 0; i < 2; i++) {
-        ox_val u = ox_div(z[i], t), half = ox_unary("Erf", ox_scale(u, 0.70710678118654752));
-        ox_val below = ox_scale(ox_shift(half, 1), 0.5);
-        ox_val density = ox_scale(ox_exp(ox_scale(ox_square(u), -0.5)), 0.3989422804014327);
-        f[i] = ox_add(ox_mul(z[i], below), ox_mul(ox_div(w, t), density));
-        slope[i] = ox_add(below, ox_div(ox_mul(z[i], density), cube));
+        f[i] = smooth_gelu(z[i], w, &slope[i]);
     }
     ox_val dz = ox_sub(z[0], z[1]), df = ox_sub(f[0], f[1]);
     ox_val ends = ox_scale(ox_add(slope[0], slope[1]), OX_NEAR / 2);
@@ -166,6 +178,22 @@ static void factors_of(ox_val v, ox_val factors[2])
     factors[1] = thin ? n->inputs[1] : one_like(v);
 }
 
+/* Both sides moved to where the mean path is, which A is taken of. */
+static ox_pair moved(const ox_unit *u)
+{
+    ox_pair at = u->p;
+    if (u->off == NULL) {
+        return at;
+    }
+    at.x = ox_add(at.x, u->off);
+    at.x0 = ox_add(at.x0, u->off);
+    if (at.y != NULL) {
+        at.y = value_of(u->name, at.x, at.a);
+        at.y0 = value_of(u->name, at.x0, at.a);
+    }
+    return at;
+}
+
 static ox_bend bend_of_relu(ox_val m, const ox_pair *p, ox_val v)
 {
     ox_val of[2];
@@ -182,27 +210,110 @@ static ox_bend bend_of_swish(ox_val m, const ox_pair *p, ox_val y, ox_val y0, ox
     return (ox_bend){ox_mul(m, a), ox_flow("Curve", curve)};
 }
 
-ox_bend ox_bend_of(const char *name, ox_slope slope, ox_val m, const ox_pair *p, ox_val y,
-                   ox_val y0, ox_val v)
+ox_bend ox_bend_of(const ox_unit *u, ox_val m)
 {
-    const struct smoothed *s = find(name);
+    const struct smoothed *s = find(u->name);
+    const ox_pair *p = &u->p, at = moved(u);
     bool erf = p->x->type != OX_DOUBLE; /* ONNX Runtime has none of doubles */
-    if (s->kind == RAMP) {
+    ox_val v = u->v;
+    if (s->kind == RAMP && u->off == NULL) {
         return bend_of_relu(m, p, v);
     }
-    if (strcmp(name, "Swish") == 0) {
-        return bend_of_swish(m, p, y, y0, v);
+    if (strcmp(u->name, "Swish") == 0 && u->off == NULL) {
+        return bend_of_swish(m, p, u->y, u->y0, v);
     }
-    ox_val a = s->kind == SCALED                        ? by_scale(s, slope, p, v)
-               : s->kind == NORMAL && erf               ? by_normal(p, v)
-               : s->kind == NORMAL || s->kind == POINTS ? by_points(s, slope, p, v)
-                                                        : by_pieces(s->kind, p, v);
-    return (ox_bend){ox_mul(m, ox_settled(p, v, a, slope(p))),
-                     ox_mul(m, ox_curve(p, v, a, ox_sub(y, y0)))};
+    ox_val a = s->kind == SCALED                        ? by_scale(s, u->slope, &at, v)
+               : s->kind == NORMAL && erf               ? by_normal(&at, v)
+               : s->kind == NORMAL || s->kind == POINTS ? by_points(s, u->slope, &at, v)
+                                                        : by_pieces(s->kind, &at, v);
+    return (ox_bend){ox_mul(m, ox_settled(p, v, a, u->slope(p))),
+                     ox_mul(m, ox_curve(p, v, a, ox_sub(u->y, u->y0)))};
 }
 
-ox_bend ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v)
+ox_bend ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v, ox_val off)
 {
-    const ox_pair p = {.x = t, .x0 = t0};
-    return bend_of_relu(one_like(t), &p, v);
+    ox_unit u = {.name = "Relu", .slope = slope_relu, .p = {.x = t, .x0 = t0}, .v = v, .off = off};
+    if (off != NULL) {
+        u.y = ox_unary("Relu", t);
+        u.y0 = ox_unary("Relu", t0);
+    }
+    return ox_bend_of(&u, one_like(t));
+}
+
+/* ---- values on the mean path ------------------------------------------------------------------
+ */
+
+/* Half the width of a box with the variance V/4. */
+static ox_val half_width(ox_val v)
+{
+    return ox_sqrt(ox_scale(ox_unary("Relu", v), 0.75));
+}
+
+/* What a kink at t = 0 of slope 1 adds in the mean: relu(h - abs t)^2/(4h). */
+static ox_val rounded_kink(ox_val t, ox_val v)
+{
+    ox_val h = half_width(v), within = ox_unary("Relu", ox_sub(h, ox_abs(t)));
+    return ox_div(ox_square(within), ox_shift(ox_scale(h, 4), 1e-30));
+}
+
+static ox_val smooth_ramp(ox_val t, ox_val v)
+{
+    return ox_add(ox_unary("Relu", t), rounded_kink(t, v));
+}
+
+ox_val ox_smooth_extreme(bool max, ox_val a, ox_val b, ox_val v)
+{
+    ox_val kink = rounded_kink(ox_sub(a, b), v);
+    return max ? ox_add(ox_max(a, b), kink) : ox_sub(ox_min(a, b), kink);
+}
+
+/* f(k x)/k or f(k x) with V/4. */
+static ox_val scaled_value(const struct smoothed *s, ox_val mean, ox_val v)
+{
+    ox_val k2 =
+        ox_shift(ox_scale(ox_unary("Relu", v), 1.5 * s->spread), 1); /* spread is that of V/6 */
+    ox_val k = ox_unary("Reciprocal", ox_sqrt(k2)), y = ox_unary(s->name, ox_mul(k, mean));
+    return strcmp(s->name, "Softplus") == 0 ? ox_div(y, k) : y;
+}
+
+/* f of the unit at x: of its operator, or as others are spelled. */
+static ox_val value_at(const ox_unit *u, const ox_node *n, ox_val x)
+{
+    if (strcmp(u->name, "Clip") == 0) {
+        return ox_min(ox_max(x, u->p.a), u->p.b);
+    }
+    bool own = strcmp(n->op, u->name) == 0 && n->input_count == 1 && n->attr_count > 0;
+    return own ? ox_graph_emit(x->graph, n->op, 1, &x, n->attr_count, n->attrs)
+               : value_of(strcmp(u->name, "Gelu") == 0 ? "GeluTanh" : u->name, x, u->p.a);
+}
+
+/* By three points, d^2 = 3 V/4. */
+static ox_val value_by_points(const ox_unit *u, const ox_node *n, ox_val mean)
+{
+    ox_val d = half_width(u->v), at[] = {ox_sub(mean, d), mean, ox_add(mean, d)}, y[3];
+    for (int i = 0; i < 3; i++) {
+        y[i] = value_at(u, n, at[i]);
+    }
+    return ox_add(ox_scale(y[1], 2.0 / 3), ox_scale(ox_add(y[0], y[2]), 1.0 / 6));
+}
+
+ox_val ox_smooth_value(const ox_unit *u, const ox_node *n, ox_val mean)
+{
+    const struct smoothed *s = find(u->name);
+    ox_val a = u->p.a, b = u->p.b, v = u->v, low, high;
+    switch (s->kind) {
+    case RAMP: return smooth_ramp(mean, v);
+    case LEAKY: return ox_add(ox_mul(a, mean), ox_mul(ox_one_minus(a), smooth_ramp(mean, v)));
+    case ABSOLUTE: return ox_sub(ox_scale(smooth_ramp(mean, v), 2), mean);
+    case HARD:
+        low = ox_add(mean, ox_div(b, a));
+        high = ox_add(mean, ox_div(ox_shift(b, -1), a));
+        return ox_mul(a, ox_sub(smooth_ramp(low, v), smooth_ramp(high, v)));
+    case SCALED: return scaled_value(s, mean, v);
+    case NORMAL:
+        return mean->type == OX_DOUBLE
+                   ? value_by_points(u, n, mean)
+                   : smooth_gelu(mean, ox_scale(ox_unary("Relu", v), 0.25), &low);
+    default: return value_by_points(u, n, mean);
+    }
 }

@@ -56,6 +56,26 @@ void flow_extreme(ox_ctx *c)
 
 /* ---- PRelu ------------------------------------------------------------------------------- */
 
+static ox_unit prelu_unit(ox_ctx *c, ox_operand x, ox_val slope, ox_val v)
+{
+    ox_unit u = {.name = "PRelu", .slope = slope_prelu, .v = v, .off = ox_off_path(c)};
+    u.p = (ox_pair){.x = x.x, .x0 = x.x0, .a = slope};
+    u.y = ox_cast(ox_y(c, 0), v->type);
+    u.y0 = ox_cast(ox_y0(c, 0), v->type);
+    return u;
+}
+
+ox_val ox_mean_of_prelu(ox_ctx *c)
+{
+    ox_operand x = ox_operand_of(c, 0), s = ox_operand_of(c, 1);
+    ox_val v = ox_variance(c->node->inputs[0]);
+    if (!x.varies || s.varies || v == NULL) {
+        return NULL;
+    }
+    ox_unit u = prelu_unit(c, x, s.x, v);
+    return ox_smooth_value(&u, c->node, ox_mean_of_input(c, 0));
+}
+
 /* y = relu(x) + s min(x, 0): a product, and LeakyRelu with the slope in the middle. */
 void flow_prelu(ox_ctx *c)
 {
@@ -63,9 +83,8 @@ void flow_prelu(ox_ctx *c)
     ox_val in[] = {c->m, x.x, x.x0, s.varies ? ox_mean(s.x, s.x0) : s.x};
     ox_val v = ox_variance(c->node->inputs[0]);
     if (x.varies && !s.varies && c->second && v != NULL) {
-        const ox_pair p = {.x = x.x, .x0 = x.x0, .a = s.x};
-        ox_val y = ox_cast(ox_y(c, 0), c->m->type), y0 = ox_cast(ox_y0(c, 0), c->m->type);
-        ox_bend bend = ox_bend_of("PRelu", slope_prelu, c->m, &p, y, y0, v);
+        ox_unit u = prelu_unit(c, x, s.x, v);
+        ox_bend bend = ox_bend_of(&u, c->m);
         ox_send(c, 0, bend.a);
         ox_send_second(c, 0, bend.b);
     } else if (x.varies) {

@@ -58,20 +58,21 @@ static ox_val bounded(ox_val like, double number)
     return ox_number(like, fmax(-most, fmin(number, most)));
 }
 
-/* The parameter: input i where the node has it, else an attribute; a scalar where it has a name. */
-static ox_val parameter_value(ox_ctx *c, const parameter *p, size_t i)
+/* The parameter, in the type of `like`: input i where the node has it, else an attribute; a scalar
+ * where it has a name. */
+static ox_val parameter_value(ox_ctx *c, ox_val like, const parameter *p, size_t i)
 {
     if (p->name != NULL && ox_node_input(c->node, i) == NULL) {
-        return ox_number(c->m, ox_node_float(c->node, p->name, p->otherwise));
+        return ox_number(like, ox_node_float(c->node, p->name, p->otherwise));
     }
     if (ox_varies(c, i)) {
         ox_rule_fail(c, "its parameters depend on the explained inputs");
     }
     ox_val given = ox_x(c, i);
     if (given == NULL) {
-        return bounded(c->m, p->otherwise);
+        return bounded(like, p->otherwise);
     }
-    given = ox_cast(given, c->m->type);
+    given = ox_cast(given, like->type);
     return p->name == NULL ? given : ox_reshape(given, 0, NULL);
 }
 
@@ -132,6 +133,20 @@ static bool split_sum(ox_ctx *c, ox_val terms[2])
     return true;
 }
 
+/* The unit of an entry at the node at hand, in the type of V. */
+static ox_unit unit_of(ox_ctx *c, const entry *e, ox_val v)
+{
+    ox_unit u = {.name = e->op, .slope = e->slope, .v = v, .off = ox_off_path(c)};
+    u.p = (ox_pair){.x = ox_cast(ox_x(c, 0), v->type), .x0 = ox_cast(ox_x0(c, 0), v->type)};
+    u.y = ox_cast(ox_y(c, 0), v->type);
+    u.y0 = ox_cast(ox_y0(c, 0), v->type);
+    u.p.y = e->uses_y ? u.y : NULL;
+    u.p.y0 = e->uses_y ? u.y0 : NULL;
+    u.p.a = e->count > 0 ? parameter_value(c, v, &e->parameters[0], 1) : NULL;
+    u.p.b = e->count > 1 ? parameter_value(c, v, &e->parameters[1], 2) : NULL;
+    return u;
+}
+
 /* The second order of an entry's function; false where there is none, or no variance. */
 static bool send_bend(ox_ctx *c, const entry *e)
 {
@@ -139,17 +154,22 @@ static bool send_bend(ox_ctx *c, const entry *e)
     if (!c->second || v == NULL || !ox_bends(e->op)) {
         return false;
     }
-    ox_type type = c->m->type;
-    ox_pair p = {.x = ox_cast(ox_x(c, 0), type), .x0 = ox_cast(ox_x0(c, 0), type)};
-    ox_val y = ox_cast(ox_y(c, 0), type), y0 = ox_cast(ox_y0(c, 0), type);
-    p.y = e->uses_y ? y : NULL;
-    p.y0 = e->uses_y ? y0 : NULL;
-    p.a = e->count > 0 ? parameter_value(c, &e->parameters[0], 1) : NULL;
-    p.b = e->count > 1 ? parameter_value(c, &e->parameters[1], 2) : NULL;
-    ox_bend bend = ox_bend_of(e->op, e->slope, c->m, &p, y, y0, ox_cast(v, type));
+    ox_unit u = unit_of(c, e, ox_cast(v, c->m->type));
+    ox_bend bend = ox_bend_of(&u, c->m);
     ox_send(c, 0, bend.a);
     ox_send_second(c, 0, bend.b);
     return true;
+}
+
+ox_val ox_mean_of_unary(ox_ctx *c)
+{
+    const entry *e = find(c);
+    ox_val v = ox_variance(c->node->inputs[0]);
+    if (v == NULL || !ox_bends(e->op)) {
+        return NULL;
+    }
+    ox_unit u = unit_of(c, e, v);
+    return ox_smooth_value(&u, c->node, ox_cast(ox_mean_of_input(c, 0), v->type));
 }
 
 /* The fused node of an entry. */
@@ -166,7 +186,7 @@ static void send_slope(ox_ctx *c, const entry *e)
         in[count++] = ox_cast(ox_y0(c, 0), type);
     }
     for (int i = 0; i < e->count; i++) {
-        in[count++] = parameter_value(c, &e->parameters[i], (size_t)i + 1);
+        in[count++] = parameter_value(c, c->m, &e->parameters[i], (size_t)i + 1);
     }
     bool sum = split_sum(c, terms);
     if (sum) {
