@@ -192,6 +192,46 @@ class Case:
                           for side in (self.x, self.r))
         return twin
 
+    def bent(self, size):
+        """The same case between layers that mix the values of each input with others of its own and
+        bend the first output, which is about `size`: the players' variances that arrive at the
+        operator are others than the squares of what differs, and a multiplier of them comes back."""
+        twin = copy.copy(self)
+        twin.model = model = onnx.ModelProto.FromString(self.model.SerializeToString())
+        graph, before = model.graph, []
+        if not any(o.domain in ("", "ai.onnx") for o in model.opset_import):
+            model.opset_import.append(helper.make_opsetid("", 13))
+
+        def constant(name, value):
+            graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+
+        for info in [i for i in graph.input if i.name in self.x]:
+            name, x = info.name, self.x[info.name]
+            info.name = f"{name}_given"
+            constant(f"{name}_flat", np.array([-1]))
+            constant(f"{name}_own", np.array(x.shape, np.int64))
+            constant(f"{name}_others", self.rng.permutation(x.size))
+            constant(f"{name}_share", np.array(0.4, x.dtype))
+            constant(f"{name}_rest", np.array(0.6, x.dtype))
+            before += [helper.make_node(op, [f"{name}_{i}" for i in inputs.split()],
+                                        [f"{name}_{output}" if output else name])
+                       for op, inputs, output in (
+                           ("Reshape", "given flat", "row"), ("Gather", "row others", "moved"),
+                           ("Mul", "moved share", "shared"), ("Mul", "row rest", "kept"),
+                           ("Add", "kept shared", "mixed"), ("Reshape", "mixed own", ""))]
+        nodes, y = [*graph.node], graph.output[0]
+        del graph.node[:], graph.output[:]
+        kind = helper.tensor_dtype_to_np_dtype(tensor_type(y))
+        constant("bent_scale", np.array(1 / size, kind))
+        after = [helper.make_node("Mul", [y.name, "bent_scale"], ["bent_scaled"]),
+                 helper.make_node("Tanh", ["bent_scaled"], ["bent"])]
+        graph.node.extend([*before, *nodes, *after])
+        graph.output.append(helper.make_tensor_value_info("bent", tensor_type(y), None))
+        twin.x, twin.r = ({f"{name}_given": v for name, v in side.items()}
+                          for side in (self.x, self.r))
+        twin.outputs = ["bent"]
+        return twin
+
     def reference(self, i):
         return {name: value[i, ...] for name, value in self.r.items()}
 

@@ -132,7 +132,7 @@ static void run(ox_ctx *c)
 /* The dividend by the mean of both inverses: an inverse is straight. */
 static void divide(ox_ctx *c)
 {
-    ox_operand b = ox_operand_of(c, 1);
+    ox_operand b = ox_operand_in(c, 1);
     ox_val inverse = ox_unary("Reciprocal", b.x);
     if (b.varies) {
         inverse = ox_mean(inverse, ox_unary("Reciprocal", b.x0));

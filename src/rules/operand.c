@@ -17,6 +17,12 @@ ox_operand ox_operand_of(ox_ctx *c, size_t i)
     return (ox_operand){ox_cast(o.x, c->m->type), ox_cast(o.x0, c->m->type), o.varies};
 }
 
+ox_operand ox_operand_in(ox_ctx *c, size_t i)
+{
+    ox_operand o = ox_operand_raw(c, i);
+    return (ox_operand){ox_cast(o.x, c->type), ox_cast(o.x0, c->type), o.varies};
+}
+
 ox_val ox_mean(ox_val x, ox_val x0)
 {
     return ox_add(ox_scale(x, 0.5), ox_scale(x0, 0.5));

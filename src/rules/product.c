@@ -13,13 +13,6 @@ static ox_val mid_of(ox_operand o)
     return o.varies ? ox_mean(o.x, o.x0) : o.x;
 }
 
-/* An operand in the type of the rule, where there is no multiplier yet. */
-static ox_operand operand_in(ox_ctx *c, size_t i)
-{
-    ox_operand o = ox_operand_raw(c, i);
-    return (ox_operand){ox_cast(o.x, c->type), ox_cast(o.x0, c->type), o.varies};
-}
-
 /* ---- sums -------------------------------------------------------------------------------- */
 
 /* y = a + b + ...: m each. */
@@ -110,7 +103,7 @@ static bool is_integer(ox_type type)
 /* m times the factor of operand i of a quotient whose divisor varies. */
 static ox_val quotient_flow(ox_ctx *c, size_t i, ox_val m)
 {
-    ox_operand a = operand_in(c, 0), b = operand_in(c, 1);
+    ox_operand a = ox_operand_in(c, 0), b = ox_operand_in(c, 1);
     if (!a.varies) {
         ox_val in[] = {m, a.x, b.x, b.x0};
         return ox_call("DivideConstantFlow", divide_constant_body, NULL, 4, in);
@@ -132,7 +125,7 @@ static ox_val squared_factor(ox_ctx *c, size_t i)
     if (quotient && ox_varies(c, 1)) {
         return ox_square(quotient_flow(c, i, one));
     }
-    ox_val other = ox_square(mid_of(operand_in(c, 1 - i)));
+    ox_val other = ox_square(mid_of(ox_operand_in(c, 1 - i)));
     return quotient ? ox_unary("Reciprocal", other) : other;
 }
 
@@ -222,10 +215,10 @@ ox_val ox_variance_of_matmul(ox_ctx *c)
     ox_ctx of = ox_over_variances(c);
     ox_val a = ox_variance_of(c, 0), b = ox_variance_of(c, 1), v = NULL;
     if (a != NULL) {
-        v = ox_times_right(&of, a, mid_of(operand_in(c, 1)), !ox_varies(c, 1));
+        v = ox_times_right(&of, a, mid_of(ox_operand_in(c, 1)), !ox_varies(c, 1));
     }
     if (b != NULL) {
-        v = plus(v, ox_times_left(&of, mid_of(operand_in(c, 0)), b, !ox_varies(c, 0)));
+        v = plus(v, ox_times_left(&of, mid_of(ox_operand_in(c, 0)), b, !ox_varies(c, 0)));
     }
     return v;
 }
@@ -276,11 +269,11 @@ ox_val ox_variance_of_gemm(ox_ctx *c)
     }
     ox_val sum = v[2] == NULL ? NULL : scaled(v[2], beta * beta);
     if (v[0] != NULL) {
-        ox_val b = swapped(scaled(mid_of(operand_in(c, 1)), alpha), trans_b);
+        ox_val b = swapped(scaled(mid_of(ox_operand_in(c, 1)), alpha), trans_b);
         sum = plus(ox_times_right(&of, swapped(v[0], trans_a), b, !ox_varies(c, 1)), sum);
     }
     if (v[1] != NULL) {
-        ox_val a = swapped(scaled(mid_of(operand_in(c, 0)), alpha), trans_a);
+        ox_val a = swapped(scaled(mid_of(ox_operand_in(c, 0)), alpha), trans_a);
         sum = plus(ox_times_left(&of, a, swapped(v[1], trans_b), !ox_varies(c, 0)), sum);
     }
     return sum;

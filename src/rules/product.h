@@ -12,9 +12,11 @@ typedef struct ox_operand {
 
 /* rules/operand.c */
 
-/* Input i in its own type, and in the type of the multipliers. */
+/* Input i in its own type, in the type of the multipliers, and in that of the rule, where there is
+ * no multiplier yet. */
 ox_operand ox_operand_raw(ox_ctx *c, size_t i);
 ox_operand ox_operand_of(ox_ctx *c, size_t i);
+ox_operand ox_operand_in(ox_ctx *c, size_t i);
 
 /* Stands for infinity where that would leave nothing of a difference, or 0 times infinity; and v
  * cut to it on both sides. */

@@ -67,7 +67,7 @@ static ox_unit prelu_unit(ox_ctx *c, ox_operand x, ox_val slope, ox_val v)
 
 ox_val ox_mean_of_prelu(ox_ctx *c)
 {
-    ox_operand x = ox_operand_of(c, 0), s = ox_operand_of(c, 1);
+    ox_operand x = ox_operand_in(c, 0), s = ox_operand_in(c, 1);
     ox_val v = ox_variance(c->node->inputs[0]);
     if (!x.varies || s.varies || v == NULL) {
         return NULL;
