@@ -324,16 +324,16 @@ static flows through_axis(const tree *t, sides v, int done)
 }
 
 /* Both sides of the operand. */
-static sides operand(const ox_pool *p)
+static sides operand(const ox_pool *p, bool second)
 {
     return (sides){ox_finite(ox_cast(p->x, p->c->type)), ox_finite(ox_cast(p->x0, p->c->type)),
-                   p->v, p->mean};
+                   p->v, second ? p->mean : NULL};
 }
 
 ox_val ox_pool_tree(const ox_pool *p, ox_val q, ox_val *second)
 {
     const tree t = {p->c, p->max, p->axes, p->w, p->v != NULL && p->c->second, q, NULL};
-    flows back = through_axis(&t, operand(p), 0);
+    flows back = through_axis(&t, operand(p, t.second), 0);
     *second = back.q;
     return back.m;
 }
@@ -342,7 +342,7 @@ ox_val ox_pool_tree_variance(const ox_pool *p, ox_val *mean)
 {
     sides top = {0};
     const tree t = {p->c, p->max, p->axes, p->w, true, NULL, &top};
-    through_axis(&t, operand(p), 0);
+    through_axis(&t, operand(p, true), 0);
     *mean = top.mean;
     return top.v;
 }
