@@ -1,6 +1,8 @@
 """Indices and data that both depend on the explained input: two players, each of which gets the
 mean of its effects with the other one on either side."""
 
+import itertools
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -100,6 +102,59 @@ def whole():
     return model(nodes, [4], {"first": np.int64([1])})
 
 
+def scattered(reduction="none"):
+    """Written at places that the ids make, twice to one of them for some."""
+    nodes = [*EMBED, node("Slice", ["x", "n0", "n2", "n1"], ["s"]), node("Mod", ["s", "five"], ["p"]),
+             node("Unsqueeze", ["p", "n2"], ["pu"]), node("Expand", ["pu", "wide"], ["pe"]),
+             node("Slice", ["t", "from", "to", "n1"], ["u"]),
+             node("ScatterElements", ["h", "pe", "u"], ["y"], axis=1, reduction=reduction)]
+    return model(nodes, [5, 4], {"five": np.array(5), "n0": np.int64([0]), "n1": np.int64([1]),
+                                 "n2": np.int64([2]), "from": np.int64([3]), "to": np.int64([5]),
+                                 "wide": np.int64([1, 1, 4])})
+
+
+def indicators():
+    """A constant of zeros with ones where the ids say."""
+    nodes = [node("Mod", ["x", "five"], ["p"]), node("Shape", ["x"], ["s"]),
+             node("Expand", ["zero", "s"], ["z"]), node("Expand", ["weight", "s"], ["u"]),
+             node("ScatterElements", ["z", "p", "u"], ["y"], axis=1)]
+    return model(nodes, [5], {"five": np.array(5), "zero": np.zeros((1, 1), "f"),
+                              "weight": np.float32([[1, 2, 3, 4, 5]])})
+
+
+def corner():
+    """The index reaches a part of the data along the other axis."""
+    nodes = [*EMBED, node("Slice", ["x", "n0", "n2", "n1"], ["s"]), node("Mod", ["s", "five"], ["p"]),
+             node("Unsqueeze", ["p", "n2"], ["pu"]), node("Expand", ["pu", "wide"], ["pe"]),
+             node("Slice", ["t", "from", "to", "axes"], ["u"]),
+             node("ScatterElements", ["h", "pe", "u"], ["y"], axis=1)]
+    return model(nodes, [5, 4], {"five": np.array(5), "n0": np.int64([0]), "n1": np.int64([1]),
+                                 "n2": np.int64([2]), "wide": np.int64([1, 1, 3]),
+                                 "from": np.int64([3, 0]), "to": np.int64([5, 3]),
+                                 "axes": np.int64([1, 2])})
+
+
+def written(reduction="none"):
+    """ScatterND of a row of each sample, behind the sample's number."""
+    nodes = [*EMBED, *EOS, node("ArgMax", ["qi"], ["p"], axis=1, keepdims=1),
+             node("Shape", ["x"], ["s"]), node("Gather", ["s", "first"], ["n"]),
+             node("Range", ["first", "n", "one"], ["range"]), node("Unsqueeze", ["range", "behind"], ["own"]),
+             node("Concat", ["own", "p"], ["i"], axis=1), node("ReduceSum", ["t", "behind"], ["u"], keepdims=0),
+             node("ScatterND", ["h", "i", "u"], ["y"], reduction=reduction)]
+    return model(nodes, [5, 4], {"first": np.array(0), "behind": np.int64([1])})
+
+
+def whole_batch():
+    """ScatterND by places alone, without a batch."""
+    nodes = [*EMBED, node("Slice", ["x", "n0", "n2", "n1"], ["s"]), node("Mod", ["s", "five"], ["p"]),
+             node("Reshape", ["p", "column"], ["i"]), node("Squeeze", ["t", "n0"], ["tt"]),
+             node("Squeeze", ["h", "n0"], ["hh"]), node("Slice", ["tt", "from", "to"], ["u"]),
+             node("ScatterND", ["hh", "i", "u"], ["w1"]), node("Unsqueeze", ["w1", "n0"], ["y"])]
+    return model(nodes, [5, 4], {"five": np.array(5), "n0": np.int64([0]), "n1": np.int64([1]),
+                                 "n2": np.int64([2]), "from": np.int64([3]), "to": np.int64([5]),
+                                 "column": np.int64([-1, 1])}, 1)
+
+
 BUILT = [clip, lambda: clip(0), lambda: clip(1, "ArgMin"), last_token, before_padding, elements,
          tuples, table, whole]
 NAMES = "clip flat least last_token before_padding elements tuples table whole".split()
@@ -138,6 +193,52 @@ def test_adds_up(build):
 
 def test_gather_without_a_batch():
     check_pairs(along_features(), rows=1)
+
+
+REDUCTIONS = ["none", "add", "mul", "max", "min"]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_scatter(reduction):
+    check_pairs(scattered(reduction))
+
+
+@pytest.mark.parametrize("build", [indicators, corner, written], ids=lambda f: f.__name__)
+def test_scatter_of(build):
+    check_pairs(build())
+
+
+@pytest.mark.parametrize("reduction", ["add", "max"])
+def test_scatter_nd_reduced(reduction):
+    check_pairs(written(reduction))
+
+
+def test_scatter_without_a_batch():
+    check_pairs(whole_batch(), rows=1)
+
+
+def test_three_players():
+    """x with u written at i, all of them inputs: the Shapley values of three players."""
+    nodes = [node("ScatterElements", ["x", "i", "u"], ["s"], axis=1), node("MatMul", ["s", "w"], ["y"])]
+    graph = helper.make_graph(
+        nodes, "g", [value("x", T.FLOAT, ["N", 3]), value("i", T.INT64, ["N", 1]),
+                     value("u", T.FLOAT, ["N", 1])], [value("y", T.FLOAT, ["N", 1])],
+        [numpy_helper.from_array(np.float32([[1], [2], [-3]]), "w")])
+    f = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    sample = {"x": np.float32([[1, 2, 4]]), "i": np.array([[2]]), "u": np.float32([[3]])}
+    reference = {"x": np.float32([[5, 0, 1]]), "i": np.array([[0]]), "u": np.float32([[-1]])}
+    original = onnxruntime.InferenceSession(f.SerializeToString())
+
+    def of(players):
+        return original.run(None, {k: (sample if k in players else reference)[k]
+                                   for k in sample})[0].item()
+
+    made = onnxruntime.InferenceSession(explain(f, reference).SerializeToString())
+    found = dict(zip((o.name for o in made.get_outputs()), made.run(None, sample)))
+    orders = list(itertools.permutations("xiu"))
+    for name in "xiu":
+        exact = np.mean([of(o[:o.index(name) + 1]) - of(o[:o.index(name)]) for o in orders])
+        assert np.isclose(found[f"{name}_shap"].sum(), exact)
 
 
 def test_two_players():

@@ -7,17 +7,16 @@
 
 #include "rules/cut.h"
 #include "rules/decompose.h"
+#include "rules/pick.h"
 #include "rules/side.h"
 #include "shape/shape.h"
 
-/* Ints are exact in doubles. */
-static ox_val as_reals(ox_val x)
+ox_val ox_pick_reals(ox_val x)
 {
     return ox_type_is_float(x->type) ? x : ox_cast(x, OX_DOUBLE);
 }
 
-/* [index, size]: 1 at the position, which may be counted from the end. */
-static ox_val weights(ox_val index, int64_t size, ox_type type)
+ox_val ox_pick_weights(ox_val index, int64_t size, ox_type type)
 {
     ox_val at = ox_unsqueeze(ox_cast(index, OX_INT64), -1);
     ox_val front = ox_made_range(at, size, 0), behind = ox_shift(front, -(double)size);
@@ -35,8 +34,7 @@ static void product(ox_dim *dims, const ox_node *n, ox_val v, int first, int end
     *dims = ox_dim_of(count);
 }
 
-/* v with `axis` moved to place `to`. */
-static ox_val move_axis(ox_val v, int axis, int to)
+ox_val ox_pick_move_axis(ox_val v, int axis, int to)
 {
     int order[OX_MAX_RANK], at = 0;
     for (int d = 0; d < v->rank; d++) {
@@ -51,6 +49,51 @@ static ox_val move_axis(ox_val v, int axis, int to)
         order[at] = axis;
     }
     return ox_transpose(v, order);
+}
+
+ox_val ox_pick_reached(const ox_node *n, ox_val x, ox_val index, int axis)
+{
+    for (int d = 0; d < x->rank; d++) {
+        if (d != axis && !ox_dim_equal(x->dims[d], index->dims[d])) {
+            x = ox_slice(x, d, 0, ox_made_size(n, index, d), 1);
+        }
+    }
+    return x;
+}
+
+ox_val ox_pick_tuples(const ox_node *n, ox_val x, ox_val index, int batch, int count)
+{
+    ox_val all = NULL;
+    int rank = index->rank; /* of the weights: index axes but the last, and positions */
+    ox_dim dims[OX_MAX_RANK];
+    memcpy(dims, index->dims, (size_t)rank * sizeof *dims);
+    for (int k = 0; k < count; k++) {
+        ox_val one = ox_squeeze(ox_slice(index, -1, k, k + 1, 1), -1);
+        ox_val w = ox_pick_weights(one, ox_made_size(n, x, batch + k), x->type);
+        product(&dims[rank - 1], n, x, batch, batch + k + 1);
+        all = all == NULL
+                  ? w
+                  : ox_reshape(ox_mul(ox_unsqueeze(all, -1), ox_unsqueeze(w, -2)), rank, dims);
+    }
+    if (rank == batch + 2) {
+        return all;
+    }
+    ox_dim between = ox_dim_of(1); /* whatever the index has there becomes one axis */
+    for (int d = batch; d < rank - 1; d++) {
+        between = ox_dim_mul(x->graph, between, index->dims[d]);
+    }
+    dims[batch + 1] = dims[rank - 1];
+    dims[batch] = between;
+    return ox_reshape(all, batch + 2, dims);
+}
+
+ox_val ox_pick_flat(const ox_node *n, ox_val x, int batch, int count)
+{
+    ox_dim dims[OX_MAX_RANK];
+    memcpy(dims, x->dims, (size_t)batch * sizeof *dims);
+    product(&dims[batch], n, x, batch, batch + count);
+    product(&dims[batch + 1], n, x, batch + count, x->rank);
+    return ox_reshape(x, batch + 2, dims);
 }
 
 /* ---- picking for each sample from all of them ------------------------------------------------ */
@@ -165,7 +208,7 @@ static ox_val pick_of_own(const ox_node *n, ox_val x, ox_val index, bool tuples)
 }
 
 /* The first of a tuple is the sample's own number: the others pick within it. */
-static ox_val pick_in_own(const ox_node *n, ox_val x, ox_val index)
+ox_val ox_pick_in_own(ox_val x, ox_val index)
 {
     const ox_node *join = index->node;
     const ox_place *samples = &ox_side_of(index)->place;
@@ -183,9 +226,17 @@ static ox_val pick_in_own(const ox_node *n, ox_val x, ox_val index)
     if (!own.known || !own.only || own.times != 1) {
         return NULL;
     }
-    ox_attr along = ox_attr_int("axis", -1), batch = ox_attr_int("batch_dims", 1);
-    ox_val others =
-        ox_graph_emit(x->graph, "Concat", join->input_count - 1, join->inputs + 1, 1, &along);
+    ox_attr along = ox_attr_int("axis", -1);
+    return ox_graph_emit(x->graph, "Concat", join->input_count - 1, join->inputs + 1, 1, &along);
+}
+
+static ox_val pick_in_own(const ox_node *n, ox_val x, ox_val index)
+{
+    ox_val others = ox_pick_in_own(x, index);
+    if (others == NULL) {
+        return NULL;
+    }
+    ox_attr batch = ox_attr_int("batch_dims", 1);
     ox_val in[] = {x, others};
     return ox_made_result(n, 0, ox_graph_emit(x->graph, "GatherND", 2, in, 1, &batch));
 }
@@ -200,16 +251,16 @@ void decompose_gather(const ox_node *n, ox_val *outputs)
         outputs[0] = ox_input_varies(n, 1) ? NULL : ox_cut_part(n);
         return; /* else its rule */
     }
-    ox_val x = as_reals(ox_made_ranked(n, 0)), index = ox_made_ranked(n, 1), y = n->outputs[0];
+    ox_val x = ox_pick_reals(ox_made_ranked(n, 0)), index = ox_made_ranked(n, 1), y = n->outputs[0];
     int axis = ox_shape_axis(n, ox_node_int(n, "axis", 0), x->rank);
     outputs[0] = axis == 0 ? pick_of_own(n, x, index, false) : NULL;
     if (outputs[0] != NULL) {
         return;
     }
-    ox_val moved = move_axis(x, axis, 0);
+    ox_val moved = ox_pick_move_axis(x, axis, 0);
     ox_dim flat[2] = {moved->dims[0]}, dims[OX_MAX_RANK];
     product(&flat[1], n, moved, 1, moved->rank);
-    ox_val w = weights(index, ox_made_size(n, x, axis), x->type);
+    ox_val w = ox_pick_weights(index, ox_made_size(n, x, axis), x->type);
     ox_val picked = ox_matmul(w, ox_reshape(moved, 2, flat));
     memcpy(dims, index->dims, (size_t)index->rank * sizeof *dims);
     memcpy(dims + index->rank, moved->dims + 1, (size_t)(moved->rank - 1) * sizeof *dims);
@@ -227,36 +278,13 @@ void decompose_gather_elements(const ox_node *n, ox_val *outputs)
     if (!ox_input_varies(n, 1) || !ox_input_varies(n, 0)) {
         return;
     }
-    ox_val x = as_reals(ox_made_ranked(n, 0)), index = ox_made_of_rank(n, 1, x->rank, x->rank);
+    ox_val x = ox_pick_reals(ox_made_ranked(n, 0)), index = ox_made_of_rank(n, 1, x->rank, x->rank);
     int axis = ox_shape_axis(n, ox_node_int(n, "axis", 0), x->rank), last = x->rank - 1;
-    for (int d = 0; d < x->rank; d++) {
-        if (d != axis && !ox_dim_equal(x->dims[d], index->dims[d])) {
-            ox_made_fail(n, "its index is smaller than the data, and both depend on the explained "
-                            "inputs");
-        }
-    }
-    ox_val w = weights(move_axis(index, axis, last), ox_made_size(n, x, axis), x->type);
-    ox_val picked = ox_matmul(w, ox_unsqueeze(move_axis(x, axis, last), -1));
-    outputs[0] = ox_made_result(n, 0, move_axis(ox_squeeze(picked, -1), last, axis));
-}
-
-/* Tuples of `count` along the last axis of the index, each element an axis of its own behind the
- * batch axes: the weights of all, [batch, index, L1 L2 ..]. */
-static ox_val tuple_weights(const ox_node *n, ox_val x, ox_val index, int batch, int count)
-{
-    ox_val all = NULL;
-    int rank = index->rank; /* of the weights: index axes but the last, and positions */
-    ox_dim dims[OX_MAX_RANK];
-    memcpy(dims, index->dims, (size_t)rank * sizeof *dims);
-    for (int k = 0; k < count; k++) {
-        ox_val one = ox_squeeze(ox_slice(index, -1, k, k + 1, 1), -1);
-        ox_val w = weights(one, ox_made_size(n, x, batch + k), x->type);
-        product(&dims[rank - 1], n, x, batch, batch + k + 1);
-        all = all == NULL
-                  ? w
-                  : ox_reshape(ox_mul(ox_unsqueeze(all, -1), ox_unsqueeze(w, -2)), rank, dims);
-    }
-    return all;
+    x = ox_pick_reached(n, x, index, axis);
+    ox_val w =
+        ox_pick_weights(ox_pick_move_axis(index, axis, last), ox_made_size(n, x, axis), x->type);
+    ox_val picked = ox_matmul(w, ox_unsqueeze(ox_pick_move_axis(x, axis, last), -1));
+    outputs[0] = ox_made_result(n, 0, ox_pick_move_axis(ox_squeeze(picked, -1), last, axis));
 }
 
 /* weights [batch, Q, P] times x [batch, P, S]. */
@@ -265,7 +293,7 @@ void decompose_gather_nd(const ox_node *n, ox_val *outputs)
     if (!ox_input_varies(n, 1)) {
         return;
     }
-    ox_val x = as_reals(ox_made_of_rank(n, 0, 1, OX_MAX_RANK - 4));
+    ox_val x = ox_pick_reals(ox_made_of_rank(n, 0, 1, OX_MAX_RANK - 4));
     ox_val index = ox_made_of_rank(n, 1, 1, OX_MAX_RANK - 4), y = n->outputs[0];
     int64_t batch = ox_node_int(n, "batch_dims", 0),
             count = ox_made_size(n, index, index->rank - 1);
@@ -278,22 +306,8 @@ void decompose_gather_nd(const ox_node *n, ox_val *outputs)
     if (outputs[0] != NULL) {
         return;
     }
-    int b = (int)batch, rank = b + 2;
-    ox_val w = tuple_weights(n, x, index, b, (int)count);
-    ox_dim dims[OX_MAX_RANK];
-    memcpy(dims, x->dims, (size_t)b * sizeof *dims);
-    product(&dims[b], n, x, b, b + (int)count);
-    product(&dims[b + 1], n, x, b + (int)count, x->rank);
-    x = ox_reshape(x, rank, dims);
-    if (index->rank != b + 2) { /* whatever the index has between becomes one axis */
-        ox_dim between = ox_dim_of(1);
-        for (int d = b; d < index->rank - 1; d++) {
-            between = ox_dim_mul(x->graph, between, index->dims[d]);
-        }
-        dims[b + 1] = dims[b];
-        dims[b] = between;
-        w = ox_reshape(w, rank, dims);
-    }
+    ox_val w = ox_pick_tuples(n, x, index, (int)batch, (int)count);
+    x = ox_pick_flat(n, x, (int)batch, (int)count);
     outputs[0] = ox_made_result(n, 0, ox_reshape(ox_matmul(w, x), y->rank, y->dims));
 }
 
