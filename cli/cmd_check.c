@@ -168,7 +168,8 @@ static bool measure(const arguments *a, explained *e, const ox_trust_runner *r, 
     t->cannot = made.cannot;
     t->prediction.taken_out = !a->original;
     good = good && ox_cli_find_runtime(&made.options, err) && run_explained(e, r, t, err) &&
-           find_gaps(&e->values, t, err) && ox_trust_predict(t, r, &made, &e->outputs, err);
+           find_gaps(&e->values, t, err) && ox_trust_predict(t, r, &made, &e->outputs, err) &&
+           ox_trust_jitter(t, r, e->model, &e->values, err);
     if (good && !made.cannot) {
         good = ox_trust_agree(t, r, &made, &e->values, err) &&
                ox_trust_curve(t, r, &made, &e->values, err);

@@ -41,6 +41,8 @@ typedef struct ox_trust {
     char worst[640]; /* what ox_session_check says */
     bool adds_up;    /* values are meant to */
     double *gaps;    /* f(x) - base value - sum; NaN where f(x) is not known */
+    double moved;    /* the most that f(x) does where inputs change in their last bit; 0 where sums
+                      * miss nothing */
     ox_prediction prediction;
     ox_agreement agreement;
     const char *cannot; /* why there is no agreement, and there are no curves */
@@ -66,6 +68,10 @@ bool ox_trust_run(const ox_trust_runner *r, const ox_model *model, ox_array *mor
 /* The original's outputs beside those of the explained model. */
 bool ox_trust_predict(ox_trust *t, const ox_trust_runner *r, const ox_remake *made,
                       const ox_arrays *outputs, ox_error *err);
+
+/* Where sums miss something, how far rounding alone moves f(x). */
+bool ox_trust_jitter(ox_trust *t, const ox_trust_runner *r, const ox_model *explained,
+                     const ox_values *values, ox_error *err);
 
 /* Explains by enumeration, or, with more than 16 values, by permutations, and compares. */
 bool ox_trust_agree(ox_trust *t, const ox_trust_runner *r, const ox_remake *made,

@@ -152,6 +152,42 @@ def test_wrong_sums(cli, explain, tmp_path):
     assert "0 of 3 samples add up" in done.stdout and "verdict       wrong: sums miss" in done.stdout
 
 
+def test_what_rounding_takes_from_the_model(cli, explain, run, tmp_path):
+    """Gaussian processes as sklearn exports them add up large numbers that cancel: in float32 f(x)
+    is off by more than the SHAP values are, whose sum is that of float64."""
+    rng = np.random.default_rng(1)
+    train, y = rng.normal(size=(60, 3)), rng.normal(size=60)
+    kernel = lambda a: np.exp(-((a[:, None] - train) ** 2).sum(-1) / 18)
+    weights = np.linalg.solve(kernel(train) + 1e-8 * np.eye(60), y)
+    nodes = [onnx.helper.make_node(op, i.split(), [o]) for op, i, o in (
+        ("Unsqueeze", "x one", "u"), ("Sub", "u train", "d"), ("Mul", "d d", "q"),
+        ("ReduceSum", "q two", "s"), ("Squeeze", "s two", "t"), ("Mul", "t factor", "e"),
+        ("Exp", "e", "k"), ("MatMul", "k weights", "y"))]
+    constants = {"one": np.int64([1]), "two": np.int64([2]), "train": train.astype("f"),
+                 "factor": np.float32(-1 / 18), "weights": weights[:, None].astype("f")}
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes, "gp", [value("x", onnx.TensorProto.FLOAT, ["N", 3])],
+        [value("y", onnx.TensorProto.FLOAT, ["N", 1])],
+        [onnx.numpy_helper.from_array(v, k) for k, v in constants.items()])
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)],
+                                   ir_version=8)
+    x, r = (rng.normal(size=(n, 3)).astype("f") for n in (5, 20))
+    explained = explain(proto, r)
+    train, weights = (constants[k].astype("d") for k in ("train", "weights"))
+    exact = lambda a: kernel(a.astype("d")) @ weights[:, 0]
+    found = run(explained, x)
+    wrong = np.abs(found["y"][:, 0] - exact(x)).max()
+    off = np.abs(found["x_shap"].sum(1) - (exact(x) - exact(r).mean())).max()
+    assert wrong > 1e-2 and off < wrong / 5
+    np.save(tmp_path / "x.npy", x)
+    done = subprocess.run([cli, "check", explained, "-i", str(tmp_path / "x.npy")],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "where inputs change in their last bit" in done.stdout
+    assert "doubtful: sums miss f(x) - base value by what rounding takes from f(x)" in done.stdout
+
+
 def test_what_cannot_be_compared(check):
     got, code = check(["--at=h"])
     assert code == 0 and got["agreement"]["method"] is None and "deletion" not in got

@@ -188,8 +188,6 @@ def picked(nodes, extra=()):
 
 TOP = helper.make_node("TopK", ["x", "two"], ["values", "at"])
 BY_DATA = {
-    "ScatterElements": [TOP, helper.make_node("ScatterElements", ["x", "at", "values"], ["y"],
-                                              axis=1)],
     "ArgMax": [helper.make_node("ArgMax", ["x"], ["at"], axis=1),
                helper.make_node("Cast", ["at"], ["f"], to=TensorProto.FLOAT),
                helper.make_node("Add", ["x", "f"], ["y"])],
@@ -215,6 +213,19 @@ def test_force_where_an_index_depends_on_the_data(explain, run, cli, tmp_path, o
     out = run(explained, {"x": np.float32([[1, 4, 2, 3]])})
     gap_left = out["y"].max(1) - out["base_value"] - out["x_shap"].sum(1)
     np.testing.assert_allclose(out["completeness_gap"], gap_left, atol=1e-5)
+
+
+def test_scatter_where_topk_says(explain, run):
+    """The largest values where they were, zeros elsewhere: as sparse gates are exported."""
+    nodes = [TOP, helper.make_node("Sub", ["x", "x"], ["none"]),
+             helper.make_node("ScatterElements", ["none", "at", "values"], ["s"], axis=1),
+             helper.make_node("MatMul", ["s", "w"], ["y"])]
+    w = rng.normal(size=(4, 3)).astype(np.float32)
+    model = picked(nodes, [("two", np.int64([2])), ("w", w)])
+    x, r = (rng.normal(size=(n, 4)).astype(np.float32) for n in (5, 3))
+    out = run(explain(model, r, "--target=1", "--gap"), {"x": x})
+    scale = np.abs(out["x_shap"]).sum(1) + np.abs(out["y"][:, 1])
+    assert (np.abs(out["completeness_gap"]) <= 1e-6 * scale).all()
 
 
 BY_POSITION = {

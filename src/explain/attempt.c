@@ -22,6 +22,7 @@
 #include "explain/target.h"
 #include "lift/lift.h"
 #include "rules/cut.h"
+#include "rules/rules.h"
 #include "rules/side.h"
 
 /* Remarks that are remembered. */
@@ -67,7 +68,8 @@ static void find_output_batch(ox_explain_state *s, ox_binding *b)
 {
     ox_val y = s->bind->output;
     if (y->rank < 0) {
-        ox_fail(s->arena, OX_UNSUPPORTED, "the shape of output \"%s\" is not known", y->name);
+        ox_fail(s->arena, OX_UNSUPPORTED, "the shape of output \"%s\" is not known%s", y->name,
+                ox_shape_reason(y));
     }
     b->output_batch_axis = ox_bind_batch_axis(s, y);
 }

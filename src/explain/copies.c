@@ -73,7 +73,8 @@ static void copy_node(const ox_copying *t, const ox_node *n)
         inputs[i] = n->inputs[i] == NULL ? NULL : *slot(t, n->inputs[i]);
     }
     if (ox_node_has_body(n)) {
-        ox_fail(t->s->arena, OX_UNSUPPORTED, "%s: no rule for nodes with subgraphs",
+        ox_fail(t->s->arena, OX_UNSUPPORTED,
+                "%s: what its body does is decided as it runs, so that references cannot pass it",
                 ox_node_label(n));
     }
     if (ox_only_moves(n->op)) {

@@ -164,7 +164,10 @@ const char *ox_walk_missing(ox_explain_state *s, const ox_node *n)
                "hold=TENSOR holds what the body gives";
     }
     if (row->state == OX_CARRIES_NOTHING && !ox_side_of(n->outputs[0])->decomposed) {
-        return "its result varies, but no multiplier passes: completeness would be lost";
+        return ox_arena_format(s->arena,
+                               "its result varies, but no multiplier passes: completeness would "
+                               "be lost%s",
+                               ox_hold_hint(s->arena, n->outputs[0]));
     }
     const char *refused = ox_side_of(n->outputs[0])->refused;
     if (refused != NULL) { /* with the label of the node, or of one inside it */
@@ -177,7 +180,13 @@ const char *ox_walk_missing(ox_explain_state *s, const ox_node *n)
 
 const char *ox_walk_refusal(ox_explain_state *s, const ox_node *n, const char *why)
 {
-    bool runs = !ox_node_has_body(n);
+    bool runs = true;
+    const ox_graph *g = s->model->graph;
+    for (size_t i = 0; i < g->node_count; i++) { /* that method has references pass all nodes */
+        const ox_node *each = g->nodes[i];
+        bool stays = ox_node_has_body(each) && each->parts == NULL;
+        runs = runs && !(stays && ox_side_of(each->outputs[0])->varies);
+    }
     for (size_t i = 0; i < n->output_count; i++) {
         runs = runs && !ox_side_of(n->outputs[i])->held;
     }

@@ -11,6 +11,12 @@ void ox_rule_fail(ox_ctx *c, const char *message)
     ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(c->node), message);
 }
 
+const char *ox_hold_hint(ox_arena *a, ox_val v)
+{
+    bool named = v->name != NULL && v->name[0] != '\0' && (v->node == NULL || v->node->original);
+    return named ? ox_arena_format(a, "; --hold=%s keeps the sample's value of it", v->name) : "";
+}
+
 void ox_rule_hole(ox_ctx *c, const char *message)
 {
     if (!c->sides->hole(c, message)) {
@@ -182,7 +188,7 @@ void ox_send(ox_ctx *c, size_t i, ox_val m)
         return;
     }
     if (m->rank < 0 || v->rank < 0 || m->rank - c->lead < v->rank) {
-        ox_rule_fail(c, "its shape is not known");
+        ox_shape_fail(c->node);
     }
     if (c->sent != NULL) {
         c->sent[i] = c->sent[i] == NULL ? m : ox_add(c->sent[i], m);

@@ -1,9 +1,44 @@
 /* What decompositions share. */
 #include "rules/decompose.h"
 
+#include "base/operators.h"
+
 _Noreturn void ox_made_fail(const ox_node *n, const char *message)
 {
     ox_fail(n->graph->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(n), message);
+}
+
+/* The first node from n upwards whose inputs have ranks that are known: n itself where it does. */
+static const ox_node *where_unknown(const ox_node *n)
+{
+    for (size_t i = 0; i < n->input_count; i++) {
+        ox_val v = n->inputs[i];
+        if (v != NULL && v->rank < 0 && v->node != NULL) {
+            n = v->node;
+            i = (size_t)-1;
+        }
+    }
+    return n;
+}
+
+/* ", as that of .. is not": the node that `first` is. */
+static const char *as_that_of(const ox_node *first)
+{
+    bool known = ox_operator_find(first->domain, first->op) >= 0;
+    return ox_arena_format(first->graph->arena, ", as that of %s is not%s", ox_node_label(first),
+                           known ? "" : ": no such operator is known");
+}
+
+const char *ox_shape_reason(ox_val v)
+{
+    return v->node == NULL ? "" : as_that_of(where_unknown(v->node));
+}
+
+_Noreturn void ox_shape_fail(const ox_node *n)
+{
+    const ox_node *first = where_unknown(n);
+    ox_fail(n->graph->arena, OX_UNSUPPORTED, "%s: its shape is not known%s", ox_node_label(n),
+            first == n ? "" : as_that_of(first));
 }
 
 ox_val ox_made_input(const ox_node *n, size_t i)
@@ -17,7 +52,7 @@ ox_val ox_made_ranked(const ox_node *n, size_t i)
 {
     ox_val v = ox_made_input(n, i);
     if (v == NULL || v->rank < 0) {
-        ox_made_fail(n, "its shape is not known");
+        ox_shape_fail(n);
     }
     return v;
 }
@@ -26,7 +61,7 @@ int64_t ox_made_size(const ox_node *n, ox_val v, int axis)
 {
     int at = ox_axis_front(axis, v->rank);
     if (at < 0 || !ox_dim_is_static(v->dims[at])) {
-        ox_made_fail(n, "its shape is not known");
+        ox_shape_fail(n);
     }
     return v->dims[at].size;
 }

@@ -54,7 +54,7 @@ void flow_max_unpool(ox_ctx *c)
     ox_need_fixed(c, 1);
     ox_val y = c->node->outputs[0];
     if (y->rank < 0) {
-        ox_rule_fail(c, "its shape is not known");
+        ox_shape_fail(c->node);
     }
     ox_dim all = ox_val_size(y);
     ox_send(c, 0, ox_gather(ox_with_lead(c, c->m, 1, &all), ox_x(c, 1), -1));

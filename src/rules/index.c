@@ -11,8 +11,8 @@ void ox_need_fixed(ox_ctx *c, size_t i)
     if (ox_varies(c, i)) {
         ox_rule_hole(c, ox_arena_format(c->g->arena,
                                         "input %zu depends on the explained inputs, but no "
-                                        "multiplier passes: completeness would be lost",
-                                        i));
+                                        "multiplier passes: completeness would be lost%s",
+                                        i, ox_hold_hint(c->g->arena, c->node->inputs[i])));
         c->frozen |= UINT32_C(1) << i;
     }
 }
@@ -25,7 +25,7 @@ static ox_val zeros_like_x(ox_ctx *c)
     const ox_val x = c->node->inputs[0];
     ox_dim dims[OX_MAX_RANK];
     if (x->rank < 0 || c->lead + x->rank > OX_MAX_RANK) {
-        ox_rule_fail(c, "its shape is not known");
+        ox_shape_fail(c->node);
     }
     memcpy(dims, c->m->dims, (size_t)c->lead * sizeof *dims);
     memcpy(dims + c->lead, x->dims, (size_t)x->rank * sizeof *dims);
@@ -199,7 +199,7 @@ static void gather_at_run_time(ox_ctx *c, int64_t axis)
 {
     const ox_val x = c->node->inputs[0], index = ox_node_input(c->node, 1);
     if (index == NULL || index->rank < 0) {
-        ox_rule_fail(c, "its shape is not known");
+        ox_shape_fail(c->node);
     }
     ox_dim count = ox_val_size(index), column[OX_MAX_RANK], all[OX_MAX_RANK];
     ox_val m = merge_index(c, (int)axis, count);
@@ -270,7 +270,7 @@ void flow_gather(ox_ctx *c)
     int64_t axis = ox_axis(c, 0);
     size_t count = 0;
     if (c->node->outputs[0]->rank < x->rank - 1) {
-        ox_rule_fail(c, "its shape is not known");
+        ox_shape_fail(c->node);
     }
     bool sized = ox_dim_is_static(x->dims[x->rank + axis]);
     if (!index_is_known(c) || !sized) {
@@ -290,7 +290,7 @@ ox_val ox_index_like(ox_ctx *c, ox_val like, int lead)
     ox_val index = ox_x(c, 1);
     ox_dim dims[OX_MAX_RANK];
     if (index->rank < 0 || lead + index->rank > OX_MAX_RANK) {
-        ox_rule_fail(c, "its shape is not known");
+        ox_shape_fail(c->node);
     }
     memcpy(dims, like->dims, (size_t)lead * sizeof *dims);
     memcpy(dims + lead, index->dims, (size_t)index->rank * sizeof *dims);

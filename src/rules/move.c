@@ -12,7 +12,7 @@ static int own_rank(ox_ctx *c)
     ox_val x = ox_node_input(c->node, 0);
     int rank = x == NULL ? -1 : x->rank;
     if (rank < 0 || rank > OX_MAX_RANK - 4) {
-        ox_rule_fail(c, "its shape is not known");
+        ox_shape_fail(c->node);
     }
     return rank;
 }

@@ -236,7 +236,7 @@ void decompose_reduce_prod(const ox_node *n, ox_val *outputs)
             here = here || axes[i].size == d || axes[i].size == d - x->rank;
         }
         if (here && (!ox_dim_is_static(x->dims[d]) || x->dims[d].size == 0)) {
-            ox_made_fail(n, "its shape is not known");
+            ox_shape_fail(n);
         }
         if (here) {
             x = product(x, d - x->rank, x->dims[d].size);

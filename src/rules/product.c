@@ -183,7 +183,7 @@ void flow_matmul(ox_ctx *c)
     }
     ox_val left = ox_node_input(c->node, 0), right = ox_node_input(c->node, 1);
     if (left == NULL || right == NULL || left->rank < 1 || right->rank < 1) {
-        ox_rule_fail(c, "its shape is not known");
+        ox_shape_fail(c->node);
     }
     bool row = left->rank == 1, column = right->rank == 1;
     ox_val m = column ? ox_unsqueeze(c->m, -1) : c->m;

@@ -71,11 +71,21 @@ static ox_val with_rest(const ox_node *n, ox_val y, ox_val x, ox_val index, int 
     return y;
 }
 
+/* Whether all dimensions are known, of samples, references, or static. */
+static bool has_shape(ox_val v)
+{
+    bool known = v->rank >= 0;
+    for (int d = 0; known && d < v->rank; d++) {
+        known = v->dims[d].unknown == 0;
+    }
+    return known;
+}
+
 /* Along the axis, which is put last. */
 void decompose_scatter_elements(const ox_node *n, ox_val *outputs)
 {
-    if (!ox_input_varies(n, 1)) {
-        return; /* its rule */
+    if (!ox_input_varies(n, 1) || !has_shape(n->inputs[1])) {
+        return; /* its rule, which refuses an index that varies */
     }
     ox_val x = ox_pick_reals(ox_made_of_rank(n, 0, 1, OX_MAX_RANK - 4));
     ox_val index = ox_made_of_rank(n, 1, x->rank, x->rank);
@@ -94,7 +104,7 @@ void decompose_scatter_elements(const ox_node *n, ox_val *outputs)
 /* Of the whole data, or of each sample's own where the first of a tuple is its number. */
 void decompose_scatter_nd(const ox_node *n, ox_val *outputs)
 {
-    if (!ox_input_varies(n, 1)) {
+    if (!ox_input_varies(n, 1) || !has_shape(n->inputs[1])) {
         return;
     }
     ox_val x = ox_pick_reals(ox_made_of_rank(n, 0, 1, OX_MAX_RANK - 4));
@@ -111,7 +121,10 @@ void decompose_scatter_nd(const ox_node *n, ox_val *outputs)
                         "sample's number");
     }
     ox_val w = ox_pick_tuples(n, x, index, batch, (int)count);
-    ox_val u = ox_pick_flat(n, updates, batch, index->rank - 1 - batch);
-    ox_val y = put(n, ox_pick_flat(n, x, batch, (int)count), w, u);
+    ox_val data = ox_pick_flat(n, x, batch, (int)count);
+    ox_dim dims[OX_MAX_RANK];
+    memcpy(dims, w->dims, (size_t)(batch + 1) * sizeof *dims);
+    dims[batch + 1] = data->dims[batch + 1];
+    ox_val y = put(n, data, w, ox_reshape(updates, batch + 2, dims));
     outputs[0] = ox_made_result(n, 0, ox_reshape(y, x->rank, x->dims));
 }

@@ -22,7 +22,7 @@ static ox_val spread(const ox_node *n, ox_val v, ox_val x, int axis, int64_t blo
         return v;
     }
     if (v->rank < 0 || x->rank < 0) {
-        ox_made_fail(n, "its shape is not known");
+        ox_shape_fail(n);
     }
     if (block > 0 && v->rank == x->rank) {
         ox_dim dims[32];

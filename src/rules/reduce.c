@@ -30,7 +30,7 @@ static axes no_axes(ox_ctx *c)
 {
     axes a = {.rank = c->node->inputs[0]->rank};
     if (a.rank < 0 || a.rank > OX_MAX_RANK) {
-        ox_rule_fail(c, "its shape is not known");
+        ox_shape_fail(c->node);
     }
     return a;
 }

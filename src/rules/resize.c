@@ -302,7 +302,7 @@ void flow_resize(ox_ctx *c)
 {
     const ox_node *n = c->node;
     if (n->inputs[0]->rank < 0 || n->outputs[0]->rank != n->inputs[0]->rank) {
-        ox_rule_fail(c, "its shape is not known");
+        ox_shape_fail(c->node);
     }
     const char *coordinates = ox_node_string(n, "coordinate_transformation_mode", "half_pixel");
     resize r = {

@@ -171,11 +171,20 @@ const double *ox_known_doubles(ox_ctx *c, size_t i, size_t *count);
 /* Gives up: `node 12 "..." (Op): <message>`. */
 _Noreturn void ox_rule_fail(ox_ctx *c, const char *message);
 
+/* Fails because a shape of n is not known, and names the node above it that this comes from. */
+_Noreturn void ox_shape_fail(const ox_node *n);
+
+/* ", as that of NODE is not": why the shape of v is not known. */
+const char *ox_shape_reason(ox_val v);
+
 /* rules/index.c: the attribute `axis` (or `gather_axis`) of the operator at hand, counted from the
  * end of its first input. */
 int64_t ox_axis(ox_ctx *c, int64_t otherwise);
 
 /* Ends refusals of what runs all the same. */
+/* "; --hold=NAME ..": how v can be held, or "" where it has no name in the model. */
+const char *ox_hold_hint(ox_arena *a, ox_val v);
+
 #define OX_RUNS_ANY "; --method=kernel explains any model by its outputs"
 
 /* Gives up because completeness would be lost; where it is lost by force, counts and names it. */

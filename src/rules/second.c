@@ -18,7 +18,7 @@ static int variance_dims(ox_ctx *c, ox_val v, ox_val like, ox_dim *dims)
 {
     int lead = c->sides->pairs_lead;
     if (v->rank < 0 || lead + v->rank > OX_MAX_RANK) {
-        ox_rule_fail(c, "its shape is not known");
+        ox_shape_fail(c->node);
     }
     memcpy(dims, like->dims, (size_t)lead * sizeof *dims);
     memcpy(dims + lead, v->dims, (size_t)v->rank * sizeof *dims);

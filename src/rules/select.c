@@ -217,7 +217,7 @@ void decompose_one_hot(const ox_node *n, ox_val *outputs)
     ox_val at = ox_made_of_rank(n, 0, 0, OX_MAX_RANK - 1), values = ox_made_of_rank(n, 2, 1, 1);
     ox_val y = n->outputs[0];
     if (y->rank != at->rank + 1) {
-        ox_made_fail(n, "its shape is not known");
+        ox_shape_fail(n);
     }
     bool real = at->type == OX_FLOAT || at->type == OX_DOUBLE;
     ox_type type = at->type;
