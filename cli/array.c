@@ -139,7 +139,7 @@ ox_tensor ox_array_tensor(const ox_array *array)
                        .data = array->data};
 }
 
-bool ox_type_is_float(ox_type type)
+bool ox_cli_type_is_float(ox_type type)
 {
     return type == OX_FLOAT || type == OX_DOUBLE || type == OX_FLOAT16 || type == OX_BFLOAT16;
 }
@@ -296,8 +296,8 @@ bool ox_array_convertible(ox_type from, ox_type to)
     if (from == to) {
         return true;
     }
-    bool number = ox_type_is_float(from) || ox_type_is_whole(from);
-    return (number && ox_type_is_float(to)) || (ox_type_is_whole(from) && ox_type_is_whole(to));
+    bool number = ox_cli_type_is_float(from) || ox_type_is_whole(from);
+    return (number && ox_cli_type_is_float(to)) || (ox_type_is_whole(from) && ox_type_is_whole(to));
 }
 
 bool ox_array_convert(ox_array *array, ox_type type, bool whole, ox_error *err)
@@ -306,7 +306,7 @@ bool ox_array_convert(ox_array *array, ox_type type, bool whole, ox_error *err)
         return true;
     }
     const char *file = array->file ? array->file : "array";
-    bool allowed = whole && ox_type_is_float(array->type) && ox_type_is_whole(type);
+    bool allowed = whole && ox_cli_type_is_float(array->type) && ox_type_is_whole(type);
     if (array->type == OX_STRING) {
         return ox_cli_error(err, OX_ARGUMENT,
                             "%s: text where input \"%s\" takes %s: encode categories as whole "
@@ -327,7 +327,7 @@ bool ox_array_convert(ox_array *array, ox_type type, bool whole, ox_error *err)
     for (size_t i = 0; i < count; i++) {
         bool minus = false, good = true;
         uint64_t magnitude = 0;
-        if (ox_type_is_float(type)) {
+        if (ox_cli_type_is_float(type)) {
             put_float(&to, i, ox_array_at(array, i));
         } else {
             good = get_whole(array, i, &minus, &magnitude) && put_whole(&to, i, minus, magnitude);

@@ -67,7 +67,7 @@ bool ox_array_convert(ox_array *array, ox_type type, bool whole, ox_error *err);
 /* bfloat16, which .npy cannot hold, becomes float32. */
 bool ox_arrays_widen(ox_arrays *arrays, ox_error *err);
 
-bool ox_type_is_float(ox_type type);
+bool ox_cli_type_is_float(ox_type type);
 bool ox_type_is_whole(ox_type type);
 
 /* "[3,224,224]" into text; -1 is written as the symbol, or as "?" without one. Returns text. */

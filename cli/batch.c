@@ -1,8 +1,8 @@
 /* Streams samples through a session. */
 #include "batch.h"
 
+#include "os.h"
 #include "progress.h"
-#include "stats.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -318,17 +318,11 @@ static bool call(plan *p, ox_session *session, size_t first, size_t count, size_
 
 /* ---- how many at a time ---------------------------------------------------------------- */
 
-/* Bytes that the process has in memory; 0 where the system does not tell. */
-static uint64_t resident(void)
-{
-    return ox_proc_kilobytes("/proc/self/status", "VmRSS") * 1024;
-}
-
 /* Half of what is free, and not more than pays: what exceeds the caches by much takes longer. */
 static uint64_t default_memory(void)
 {
     const uint64_t enough = (uint64_t)64 << 20;
-    uint64_t half = ox_proc_kilobytes("/proc/meminfo", "MemAvailable") * 512;
+    uint64_t half = ox_os_memory_free() / 2;
     return half && half < enough ? half : enough;
 }
 
@@ -358,14 +352,14 @@ static bool stream(plan *p, ox_session *session, const ox_batch *options, ox_pro
     }
     size_t step = p->fixed ? p->fixed : options->size > 0 ? (size_t)options->size : 1;
     bool probe = !p->fixed && options->size == 0 && !p->signature->alone;
-    uint64_t before = resident();
+    uint64_t before = ox_os_memory_now();
     for (size_t first = 0; first < p->rows;) {
         size_t count = step < p->rows - first ? step : p->rows - first;
         if (!call(p, session, first, count, p->fixed ? p->fixed : count, err)) {
             return false;
         }
         if (probe) {
-            uint64_t after = resident();
+            uint64_t after = ox_os_memory_now();
             size_t next =
                 choose_step(p, step, after > before ? after - before : 0, options->memory);
             probe = next > step;

@@ -3,6 +3,7 @@
 #include "groups.h"
 #include "npy.h"
 #include "options.h"
+#include "os.h"
 #include "output.h"
 #include "references.h"
 #include "signature.h"
@@ -15,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct arguments {
     const char *model;
@@ -116,7 +116,7 @@ static int check(arguments *a)
         return code;
     }
     bool to_stdout = a->output ? !strcmp(a->output, "-") : ox_cli_is_stream(a->model);
-    if (to_stdout && isatty(STDOUT_FILENO)) {
+    if (to_stdout && ox_os_is_terminal(OX_OS_OUTPUT)) {
         return ox_cli_usage("explain", "no model is written to a terminal: use -o FILE");
     }
     a->options.integrate_ops = a->integrate_ops.items;

@@ -3,9 +3,9 @@
 #include "faults.h"
 #include "json.h"
 #include "npz.h"
+#include "os.h"
 #include "output.h"
 #include "samples.h"
-#include "stats.h"
 #include "stream.h"
 #include "summary.h"
 
@@ -197,9 +197,9 @@ static bool run_whole(const arguments *a, ox_session *session, const ox_signatur
                       const ox_arrays *inputs, ox_arrays *outputs, outcome *o, ox_error *err)
 {
     bool *stacked = NULL;
-    double opened = ox_seconds();
+    double opened = ox_os_seconds();
     bool good = ox_batch_run(session, signature, inputs, &a->samples.batch, outputs, &stacked, err);
-    o->ran = ox_seconds() - opened;
+    o->ran = ox_os_seconds() - opened;
     good = good && (!signature->explained ||
                     check_outputs(a, session, signature, outputs, stacked, o, err));
     free(stacked);
@@ -215,9 +215,9 @@ static bool run_streamed(const arguments *a, ox_session *session, const ox_signa
     stream.output = a->output;
     stream.strict = a->strict;
     stream.settings = (a->no_tune ? 1u : 0u) | (a->no_kernels ? 2u : 0u);
-    double opened = ox_seconds();
+    double opened = ox_os_seconds();
     bool good = ox_stream_run(&stream, source, session, signature, &o->reached, &o->signal, err);
-    o->ran = ox_seconds() - opened;
+    o->ran = ox_os_seconds() - opened;
     return good;
 }
 
@@ -226,7 +226,7 @@ static bool run_streamed(const arguments *a, ox_session *session, const ox_signa
 static bool run(arguments *a, ox_signature *signature, ox_arrays *outputs, outcome *o,
                 ox_error *err)
 {
-    double start = ox_seconds();
+    double start = ox_os_seconds();
     ox_model *model = ox_cli_read_model(a->model, a->samples.limit, err);
     if (!model) {
         return false;
@@ -261,13 +261,13 @@ static bool run(arguments *a, ox_signature *signature, ox_arrays *outputs, outco
     if (good && !from_memory) {
         session = ox_session_open(a->model, &options, err);
     }
-    o->opened = ox_seconds() - start;
+    o->opened = ox_os_seconds() - start;
     good = good && session &&
            (source ? run_streamed(a, session, signature, source, o, err)
                    : run_whole(a, session, signature, &inputs, outputs, o, err));
     if ((good || o->signal) && a->stats) {
         ox_cli_say("opened in %.3f s, run in %.3f s, peak memory %.0f MiB", o->opened, o->ran,
-                   ox_peak_memory());
+                   (double)ox_os_memory_most() / (1 << 20));
     }
     ox_session_free(session);
     ox_source_free(source);
@@ -357,7 +357,7 @@ static void print_json(const ox_signature *signature, const ox_arrays *outputs, 
     ox_json_number(&json, "open", o->opened);
     ox_json_number(&json, "run", o->ran);
     ox_json_end(&json, '}');
-    ox_json_number(&json, "peak_mib", ox_peak_memory());
+    ox_json_number(&json, "peak_mib", (double)ox_os_memory_most() / (1 << 20));
     ox_json_end(&json, '}');
     printf("\n");
 }

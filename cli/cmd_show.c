@@ -2,6 +2,7 @@
 #include "fix.h"
 #include "graph.h"
 #include "options.h"
+#include "os.h"
 #include "output.h"
 #include "references.h"
 #include "show.h"
@@ -275,7 +276,7 @@ static bool write_page(const char *path, const ox_drawing *drawing, ox_error *er
 static bool write(const arguments *a, const ox_model *model, const ox_report *report,
                   const char *reason, ox_error *err)
 {
-    const char *slash = strrchr(a->model, '/');
+    const char *slash = ox_os_last_separator(a->model);
     ox_drawing drawing = {.title = slash && slash[1] ? slash + 1 : a->model,
                           .model = model,
                           .report = report,

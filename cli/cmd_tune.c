@@ -1,11 +1,11 @@
 /* onnxexplainer tune: rewrites an explained model for the machine at hand. */
 #include "cli.h"
 #include "options.h"
+#include "os.h"
 #include "output.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct arguments {
     const char *model;
@@ -48,7 +48,7 @@ static int parse(arguments *a, int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    if (!strcmp(a->output, "-") && isatty(STDOUT_FILENO)) {
+    if (!strcmp(a->output, "-") && ox_os_is_terminal(OX_OS_OUTPUT)) {
         return ox_cli_usage("tune", "no model is written to a terminal: use -o FILE");
     }
     return ox_sheet_refuse("tune", a->output, "model", &a->model, 1);

@@ -1,14 +1,13 @@
 /* Messages, memory and whole files: what every command needs. */
-#define _XOPEN_SOURCE 700 /* S_ISREG */
 #include "cli.h"
 #include "foreign.h"
+#include "os.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 bool ox_cli_error(ox_error *err, ox_code code, const char *format, ...)
 {
@@ -211,8 +210,8 @@ bool ox_cli_is_stream(const char *path)
             return true;
         }
     }
-    struct stat info;
-    return !stat(path, &info) && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+    ox_os_info info;
+    return ox_os_stat(path, &info) && info.kind == OX_OS_OTHER;
 }
 
 ox_model *ox_cli_read_model(const char *path, uint64_t limit, ox_error *err)

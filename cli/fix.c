@@ -178,7 +178,7 @@ static bool read_text(ox_array *array, const ox_value_info *info, const char *te
     if (words) {
         return read_words(array, text, count, err);
     }
-    bool whole = !ox_type_is_float(info->type);
+    bool whole = !ox_cli_type_is_float(info->type);
     array->type = whole ? OX_INT64 : OX_DOUBLE;
     if (!ox_array_allocate(array, err)) {
         return false;

@@ -1,9 +1,10 @@
 /* Model files of other frameworks: the ends of their names, and what makes ONNX of them. */
 #include "foreign.h"
 
+#include "os.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct foreign {
     const char *suffix;
@@ -40,7 +41,8 @@ static const foreign foreigners[] = {
 void ox_foreign_explain(const char *path, ox_error *err)
 {
     char *inner = ox_cli_format(NULL, "%s/saved_model.pb", path);
-    bool folder = inner && !access(inner, F_OK);
+    ox_os_info info;
+    bool folder = inner && ox_os_stat(inner, &info);
     for (size_t i = 0; i < sizeof foreigners / sizeof *foreigners; i++) {
         const foreign *f = &foreigners[i];
         if ((folder || err->code == OX_INVALID) &&

@@ -247,10 +247,10 @@ static bool take_columns(const ox_loader *loader, const ox_csv *csv, const char 
         array.dims[i] = info->dims[i] < 0 ? (int64_t)width : info->dims[i];
     }
     array.file = ox_cli_copy(path, err);
-    bool good = array.file &&
-                (info->type == OX_STRING ? take_texts(csv, columns, width, &array, err)
-                                         : take_numbers(csv, path, columns, width,
-                                                        ox_type_is_float(info->type), &array, err));
+    bool good = array.file && (info->type == OX_STRING
+                                   ? take_texts(csv, columns, width, &array, err)
+                                   : take_numbers(csv, path, columns, width,
+                                                  ox_cli_type_is_float(info->type), &array, err));
     if (!good) {
         ox_array_free(&array);
         return false;

@@ -1,15 +1,12 @@
 /* The command line of onnxexplainer: finds the command and runs it. */
-#define _XOPEN_SOURCE 700 /* SIGXFSZ */
 #include "cli.h"
 #include "guess.h"
 #include "json.h"
+#include "os.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct entry {
     const char *name;
@@ -96,50 +93,18 @@ static int dispatch(int argc, char **argv)
     return refuse(name);
 }
 
-/* A standard stream that is closed stays unusable: else the next file that is opened gets its
- * number, and what is printed. */
-static bool fill_standard(void)
-{
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        int way = fd == STDIN_FILENO ? O_WRONLY : O_RDONLY;
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", way) != fd) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* A stream forgets why an earlier write failed; one more says so. */
 static void ask_again(void)
 {
-    if (!errno && write(STDOUT_FILENO, "\n", 1) > 0) {
+    if (!errno && ox_os_write(OX_OS_OUTPUT, "\n", 1) > 0) {
         errno = EIO;
     }
 }
 
-/* Weights are mapped: a file of them that is cut has no bytes where there were some. */
-static void report_cut(int number, siginfo_t *info, void *context)
-{
-    static const char text[] = "onnxexplainer: a file of weights was cut while it was in use\n";
-    (void)context;
-    if (info->si_code == BUS_ADRERR && write(STDERR_FILENO, text, strlen(text)) > 0) {
-        _exit(OX_EXIT_FAILURE);
-    }
-    signal(number, SIG_DFL);
-}
-
-static void set_signals(void)
-{
-    struct sigaction cut = {.sa_sigaction = report_cut, .sa_flags = SA_SIGINFO};
-    sigaction(SIGBUS, &cut, NULL);
-    signal(SIGPIPE, SIG_IGN); /* these are errors of writing like others */
-    signal(SIGXFSZ, SIG_IGN);
-}
-
 int main(int argc, char **argv)
 {
-    set_signals();
-    if (!fill_standard()) {
+    static const char cut[] = "onnxexplainer: a file of weights was cut while it was in use\n";
+    if (!ox_os_begin(cut, OX_EXIT_FAILURE)) {
         return OX_EXIT_FAILURE;
     }
     int code = dispatch(argc, argv);

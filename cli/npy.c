@@ -2,11 +2,11 @@
  * are untrusted: every length is checked before it is believed. */
 #define _XOPEN_SOURCE 700 /* fseeko */
 #include "npy.h"
+#include "os.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { HEADER_LIMIT = 1 << 16 };
 
@@ -462,10 +462,10 @@ bool ox_npy_read_bytes(const char *path, const ox_bytes *bytes, ox_array *array,
 /* The file and its size, UINT64_MAX where it has none. NULL and err on failure. */
 static FILE *open_file(const char *path, uint64_t *size, ox_error *err)
 {
-    struct stat info;
+    ox_os_info info;
     FILE *file = fopen(path, "rb");
-    bool good = file && !fstat(fileno(file), &info);
-    if (good && S_ISDIR(info.st_mode)) {
+    bool good = file && ox_os_stat_of(fileno(file), &info);
+    if (good && info.kind == OX_OS_FOLDER) {
         errno = EISDIR;
         good = false;
     }
@@ -476,7 +476,7 @@ static FILE *open_file(const char *path, uint64_t *size, ox_error *err)
         }
         return NULL;
     }
-    *size = S_ISREG(info.st_mode) ? (uint64_t)info.st_size : UINT64_MAX;
+    *size = info.kind == OX_OS_FILE ? info.size : UINT64_MAX;
     return file;
 }
 
@@ -578,9 +578,9 @@ bool ox_npy_read_rows(ox_npy *npy, size_t first, size_t count, ox_array *array, 
 
 size_t ox_npy_header(const ox_array *array, char text[OX_NPY_HEADER_MAX])
 {
-    char kind = array->type == OX_BOOL          ? 'b'
-                : array->type == OX_BFLOAT16    ? 0
-                : ox_type_is_float(array->type) ? 'f'
+    char kind = array->type == OX_BOOL              ? 'b'
+                : array->type == OX_BFLOAT16        ? 0
+                : ox_cli_type_is_float(array->type) ? 'f'
                 : array->type == OX_UINT8 || array->type == OX_UINT16 || array->type == OX_UINT32 ||
                         array->type == OX_UINT64
                     ? 'u'

@@ -3,13 +3,12 @@
 #include "npz.h"
 
 #include "npy.h"
+#include "os.h"
 #include "output.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <zip.h>
 
 /* ---- reading --------------------------------------------------------------------------- */
@@ -45,9 +44,9 @@ static uint64_t bytes_in(zip_t *zip, zip_uint64_t index)
  * and together they are longer than the file. */
 static bool check_overlap(zip_t *zip, zip_uint64_t count, const char *path, ox_error *err)
 {
-    struct stat file;
-    bool regular = !stat(path, &file) && S_ISREG(file.st_mode);
-    uint64_t left = regular ? (uint64_t)file.st_size : UINT64_MAX;
+    ox_os_info file;
+    bool regular = ox_os_stat(path, &file) && file.kind == OX_OS_FILE;
+    uint64_t left = regular ? file.size : UINT64_MAX;
     for (zip_uint64_t i = 0; i < count; i++) {
         zip_stat_t info;
         zip_stat_init(&info);
@@ -283,17 +282,9 @@ static bool copy_file(FILE *from, const char *path, FILE *to, ox_error *err)
  * any more. */
 static bool write_through(FILE *to, const ox_arrays *arrays, bool compress, ox_error *err)
 {
-    const char *folder = getenv("TMPDIR");
-    char *path = ox_cli_format(err, "%s/onnxexplainer.XXXXXX", folder ? folder : "/tmp");
-    if (!path) {
-        return false;
-    }
-    int fd = mkstemp(path);
-    FILE *file = NULL;
-    if (fd >= 0) {
-        remove(path);
-        file = fdopen(fd, "w+b");
-    }
+    const char *path = ox_os_temporary();
+    int fd = ox_os_open_nameless(path);
+    FILE *file = fd >= 0 ? fdopen(fd, "w+b") : NULL;
     bool good = file || ox_cli_system_error(err, path, "write");
     good = good && write_archive(file, path, arrays, compress, err) &&
            (!fflush(file) || ox_cli_system_error(err, path, "write")) &&
@@ -301,9 +292,8 @@ static bool write_through(FILE *to, const ox_arrays *arrays, bool compress, ox_e
     if (file) {
         fclose(file);
     } else if (fd >= 0) {
-        close(fd);
+        ox_os_close(fd);
     }
-    free(path);
     return good;
 }
 

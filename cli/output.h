@@ -3,29 +3,20 @@
 #define OX_CLI_OUTPUT_H
 
 #include "options.h"
+#include "os.h"
 
-#include <signal.h>
 #include <stdio.h>
-
-enum { OX_ENDING = 3 };
-
-/* Signals that wait, and what they did before. */
-typedef struct ox_held {
-    sigset_t mask;
-    struct sigaction actions[OX_ENDING];
-    size_t count;
-} ox_held;
 
 typedef struct ox_sheet {
     FILE *file; /* to write to */
     ox_output *output;
-    uint64_t position;
-    bool direct; /* standard output, a device or a pipe: nothing that can be sought in */
-    ox_held held;
+    ox_os_stream *stream;
+    bool direct;     /* standard output, a device or a pipe: nothing that can be sought in */
+    ox_os_held held; /* signals that wait */
 } ox_sheet;
 
 /* Begins a file; "-" is standard output. Signals that end the process wait until its end, and cut
- * it short. */
+ * it short: a file under way is removed before. */
 bool ox_sheet_begin(ox_sheet *sheet, const char *path, ox_error *err);
 
 /* Closes the file and puts it in its place, or, if not `good` or on failure, removes it. Returns

@@ -1,21 +1,16 @@
 /* Results that grow. What was written is synced before the file that says so takes its place: a run
  * that is killed at any time goes on behind the last rows that it has noted. */
-#define _DEFAULT_SOURCE /* flock, mkdtemp */
-#define _POSIX_C_SOURCE 200809L
 #include "part.h"
 
 #include "csv.h"
 #include "npy.h"
+#include "os.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define STATE ".onnxexplainer-run"
 
@@ -24,7 +19,7 @@ struct ox_part {
     char *folder; /* PATH.part */
     char *state, *next;
     const char *of;
-    int lock;
+    ox_os_folder *lock;
     bool table;
     size_t rows;     /* in all */
     FILE **files;    /* the table, or one an output */
@@ -47,7 +42,7 @@ bool ox_part_can(const char *path)
 
 static bool sync_file(FILE *file, const char *path, ox_error *err)
 {
-    return (!fflush(file) && !fsync(fileno(file))) || ox_cli_system_error(err, path, "write");
+    return (!fflush(file) && ox_os_sync(fileno(file))) || ox_cli_system_error(err, path, "write");
 }
 
 static bool note_state(ox_part *p, const ox_reached *r, ox_error *err)
@@ -65,7 +60,7 @@ static bool note_state(ox_part *p, const ox_reached *r, ox_error *err)
     fprintf(file, "end\n");
     bool good = sync_file(file, p->next, err);
     good = (!fclose(file) || ox_cli_system_error(err, p->next, "write")) && good;
-    return good && (!rename(p->next, p->state) || ox_cli_system_error(err, p->state, "write"));
+    return good && (ox_os_rename(p->next, p->state) || ox_cli_system_error(err, p->state, "write"));
 }
 
 static bool refuse_state(const ox_part *p, const char *why, ox_error *err)
@@ -129,13 +124,13 @@ static char *path_of(const ox_part *p, const char *name, ox_error *err)
 static bool reopen(ox_part *p, size_t i, ox_error *err)
 {
     char *path = path_of(p, p->names[i], err);
-    struct stat info;
+    ox_os_info info;
     FILE *file = path ? fopen(path, "r+b") : NULL;
     bool good = path && (file || ox_cli_system_error(err, path, "write"));
-    if (good && (fstat(fileno(file), &info) || (uint64_t)info.st_size < p->sizes[i])) {
+    if (good && (!ox_os_stat_of(fileno(file), &info) || info.size < p->sizes[i])) {
         good = refuse_state(p, "has lost what was written", err);
     }
-    good = good && ((!ftruncate(fileno(file), (off_t)p->sizes[i]) && !fseeko(file, 0, SEEK_END)) ||
+    good = good && ((ox_os_truncate(fileno(file), p->sizes[i]) && !fseeko(file, 0, SEEK_END)) ||
                     ox_cli_system_error(err, path, "write"));
     p->files[i] = file;
     free(path);
@@ -144,8 +139,8 @@ static bool reopen(ox_part *p, size_t i, ox_error *err)
 
 static bool exists(const char *path)
 {
-    struct stat info;
-    return !lstat(path, &info);
+    ox_os_info info;
+    return ox_os_entry(path, &info);
 }
 
 /* Whether the run before ended between putting the table in its place and removing the folder. */
@@ -154,7 +149,7 @@ static bool is_placed(const ox_part *p, const ox_reached *r)
     char *path = p->table && p->count && r->rows == p->rows ? path_of(p, p->names[0], NULL) : NULL;
     bool placed = path && !exists(path) && exists(p->path);
     free(path);
-    return placed && !unlink(p->state) && !rmdir(p->folder);
+    return placed && !remove(p->state) && ox_os_remove_folder(p->folder);
 }
 
 static bool go_on(ox_part *p, ox_reached *r, ox_error *err)
@@ -190,9 +185,7 @@ static void close_files(ox_part *p)
 static void free_part(ox_part *p)
 {
     close_files(p);
-    if (p->lock >= 0) {
-        close(p->lock);
-    }
+    ox_os_folder_close(p->lock);
     free(p->files);
     free(p->names);
     free(p->sizes);
@@ -214,14 +207,14 @@ static bool make_names(ox_part *p, ox_error *err)
 /* A folder that no other run writes to. */
 static bool lock_folder(ox_part *p, ox_error *err)
 {
-    if (mkdir(p->folder, 0777) && errno != EEXIST) {
+    if (!ox_os_make_folder(p->folder) && errno != EEXIST) {
         return ox_cli_system_error(err, p->folder, "write");
     }
-    p->lock = open(p->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (p->lock < 0) {
+    p->lock = ox_os_folder_open(p->folder);
+    if (!p->lock) {
         return ox_cli_system_error(err, p->folder, "write");
     }
-    return !flock(p->lock, LOCK_EX | LOCK_NB) ||
+    return ox_os_folder_lock_unused(p->lock) ||
            ox_cli_error(err, OX_ARGUMENT, "%s: another run is writing to it", p->folder);
 }
 
@@ -253,7 +246,7 @@ ox_part *ox_part_begin(const char *path, bool resume, const char *of, size_t row
     if (!p) {
         return NULL;
     }
-    *p = (ox_part){.path = path, .of = of, .rows = rows, .lock = -1, .table = !is_folder(path)};
+    *p = (ox_part){.path = path, .of = of, .rows = rows, .table = !is_folder(path)};
     *reached = (ox_reached){.rows = 0};
     if (make_names(p, err) && check_place(p, resume, err) && lock_folder(p, err) &&
         (exists(p->state) ? go_on(p, reached, err) : note_state(p, reached, err))) {
@@ -363,9 +356,9 @@ static bool put_in_place(ox_part *p, ox_error *err)
     char *state = p->table ? NULL : ox_cli_format(err, "%s%s", p->path, STATE);
     bool good = from || state;
     if (good && p->table) {
-        good = !rename(from, p->path) && !unlink(p->state) && !rmdir(p->folder);
+        good = ox_os_rename(from, p->path) && !remove(p->state) && ox_os_remove_folder(p->folder);
     } else if (good) {
-        good = !rename(p->folder, p->path) && !unlink(state);
+        good = ox_os_rename(p->folder, p->path) && !remove(state);
     }
     free(from);
     free(state);

@@ -1,17 +1,15 @@
 /* Which pictures are meant by a path. */
-#define _XOPEN_SOURCE 700 /* S_ISDIR */
 #include "images.h"
+#include "os.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static bool is_folder(const char *path)
 {
-    struct stat info;
-    return !stat(path, &info) && S_ISDIR(info.st_mode);
+    ox_os_info info;
+    return ox_os_stat(path, &info) && info.kind == OX_OS_FOLDER;
 }
 
 bool ox_images_are(const char *path)
@@ -40,21 +38,20 @@ static int compare(const void *a, const void *b)
 static bool add_folder(ox_paths *paths, const char *folder, ox_error *err)
 {
     size_t before = paths->count;
-    DIR *dir = opendir(folder);
+    ox_os_list *dir = ox_os_list_open(folder);
     if (!dir) {
         return ox_cli_system_error(err, folder, "read");
     }
     bool good = true;
-    errno = 0;
-    for (struct dirent *entry; good && (entry = readdir(dir));) {
-        if (entry->d_name[0] != '.' && ox_picture_is_name(entry->d_name)) {
-            good = add(paths, ox_cli_format(err, "%s/%s", folder, entry->d_name), err);
+    for (const char *name; good && (name = ox_os_list_next(dir));) {
+        if (name[0] != '.' && ox_picture_is_name(name)) {
+            good = add(paths, ox_cli_format(err, "%s/%s", folder, name), err);
         }
     }
     if (good && errno) {
         good = ox_cli_system_error(err, folder, "read");
     }
-    closedir(dir);
+    ox_os_list_close(dir);
     if (good && paths->count == before) {
         return ox_cli_error(err, OX_ARGUMENT, "%s: a folder without pictures (.png, .jpg)", folder);
     }

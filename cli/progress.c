@@ -1,14 +1,15 @@
 /* A progress bar: one line that is drawn over, and wiped at the end. */
 #include "progress.h"
 
+#include "os.h"
+
 #include <stdio.h>
-#include <unistd.h>
 
 enum { WIDTH = 40 };
 
 ox_progress ox_progress_begin(size_t total, bool force, bool never)
 {
-    bool shown = !never && (force || isatty(STDERR_FILENO));
+    bool shown = !never && (force || ox_os_is_terminal(OX_OS_ERRORS));
     ox_progress progress = {.shown = shown, .total = total, .percent = -1};
     ox_progress_step(&progress, 0);
     return progress;

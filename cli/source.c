@@ -1,14 +1,13 @@
 /* Samples of files that are read some rows at a time: of a .npy they are found by their number, the
  * rows of a .csv are counted once, and passed over. */
-#define _XOPEN_SOURCE 700 /* getc_unlocked */
 #include "source.h"
 
 #include "npy.h"
+#include "os.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Rows by which the scale of the values is looked at. */
 enum { HEAD = 256 };
@@ -56,15 +55,15 @@ static bool put(text *to, int c, ox_error *err)
  * failure: its code is else 0. */
 static bool pass_record(FILE *file, text *to, size_t *fields, ox_error *err)
 {
-    int c = getc_unlocked(file);
+    int c = ox_os_getc(file);
     bool begins = true, quoted = false, good = true;
     *fields = c == '\n' || c == '\r' ? 0 : 1;
     if (c == EOF) {
         return false;
     }
-    for (; good && c != EOF; c = getc_unlocked(file)) {
+    for (; good && c != EOF; c = ox_os_getc(file)) {
         if (quoted && c == '"') {
-            int next = getc_unlocked(file);
+            int next = ox_os_getc(file);
             quoted = next == '"';
             if (!quoted && next != EOF) {
                 ungetc(next, file);
@@ -73,7 +72,7 @@ static bool pass_record(FILE *file, text *to, size_t *fields, ox_error *err)
             continue;
         }
         if (!quoted && (c == '\n' || c == '\r')) {
-            int next = c == '\r' ? getc_unlocked(file) : '\n';
+            int next = c == '\r' ? ox_os_getc(file) : '\n';
             if (next != '\n' && next != EOF) {
                 ungetc(next, file);
             }
@@ -184,13 +183,13 @@ uint64_t ox_source_size(const ox_texts *specs)
     uint64_t size = 0;
     for (size_t i = 0; i < specs->count; i++) {
         const char *path = ox_spec_of(specs->items[i]).path;
-        struct stat info;
+        ox_os_info info;
         bool known = is_table(path) ? specs->count == 1 && path == specs->items[0]
                                     : ox_cli_has_suffix(path, ".npy");
-        if (!known || stat(path, &info) || !S_ISREG(info.st_mode)) {
+        if (!known || !ox_os_stat(path, &info) || info.kind != OX_OS_FILE) {
             return 0;
         }
-        size += (uint64_t)info.st_size;
+        size += info.size;
     }
     return size;
 }

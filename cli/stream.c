@@ -1,17 +1,14 @@
 /* Samples that need not fit into memory, some rows at a time. */
-#define _XOPEN_SOURCE 700 /* sigaction, st_mtim */
 #include "stream.h"
 
 #include "faults.h"
+#include "os.h"
 #include "progress.h"
-#include "stats.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Rows are read and written for about so long at a time, and so many bytes. */
 #define STEP_SECONDS 0.25
@@ -49,38 +46,6 @@ uint64_t ox_stream_bytes(const ox_model *model)
                    sscanf(memory, "%" SCNu64 " %" SCNu64 " %" SCNu64, &loading, &kept, &bytes) == 3
                ? bytes
                : 0;
-}
-
-/* ---- signals --------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t ending;
-
-static void end_soon(int number)
-{
-    ending = number;
-}
-
-static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
-enum { ENDS = sizeof ends / sizeof *ends };
-
-/* The first one is noted, the next does what it did before. One that is ignored stays so. */
-static void watch_signals(struct sigaction *before)
-{
-    struct sigaction note = {.sa_handler = end_soon, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
-    ending = 0;
-    for (size_t i = 0; i < ENDS; i++) {
-        sigaction(ends[i], NULL, &before[i]);
-        if (before[i].sa_handler != SIG_IGN) {
-            sigaction(ends[i], &note, NULL);
-        }
-    }
-}
-
-static void leave_signals(const struct sigaction *before)
-{
-    for (size_t i = 0; i < ENDS; i++) {
-        sigaction(ends[i], &before[i], NULL);
-    }
 }
 
 /* ---- what is run ----------------------------------------------------------------------- */
@@ -169,13 +134,13 @@ static bool append(char **text, char *more, ox_error *err)
 
 static bool append_file(char **text, const char *path, ox_error *err)
 {
-    struct stat info;
-    if (stat(path, &info)) {
+    ox_os_info info;
+    if (!ox_os_stat(path, &info)) {
         return ox_cli_system_error(err, path, "read");
     }
     return append(text,
-                  ox_cli_format(err, "%lld:%lld.%09ld", (long long)info.st_size,
-                                (long long)info.st_mtim.tv_sec, (long)info.st_mtim.tv_nsec),
+                  ox_cli_format(err, "%lld:%lld.%09ld", (long long)info.size,
+                                (long long)info.seconds, (long)info.nanoseconds),
                   err);
 }
 
@@ -201,12 +166,12 @@ static char *describe(const run *r, ox_error *err)
     return good ? text : NULL;
 }
 
-static bool is_newer(const char *path, const struct stat *than)
+static bool is_newer(const char *path, const ox_os_info *than)
 {
-    struct stat info;
-    return !stat(path, &info) && (info.st_mtim.tv_sec > than->st_mtim.tv_sec ||
-                                  (info.st_mtim.tv_sec == than->st_mtim.tv_sec &&
-                                   info.st_mtim.tv_nsec > than->st_mtim.tv_nsec));
+    ox_os_info info;
+    return ox_os_stat(path, &info) &&
+           (info.seconds > than->seconds ||
+            (info.seconds == than->seconds && info.nanoseconds > than->nanoseconds));
 }
 
 /* With --resume nothing is done where the result is there, if it is not older than what it is of.
@@ -214,8 +179,8 @@ static bool is_newer(const char *path, const struct stat *than)
 static bool is_done(const run *r, ox_error *err)
 {
     const ox_stream *s = r->stream;
-    struct stat there;
-    bool stale = stat(s->output, &there) || is_newer(s->model, &there);
+    ox_os_info there;
+    bool stale = !ox_os_stat(s->output, &there) || is_newer(s->model, &there);
     for (size_t i = 0; i < s->samples->inputs.count; i++) {
         stale = stale || is_newer(ox_spec_of(s->samples->inputs.items[i]).path, &there);
     }
@@ -333,11 +298,11 @@ static bool all_steps(run *r, ox_part *part, ox_reached *reached, ox_error *err)
     size_t size = r->batch, bytes = 0;
     bool good = true;
     ox_progress_step(&progress, reached->rows);
-    while (good && reached->rows < r->rows && !ending) {
-        double start = ox_seconds();
+    while (good && reached->rows < r->rows && !ox_os_watched()) {
+        double start = ox_os_seconds();
         size_t left = r->rows - reached->rows;
         good = step(r, size < left ? size : left, part, reached, &bytes, err);
-        size *= ox_seconds() - start < STEP_SECONDS && 2 * bytes <= STEP_BYTES ? 2 : 1;
+        size *= ox_os_seconds() - start < STEP_SECONDS && 2 * bytes <= STEP_BYTES ? 2 : 1;
         ox_progress_step(&progress, reached->rows);
     }
     ox_progress_end(&progress);
@@ -346,13 +311,13 @@ static bool all_steps(run *r, ox_part *part, ox_reached *reached, ox_error *err)
 
 static bool run_rows(run *r, ox_part *part, ox_reached *reached, int *signal, ox_error *err)
 {
-    struct sigaction before[ENDS];
-    watch_signals(before);
+    ox_os_held before;
+    ox_os_watch(&before);
     bool good = all_steps(r, part, reached, err);
     bool whole = good && reached->rows == r->rows;
-    *signal = good && !whole ? ending : 0;
+    *signal = good && !whole ? ox_os_watched() : 0;
     good = (part ? ox_part_end(part, whole, err) : whole) && good;
-    leave_signals(before);
+    ox_os_unwatch(&before);
     if (r->warnings > WARNINGS_MAX) {
         ox_cli_say("warning: and %zu more", r->warnings - WARNINGS_MAX);
     }

@@ -1,14 +1,13 @@
 /* What `explain` says of a model that it has written. */
 #include "wrote.h"
 
+#include "os.h"
 #include "output.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { OUTPUTS_NAMED = 8 };
 
@@ -16,28 +15,27 @@ enum { OUTPUTS_NAMED = 8 };
 static double size_of(const char *folder, int length, const char *name)
 {
     char path[4096];
-    struct stat info;
+    ox_os_info info;
     int n = snprintf(path, sizeof path, "%.*s%s", length, folder, name);
-    bool found = n > 0 && (size_t)n < sizeof path && !stat(path, &info);
-    return found ? (double)info.st_size : 0;
+    bool found = n > 0 && (size_t)n < sizeof path && ox_os_stat(path, &info);
+    return found ? (double)info.size : 0;
 }
 
 static size_t folder_of(const char *path)
 {
-    const char *slash = strrchr(path, '/');
+    const char *slash = ox_os_last_separator(path);
     return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
 /* The model and weights beside it, in NAME.HASH.data. */
-static double size_of_all(DIR *dir, const char *path)
+static double size_of_all(ox_os_list *dir, const char *path)
 {
     size_t folder = folder_of(path);
     const char *name = path + folder;
     double size = size_of(path, (int)folder, name);
     size_t length = strlen(name);
-    rewinddir(dir);
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        const char *other = entry->d_name;
+    ox_os_list_again(dir);
+    for (const char *other; (other = ox_os_list_next(dir));) {
         if (!strncmp(other, name, length) && other[length] == '.' &&
             ox_cli_has_suffix(other, ".data")) {
             size += size_of(path, (int)folder, other);
@@ -89,7 +87,7 @@ static const char *memory_text(const ox_model *explained, char *text, size_t roo
     return text;
 }
 
-static void tell(DIR *dir, const ox_model *explained, const char *path)
+static void tell(ox_os_list *dir, const ox_model *explained, const char *path)
 {
     char size[32], outputs[600], references[64], memory[64];
     const char *given = ox_metadata(explained, "onnxexplainer.references");
@@ -114,7 +112,7 @@ bool ox_wrote_begin(ox_wrote *wrote, const char *path, ox_error *err)
     errno = 0;
     if (!ox_sheet_is_direct(path)) {
         snprintf(text, sizeof text, "%.*s", folder ? folder : 1, folder ? path : ".");
-        wrote->folder = opendir(text);
+        wrote->folder = ox_os_list_open(text);
     }
     return wrote->folder || errno != ENOMEM || ox_cli_error(err, OX_MEMORY, "no memory");
 }
@@ -124,7 +122,5 @@ void ox_wrote_end(ox_wrote *wrote, bool good, const ox_model *explained, const c
     if (wrote->folder && good) {
         tell(wrote->folder, explained, path);
     }
-    if (wrote->folder) {
-        closedir(wrote->folder);
-    }
+    ox_os_list_close(wrote->folder);
 }

@@ -1,6 +1,12 @@
 # Three functions of LAPACK are used, which are of some tens of kilobytes with all that they need: where
 # there are archives, they become part of the library, which then needs neither LAPACK, BLAS nor
 # Fortran at run time. The target `lapack` is either that or the shared libraries.
+option(OX_LAPACK "Build with LAPACK; without it methods that solve linear systems are refused" ON)
+if(NOT OX_LAPACK)
+    add_library(lapack INTERFACE)
+    target_compile_definitions(lapack INTERFACE OX_NO_LAPACK)
+    return()
+endif()
 option(OX_STATIC_LAPACK "Link what is used of LAPACK into the library, where archives are there" ON)
 pkg_check_modules(LAPACKE REQUIRED IMPORTED_TARGET lapacke)
 

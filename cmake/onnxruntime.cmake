@@ -3,6 +3,15 @@
 # In this order: ONNXRUNTIME_ROOT, pkg-config, a CMake package, then the library of Python's
 # onnxruntime package with the header that tools/onnxruntime-header fetches.
 
+# Of another machine the header does (ORT_INCLUDE), which is the same for all; a library may be given
+# (ORT_LIBRARY), to be run by its emulator.
+if(CMAKE_CROSSCOMPILING)
+    if(NOT ORT_INCLUDE)
+        message(FATAL_ERROR "ORT_INCLUDE names the folder of onnxruntime_c_api.h")
+    endif()
+    return()
+endif()
+
 macro(find_onnxruntime)
     find_path(ORT_INCLUDE onnxruntime_c_api.h
         PATHS ${ARGN} NO_DEFAULT_PATH

@@ -64,7 +64,7 @@ size_t ops_trees(ops_op *to);
 
 /* An error that names the operator. */
 OrtStatus *ops_fail(const ops_op *op, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+    __attribute__((format(__printf__, 2, 3)));
 
 /* `shapes do not fit`, with the shape of input i, of this name or number, beside `wanted`. */
 OrtStatus *ops_misfit(const ops_call *c, int i, const char *name, const char *wanted);

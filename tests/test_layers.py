@@ -101,3 +101,15 @@ def test_includes_go_down():
 
 def test_circles_have_reasons(calls):
     assert circles(calls) == set(CIRCLES)
+
+
+def test_only_os_calls_a_system():
+    """What differs between systems stands in os/: other files include what C11 has, and headers of the
+    libraries that they use. strings.h is on all systems."""
+    system = re.compile(r"^\s*#\s*include <(sys/\w+|arpa/\w+|unistd|fcntl|dirent|dlfcn|pthread|sched|poll|"
+                        r"termios|pwd|io|direct|windows|psapi)\.h>", re.MULTILINE)
+    files = [path for folder in ("include", "src", "cli", "ops") for path in (ROOT / folder).rglob("*.[ch]")]
+    assert len(files) > 300
+    assert {str(path): found for path in files
+            if (found := system.findall(path.read_text()))} == {}
+    assert system.findall((ROOT / "os/posix_files.c").read_text())

@@ -33,7 +33,7 @@ bool ox_arena_try(ox_arena *a, void (*body)(void *user), void *user, ox_error *e
 
 /* Gives up: jumps to the running ox_arena_try with this message. */
 _Noreturn void ox_fail(ox_arena *a, ox_code code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((format(__printf__, 3, 4)));
 
 /* Zeroed memory for `count` elements of `size` bytes, aligned for any type. Never NULL: without
  * memory, or where the product overflows, it gives up as ox_fail does. */
@@ -50,7 +50,7 @@ _Noreturn void ox_arena_exhausted(ox_arena *a);
 
 /* Copies. The results end with a zero byte. */
 char *ox_arena_string(ox_arena *a, const char *text);
-char *ox_arena_format(ox_arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *ox_arena_format(ox_arena *a, const char *format, ...) __attribute__((format(__printf__, 2, 3)));
 void *ox_arena_copy(ox_arena *a, const void *data, size_t count, size_t size);
 
 /* Makes room for one more element at the end of a growing array of `*count` elements: doubles
@@ -59,7 +59,7 @@ void *ox_arena_grow(ox_arena *a, void *items, size_t count, size_t size);
 
 /* Fills err (NULL allowed) with a formatted one-line message; returns false, to be returned. */
 bool ox_error_set(ox_error *err, ox_code code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((format(__printf__, 3, 4)));
 
 /* a * b and a + b into *out; false where they do not fit. */
 bool ox_size_mul(size_t a, size_t b, size_t *out);

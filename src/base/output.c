@@ -4,20 +4,13 @@
  *
  * A model with a second file is replaced by one rename all the same: the second file is named after
  * its contents, so that the model before keeps its own until the new one stands. */
-#define _GNU_SOURCE /* flock, O_PATH */
 #include "base/output.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/table.h"
@@ -45,24 +38,12 @@ static bool fail(ox_output *o, int number)
     return false;
 }
 
-/* ---- locks ------------------------------------------------------------------------------ */
-
-bool ox_lock_used(int fd)
-{
-    return flock(fd, LOCK_SH) == 0;
-}
-
-bool ox_lock_unused(int fd)
-{
-    return flock(fd, LOCK_EX | LOCK_NB) == 0;
-}
-
 /* Whether `name` is that file still. */
 static bool is_there(const ox_output *o, int fd, const char *name)
 {
-    struct stat mine, there;
-    return fstat(fd, &mine) == 0 && fstatat(o->folder, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-           mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+    ox_os_info mine, there;
+    return ox_os_stat_of(fd, &mine) && ox_os_folder_entry(o->folder, name, &there) &&
+           ox_os_same(&mine, &there);
 }
 
 /* ---- what runs before have left --------------------------------------------------------- */
@@ -92,36 +73,28 @@ static bool is_data(const ox_output *o, const char *name)
  * writes data holds its lock until the model stands, so what can be locked now is nobody's. */
 static void remove_left(const ox_output *o, const char *name, bool data)
 {
-    struct stat info;
-    int fd = openat(o->folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    ox_os_info info;
+    int fd = ox_os_folder_read(o->folder, name);
     if (fd < 0) {
         return;
     }
-    if (ox_lock_unused(fd) && fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
+    if (ox_os_lock_unused(fd) && ox_os_stat_of(fd, &info) && info.kind == OX_OS_FILE &&
         is_there(o, fd, name) &&
         (!data || (is_there(o, o->main.fd, o->name) && o->may_go(o->user, &info)))) {
-        unlinkat(o->folder, name, 0);
+        ox_os_folder_remove(o->folder, name);
     }
-    close(fd);
+    ox_os_close(fd);
 }
 
 static void sweep(const ox_output *o, bool data)
 {
-    int fd = openat(o->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = fd < 0 ? NULL : fdopendir(fd);
-    if (list == NULL) {
-        if (fd >= 0) {
-            close(fd);
-        }
-        return;
-    }
-    for (const struct dirent *e; (e = readdir(list)) != NULL;) {
-        if (data ? is_data(o, e->d_name) && strcmp(e->d_name, o->data_name) != 0
-                 : is_temporary(o, e->d_name)) {
-            remove_left(o, e->d_name, data);
+    ox_os_list *list = ox_os_list_of(o->folder);
+    for (const char *name; list != NULL && (name = ox_os_list_next(list)) != NULL;) {
+        if (data ? is_data(o, name) && strcmp(name, o->data_name) != 0 : is_temporary(o, name)) {
+            remove_left(o, name, data);
         }
     }
-    closedir(list);
+    ox_os_list_close(list);
 }
 
 /* ---- opening ---------------------------------------------------------------------------- */
@@ -132,10 +105,10 @@ static int own_descriptor(const char *path)
 {
     static const char *const folders[] = {"/dev/fd/", "/proc/self/fd/"};
     if (strcmp(path, "/dev/stdout") == 0) {
-        return STDOUT_FILENO;
+        return OX_OS_OUTPUT;
     }
     if (strcmp(path, "/dev/stderr") == 0) {
-        return STDERR_FILENO;
+        return OX_OS_ERRORS;
     }
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         size_t length = strlen(folders[i]);
@@ -150,16 +123,15 @@ static int own_descriptor(const char *path)
 
 bool ox_output_is_direct(const char *path)
 {
-    struct stat info;
+    ox_os_info info;
     return path != NULL &&
-           (own_descriptor(path) >= 0 || (stat(path, &info) == 0 && !S_ISREG(info.st_mode)));
+           (own_descriptor(path) >= 0 || (ox_os_stat(path, &info) && info.kind != OX_OS_FILE));
 }
 
 static bool open_direct(ox_output *o)
 {
     int own = own_descriptor(o->path);
-    o->main.fd =
-        own >= 0 ? fcntl(own, F_DUPFD_CLOEXEC, 0) : open(o->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    o->main.fd = own >= 0 ? ox_os_duplicate(own) : ox_os_open_existing(o->path);
     return o->main.fd >= 0 || fail(o, errno);
 }
 
@@ -168,20 +140,18 @@ static bool follow_links(ox_output *o)
 {
     const char *path = o->path;
     for (int i = 0; i < LINKS; i++) {
-        const char *slash = strrchr(path, '/');
+        const char *slash = ox_os_last_separator(path);
         size_t length = slash == NULL ? 0 : (size_t)(slash + 1 - path);
         o->folder_path = length == 0 ? ox_arena_string(o->arena, ".")
                                      : ox_arena_copy(o->arena, path, length + 1, 1);
         o->folder_path[length == 0 ? 1 : length] = '\0';
         o->name = ox_arena_string(o->arena, path + length);
-        char to[PATH_MAX];
-        ssize_t size = readlink(path, to, sizeof to - 1);
-        if (size < 0) {
+        char to[OX_OS_PATH];
+        if (!ox_os_read_link(path, to)) {
             return errno == EINVAL || errno == ENOENT || fail(o, errno);
         }
-        to[size] = '\0';
-        path = ox_arena_format(o->arena, "%s%s", to[0] == '/' || length == 0 ? "" : o->folder_path,
-                               to);
+        bool whole = ox_os_is_absolute(to) || length == 0;
+        path = ox_arena_format(o->arena, "%s%s", whole ? "" : o->folder_path, to);
     }
     return fail(o, ELOOP);
 }
@@ -199,8 +169,8 @@ static void find_place(void *user)
 /* Names get endings, for which there may be no room. */
 static bool choose_stem(ox_output *o)
 {
-    long limit = fpathconf(o->folder, _PC_NAME_MAX);
-    size_t most = limit > 0 && limit < NAME_LIMIT ? (size_t)limit : NAME_LIMIT;
+    size_t limit = ox_os_folder_name_limit(o->folder);
+    size_t most = limit > 0 && limit < NAME_LIMIT ? limit : NAME_LIMIT;
     size_t length = strlen(o->name);
     if (length > most) {
         return fail(o, ENAMETOOLONG);
@@ -214,24 +184,14 @@ static bool choose_stem(ox_output *o)
     return true;
 }
 
-/* The new file belongs to whom the old one does, as far as the system lets us. */
-static bool keep_permissions(const ox_output *o, int fd)
-{
-    const struct stat *b = &o->before;
-    bool given = fchown(fd, b->st_uid, b->st_gid) == 0 || fchown(fd, (uid_t)-1, b->st_gid) == 0;
-    (void)given;
-    return fchmod(fd, b->st_mode & 0777) == 0;
-}
-
 /* Makes the file under a name that no other has, and locks it. */
 static bool open_beside(ox_output *o, ox_output_file *f)
 {
-    struct stat info;
+    ox_os_info info;
     for (int i = 0; i < ATTEMPTS; i++) {
         snprintf(f->beside, sizeof f->beside, "%.*s.%ld-%d.tmp", STEM_LIMIT, o->stem,
-                 (long)getpid(), i);
-        int fd = openat(o->folder, f->beside, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
-                        o->exists ? 0600 : 0666);
+                 ox_os_process(), i);
+        int fd = ox_os_folder_create(o->folder, f->beside, o->exists);
         if (fd < 0 && errno == EEXIST) {
             continue;
         }
@@ -239,13 +199,13 @@ static bool open_beside(ox_output *o, ox_output_file *f)
             f->beside[0] = '\0';
             return fail(o, errno);
         }
-        ox_lock_used(fd);
-        if (fstat(fd, &info) == 0 && info.st_nlink == 0) { /* removed before it was locked */
-            close(fd);
+        ox_os_lock_used(fd);
+        if (ox_os_stat_of(fd, &info) && info.links == 0) { /* removed before it was locked */
+            ox_os_close(fd);
             continue;
         }
         f->fd = fd;
-        return !o->exists || keep_permissions(o, fd) || fail(o, errno);
+        return !o->exists || ox_os_keep_permissions(fd, &o->before) || fail(o, errno);
     }
     f->beside[0] = '\0';
     return fail(o, EEXIST);
@@ -256,14 +216,11 @@ static bool open_place(ox_output *o)
     if (o->name[0] == '\0') {
         return fail(o, o->path[0] == '\0' ? ENOENT : EISDIR);
     }
-    o->folder = open(o->folder_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (o->folder < 0 && errno == EACCES) { /* may be written all the same */
-        o->folder = open(o->folder_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    }
-    if (o->folder < 0) {
+    o->folder = ox_os_folder_open(o->folder_path);
+    if (o->folder == NULL) {
         return fail(o, errno);
     }
-    o->exists = fstatat(o->folder, o->name, &o->before, AT_SYMLINK_NOFOLLOW) == 0;
+    o->exists = ox_os_folder_entry(o->folder, o->name, &o->before);
     if (!choose_stem(o)) {
         return false;
     }
@@ -284,7 +241,7 @@ ox_output *ox_output_open(const char *path, ox_error *err)
         return NULL;
     }
     /* The path is the caller's until find_place has copied it. */
-    *o = (ox_output){.arena = a, .path = (char *)(uintptr_t)path, .folder = -1};
+    *o = (ox_output){.arena = a, .path = (char *)(uintptr_t)path};
     o->main.fd = o->data.fd = -1;
     if (!ox_arena_try(a, find_place, o, err)) {
         ox_arena_free(a);
@@ -300,31 +257,13 @@ ox_output *ox_output_open(const char *path, ox_error *err)
 
 /* ---- writing ---------------------------------------------------------------------------- */
 
-/* Whether the process is to end: the signal waits for the caller to let it through. */
-static bool is_to_end(void)
-{
-    static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
-    sigset_t pending;
-    if (sigpending(&pending) != 0) {
-        return false;
-    }
-    for (size_t i = 0; i < sizeof ending / sizeof *ending; i++) {
-        struct sigaction action;
-        if (sigismember(&pending, ending[i]) == 1 && sigaction(ending[i], NULL, &action) == 0 &&
-            action.sa_handler != SIG_IGN) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool write_out(ox_output *o, int fd, const unsigned char *data, size_t size)
 {
     while (size > 0 && o->number == 0) {
-        if (is_to_end()) {
+        if (ox_os_is_to_end()) {
             return fail(o, EINTR);
         }
-        ssize_t done = write(fd, data, size < PIECE ? size : PIECE);
+        int64_t done = ox_os_write(fd, data, size < PIECE ? size : PIECE);
         if (done < 0 && errno != EINTR) {
             return fail(o, errno);
         }
@@ -365,8 +304,7 @@ bool ox_output_write(void *output, const void *data, size_t size)
 
 bool ox_output_seek(ox_output *o, uint64_t position)
 {
-    return o != NULL && flush(o, &o->main) &&
-           (lseek(o->main.fd, (off_t)position, SEEK_SET) >= 0 || fail(o, errno));
+    return o != NULL && flush(o, &o->main) && (ox_os_seek(o->main.fd, position) || fail(o, errno));
 }
 
 /* ---- the data of a model ---------------------------------------------------------------- */
@@ -394,19 +332,18 @@ void ox_output_name_data(ox_output *o, uint64_t hash)
 
 /* ---- the end ---------------------------------------------------------------------------- */
 
-/* Some file systems cannot sync, and say so by EINVAL. */
 static bool sync_out(ox_output *o, int fd)
 {
-    return o->temporary || fsync(fd) == 0 || errno == EINVAL || errno == EBADF || fail(o, errno);
+    return o->temporary || ox_os_sync(fd) || fail(o, errno);
 }
 
 static bool rename_file(ox_output *o, ox_output_file *f, const char *name)
 {
-    if (renameat(o->folder, f->beside, o->folder, name) != 0) {
+    if (!ox_os_folder_rename(o->folder, f->beside, name)) {
         return fail(o, errno);
     }
     f->beside[0] = '\0';
-    return sync_out(o, o->folder);
+    return o->temporary || ox_os_folder_sync(o->folder) || fail(o, errno);
 }
 
 /* Data first: until the model follows, the one before has its own under another name. Where that
@@ -416,19 +353,19 @@ static bool rename_both(ox_output *o)
 {
     int held = -1;
     if (o->data.fd >= 0) {
-        held = openat(o->folder, o->data_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        held = ox_os_folder_read(o->folder, o->data_name);
         if (held >= 0) {
-            ox_lock_used(held);
+            ox_os_lock_used(held);
         }
     }
     bool good = (o->data.fd < 0 || rename_file(o, &o->data, o->data_name)) &&
                 rename_file(o, &o->main, o->name);
     bool is_new = held < 0 && o->data.fd >= 0 && o->data.beside[0] == '\0';
     if (o->main.beside[0] != '\0' && is_new && is_there(o, o->data.fd, o->data_name)) {
-        unlinkat(o->folder, o->data_name, 0); /* no model has come to use it */
+        ox_os_folder_remove(o->folder, o->data_name); /* no model has come to use it */
     }
     if (held >= 0) {
-        close(held);
+        ox_os_close(held);
     }
     return good;
 }
@@ -442,10 +379,10 @@ static bool put_in_place(ox_output *o)
             return false;
         }
     }
-    if (o->folder < 0) {
+    if (o->folder == NULL) {
         return true;
     }
-    if (is_to_end()) {
+    if (ox_os_is_to_end()) {
         return fail(o, EINTR);
     }
     if (!rename_both(o)) {
@@ -460,9 +397,9 @@ static bool put_in_place(ox_output *o)
 static void leave(ox_output *o, ox_output_file *f)
 {
     if (f->beside[0] != '\0') {
-        unlinkat(o->folder, f->beside, 0);
+        ox_os_folder_remove(o->folder, f->beside);
     }
-    if (f->fd >= 0 && close(f->fd) != 0 && o->folder < 0) {
+    if (f->fd >= 0 && !ox_os_close(f->fd) && o->folder == NULL) {
         fail(o, errno);
     }
 }
@@ -475,9 +412,7 @@ bool ox_output_close(ox_output *o, bool keep, ox_error *err)
     bool good = keep && o->number == 0 && put_in_place(o);
     leave(o, &o->data);
     leave(o, &o->main);
-    if (o->folder >= 0) {
-        close(o->folder);
-    }
+    ox_os_folder_close(o->folder);
     if (o->number != 0) {
         good = ox_file_error(err, o->path, "write", o->number);
     }

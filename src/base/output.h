@@ -3,9 +3,9 @@
 #define OX_OUTPUT_H
 
 #include <stdint.h>
-#include <sys/stat.h>
 
 #include "base/arena.h"
+#include "os.h"
 
 enum { OX_NAME_ROOM = 320, OX_OUTPUT_BUFFER = 64 * 1024 };
 
@@ -22,14 +22,14 @@ struct ox_output {
     char *path;                /* as given, for messages */
     char *folder_path, *name;  /* links followed */
     char stem[OX_NAME_ROOM];   /* what the names of the other files begin with */
-    int folder;                /* -1: written directly */
+    ox_os_folder *folder;      /* NULL: written directly */
     int number;                /* errno of what failed first */
     bool exists, temporary;    /* temporary: need not outlast the machine's */
-    struct stat before;        /* of the file that is replaced, where one exists */
+    ox_os_info before;         /* of the file that is replaced, where one exists */
     ox_output_file main, data; /* data: of a model */
     char data_name[OX_NAME_ROOM];
     /* Whether a file that was made for the model before may go, NULL: none may. */
-    bool (*may_go)(void *user, const struct stat *file);
+    bool (*may_go)(void *user, const ox_os_info *file);
     void *user;
 };
 
@@ -48,10 +48,5 @@ void ox_output_name_data(ox_output *o, uint64_t hash);
 
 /* ox_write of a file that need not outlast the process: it is not synced. */
 bool ox_write_temporary(const ox_model *model, const char *path, ox_error *err);
-
-/* A lock that its holder's end releases: on a file or folder that is in use (shared), or that is
- * about to be removed (exclusive, false where it is in use). */
-bool ox_lock_used(int fd);
-bool ox_lock_unused(int fd);
 
 #endif

@@ -1,41 +1,24 @@
 /* Temporary folders: locked while they are used, so that the next run finds those of killed ones.
  */
-#define _GNU_SOURCE /* flock, through output.h; mkdtemp */
 #include "base/scratch.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/output.h"
 
 static const char PREFIX[] = "onnxexplainer-", RANDOM[] = "XXXXXX";
 
-static DIR *list_folder(int fd)
-{
-    int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = again < 0 ? NULL : fdopendir(again);
-    if (list == NULL && again >= 0) {
-        close(again);
-    }
-    return list;
-}
-
 /* Removes the files in it; there are no folders. */
-static void empty_folder(int fd)
+static void empty_folder(const ox_os_folder *folder)
 {
-    DIR *list = list_folder(fd);
-    for (const struct dirent *e; list != NULL && (e = readdir(list)) != NULL;) {
-        unlinkat(fd, e->d_name, 0);
+    ox_os_list *list = ox_os_list_of(folder);
+    for (const char *name; list != NULL && (name = ox_os_list_next(list)) != NULL;) {
+        ox_os_folder_remove(folder, name);
     }
-    if (list != NULL) {
-        closedir(list);
-    }
+    ox_os_list_close(list);
 }
 
 static bool is_scratch(const char *name)
@@ -44,61 +27,56 @@ static bool is_scratch(const char *name)
     return strncmp(name, PREFIX, length) == 0 && strlen(name + length) == strlen(RANDOM);
 }
 
-static void remove_left(int parent, const char *name)
+static void remove_left(const ox_os_folder *parent, const char *name)
 {
-    struct stat info;
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) {
+    ox_os_info info;
+    ox_os_folder *left = ox_os_folder_open_in(parent, name);
+    if (left == NULL) {
         return;
     }
-    if (fstat(fd, &info) == 0 && info.st_uid == geteuid() && ox_lock_unused(fd)) {
-        empty_folder(fd);
-        unlinkat(parent, name, AT_REMOVEDIR);
+    if (ox_os_folder_stat(left, &info) && ox_os_is_mine(&info) && ox_os_folder_lock_unused(left)) {
+        empty_folder(left);
+        ox_os_folder_remove_folder(parent, name);
     }
-    close(fd);
+    ox_os_folder_close(left);
 }
 
-static void sweep(const char *parent)
+static void sweep(const char *path)
 {
-    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = fd < 0 ? NULL : list_folder(fd);
-    for (const struct dirent *e; list != NULL && (e = readdir(list)) != NULL;) {
-        if (is_scratch(e->d_name)) {
-            remove_left(fd, e->d_name);
+    ox_os_folder *parent = ox_os_folder_open(path);
+    ox_os_list *list = parent == NULL ? NULL : ox_os_list_of(parent);
+    for (const char *name; list != NULL && (name = ox_os_list_next(list)) != NULL;) {
+        if (is_scratch(name)) {
+            remove_left(parent, name);
         }
     }
-    if (list != NULL) {
-        closedir(list);
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
+    ox_os_list_close(list);
+    ox_os_folder_close(parent);
 }
 
 /* Also false, with errno 0, where it was removed before it was locked. */
 static bool make(ox_scratch *s)
 {
-    struct stat info;
-    if (mkdtemp(s->path) == NULL) {
+    ox_os_info info;
+    s->folder = ox_os_folder_make_unique(s->path);
+    if (s->folder == NULL) {
         return false;
     }
-    s->fd = open(s->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (s->fd < 0 || !ox_lock_used(s->fd) || fstat(s->fd, &info) != 0) {
+    if (!ox_os_folder_lock_used(s->folder) || !ox_os_folder_stat(s->folder, &info)) {
         int number = errno;
-        rmdir(s->path);
+        ox_os_remove_folder(s->path);
         errno = number;
         return false;
     }
     errno = 0;
-    return info.st_nlink > 0;
+    return info.links > 0;
 }
 
 bool ox_scratch_open(ox_scratch *s, ox_error *err)
 {
-    const char *parent = getenv("TMPDIR");
-    parent = parent != NULL && parent[0] != '\0' ? parent : "/tmp";
+    const char *parent = ox_os_temporary();
     size_t room = strlen(parent) + 1 + sizeof PREFIX + sizeof RANDOM;
-    *s = (ox_scratch){malloc(room), -1};
+    *s = (ox_scratch){malloc(room), NULL};
     if (s->path == NULL) {
         return ox_error_set(err, OX_MEMORY, "out of memory");
     }
@@ -111,21 +89,19 @@ bool ox_scratch_open(ox_scratch *s, ox_error *err)
         if (errno != 0) {
             break;
         }
-        close(s->fd);
-        s->fd = -1;
+        ox_os_folder_close(s->folder);
+        s->folder = NULL;
     }
     ox_file_error(err, parent, "write", errno != 0 ? errno : EEXIST);
-    if (s->fd >= 0) {
-        close(s->fd);
-    }
+    ox_os_folder_close(s->folder);
     free(s->path);
     return false;
 }
 
 void ox_scratch_close(ox_scratch *s)
 {
-    empty_folder(s->fd);
-    rmdir(s->path);
-    close(s->fd);
+    empty_folder(s->folder);
+    ox_os_remove_folder(s->path);
+    ox_os_folder_close(s->folder);
     free(s->path);
 }

@@ -3,14 +3,15 @@
 #define OX_SCRATCH_H
 
 #include "onnxexplainer.h"
+#include "os.h"
 
 typedef struct ox_scratch {
     char *path;
-    int fd; /* its lock says that it is in use */
+    ox_os_folder *folder; /* its lock says that it is in use */
 } ox_scratch;
 
-/* Makes an empty folder in TMPDIR (/tmp), and removes those that killed runs have left there. False
- * and err on failure. */
+/* Makes an empty folder among temporary files, and removes those that killed runs have left there.
+ * False and err on failure. */
 bool ox_scratch_open(ox_scratch *s, ox_error *err);
 
 /* Removes it with what is in it. */

@@ -1,6 +1,27 @@
 /* Linear systems by LAPACK. Nothing here takes memory of its own. */
 #include "explain/cholesky.h"
 
+#if defined(OX_NO_LAPACK)
+
+bool ox_cholesky_is_there(void)
+{
+    return false;
+}
+
+bool ox_cholesky(double *matrix, int64_t n, double norm, double *work, int32_t *more)
+{
+    (void)matrix, (void)n, (void)norm, (void)work, (void)more;
+    return false;
+}
+
+bool ox_cholesky_invert(double *factor, int64_t n)
+{
+    (void)factor, (void)n;
+    return false;
+}
+
+#else
+
 #include <lapacke.h>
 
 _Static_assert(sizeof(lapack_int) == sizeof(int32_t), "LAPACK with integers of 32 bits");
@@ -26,6 +47,11 @@ void _gfortran_concat_string(size_t size, char *to, size_t first_size, const cha
     }
 }
 
+bool ox_cholesky_is_there(void)
+{
+    return true;
+}
+
 bool ox_cholesky(double *matrix, int64_t n, double norm, double *work, int32_t *more)
 {
     lapack_int size = (lapack_int)n;
@@ -49,3 +75,5 @@ bool ox_cholesky_invert(double *factor, int64_t n)
     }
     return true;
 }
+
+#endif

@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Whether this library was built with LAPACK: what follows is false without. */
+bool ox_cholesky_is_there(void);
+
 /* Factorises a matrix of n x n in place, of which the upper part by columns is read; `norm` is its
  * largest sum of a row. False where it is singular, or nearly so. `work` has room for 3 n numbers,
  * `more` for n. */

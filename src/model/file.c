@@ -1,15 +1,11 @@
 /* Model files: read from files and streams, and written whole or not at all, with the weights in a
  * second file where one cannot hold them, or on request. */
-#define _XOPEN_SOURCE 700 /* realpath */
 #include "base/check.h"
 #include "model/proto.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/output.h"
 #include "base/table.h"
@@ -30,7 +26,7 @@ static bool read_all(ox_arena *a, int fd, size_t expected, contents *out)
 {
     size_t room = expected + 1; /* for the read that finds the end */
     uint8_t *data = ox_arena_try_alloc(a, room);
-    ssize_t got = 1;
+    int64_t got = 1;
     while (data != NULL && got > 0) {
         if (out->size == room) {
             uint8_t *larger = room > SIZE_MAX / 4 ? NULL : ox_arena_try_alloc(a, 2 * room);
@@ -41,7 +37,7 @@ static bool read_all(ox_arena *a, int fd, size_t expected, contents *out)
             room *= 2;
             continue;
         }
-        got = read(fd, data + out->size, room - out->size);
+        got = ox_os_read(fd, data + out->size, room - out->size);
         out->size += got > 0 ? (size_t)got : 0;
     }
     errno = data == NULL ? ENOMEM : errno;
@@ -53,18 +49,18 @@ static bool load(ox_arena *a, const char *path, contents *out, ox_error *err)
 {
     enum { STREAM = 1 << 16 };
     *out = (contents){NULL, 0};
-    struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool good = fd >= 0 && fstat(fd, &info) == 0;
+    ox_os_info info;
+    int fd = ox_os_open(path);
+    bool good = fd >= 0 && ox_os_stat_of(fd, &info);
     if (good) {
-        bool known = S_ISREG(info.st_mode) && info.st_size > 0;
-        good = read_all(a, fd, known ? (size_t)info.st_size : STREAM, out);
+        bool known = info.kind == OX_OS_FILE && info.size > 0 && info.size < SIZE_MAX;
+        good = read_all(a, fd, known ? (size_t)info.size : STREAM, out);
     }
     if (!good) {
         ox_file_error(err, path, "read", errno);
     }
     if (fd >= 0) {
-        close(fd);
+        ox_os_close(fd);
     }
     return good;
 }
@@ -72,7 +68,7 @@ static bool load(ox_arena *a, const char *path, contents *out, ox_error *err)
 /* The folder that a path lies in, in the arena. NULL without memory. */
 static char *folder_of(ox_arena *a, const char *path)
 {
-    const char *slash = strrchr(path, '/');
+    const char *slash = ox_os_last_separator(path);
     size_t length = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
     char *folder = ox_arena_try_alloc(a, length + 1);
     if (folder != NULL) {
@@ -85,8 +81,8 @@ static char *folder_of(ox_arena *a, const char *path)
 /* External data may also lie beside the file that a linked model really is. */
 static char *real_folder_of(ox_arena *a, const char *path)
 {
-    char real[PATH_MAX];
-    return realpath(path, real) == NULL ? NULL : folder_of(a, real);
+    char real[OX_OS_PATH];
+    return ox_os_real_path(path, real) ? folder_of(a, real) : NULL;
 }
 
 ox_model *ox_read(const char *path, ox_error *err)
@@ -320,12 +316,12 @@ static bool write_blobs(const job *j, ox_output *out)
     return true;
 }
 
-static bool is_source(const ox_model *m, const struct stat *file)
+static bool is_source(const ox_model *m, const ox_os_info *file)
 {
     bool found = false;
     for (size_t i = 0; m != NULL && i < m->mapping_count; i++) {
         const ox_mapping *map = &m->mappings[i];
-        found = found || (map->device == file->st_dev && map->inode == file->st_ino);
+        found = found || (map->path[0] != '\0' && ox_os_same(&map->file, file));
     }
     for (size_t i = 0; m != NULL && i < m->source_count; i++) {
         found = found || is_source(m->sources[i], file);
@@ -335,11 +331,11 @@ static bool is_source(const ox_model *m, const struct stat *file)
 
 bool ox_uses(const ox_model *model, const char *path)
 {
-    struct stat info;
-    return path != NULL && stat(path, &info) == 0 && is_source(model, &info);
+    ox_os_info info;
+    return path != NULL && ox_os_stat(path, &info) && is_source(model, &info);
 }
 
-static bool is_no_source(void *user, const struct stat *file)
+static bool is_no_source(void *user, const ox_os_info *file)
 {
     return !is_source(user, file);
 }
@@ -353,7 +349,7 @@ static void make_name(void *user)
 static bool write_model(job *j, ox_output *out, ox_error *err)
 {
     ox_error inner = {.code = OX_OK};
-    bool has_place = out->folder >= 0, good = true; /* beside a pipe there is none */
+    bool has_place = out->folder != NULL, good = true; /* beside a pipe there is none */
     if (has_place && (good = ox_arena_try(j->a, make_name, j, &inner))) {
         ox_output_name_data(out, 0); /* of the length that the name will have */
         strcpy(j->name, out->data_name);

@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /* ---- life ------------------------------------------------------------------------------- */
 
@@ -34,7 +33,7 @@ void ox_free(ox_model *m)
         ox_free(m->sources[i]);
     }
     for (size_t i = 0; i < m->mapping_count; i++) {
-        munmap(m->mappings[i].data, m->mappings[i].size);
+        ox_os_unmap(m->mappings[i].data, m->mappings[i].size);
     }
     ox_arena_free(m->arena);
 }

@@ -3,11 +3,10 @@
 #ifndef OX_MODEL_PROTO_H
 #define OX_MODEL_PROTO_H
 
-#include <sys/types.h>
-
 #include "graph/body.h"
 #include "model/model.h"
 #include "onnx-ml.pb-c.h"
+#include "os.h"
 
 /* protobuf-c has no const; nothing writes through these. */
 #define TEXT(s) ((char *)(uintptr_t)(s))
@@ -15,8 +14,7 @@
 /* A file of external data, or one without a name (""), mapped until the model is freed. */
 typedef struct ox_mapping {
     const char *path;
-    dev_t device;
-    ino_t inode;
+    ox_os_info file; /* not of one without a name */
     void *data;
     size_t size;
 } ox_mapping;

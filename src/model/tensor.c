@@ -2,18 +2,12 @@
  * file or sparse; all of them are brought into one form, raw bytes in raw_data, in little-endian
  * order as the machines have it that this runs on. What is stored that way already is used in
  * place, and files are mapped, so that weights are in memory once. */
-#define _XOPEN_SOURCE 700 /* realpath */
 #include "model/proto.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/axis.h"
 
@@ -109,8 +103,8 @@ static size_t count_elements(const place *at, const Onnx__TensorProto *t, size_t
 /* Whether a path without links lies below a folder. */
 static bool is_below(const char *real, const char *folder)
 {
-    char root[PATH_MAX];
-    if (folder == NULL || realpath(folder, root) == NULL) {
+    char root[OX_OS_PATH];
+    if (folder == NULL || !ox_os_real_path(folder, root)) {
         return false;
     }
     size_t length = strcmp(root, "/") == 0 ? 0 : strlen(root);
@@ -129,28 +123,28 @@ static const ox_mapping *map_file(const place *at, const Onnx__TensorProto *t, c
     m->mappings = ox_arena_grow(m->arena, m->mappings, m->mapping_count, sizeof *m->mappings);
     ox_mapping *map = &m->mappings[m->mapping_count];
     *map = (ox_mapping){.path = path};
-    struct stat info;
+    ox_os_info *info = &map->file;
     const char *problem = NULL;
-    char real[PATH_MAX];
-    bool found = realpath(path, real) != NULL;
+    char real[OX_OS_PATH];
+    bool found = ox_os_real_path(path, real);
     if (found && !is_below(real, at->folder) && !is_below(real, at->home)) {
         BAD(at, t, "has external data outside of the model's folder: \"%s\" links to \"%s\"", path,
             real);
     }
-    int fd = found ? open(real, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC) : -1;
-    if (fd < 0 || fstat(fd, &info) != 0) {
+    int fd = found ? ox_os_open_file(real) : -1;
+    if (fd < 0 || !ox_os_stat_of(fd, info)) {
         problem = errno == ENOENT ? "is missing" : "cannot be read";
-    } else if (!S_ISREG(info.st_mode) || info.st_size <= 0) {
-        problem = S_ISREG(info.st_mode) ? "is empty" : "is no regular file";
+    } else if (info->kind != OX_OS_FILE || info->size == 0 || info->size > SIZE_MAX) {
+        problem = info->kind != OX_OS_FILE ? "is no regular file"
+                  : info->size == 0        ? "is empty"
+                                           : "is larger than memory";
     } else {
-        map->size = (size_t)info.st_size;
-        map->data = mmap(NULL, map->size, PROT_READ, MAP_PRIVATE, fd, 0);
-        problem = map->data == MAP_FAILED ? "cannot be mapped" : NULL;
-        map->device = info.st_dev;
-        map->inode = info.st_ino;
+        map->size = (size_t)info->size;
+        map->data = ox_os_map(fd, map->size);
+        problem = map->data == NULL ? "cannot be mapped" : NULL;
     }
     if (fd >= 0) {
-        close(fd);
+        ox_os_close(fd);
     }
     if (problem != NULL) {
         BAD(at, t, "has external data in \"%s\", which %s", path, problem);

@@ -1,13 +1,10 @@
 /* What an explained model says that it takes of memory (explain/footprint.c), read off its end
  * without parsing the weights: metadata stand behind the graph. */
-#define _GNU_SOURCE /* memmem */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "model/model.h"
 #include "run/plan.h"
+#include "run/tail.h"
 
 static const char KEY[] = "onnxexplainer.memory";
 
@@ -23,24 +20,17 @@ static void parse(const char *text, uint64_t numbers[3])
     }
 }
 
-/* The property's value, behind its key, a tag and a length of one byte each. */
 static void read_tail(const char *path, uint64_t numbers[3])
 {
-    enum { TAIL = 1 << 20, BEHIND = 2 };
-    FILE *file = fopen(path, "rb");
-    char *tail = malloc(TAIL + 1);
-    if (tail != NULL && file != NULL && fseeko(file, 0, SEEK_END) == 0) {
-        off_t size = ftello(file), from = size > TAIL ? size - TAIL : 0;
-        size_t count = fseeko(file, from, SEEK_SET) == 0 ? fread(tail, 1, TAIL, file) : 0;
-        tail[count] = '\0';
-        const char *at = memmem(tail, count, KEY, strlen(KEY));
-        if (at != NULL && strlen(KEY) + BEHIND < (size_t)(tail + count - at)) {
-            parse(at + strlen(KEY) + BEHIND, numbers);
+    enum { BEHIND = 2 };
+    ox_tail tail;
+    size_t left = 0;
+    if (ox_tail_read(&tail, path)) {
+        const char *at = ox_tail_find(&tail, KEY, &left);
+        if (at != NULL && left > BEHIND) {
+            parse(at + BEHIND, numbers);
         }
-    }
-    free(tail);
-    if (file != NULL) {
-        fclose(file);
+        ox_tail_free(&tail);
     }
 }
 

@@ -4,11 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "run/run.h"
 
-static const char LIBRARY[] = "libonnxexplainer_ops.so";
+static const char LIBRARY[] = OX_OS_LIBRARY("onnxexplainer_ops");
 
 /* The path of the kernels beside this library, as they lie in the build tree and where they are
  * installed. */
@@ -18,7 +17,7 @@ static bool find_beside(char *path, size_t size)
     int length = ox_runtime_folder(folder, sizeof folder)
                      ? snprintf(path, size, "%s/%s", folder, LIBRARY)
                      : 0;
-    return length > 0 && (size_t)length < size && access(path, R_OK) == 0;
+    return length > 0 && (size_t)length < size && ox_os_can_read(path);
 }
 
 void ox_kernels_register(ox_session *s)
@@ -29,11 +28,12 @@ void ox_kernels_register(ox_session *s)
     if (named == NULL && !find_beside(path, sizeof path)) {
         return;
     }
-    if (named != NULL && access(named, R_OK) != 0) {
+    if (named != NULL && !ox_os_can_read(named)) {
         ox_fail(s->arena, OX_IO, "ONNXEXPLAINER_OPS: %s: %s", named, strerror(errno));
     }
-    OrtStatus *status =
-        s->api->RegisterCustomOpsLibrary_V2(s->options, named != NULL ? named : path);
+    ox_os_char room[OX_OS_PATH];
+    OrtStatus *status = s->api->RegisterCustomOpsLibrary_V2(
+        s->options, ox_os_native(named != NULL ? named : path, room));
     if (status != NULL && strstr(s->api->GetErrorMessage(status), OX_NO_MEMORY) != NULL) {
         ox_runtime_check(s->arena, s->api, status);
     }

@@ -7,6 +7,7 @@
 #include <onnxruntime_c_api.h>
 
 #include "base/arena.h"
+#include "os.h"
 
 /* The library, open for as long as the program runs. Of `api` only functions that the oldest
  * accepted version has may be called. */

@@ -2,13 +2,9 @@
  *
  * The library is never closed. Its worker threads and thread-local objects outlive the last session
  * by a moment and their code must stay mapped; opening it again costs a reference count. */
-#define _GNU_SOURCE /* dladdr */
-
 #include "base/check.h"
 #include "run/run.h"
 
-#include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,12 +13,21 @@
 /* The first version that runs opset 18 and inlines model-local functions. */
 enum { OLDEST_MINOR = 15 };
 
+static const char LIBRARY[] = OX_OS_LIBRARY("onnxruntime");
+
+/* As its packages name it for programs that are linked with it. */
+#if defined(_WIN32) || defined(__APPLE__)
+static const char NAMED[] = OX_OS_LIBRARY("onnxruntime");
+#else
+static const char NAMED[] = OX_OS_LIBRARY("onnxruntime") ".1";
+#endif
+
 typedef const OrtApiBase *(ORT_API_CALL *get_base)(void);
 
 /* Takes an opened library; `name` is for messages. */
 static bool take_library(void *library, const char *name, ox_runtime *runtime, ox_error *err)
 {
-    void *symbol = dlsym(library, "OrtGetApiBase");
+    void *symbol = ox_os_library_symbol(library, "OrtGetApiBase");
     if (symbol == NULL) {
         return ox_error_set(err, OX_RUNTIME, "%s: not an onnxruntime library", name);
     }
@@ -48,46 +53,46 @@ static bool take_library(void *library, const char *name, ox_runtime *runtime, o
     return true;
 }
 
-/* What dlopen says of the library that it did not open. */
-static bool fail_to_open(const char *origin, ox_error *err)
+/* NULL and err where it cannot be opened. */
+static void *open_library(const char *path, const char *origin, ox_error *err)
 {
-    const char *why = dlerror();
-    why = why != NULL ? why : "cannot be opened";
+    char why[sizeof err->message];
+    void *library = ox_os_library_open(path, why, sizeof why);
+    if (library != NULL) {
+        return library;
+    }
     bool memory = strstr(why, "annot allocate memory") != NULL || strstr(why, "out of memory");
-    return ox_error_set(err, memory ? OX_MEMORY : OX_RUNTIME, "%s: %s", origin, why);
+    ox_error_set(err, memory ? OX_MEMORY : OX_RUNTIME, "%s: %s", origin, why);
+    return NULL;
 }
 
 /* Opens what `origin` (a variable or an option) asked for. */
 static bool open_file(const char *origin, const char *path, ox_runtime *runtime, ox_error *err)
 {
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (library == NULL) {
-        return fail_to_open(origin, err);
-    }
-    return take_library(library, path, runtime, err);
+    void *library = open_library(path, origin, err);
+    return library != NULL && take_library(library, path, runtime, err);
 }
 
-/* Finds libonnxruntime.so or libonnxruntime.so.VERSION in `folder` and puts its path into `path`.
- * Of several the longest name wins, then the last in order, which is the newest version. A folder
- * that cannot be read has none, but for want of memory, which is in `err`. */
+/* Finds libonnxruntime.so or libonnxruntime.so.VERSION (or as the system names libraries) in
+ * `folder` and puts its path into `path`. Of several the longest name wins, then the last in order,
+ * which is the newest version. A folder that cannot be read has none, but for want of memory, which
+ * is in `err`. */
 static bool find_in_folder(const char *folder, char *path, size_t size, ox_error *err)
 {
-    static const char prefix[] = "libonnxruntime.so";
     errno = 0;
-    DIR *entries = opendir(folder);
+    ox_os_list *entries = ox_os_list_open(folder);
     if (entries == NULL) {
         return errno == ENOMEM && ox_error_set(err, OX_MEMORY, "%s: out of memory", folder);
     }
     char best[256] = "";
-    for (struct dirent *entry; (entry = readdir(entries)) != NULL;) {
-        const char *name = entry->d_name;
+    for (const char *name; (name = ox_os_list_next(entries)) != NULL;) {
         size_t length = strlen(name), held = strlen(best);
         bool newer = length > held || (length == held && strcmp(name, best) > 0);
-        if (strncmp(name, prefix, strlen(prefix)) == 0 && newer && length < sizeof best) {
+        if (strncmp(name, LIBRARY, strlen(LIBRARY)) == 0 && newer && length < sizeof best) {
             memcpy(best, name, length + 1);
         }
     }
-    closedir(entries);
+    ox_os_list_close(entries);
     int length = snprintf(path, size, "%s/%s", folder, best);
     return best[0] != '\0' && length > 0 && (size_t)length < size;
 }
@@ -107,20 +112,21 @@ static bool open_root(const char *root, ox_runtime *runtime, ox_error *err)
             return ox_error_set(err, error.code, "%s", error.message);
         }
     }
-    return ox_error_set(err, OX_RUNTIME, "ONNXRUNTIME_ROOT: no libonnxruntime.so in %s/lib", root);
+    return ox_error_set(err, OX_RUNTIME, "ONNXRUNTIME_ROOT: no %s in %s/lib", LIBRARY, root);
 }
 
 bool ox_runtime_folder(char *path, size_t size)
 {
-    static const char here[] = "";
-    Dl_info info;
-    if (dladdr(here, &info) == 0 || info.dli_fname == NULL) {
+    if (!ox_os_library_path(path, size)) {
         return false;
     }
-    const char *slash = strrchr(info.dli_fname, '/');
-    int folder = slash != NULL ? (int)(slash - info.dli_fname) : 1;
-    int length = snprintf(path, size, "%.*s", folder, slash != NULL ? info.dli_fname : ".");
-    return length > 0 && (size_t)length < size;
+    char *separator = (char *)(uintptr_t)ox_os_last_separator(path);
+    if (separator != NULL) {
+        *separator = '\0';
+    } else {
+        snprintf(path, size, ".");
+    }
+    return true;
 }
 
 /* What the loader finds, then what lies beside this library, as in the build folder. A library that
@@ -134,14 +140,15 @@ static bool open_default(ox_runtime *runtime, ox_error *err)
     if (error.code == OX_MEMORY) {
         return ox_error_set(err, error.code, "%s", error.message);
     }
-    const char *const names[] = {"libonnxruntime.so.1", "libonnxruntime.so", beside};
-    ox_error_set(&error, OX_RUNTIME,
-                 "onnxruntime library not found: set ONNXRUNTIME_LIBRARY to a libonnxruntime.so, "
-                 "or ONNXRUNTIME_ROOT");
+    const char *const names[] = {NAMED, LIBRARY, beside};
+    ox_error_set(
+        &error, OX_RUNTIME,
+        "onnxruntime library not found: set ONNXRUNTIME_LIBRARY to a %s, or ONNXRUNTIME_ROOT",
+        LIBRARY);
     for (size_t i = 0; i < (found ? 3 : 2); i++) {
-        void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
         ox_error why = {.code = OX_OK};
-        if (library == NULL && !fail_to_open(names[i], &why) && why.code == OX_MEMORY) {
+        void *library = open_library(names[i], names[i], &why);
+        if (why.code == OX_MEMORY) {
             return ox_error_set(err, why.code, "%s", why.message); /* it may be the one */
         }
         if (library != NULL && take_library(library, names[i], runtime, &error)) {

@@ -1,10 +1,8 @@
 /* Sessions: models from files and from memory loaded into ONNX Runtime, as they are. */
-#define _POSIX_C_SOURCE 200809L
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/output.h"
 #include "base/scratch.h"
@@ -34,10 +32,10 @@ static void check(const ox_session *s, OrtStatus *status)
 /* ONNX Runtime would run, and write its profile nowhere. */
 static void check_profile(ox_session *s, const char *prefix)
 {
-    const char *slash = strrchr(prefix, '/');
+    const char *slash = ox_os_last_separator(prefix);
     size_t length = slash == NULL ? 0 : slash == prefix ? 1 : (size_t)(slash - prefix);
     char *folder = ox_arena_format(s->arena, "%.*s", (int)length, prefix);
-    if (access(length > 0 ? folder : ".", W_OK) != 0) {
+    if (!ox_os_can_write(length > 0 ? folder : ".")) {
         ox_fail(s->arena, OX_IO, "profile: %s: %s", prefix, strerror(errno));
     }
 }
@@ -60,7 +58,8 @@ static void set_options(ox_session *s, const ox_session_options *options, bool l
     check(s, api->SetSessionGraphOptimizationLevel(o, level));
     if (options->profile != NULL) {
         check_profile(s, options->profile);
-        check(s, api->EnableProfiling(o, options->profile));
+        ox_os_char room[OX_OS_PATH];
+        check(s, api->EnableProfiling(o, ox_os_native(options->profile, room)));
     }
     if (!options->no_kernels) {
         ox_kernels_register(s);
@@ -141,7 +140,9 @@ static void open_body(void *user)
     set_options(s, o->options, o->from.large);
     OrtStatus *status;
     if (o->from.path != NULL) {
-        status = api->CreateSession(s->env, o->from.path, s->options, &s->session);
+        ox_os_char room[OX_OS_PATH];
+        status =
+            api->CreateSession(s->env, ox_os_native(o->from.path, room), s->options, &s->session);
     } else {
         status = api->CreateSessionFromArray(s->env, o->from.data, o->from.size, s->options,
                                              &s->session);

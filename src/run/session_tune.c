@@ -1,43 +1,34 @@
 /* Opening sessions, which tune explained models on their own. */
-#define _GNU_SOURCE /* memmem */
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/check.h"
+#include "os.h"
 #include "run/plan.h"
 #include "run/run.h"
 #include "run/steady.h"
+#include "run/tail.h"
 
 static const char VERSION_KEY[] = "onnxexplainer.version", PLAN_KEY[] = "onnxexplainer.plan";
 
-/* Metadata stands behind the graph: whether its keys are near the end of a file says, without
- * parsing the weights, if it is worth reading. */
+/* Whether a file is worth reading. */
 static bool looks_explained(const char *path, ox_error *err)
 {
-    enum { TAIL = 1 << 20 };
-    bool explained = false;
-    errno = 0;
-    FILE *file = fopen(path, "rb");
-    char *tail = malloc(TAIL);
-    if (tail == NULL || (file == NULL && errno == ENOMEM)) {
-        ox_error_set(err, OX_MEMORY, "out of memory");
-    } else if (file != NULL && fseeko(file, 0, SEEK_END) == 0) {
-        off_t size = ftello(file), from = size > TAIL ? size - TAIL : 0;
-        if (fseeko(file, from, SEEK_SET) == 0) {
-            size_t count = fread(tail, 1, TAIL, file);
-            explained = memmem(tail, count, VERSION_KEY, strlen(VERSION_KEY)) != NULL &&
-                        memmem(tail, count, PLAN_KEY, strlen(PLAN_KEY)) == NULL;
+    ox_tail tail;
+    size_t left;
+    if (!ox_tail_read(&tail, path)) {
+        if (errno == ENOMEM) {
+            ox_error_set(err, OX_MEMORY, "out of memory");
         }
+        return false;
     }
-    free(tail);
-    if (file != NULL) {
-        fclose(file);
-    }
+    bool explained = ox_tail_find(&tail, VERSION_KEY, &left) != NULL &&
+                     ox_tail_find(&tail, PLAN_KEY, &left) == NULL;
+    ox_tail_free(&tail);
     return explained;
 }
 
@@ -115,7 +106,7 @@ ox_session *ox_session_open(const char *path, const ox_session_options *options,
     if (!ox_check_path("path", path, err) || !ox_check_session_options(options, &own, err)) {
         return NULL;
     }
-    if (access(path, R_OK) != 0) {
+    if (!ox_os_can_read(path)) {
         ox_error_set(err, OX_IO, "%s: %s", path, strerror(errno));
         return NULL;
     }

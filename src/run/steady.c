@@ -4,12 +4,12 @@
  * the calls alone, not on the clock: the same calls give the same bits. */
 #include "run/steady.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "explain/fix.h"
 #include "model/model.h"
+#include "os.h"
 
 /* The call in a row from which on it pays, at first; twice as late after each change. */
 enum { FROM = 3, LATEST = 1 << 20 };
@@ -24,7 +24,7 @@ struct ox_pin {
 };
 
 struct ox_steady {
-    pthread_mutex_t lock;
+    ox_os_mutex *lock;
     ox_model *model;
     ox_session_options options;
     char *runtime; /* the options' */
@@ -221,18 +221,18 @@ ox_pin *ox_steady_enter(ox_steady *s, const ox_tensor **inputs, size_t *count)
     if (s == NULL) {
         return NULL;
     }
-    pthread_mutex_lock(&s->lock);
+    ox_os_mutex_lock(s->lock);
     ox_pin *p = take(s, inputs, count);
-    pthread_mutex_unlock(&s->lock);
+    ox_os_mutex_unlock(s->lock);
     return p;
 }
 
 void ox_steady_leave(ox_steady *s, ox_pin *pin)
 {
     if (pin != NULL) {
-        pthread_mutex_lock(&s->lock);
+        ox_os_mutex_lock(s->lock);
         drop(s, pin);
-        pthread_mutex_unlock(&s->lock);
+        ox_os_mutex_unlock(s->lock);
     }
 }
 
@@ -254,14 +254,15 @@ ox_steady *ox_steady_new(const ox_model *explained, const ox_session_options *op
     ox_steady *s = calloc(1, sizeof *s);
     char *runtime =
         options->runtime == NULL ? NULL : copy_of(options->runtime, strlen(options->runtime) + 1);
-    if (s == NULL || (options->runtime != NULL && runtime == NULL)) {
+    ox_os_mutex *lock = ox_os_mutex_new();
+    if (s == NULL || lock == NULL || (options->runtime != NULL && runtime == NULL)) {
+        ox_os_mutex_free(lock);
         free(runtime);
         free(s);
         ox_error_set(err, OX_MEMORY, "out of memory");
         return NULL;
     }
-    *s = (ox_steady){
-        .lock = PTHREAD_MUTEX_INITIALIZER, .options = *options, .opener = opener, .from = FROM};
+    *s = (ox_steady){.lock = lock, .options = *options, .opener = opener, .from = FROM};
     s->model = ox_model_keep(explained);
     s->runtime = runtime;
     s->options.runtime = runtime;
@@ -275,7 +276,7 @@ void ox_steady_free(ox_steady *s)
         drop(s, s->current);
         ox_free(s->model);
         free(s->runtime);
-        pthread_mutex_destroy(&s->lock);
+        ox_os_mutex_free(s->lock);
         free(s);
     }
 }
