@@ -1,7 +1,7 @@
 # The kernels that ONNX Runtime loads. What is made of vectors is compiled once
 # for each instruction set.
 file(GLOB ops_sources CONFIGURE_DEPENDS ops/*.c)
-set(vector_sources ops/flows.c ops/axes.c ops/blocked_rows.c ops/tree_rows.c)
+set(vector_sources ops/flows.c ops/axes.c ops/attention_rows.c ops/blocked_rows.c ops/tree_rows.c)
 foreach(source ${vector_sources})
     list(REMOVE_ITEM ops_sources ${PROJECT_SOURCE_DIR}/${source})
 endforeach()

@@ -6,6 +6,7 @@
  * once more or NULL where it is a single number for the whole row, y and y0. */
 #include "variant.h"
 #include "vec_math.h"
+#include "vec_row.h"
 
 #include <float.h>
 #include <math.h>
@@ -14,16 +15,7 @@
 
 #define FEW 8 /* numbers that are added up one by one */
 
-/* Sums of many are taken in short stretches. */
-#define STRETCH ((size_t)64 * VEC_WIDTH)
-
-/* Numbers [i, i + VEC_WIDTH) of `count`, zeros after the last. */
-static inline vec load(const float *p, size_t i, size_t count)
-{
-    return i + VEC_WIDTH <= count ? vec_load(p + i) : vec_load_part(p + i, count - i);
-}
-
-/* The same with -infinity after the last. */
+/* What load gives, with -infinity after the last. */
 static inline vec load_exponents(const float *p, size_t i, size_t count)
 {
     static const float places[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -32,15 +24,6 @@ static inline vec load_exponents(const float *p, size_t i, size_t count)
     }
     vec_mask there = vec_less(vec_load(places), vec_set((float)(count - i)));
     return vec_select(there, vec_load_part(p + i, count - i), vec_set(-INFINITY));
-}
-
-static inline void store(float *p, size_t i, size_t count, vec a)
-{
-    if (i + VEC_WIDTH <= count) {
-        vec_store(p + i, a);
-    } else {
-        vec_store_part(p + i, a, count - i);
-    }
 }
 
 static inline vec multiplier(const float *const *in, size_t i, size_t count)
@@ -129,16 +112,6 @@ void OPS_VARIANT(row_softmax)(size_t count, float *out, const float *const *in)
     for (size_t i = 0; i < count; i += VEC_WIDTH) {
         vec m = vec_sub(multiplier(in, i, count), level);
         store(out, i, count, vec_mul(m, load(in[1], i, count)));
-    }
-}
-
-void OPS_VARIANT(row_shares)(size_t count, float *out, const float *const *in)
-{
-    share_sums sums = share_sums_of(count, in);
-    vec level = vec_set((float)(sums.weighted / sums.mean));
-    for (size_t i = 0; i < count; i += VEC_WIDTH) {
-        vec m = vec_sub(multiplier(in, i, count), level);
-        store(out, i, count, vec_fma(m, load(in[1], i, count), load(in[3], i, count)));
     }
 }
 

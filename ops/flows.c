@@ -49,4 +49,6 @@ const ops_isa OPS_VARIANT(ops) = {OPS_QUOTE(OPS_ISA),
 #include "base/flows.inc"
                                       OX_AXIS_FLOWS(AXIS_ENTRY) OX_NORM_FLOWS(AXIS_ENTRY)
                                           OPS_PARTS(ENTRY)},
-                                  OPS_VARIANT(share)};
+                                  OPS_VARIANT(share),
+                                  OPS_VARIANT(attention_room),
+                                  OPS_VARIANT(attention)};

@@ -163,7 +163,7 @@ static OrtStatus *read_inputs(ops_call *c)
     return status;
 }
 
-OrtStatus *ops_output(ops_call *c, int rank, const int64_t *dims)
+OrtStatus *ops_output_at(ops_call *c, int i, int rank, const int64_t *dims)
 {
     static float nothing; /* empty tensors may have no data */
     OrtValue *value;
@@ -171,12 +171,18 @@ OrtStatus *ops_output(ops_call *c, int rank, const int64_t *dims)
     if (!ops_size_fits(rank, dims)) {
         return ops_fail(c->op, "the inputs make too large a shape");
     }
-    OrtStatus *status = c->api->KernelContext_GetOutput(c->context, 0, dims, (size_t)rank, &value);
+    OrtStatus *status =
+        c->api->KernelContext_GetOutput(c->context, (size_t)i, dims, (size_t)rank, &value);
     if (status == NULL) {
         status = c->api->GetTensorMutableData(value, &data);
     }
     c->out = data != NULL ? data : &nothing;
     return status;
+}
+
+OrtStatus *ops_output(ops_call *c, int rank, const int64_t *dims)
+{
+    return ops_output_at(c, 0, rank, dims);
 }
 
 OrtStatus *ops_run(const ops_call *c, size_t count, void (*part)(void *user, size_t i), void *user)
@@ -228,8 +234,8 @@ static size_t ORT_API_CALL input_count(const OrtCustomOp *op)
 
 static size_t ORT_API_CALL output_count(const OrtCustomOp *op)
 {
-    (void)op;
-    return 1;
+    int outputs = ((const ops_op *)op)->outputs;
+    return outputs == 0 ? 1 : (size_t)outputs;
 }
 
 static OrtCustomOpInputOutputCharacteristic ORT_API_CALL input_kind(const OrtCustomOp *op, size_t i)

@@ -35,9 +35,10 @@ struct ops_op {
     const OrtApi *api;
     char name[64];
     int needed, inputs; /* how many of the inputs must be there */
+    int outputs;        /* 0: one */
     int integers;       /* so many at the end are int64, the others float */
     bool in_place;      /* the output may take the place of input 0 */
-    enum { OPS_UNKNOWN, OPS_BROADCAST, OPS_MEAN, OPS_WINNER } shape; /* of the output */
+    enum { OPS_UNKNOWN, OPS_BROADCAST, OPS_MEAN, OPS_WINNER, OPS_MATRICES } shape; /* of outputs */
     OrtStatus *(*run)(ops_call *c);
 
     /* What a kernel keeps of the node's attributes: its size, and how it is made of them. */
@@ -55,6 +56,7 @@ void ops_op_init(ops_op *op);
 
 /* The operators of a file: writes them to `to`, or nothing where that is NULL, and gives their
  * number. */
+size_t ops_attentions(ops_op *to);
 size_t ops_elementwise(ops_op *to);
 size_t ops_means(ops_op *to);
 size_t ops_winners(ops_op *to);
@@ -74,6 +76,8 @@ OrtStatus *ops_meet(const ops_call *c, int count, int *rank, int64_t *dims);
 
 /* Sets c->out to the output, made with these dimensions. */
 OrtStatus *ops_output(ops_call *c, int rank, const int64_t *dims);
+OrtStatus *ops_output_at(ops_call *c, int i, int rank,
+                         const int64_t *dims); /* the same of output i */
 
 /* Runs part(user, i) for all i < count, on ONNX Runtime's threads where it offers them. */
 OrtStatus *ops_run(const ops_call *c, size_t count, void (*part)(void *user, size_t i), void *user);

@@ -50,14 +50,6 @@ static void row_softmax(size_t count, float *out, const float *const *in)
     }
 }
 
-static void row_shares(size_t count, float *out, const float *const *in)
-{
-    sums s = add_up(count, in);
-    for (size_t i = 0; i < count; i++) {
-        out[i] = (float)(in[3][i] + in[1][i] * (multiplier(in, i) - s.weighted / s.mean));
-    }
-}
-
 static void row_log_softmax(size_t count, float *out, const float *const *in)
 {
     sums s = add_up(count, in);
@@ -129,4 +121,6 @@ const ops_isa ops_naive = {"naive",
 #define KERNEL_FLOW ENTRY
 #include "base/flows.inc"
                                OX_AXIS_FLOWS(ENTRY) OX_NORM_FLOWS(ENTRY) OPS_PARTS(ENTRY)},
-                           share};
+                           share,
+                           ops_attention_naive_room,
+                           ops_attention_naive};

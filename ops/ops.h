@@ -7,6 +7,7 @@
 #ifndef OPS_H
 #define OPS_H
 
+#include "attention.h"
 #include "base/ours.h"
 
 #include <stddef.h>
@@ -49,6 +50,8 @@ typedef struct ops_isa {
     const char *name;
     ops_row rows[OPS_COUNT];
     ops_share share;
+    ops_attention_room attention_room;
+    ops_attention attention;
 } ops_isa;
 
 extern const ops_isa ops_naive; /* double precision, straight from the formulas: what tests trust */

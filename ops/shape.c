@@ -60,7 +60,7 @@ static void drop(shape *s, size_t d)
     memmove(s->names + at, s->names + at + 1, (s->rank - at) * sizeof *s->names);
 }
 
-static OrtStatus *write_shape(const OrtApi *api, OrtShapeInferContext *context, shape *s)
+static OrtStatus *write_shape(const OrtApi *api, OrtShapeInferContext *context, size_t i, shape *s)
 {
     OrtStatus *status = api->CreateTensorTypeAndShapeInfo(&s->info);
     if (status == NULL) {
@@ -73,7 +73,7 @@ static OrtStatus *write_shape(const OrtApi *api, OrtShapeInferContext *context, 
         status = api->SetSymbolicDimensions(s->info, s->names, s->rank);
     }
     if (status == NULL) {
-        status = api->ShapeInferContext_SetOutputTypeShape(context, 0, s->info);
+        status = api->ShapeInferContext_SetOutputTypeShape(context, i, s->info);
     }
     return status;
 }
@@ -100,7 +100,7 @@ static OrtStatus *merge_inputs(const ops_op *op, OrtShapeInferContext *context, 
             out->names[0] = "";
         }
         bool windows = op->shape == OPS_WINNER && i != 1 && i != 2; /* in the place of positions */
-        for (size_t d = windows ? 2 : 1; d <= s.rank; d++) {
+        for (size_t d = op->shape == OPS_MATRICES ? 3 : windows ? 2 : 1; d <= s.rank; d++) {
             *known = merge(out, &s, d) && *known;
         }
         axis = s.rank;
@@ -108,8 +108,19 @@ static OrtStatus *merge_inputs(const ops_op *op, OrtShapeInferContext *context, 
     if (op->shape == OPS_MEAN && *known && status == NULL) {
         drop(out, axis);
     }
-    for (size_t d = 0; d < out->rank; d++) {
-        *known = *known && (out->dims[d] >= 0 || out->names[d][0] != '\0');
+    return status;
+}
+
+/* The last two axes are those of input i. */
+static OrtStatus *take_matrix(const ops_op *op, OrtShapeInferContext *context, size_t i, shape *out,
+                              bool *known)
+{
+    shape s = {0};
+    OrtStatus *status = read_shape(op->api, context, i, &s, known);
+    *known = *known && s.rank >= 2 && out->rank >= 2;
+    for (size_t d = 1; status == NULL && *known && d <= 2; d++) {
+        out->dims[out->rank - d] = s.dims[s.rank - d];
+        out->names[out->rank - d] = s.names[s.rank - d];
     }
     return status;
 }
@@ -120,9 +131,18 @@ OrtStatus *ORT_API_CALL ops_infer_shape(const OrtCustomOp *base, OrtShapeInferCo
     shape out = {0};
     bool known = true;
     OrtStatus *status = merge_inputs(op, context, &out, &known);
-    if (status == NULL && known) {
-        status = write_shape(op->api, context, &out);
-        op->api->ReleaseTensorTypeAndShapeInfo(out.info);
+    size_t outputs = base->GetOutputTypeCount(base);
+    for (size_t i = 0; status == NULL && known && i < outputs; i++) {
+        if (op->shape == OPS_MATRICES) {
+            status = take_matrix(op, context, i + 1, &out, &known);
+        }
+        for (size_t d = 0; d < out.rank; d++) {
+            known = known && (out.dims[d] >= 0 || out.names[d][0] != '\0');
+        }
+        if (status == NULL && known) {
+            status = write_shape(op->api, context, i, &out);
+            op->api->ReleaseTensorTypeAndShapeInfo(out.info);
+        }
     }
     return status;
 }

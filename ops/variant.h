@@ -20,6 +20,9 @@ double OPS_VARIANT(share)(size_t count, float *mean, float *middle, const float 
                           const float *l0);
 void OPS_VARIANT(row_root_norm)(size_t count, float *out, const float *const *in);
 void OPS_VARIANT(row_layer_norm)(size_t count, float *out, const float *const *in);
-void OPS_VARIANT(row_shares)(size_t count, float *out, const float *const *in);
+
+/* attention_rows.c */
+size_t OPS_VARIANT(attention_room)(const ops_attention_size *size);
+void OPS_VARIANT(attention)(const ops_attention_pair *p, float *room);
 
 #endif

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FAKE_RANK = 40, FAKE_INPUTS = 12, FAKE_INTS = 8, FAKE_ATTRIBUTES = 8 };
+enum { FAKE_RANK = 40, FAKE_INPUTS = 12, FAKE_OUTPUTS = 3, FAKE_INTS = 8, FAKE_ATTRIBUTES = 8 };
 
 /* Numbers that a tensor has at most; of larger ones the data are NULL. */
 #define FAKE_SIZE (1 << 20)
@@ -46,16 +46,16 @@ struct OrtKernelInfo {
 struct OrtKernelContext {
     size_t count;
     const OrtValue *in[FAKE_INPUTS]; /* NULL where left out */
-    OrtValue out;                    /* of no type before it is made */
-    unsigned char pattern;           /* that it is filled with */
-    void *place;                     /* of the output, where it takes that of an input, or NULL */
+    OrtValue out[FAKE_OUTPUTS];      /* of no type before they are made */
+    unsigned char pattern;           /* that they are filled with */
+    void *place;                     /* of the first, where it takes that of an input, or NULL */
     size_t room;                     /* numbers that the place has */
 };
 
 struct OrtShapeInferContext {
     size_t count;
-    OrtTensorTypeAndShapeInfo in[FAKE_INPUTS], out;
-    bool known; /* the output was set */
+    OrtTensorTypeAndShapeInfo in[FAKE_INPUTS], out[FAKE_OUTPUTS];
+    bool known[FAKE_OUTPUTS]; /* was set */
 };
 
 static OrtStatus *fake_fail(OrtErrorCode code, const char *message)
@@ -179,17 +179,17 @@ static OrtStatus *fake_input(const OrtKernelContext *context, size_t i, const Or
 static OrtStatus *fake_output(OrtKernelContext *context, size_t i, const int64_t *dims,
                               size_t count, OrtValue **out)
 {
-    OrtValue *made = &context->out;
-    if (i != 0 || count > FAKE_RANK || made->info.type != 0) {
+    if (i >= FAKE_OUTPUTS || count > FAKE_RANK || context->out[i].info.type != 0) {
         return fake_fail(ORT_FAIL, "an output that cannot be made");
     }
+    OrtValue *made = &context->out[i];
     made->info = (OrtTensorTypeAndShapeInfo){.type = ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT};
     (void)!fake_set_dims(&made->info, dims, count);
     int64_t size = fake_size(&made->info);
     if (size < 0) {
         return fake_fail(ORT_FAIL, "out of memory");
     }
-    if (context->place != NULL && (size_t)size == context->room) {
+    if (i == 0 && context->place != NULL && (size_t)size == context->room) {
         made->data = context->place;
     } else if (size > 0) {
         made->data = malloc((size_t)size * sizeof(float));
@@ -261,8 +261,11 @@ static OrtStatus *fake_infer_output(const OrtShapeInferContext *context, size_t 
                                     const OrtTensorTypeAndShapeInfo *info)
 {
     OrtShapeInferContext *own = (OrtShapeInferContext *)(uintptr_t)context;
-    own->known = i == 0;
-    own->out = *info;
+    if (i >= FAKE_OUTPUTS) {
+        return fake_fail(ORT_FAIL, "an output that is not there");
+    }
+    own->known[i] = true;
+    own->out[i] = *info;
     return NULL;
 }
 

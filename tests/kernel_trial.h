@@ -154,10 +154,31 @@ static void make_norm(trial *t, int form)
     GIVE(t, 2, 1, 1);
 }
 
+/* Queries, keys and widths of two heads of two samples, against three references, for two targets.
+ */
+static void make_attention(trial *t, int form)
+{
+    int64_t queries = form == 1 ? 1 : 13, keys = form == 2 ? 2 : 19, width = form == 3 ? 17 : 3;
+    int64_t depth = form == 4 ? 33 : 5, refs = form == 1 ? 1 : 3, heads = form == 3 ? 1 : 2;
+    GIVE(t, 2, refs, 2, 2, queries, depth);
+    for (int64_t r = 0; r < 2; r++) {
+        int64_t of = r == 0 ? 2 : 1, pairs = r == 0 ? 1 : refs;
+        GIVE(t, 1, pairs, of, 2, queries, width);
+        GIVE(t, 1, pairs, of, heads, width, keys);
+        GIVE(t, 1, pairs, of, heads, keys, depth);
+        GIVE(t, 1, pairs, of, 2, queries, keys);
+    }
+    GIVE(t, 1, 1, 1, 1, form == 2 ? queries : 1, form > 2 ? keys : 1);
+}
+
 /* False where the operator has no such form. */
 static bool make_trial(trial *t, int form)
 {
     const char *name = name_of(t);
+    if (strncmp(name, "AttentionFlow", 13) == 0) {
+        make_attention(t, form);
+        return true;
+    }
     if (form > 0 && strncmp(name, "Blocked", 7) != 0 && strpbrk(name, "0123456789") != NULL) {
         return false;
     }

@@ -13,13 +13,18 @@ enum { PAIRS = 20 };
 /* What came of a trial: `message` is empty where there is an output. */
 typedef struct result {
     char message[512];
-    OrtTensorTypeAndShapeInfo info;
-    float *data;
-    size_t size;
+    OrtValue out[FAKE_OUTPUTS];
 } result;
 
 static int failures;
 static long runs, refused;
+
+static void free_result(result *r)
+{
+    for (size_t i = 0; i < FAKE_OUTPUTS; i++) {
+        free(r->out[i].data);
+    }
+}
 
 static void describe(const trial *t)
 {
@@ -110,18 +115,13 @@ static result run(const trial *t, const char *isa, int pattern, owner of)
     if (status != NULL) {
         memcpy(r.message, status->message, sizeof r.message);
         free(status);
-    } else if (context.out.info.type == 0) {
-        fail(t, "neither an output nor an error");
-    } else {
-        r.info = context.out.info;
-        r.size = (size_t)fake_size(&r.info);
-        r.data = context.out.data;
-        context.out.data = NULL;
+    } else if (context.out[t->op->GetOutputTypeCount(t->op) - 1].info.type == 0) {
+        fail(t, "neither outputs nor an error");
     }
-    if (context.place != NULL && (r.data == context.place || context.out.data == context.place)) {
+    if (context.place != NULL && context.out[0].data == context.place) {
         made[0] = NULL;
     }
-    free(context.out.data);
+    memcpy(r.out, context.out, sizeof r.out);
     for (size_t i = 0; i < t->count; i++) {
         free(made[i]);
     }
@@ -141,6 +141,30 @@ static void check_message(const trial *t, const result *r)
     }
 }
 
+static void compare_output(const trial *t, const OrtValue *a, const OrtValue *b, double tolerance)
+{
+    const OrtTensorTypeAndShapeInfo *info = &b->info;
+    if (a->info.rank != info->rank ||
+        memcmp(a->info.dims, info->dims, info->rank * sizeof *info->dims) != 0) {
+        fail(t, "outputs of different shapes");
+        return;
+    }
+    const float *of_a = a->data, *of_b = b->data;
+    size_t size = (size_t)fake_size(info);
+    double most = 0.01; /* operands are about 1: less is what rounding leaves of a 0 */
+    for (size_t i = 0; i < size; i++) {
+        most = isfinite(of_b[i]) ? fmax(most, fabs((double)of_b[i])) : most;
+    }
+    for (size_t i = 0; i < size; i++) {
+        double gap = fabs((double)of_a[i] - (double)of_b[i]);
+        bool same = isfinite(of_b[i]) ? gap <= tolerance * most : !isfinite(of_a[i]);
+        if (!same) {
+            fail(t, "other numbers than those of the naive twin, or some that are not written");
+            return;
+        }
+    }
+}
+
 /* The same error or the same shape, numbers to what single precision leaves of them. */
 static void compare(const trial *t, const result *a, const result *b, double tolerance)
 {
@@ -148,22 +172,8 @@ static void compare(const trial *t, const result *a, const result *b, double tol
         fail(t, a->message[0] != '\0' ? a->message : b->message);
         return;
     }
-    if (a->size != b->size || a->info.rank != b->info.rank ||
-        memcmp(a->info.dims, b->info.dims, a->info.rank * sizeof *a->info.dims) != 0) {
-        fail(t, "outputs of different shapes");
-        return;
-    }
-    double most = 0.01; /* operands are about 1: less is what rounding leaves of a 0 */
-    for (size_t i = 0; i < b->size; i++) {
-        most = isfinite(b->data[i]) ? fmax(most, fabs((double)b->data[i])) : most;
-    }
-    for (size_t i = 0; i < b->size; i++) {
-        double gap = fabs((double)a->data[i] - (double)b->data[i]);
-        bool same = isfinite(b->data[i]) ? gap <= tolerance * most : !isfinite(a->data[i]);
-        if (!same) {
-            fail(t, "other numbers than those of the naive twin, or some that are not written");
-            return;
-        }
+    for (size_t i = 0; a->message[0] == '\0' && i < t->op->GetOutputTypeCount(t->op); i++) {
+        compare_output(t, &a->out[i], &b->out[i], tolerance);
     }
 }
 
@@ -193,10 +203,12 @@ static void check_shape(const trial *t, const result *r, bool named)
         free(status);
     }
     bool good = status == NULL;
-    for (size_t d = 0; good && context.known && r->message[0] == '\0' && d < r->info.rank; d++) {
-        int64_t n = context.out.dims[d] >= 0 ? context.out.dims[d]
-                                             : strtoll(context.out.names[d] + 1, NULL, 10);
-        good = context.out.rank == r->info.rank && n == r->info.dims[d];
+    for (size_t i = 0; good && r->message[0] == '\0' && i < FAKE_OUTPUTS; i++) {
+        const OrtTensorTypeAndShapeInfo *told = &context.out[i], *info = &r->out[i].info;
+        for (size_t d = 0; good && context.known[i] && d < info->rank; d++) {
+            int64_t n = told->dims[d] >= 0 ? told->dims[d] : strtoll(told->names[d] + 1, NULL, 10);
+            good = told->rank == info->rank && n == info->dims[d];
+        }
     }
     if (!good) {
         fail(t, "another shape than was told");
@@ -212,14 +224,14 @@ static bool attempt(const trial *t)
     if (done) {
         result again = run(t, "naive", 0x54, OWN);
         compare(t, &again, &naive, 0);
-        free(again.data);
+        free_result(&again);
     }
     for (size_t i = 0; i < (done ? sizeof sets / sizeof sets[0] : 1); i++) {
         result r = run(t, sets[i], 0x54, OWN);
         if (!done || strstr(r.message, "as on this machine") == NULL) { /* of narrower blocks */
             compare(t, &r, &naive, 1e-3);
         }
-        free(r.data);
+        free_result(&r);
     }
     if (!done) {
         check_message(t, &naive);
@@ -228,7 +240,7 @@ static bool attempt(const trial *t)
     check_shape(t, &naive, false);
     check_shape(t, &naive, true);
     runs++;
-    free(naive.data);
+    free_result(&naive);
     return done;
 }
 
@@ -348,8 +360,8 @@ static void check_same(const trial *t, owner a, owner b)
 {
     result one = run(t, "best", 0xAB, a), other = run(t, "best", 0x54, b);
     compare(t, &one, &other, 0);
-    free(one.data);
-    free(other.data);
+    free_result(&one);
+    free_result(&other);
 }
 
 /* Inputs that are one tensor, and the output in the place of the first: the same numbers. */

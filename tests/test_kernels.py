@@ -107,14 +107,10 @@ FLOWS = {
 }
 # flows along the last axis: a model that has it
 WEIGHT = "w = Constant<value_floats = [2.0, -1.0, 0.5, 1.0]>()"
-ATTENTION = """axes = Constant<value_ints = [-1]>() column = Unsqueeze(x, axes)
-    row = Transpose<perm = [0, 2, 1]>(column) s = MatMul(column, row) p = Softmax(s)
-    z = MatMul(p, column) y = Squeeze(z, axes)"""
 AXES = {
     "LogSoftmaxScoresFlow": "y = LogSoftmax(x)",
     "LogSumExpScoresFlow": "axis = Constant<value_ints = [-1]>() y = ReduceLogSumExp(x, axis)",
     "SoftmaxScoresFlow": "y = Softmax(x)",
-    "SharesFlow": ATTENTION,
 }
 # of rows and numbers of them
 NORMS = {"LayerNormFlow": f"{WEIGHT} y = LayerNormalization(x, w)",

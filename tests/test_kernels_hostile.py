@@ -190,7 +190,7 @@ def test_what_fits_is_the_same_for_the_twins(name, monkeypatch):
         assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("op, count", [("TanhFlow", 5), ("TanhSumFlow", 6), ("SoftmaxScoresFlow", 3), ("SharesFlow", 3), ("RootNormFlow", 5),
+@pytest.mark.parametrize("op, count", [("TanhFlow", 5), ("TanhSumFlow", 6), ("SoftmaxScoresFlow", 3), ("RootNormFlow", 5),
                                        ("WinnerFlow", 5), ("MeanFlow", 3), ("Interleave2x2", 5)])
 @pytest.mark.parametrize("more", [-1, 1])
 def test_other_counts_of_inputs_are_refused(op, count, more, monkeypatch):

@@ -7,12 +7,11 @@
 #include <stdbool.h>
 
 /* Flows along the last axis, of m and of l and l0, the logarithms of what Softmax makes of both
- * sides: to its operand, and that with the mean of both results added. X(id, name). */
+ * sides. X(id, name). */
 #define OX_AXIS_FLOWS(X)                                                                           \
     X(softmax, "SoftmaxScores")                                                                    \
     X(log_softmax, "LogSoftmaxScores")                                                             \
-    X(log_sum_exp, "LogSumExpScores")                                                              \
-    X(shares, "Shares")
+    X(log_sum_exp, "LogSumExpScores")
 
 /* Along the last axis, of m, d, d0 and numbers s and s0 of each row: d/s, where s is the root of
  * the mean of d^2; that where d is x less its mean, back to x. */
@@ -23,6 +22,7 @@
 /* All others but the kernels on blocks, which are `tune`'s. X(name, inputs, kind): inputs is 0
  * where nothing runs but the function. */
 #define OX_OTHER_FUNCTIONS(X)                                                                      \
+    X("AttentionFlow", 0, OX_OURS_ATTENTION)                                                       \
     X("HardmaxFlow", 0, OX_OURS_ROWS)                                                              \
     X("Interleave", 0, OX_OURS_PHASES)                                                             \
     X("MeanFlow", 3, OX_OURS_MEAN)                                                                 \
@@ -44,13 +44,14 @@
     X("WinnerFlow", 5, OX_OURS_WINNER)
 
 typedef enum ox_kind {
-    OX_OURS_ELEMENTS, /* element by element, with broadcasting */
-    OX_OURS_ROWS,     /* the same, but that it looks along the last axis */
-    OX_OURS_MEAN,     /* the mean over the references */
-    OX_OURS_WINNER,   /* winners among the last axis of x */
-    OX_OURS_PHASES,   /* of strided convolutions; numbers follow in the name */
-    OX_OURS_TREES,    /* of leaves of trees */
-    OX_OURS_OPAQUE,   /* its shape is told where it is made */
+    OX_OURS_ELEMENTS,  /* element by element, with broadcasting */
+    OX_OURS_ROWS,      /* the same, but that it looks along the last axis */
+    OX_OURS_MEAN,      /* the mean over the references */
+    OX_OURS_WINNER,    /* winners among the last axis of x */
+    OX_OURS_ATTENTION, /* products of matrices; their rank follows in the name */
+    OX_OURS_PHASES,    /* of strided convolutions; numbers follow in the name */
+    OX_OURS_TREES,     /* of leaves of trees */
+    OX_OURS_OPAQUE,    /* its shape is told where it is made */
 } ox_kind;
 
 /* The operands of TreeFlow, for some leaves L of D features at most, J ranges a feature, the

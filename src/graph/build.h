@@ -104,6 +104,9 @@ ox_val ox_scatter_add(ox_val zeros, ox_val indices, ox_val updates, int64_t axis
  * its result. */
 typedef ox_val (*ox_body)(const ox_val *inputs, const void *user);
 
+/* The same of several results; ranks are known. */
+typedef void (*ox_body_of_many)(const ox_val *inputs, ox_val *outputs, const void *user);
+
 /* v, of the sample, but so that ONNX Runtime does not compute what is made of it before m is there:
  * a multiplier, of whose axes the last two may differ from v's as those of matrices do. v itself
  * where that cannot be said or is not worth it. */
@@ -118,5 +121,10 @@ ox_val ox_call(const char *name, ox_body body, const void *user, size_t count,
 /* The same with a result of the given shape. */
 ox_val ox_call_shaped(const char *name, ox_body body, const void *user, size_t count,
                       const ox_val *inputs, int rank, const ox_dim *dims);
+
+/* The same of several results, whose shapes follow where there is a rule (shape/ours.c). A name
+ * stands for inputs of the same ranks. */
+void ox_call_many(const char *name, ox_body_of_many body, const void *user, size_t count,
+                  const ox_val *inputs, size_t outputs, ox_val *made);
 
 #endif

@@ -3,27 +3,53 @@
 
 #include "graph/build.h"
 
-static void declare(ox_graph *top, const char *name, ox_body body, const void *user, size_t count,
-                    const ox_val *inputs)
+static bool is_declared(const ox_graph *top, const char *name)
 {
     for (size_t i = 0; i < top->function_count; i++) {
         if (strcmp(top->functions[i].name, name) == 0) {
-            return;
+            return true;
         }
     }
+    return false;
+}
+
+/* A function, as it is declared. */
+typedef struct function {
+    const char *name;
+    bool ranked;
+    ox_body_of_many body;
+    const void *user;
+    size_t outputs;
+} function;
+
+/* Of the formal parameters only the types are known, and where `ranked` ranks. */
+static void declare(ox_graph *top, const function *f, size_t count, const ox_val *inputs)
+{
     ox_arena *a = top->arena;
-    ox_graph *g = ox_graph_new(a, top->infer, name);
+    if (is_declared(top, f->name)) {
+        return;
+    }
+    ox_graph *g = ox_graph_new(a, top->infer, f->name);
     ox_val *formal = ox_arena_alloc(a, count, sizeof *formal);
+    ox_val *made = ox_arena_alloc(a, f->outputs, sizeof *made);
     for (size_t i = 0; i < count; i++) {
-        formal[i] = ox_graph_input(g, ox_arena_format(a, "in%zu", i), inputs[i]->type, -1, NULL);
+        ox_dim dims[OX_MAX_RANK];
+        for (int d = 0; f->ranked && d < inputs[i]->rank; d++) {
+            dims[d] = ox_dim_unknown(g);
+        }
+        formal[i] = ox_graph_input(g, ox_arena_format(a, "in%zu", i), inputs[i]->type,
+                                   f->ranked ? inputs[i]->rank : -1, f->ranked ? dims : NULL);
     }
     g->scope = "body";
     g->no_functions = true;
-    ox_graph_output(g, body(formal, user), "out");
+    f->body(formal, made, f->user);
+    for (size_t i = 0; i < f->outputs; i++) {
+        ox_graph_output(g, made[i], i == 0 ? "out" : ox_arena_format(a, "out%zu", i));
+    }
     ox_graph_prune(g);
     ox_graph_settle(g);
     top->functions = ox_arena_grow(a, top->functions, top->function_count, sizeof *top->functions);
-    top->functions[top->function_count++] = (ox_function){ox_arena_string(a, name), g};
+    top->functions[top->function_count++] = (ox_function){ox_arena_string(a, f->name), g};
 }
 
 /* Values of a sample. Less is no memory worth two nodes more, of which recurrent layers have
@@ -68,9 +94,8 @@ ox_val ox_after(ox_val m, ox_val v)
     return after(m, v, 2);
 }
 
-/* The node, nothing known of its result but the type; NULL where there are no functions. */
-static ox_val call(const char *name, ox_body body, const void *user, size_t count,
-                   const ox_val *inputs)
+/* The node, nothing known of its results but the type; NULL where there are no functions. */
+static ox_node *call_node(function f, size_t count, const ox_val *inputs)
 {
     ox_graph *g = inputs[0]->graph;
     ox_graph *top = ox_graph_outermost(g);
@@ -78,12 +103,35 @@ static ox_val call(const char *name, ox_body body, const void *user, size_t coun
         return NULL;
     }
     if (inputs[0]->type == OX_DOUBLE) {
-        name = ox_arena_format(g->arena, "%sDouble", name);
+        f.name = ox_arena_format(g->arena, "%sDouble", f.name);
     }
-    declare(top, name, body, user, count, inputs);
-    ox_node *n = ox_graph_emit_node(g, "onnxexplainer", name, count, inputs, 1, 0, NULL);
-    n->outputs[0]->type = inputs[0]->type;
-    return n->outputs[0];
+    declare(top, &f, count, inputs);
+    ox_node *n = ox_graph_emit_node(g, "onnxexplainer", f.name, count, inputs, f.outputs, 0, NULL);
+    for (size_t i = 0; i < f.outputs; i++) {
+        n->outputs[i]->type = inputs[0]->type;
+    }
+    return n;
+}
+
+/* A body of one result as one of many. */
+typedef struct single {
+    ox_body body;
+    const void *user;
+} single;
+
+static void single_body(const ox_val *inputs, ox_val *outputs, const void *user)
+{
+    const single *s = user;
+    outputs[0] = s->body(inputs, s->user);
+}
+
+static ox_val call(const char *name, ox_body body, const void *user, size_t count,
+                   const ox_val *inputs)
+{
+    const single own = {body, user};
+    function f = {.name = name, .body = single_body, .user = &own, .outputs = 1};
+    ox_node *n = call_node(f, count, inputs);
+    return n == NULL ? NULL : n->outputs[0];
 }
 
 ox_val ox_call(const char *name, ox_body body, const void *user, size_t count, const ox_val *given)
@@ -106,4 +154,17 @@ ox_val ox_call_shaped(const char *name, ox_body body, const void *user, size_t c
     out->rank = rank;
     out->dims = ox_arena_copy(out->graph->arena, dims, (size_t)rank, sizeof *dims);
     return out;
+}
+
+void ox_call_many(const char *name, ox_body_of_many body, const void *user, size_t count,
+                  const ox_val *inputs, size_t outputs, ox_val *made)
+{
+    ox_node *n = call_node((function){name, true, body, user, outputs}, count, inputs);
+    if (n == NULL) {
+        body(inputs, made, user);
+        return;
+    }
+    for (size_t i = 0; i < outputs; i++) {
+        made[i] = n->outputs[i];
+    }
 }

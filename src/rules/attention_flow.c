@@ -7,8 +7,8 @@
  * dv/12 goes from v to q and to k. With the softmax between, whose rule m -> A m is linear and
  * symmetric in m: q gets A(m dv) dk/12, k gets A(m dv) dq/12, and v loses A(dq dk) m/6.
  *
- * Where nothing stands in the way, all of it is one rule. m goes through A with mid(v) and dv/12
- * side by side, [.., queries, 2, keys], which two products take to q and k without a sum; and what
+ * Where nothing stands in the way, all of it is one function. With M = A(m (v/3 + v0/6)) and M0 =
+ * A(m (v/6 + v0/3)) the two shares of q add up to M k + M0 k0, those of k to M q + M0 q0; and what
  * v loses is taken off the shares before the product that they are in anyhow. */
 #include "rules/rules.h"
 
@@ -96,40 +96,70 @@ static ox_val times(ox_val v, ox_val factor)
     return factor == NULL ? v : ox_mul(v, factor);
 }
 
-/* ---- all of it -------------------------------------------------------------------------------
+/* ---- all of it ----------------------------------------------------------------------------- */
+
+/* The operands of the function, matrices with the same axes before them. */
+enum { M, Q, K, V, L, Q0, K0, V0, L0, SCALE, OPERANDS };
+enum { TO_Q, TO_K, TO_V, RESULTS };
+
+/* a/3 + b/6 */
+static ox_val mostly(ox_val a, ox_val b)
+{
+    return ox_add(ox_scale(a, 1.0 / 3), ox_scale(b, 1.0 / 6));
+}
+
+/* What the shares make of it, where a product with the scale of each key follows, if there is one.
  */
-
-/* mid(x) and change (x - x0), times a number or NULL, side by side along a new axis. */
-static ox_val both(ox_val x, ox_val x0, int64_t axis, double change, ox_val factor)
+static ox_val through(const ox_val *in, const ox_shares *shares, ox_val v, bool of_shown)
 {
-    const double of_x[] = {0.5, change}, of_x0[] = {0.5, -change};
-    int64_t dims[3] = {2, 1, 1};
-    int rank = (int)-axis;
-    ox_val a = ox_floats(x->graph, x->type, rank, dims, of_x);
-    ox_val b = ox_floats(x->graph, x->type, rank, dims, of_x0);
-    return ox_add(ox_mul(ox_unsqueeze(x, axis), times(a, factor)),
-                  ox_mul(ox_unsqueeze(x0, axis), times(b, factor)));
+    ox_val m = ox_around_level(ox_matmul(in[M], ox_swap_last(v)), shares);
+    return of_shown ? ox_mul(m, in[SCALE]) : m;
 }
 
-/* [.., 2, n, d] or [.., 2, n] with the axis before the last two, or before the last, merged. */
-static ox_val merged(ox_val v, int axis)
+/* Of a scale that is one number, and so goes into q and k; `shown`: that is another for each key.
+ */
+static void write_body(const ox_val *in, ox_val *out, bool of_shown)
 {
-    ox_dim dims[OX_MAX_RANK + 2];
-    int at = v->rank + axis;
-    memcpy(dims, v->dims, (size_t)v->rank * sizeof *dims);
-    dims[at] = ox_dim_mul(v->graph, dims[at], dims[at + 1]);
-    memmove(dims + at + 1, dims + at + 2, (size_t)(v->rank - at - 2) * sizeof *dims);
-    return ox_reshape(v, v->rank - 1, dims);
+    ox_val q = in[Q], k = in[K], q0 = in[Q0], k0 = in[K0];
+    ox_shares shares = ox_shares_of(in[L], in[L0]);
+    ox_val dk = ox_sub(k, k0), one_sixth = ox_number(q, -1.0 / 6);
+    if (!of_shown) {
+        q = ox_mul(q, in[SCALE]);
+        q0 = ox_mul(q0, in[SCALE]);
+        k = ox_mul(k, in[SCALE]);
+        k0 = ox_mul(k0, in[SCALE]);
+    }
+    ox_val m = through(in, &shares, mostly(in[V], in[V0]), of_shown);
+    ox_val m0 = through(in, &shares, mostly(in[V0], in[V]), of_shown);
+    out[TO_Q] = ox_add(ox_matmul(m, ox_swap_last(k)), ox_matmul(m0, ox_swap_last(k0)));
+    out[TO_K] = ox_add(ox_matmul(ox_swap_last(q), m), ox_matmul(ox_swap_last(q0), m0));
+    ox_val product = ox_matmul(ox_sub(ox_mul(q, one_sixth), ox_mul(q0, one_sixth)), dk);
+    product = of_shown ? ox_mul(product, in[SCALE]) : product;
+    ox_val kept = ox_add(ox_around_level(product, &shares), shares.middle);
+    out[TO_V] = ox_matmul(ox_swap_last(kept), in[M]);
 }
 
-/* [.., queries, 2 keys] as [.., queries, 2, keys]. */
-static ox_val apart(ox_val v, ox_dim keys)
+static void body(const ox_val *in, ox_val *out, const void *user)
 {
-    ox_dim dims[OX_MAX_RANK + 2];
-    memcpy(dims, v->dims, (size_t)v->rank * sizeof *dims);
-    dims[v->rank - 1] = ox_dim_of(2);
-    dims[v->rank] = keys;
-    return ox_reshape(v, v->rank + 1, dims);
+    (void)user;
+    write_body(in, out, false);
+}
+
+static void body_of_shown(const ox_val *in, ox_val *out, const void *user)
+{
+    (void)user;
+    write_body(in, out, true);
+}
+
+/* With axes of length 1 in front, so that it has as many as m. */
+static ox_val as_long_as(ox_val m, ox_val v)
+{
+    ox_dim dims[OX_MAX_RANK];
+    for (int d = 0; d < m->rank; d++) {
+        int at = d - (m->rank - v->rank);
+        dims[d] = at < 0 ? ox_dim_of(1) : v->dims[at];
+    }
+    return v->rank >= m->rank ? v : ox_reshape(v, m->rank, dims);
 }
 
 /* A scale that goes into the operands: one number for all, or none. */
@@ -148,6 +178,13 @@ static bool is_whole(ox_ctx *c, const logits *l)
            ox_dims_static(2, y->dims + y->rank - 2);
 }
 
+/* The scale of the products, and 0 for what is not shown. */
+static ox_val scale_of(const logits *l, ox_val like)
+{
+    ox_val factor = l->factor == NULL ? ox_number(like, 1) : ox_reshape(l->factor, 0, NULL);
+    return l->shown == NULL ? factor : ox_mul(l->shown, factor);
+}
+
 bool ox_attention(ox_ctx *c)
 {
     logits l;
@@ -157,32 +194,32 @@ bool ox_attention(ox_ctx *c)
     ox_ctx at = *c, qk = *c;
     at.node = l.softmax;
     qk.node = l.product;
-    ox_val factor = l.factor == NULL ? NULL : ox_reshape(l.factor, 0, NULL);
-    ox_val logs = ox_log_softmax(ox_after(c->m, ox_x(&at, 0)));
-    ox_val logs0 = ox_log_softmax(ox_x0(&at, 0));
-    ox_val q = ox_after(c->m, ox_x(&qk, 0)), k = ox_after(c->m, ox_x(&qk, 1));
-    ox_val v = ox_after(c->m, ox_x(c, 1));
-    ox_val q0 = ox_x0(&qk, 0), k0 = ox_x0(&qk, 1), v0 = ox_x0(c, 1);
-
-    ox_val m = ox_matmul(c->m, ox_swap_last(merged(both(v, v0, -3, 1.0 / 12, NULL), -3)));
-    m = apart(m, logs->dims[logs->rank - 1]);
-    m = ox_softmax_flow(m, ox_unsqueeze(logs, -2), ox_unsqueeze(logs0, -2));
-    ox_val keys = merged(both(k, k0, -2, 1, factor), -2);
-    m = times(m, l.shown == NULL ? NULL : ox_unsqueeze(l.shown, -2));
-    ox_send(&qk, 0, ox_matmul(merged(m, -2), ox_swap_last(keys)));
-    ox_val queries = merged(both(q, q0, -2, 1, factor), -3);
-    ox_send(&qk, 1, ox_matmul(ox_swap_last(queries), merged(m, -3)));
-
-    ox_val sixth = times(ox_number(q, -1.0 / 6), factor);
-    ox_val dq = ox_sub(ox_mul(q, sixth), ox_mul(q0, sixth));
-    ox_val products = times(ox_matmul(dq, ox_sub(k, k0)), l.shown);
-    ox_val shares = ox_shares_flow(products, logs, logs0);
-    ox_send(c, 1, ox_matmul(ox_swap_last(shares), c->m));
+    ox_val in[OPERANDS] = {
+        [M] = c->m,
+        [Q] = ox_after(c->m, ox_x(&qk, 0)),
+        [K] = ox_after(c->m, ox_x(&qk, 1)),
+        [V] = ox_after(c->m, ox_x(c, 1)),
+        [L] = ox_log_softmax(ox_after(c->m, ox_x(&at, 0))),
+        [Q0] = ox_x0(&qk, 0),
+        [K0] = ox_x0(&qk, 1),
+        [V0] = ox_x0(c, 1),
+        [L0] = ox_log_softmax(ox_x0(&at, 0)),
+    };
+    in[SCALE] = scale_of(&l, in[Q]);
+    for (size_t i = 0; i < OPERANDS; i++) {
+        in[i] = as_long_as(c->m, in[i]);
+    }
+    const char *name = l.shown == NULL ? "AttentionFlow%d" : "AttentionFlowOfShown%d";
+    ox_val out[RESULTS];
+    ox_call_many(ox_arena_format(c->g->arena, name, c->m->rank),
+                 l.shown == NULL ? body : body_of_shown, NULL, OPERANDS, in, RESULTS, out);
+    ox_send(&qk, 0, out[TO_Q]);
+    ox_send(&qk, 1, out[TO_K]);
+    ox_send(c, 1, out[TO_V]);
     return true;
 }
 
-/* ---- shares alone ----------------------------------------------------------------------------
- */
+/* ---- shares alone -------------------------------------------------------------------------- */
 
 /* x - x0, not before m is there. */
 static ox_val change(ox_ctx *c, size_t i, ox_val m)

@@ -338,34 +338,37 @@ static ox_val logarithmic_mean(ox_val l, ox_val l0)
 }
 
 /* L (m - sum(m L)/sum(L)) */
-static ox_val around_level(ox_val m, ox_val mean)
+static ox_val around_level(ox_val m, ox_val mean, ox_val sum)
 {
-    ox_val level = ox_div(ox_sum(ox_mul(m, mean), -1, true), ox_sum(mean, -1, true));
+    ox_val level = ox_div(ox_sum(ox_mul(m, mean), -1, true), sum);
     return ox_mul(mean, ox_sub(m, level));
+}
+
+ox_shares ox_shares_of(ox_val l, ox_val l0)
+{
+    ox_shares s = {0};
+    ox_val half_l = half(l), half_l0 = half(l0);
+    s.mean = mean_of_halves(half_l, half_l0, &s.middle);
+    s.sum = ox_sum(s.mean, -1, true);
+    return s;
+}
+
+ox_val ox_around_level(ox_val m, const ox_shares *s)
+{
+    return around_level(m, s->mean, s->sum);
 }
 
 /* The same; takes m, l, l0. */
 static ox_val softmax_body(const ox_val *in, const void *user)
 {
     (void)user;
-    return around_level(in[0], logarithmic_mean(in[1], in[2]));
+    ox_val mean = logarithmic_mean(in[1], in[2]);
+    return around_level(in[0], mean, ox_sum(mean, -1, true));
 }
 
 ox_val ox_softmax_flow(ox_val m, ox_val l, ox_val l0)
 {
     return ox_call("SoftmaxScoresFlow", softmax_body, NULL, 3, (ox_val[]){m, l, l0});
-}
-
-static ox_val shares_body(const ox_val *in, const void *user)
-{
-    (void)user;
-    ox_val l = half(in[1]), l0 = half(in[2]), middle, mean = mean_of_halves(l, l0, &middle);
-    return ox_add(around_level(in[0], mean), middle);
-}
-
-ox_val ox_shares_flow(ox_val m, ox_val l, ox_val l0)
-{
-    return ox_call("SharesFlow", shares_body, NULL, 3, (ox_val[]){m, l, l0});
 }
 
 /* m - L sum(m)/sum(L) */

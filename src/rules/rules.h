@@ -236,6 +236,13 @@ void ox_attention_share(ox_ctx *c);
  * l and l0 of what it makes of both sides; and that with the mean of both results added. */
 ox_val ox_log_softmax(ox_val x);
 ox_val ox_softmax_flow(ox_val m, ox_val l, ox_val l0);
-ox_val ox_shares_flow(ox_val m, ox_val l, ox_val l0);
+
+/* Of the logarithms of shares y of both sides: the logarithmic means L = dy/dl, their sum along the
+ * last axis, and (y + y0)/2; and L (m - sum(m L)/sum(L)). */
+typedef struct ox_shares {
+    ox_val mean, sum, middle;
+} ox_shares;
+ox_shares ox_shares_of(ox_val l, ox_val l0);
+ox_val ox_around_level(ox_val m, const ox_shares *s);
 
 #endif

@@ -76,6 +76,23 @@ static void infer_trees(ox_node *n)
     ox_shape_set(n, 0, ox_shape_type(n, OX_TREE_M), 5, dims);
 }
 
+/* Of q, k and v, each with the axes before the last two that all have together. */
+static void infer_matrices(ox_node *n)
+{
+    int rank;
+    ox_dim *dims;
+    if (n->output_count != 3 || n->input_count < 4 ||
+        !broadcast(n, n->input_count, 2, &rank, &dims)) {
+        return;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        ox_dim *all = ox_shape_room(n, rank + 2);
+        memcpy(all, dims, (size_t)rank * sizeof *all);
+        memcpy(all + rank, ox_shape_dims(n, i + 1) + ox_shape_rank(n, i + 1) - 2, 2 * sizeof *all);
+        ox_shape_set(n, i, ox_shape_type(n, 0), rank + 2, all);
+    }
+}
+
 /* Element by element. */
 static void infer_elements(ox_node *n)
 {
@@ -95,6 +112,7 @@ void ox_shape_ours(ox_node *n)
     switch (f->kind) {
     case OX_OURS_ELEMENTS:
     case OX_OURS_ROWS: infer_elements(n); return;
+    case OX_OURS_ATTENTION: infer_matrices(n); return;
     case OX_OURS_MEAN: infer_mean(n); return;
     case OX_OURS_WINNER: infer_winner(n); return;
     case OX_OURS_PHASES: infer_interleave(n); return;
