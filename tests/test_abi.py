@@ -16,10 +16,15 @@ KEPT = ROOT / "tests/abi.txt"
 HEADER = (ROOT / "include/onnxexplainer.h").read_text()
 
 
-def exported(library):
+def exported(library, version=""):
+    """Symbols, all of which are of that version."""
     text = subprocess.run(["nm", "-D", "--defined-only", BUILD / library], capture_output=True,
                           text=True, check=True).stdout
-    return sorted(line.split()[-1] for line in text.splitlines())
+    found = sorted(line.split()[-1] for line in text.splitlines())
+    if version:
+        found.remove(version) # a symbol of its own
+        assert all(name.endswith(f"@@{version}") for name in found)
+    return [name.split("@")[0] for name in found]
 
 
 def functions():
@@ -42,7 +47,9 @@ def structs():
 
 def test_symbols():
     """The library exports what the header declares, and nothing of those it is linked with."""
-    assert exported("libonnxexplainer.so") == sorted(functions())
+    first, second = re.search(r'OX_VERSION "(\d+)\.(\d+)', HEADER).groups()
+    version = f"ONNXEXPLAINER_{first}" if first != "0" else f"ONNXEXPLAINER_0.{second}"
+    assert exported("libonnxexplainer.so", version) == sorted(functions())
     assert exported("libonnxexplainer_ops.so") == ["RegisterCustomOps"]
 
 
