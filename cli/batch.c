@@ -268,7 +268,7 @@ static bool join_output(plan *p, size_t i, const ox_tensor *t, size_t first, siz
     if (p->stacked[i]) {
         size_t bytes = ox_array_elements(array, 1) * size;
         if (array->type != t->type || array->rank != t->rank + 1 ||
-            memcmp(array->dims + 1, t->dims, (size_t)t->rank * sizeof *t->dims)) {
+            memcmp(array->dims + 1, t->dims, (size_t)t->rank * sizeof *t->dims) != 0) {
             return refuse_change(array, err);
         }
         memcpy((char *)array->data + first * bytes, t->data, bytes);

@@ -82,7 +82,7 @@ static int check(arguments *a)
         const char *spec = a->references.items[i];
         bool fill = !strncmp(spec, "fill:", 5);
         bool paired = !strcmp(spec, "paired");
-        if (!fill && !paired && strcmp(spec, "input")) {
+        if (!fill && !paired && strcmp(spec, "input") != 0) {
             continue;
         }
         if (a->references.count > 1) {
@@ -101,8 +101,8 @@ static int check(arguments *a)
         return ox_cli_usage("explain", "--cache: \"%s\" is none of auto, load, file, none",
                             a->cache);
     }
-    if (a->cache_dtype && strcmp(a->cache_dtype, "float32")) {
-        if (strcmp(a->cache_dtype, "float16")) {
+    if (a->cache_dtype && strcmp(a->cache_dtype, "float32") != 0) {
+        if (strcmp(a->cache_dtype, "float16") != 0) {
             return ox_cli_usage("explain", "--cache-dtype: \"%s\" is neither float32 nor float16",
                                 a->cache_dtype);
         }

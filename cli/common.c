@@ -221,7 +221,7 @@ ox_model *ox_cli_read_model(const char *path, uint64_t limit, ox_error *err)
         ox_cli_system_error(err, path, "read");
         return NULL;
     }
-    if (strcmp(path, "-")) {
+    if (strcmp(path, "-") != 0) {
         ox_model *model = ox_read_limited(path, limit, err);
         if (!model) {
             ox_foreign_explain(path, err);

@@ -272,9 +272,9 @@ static bool copy_file(FILE *from, const char *path, FILE *to, ox_error *err)
     char block[1 << 16];
     size_t got;
     rewind(from);
-    while ((got = fread(block, 1, sizeof block, from)) > 0 && fwrite(block, 1, got, to) == got) {
-        continue;
-    }
+    do {
+        got = fread(block, 1, sizeof block, from);
+    } while (got > 0 && fwrite(block, 1, got, to) == got);
     return !ferror(from) || ox_cli_system_error(err, path, "read");
 }
 

@@ -240,7 +240,7 @@ static bool have_rows(const run *r, const ox_arrays *outputs, const bool *stacke
         bool good = !stacked[i] && array->rank > 0 && array->dims[0] == (int64_t)count;
         for (size_t k = 0; good && !r->fixed && k < r->signature->output_count; k++) {
             const ox_value_info *info = &r->signature->outputs[k];
-            good = strcmp(info->name, array->name) || info->rank < 1 || info->dims[0] < 0;
+            good = strcmp(info->name, array->name) != 0 || info->rank < 1 || info->dims[0] < 0;
         }
         if (!good) {
             return ox_cli_error(err, OX_ARGUMENT,

@@ -104,7 +104,8 @@ bool ox_trust_predict(ox_trust *t, const ox_trust_runner *r, const ox_remake *ma
 static int compare_doubles(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
-    return isnan(x) - isnan(y) ? isnan(x) - isnan(y) : (x > y) - (x < y);
+    int order = isnan(x) - isnan(y);
+    return order != 0 ? order : (x > y) - (x < y);
 }
 
 /* NaN counts as larger than all; 0 without numbers. */

@@ -12,7 +12,7 @@ static double share(size_t count, float *mean, float *middle, const float *l, co
 {
     double sum = 0;
     for (size_t i = 0; i < count; i++) {
-        double a = fmax(l[i], -FLT_MAX), b = fmax(l0[i], -FLT_MAX);
+        double a = fmaxf(l[i], -FLT_MAX), b = fmaxf(l0[i], -FLT_MAX);
         double slope = exp_slope(a, b, exp(a), exp(b));
         mean[i] = (float)slope;
         middle[i] = (float)((exp(a) + exp(b)) / 2);

@@ -44,6 +44,24 @@ static void set(trial *t, const char *name, size_t count, int64_t a, int64_t b, 
         (fake_attribute){.name = name, .count = count, .ints = {a, b, c}};
 }
 
+/* Numbers from 0.75 to 2.4; x and x0 are never near each other, where slopes of made up y differ: a
+ * kernel may take from y what its twin takes from x. */
+static inline void *fill_operand(const operand *o, size_t i, size_t size)
+{
+    bool whole = o->info.type == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
+    void *data = malloc(size * (whole ? sizeof(int64_t) : sizeof(float)) + (size == 0));
+    for (size_t k = 0; k < size; k++) {
+        if (whole) {
+            ((int64_t *)data)[k] =
+                o->as_fixed ? o->fixed[k % FAKE_INTS] : (int64_t)k % o->below - (o->below < 0);
+        } else {
+            float apart = i % 2 == 0 ? 0.875F : 0.75F;
+            ((float *)data)[k] = apart + (float)((k * 5 + i) % 7) / 4;
+        }
+    }
+    return data;
+}
+
 /* Operands that broadcast, in several forms. */
 static void make_elementwise(trial *t, int form)
 {

@@ -66,24 +66,6 @@ static size_t pick(size_t count)
 
 /* ---- running ------------------------------------------------------------------------------- */
 
-/* Numbers from 0.75 to 2.4; x and x0 are never near each other, where slopes of made up y differ: a
- * kernel may take from y what its twin takes from x. */
-static void *fill(const operand *o, size_t i, size_t size)
-{
-    bool whole = o->info.type == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
-    void *data = malloc(size * (whole ? sizeof(int64_t) : sizeof(float)) + (size == 0));
-    for (size_t k = 0; k < size; k++) {
-        if (whole) {
-            ((int64_t *)data)[k] =
-                o->as_fixed ? o->fixed[k % FAKE_INTS] : (int64_t)k % o->below - (o->below < 0);
-        } else {
-            float apart = i % 2 == 0 ? 0.875F : 0.75F;
-            ((float *)data)[k] = apart + (float)((k * 5 + i) % 7) / 4;
-        }
-    }
-    return data;
-}
-
 /* Whose data the inputs have: their own; copies of the first, or the first itself, where sizes are
  * the same; their own, the output in the place of the first. */
 typedef enum owner { OWN, COPIES, SHARED, IN_PLACE } owner;
@@ -103,7 +85,7 @@ static result run(const trial *t, const char *isa, int pattern, owner of)
         values[i].info = o->info;
         bool same = of != OWN && of != IN_PLACE && o->info.type == t->in[0].info.type &&
                     size == fake_size(&t->in[0].info);
-        made[i] = size < 0 ? NULL : fill(o, same ? 0 : i, (size_t)size);
+        made[i] = size < 0 ? NULL : fill_operand(o, same ? 0 : i, (size_t)size);
         values[i].data = same && of == SHARED ? made[0] : size == 0 && i % 2 == 0 ? NULL : made[i];
         context.in[i] = o->given ? &values[i] : NULL;
     }

@@ -1,6 +1,7 @@
 /* Which inputs are explained, where their batch axes are, and whether the references fit. */
 #include "explain/bind.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -16,10 +17,12 @@ static bool is_tensor(ox_type type)
     return type != OX_NONE;
 }
 
+/* What the model says of one of its inputs. */
 static const ox_value_info *input_info(const ox_model *m, const char *name)
 {
     size_t i = ox_index_find(&m->input_index, name);
-    return i == SIZE_MAX ? NULL : &m->inputs[i];
+    assert(i != SIZE_MAX);
+    return &m->inputs[i];
 }
 
 /* ---- which inputs ------------------------------------------------------------------------------
@@ -141,10 +144,10 @@ static void match_references(ox_explain_state *s, ox_binding *b)
         size_t at = t->name != NULL             ? ox_index_find(&index, t->name)
                     : s->bind->input_count == 1 ? 0
                                                 : SIZE_MAX;
-        ox_explained *match = at == SIZE_MAX ? NULL : &b->inputs[at];
-        if (match == NULL) {
+        if (at == SIZE_MAX) {
             refuse_references(s, t->name);
         }
+        ox_explained *match = &b->inputs[at];
         if (match->given != NULL) {
             ox_fail(s->arena, OX_ARGUMENT, "references for \"%s\" are given twice", match->x->name);
         }

@@ -473,7 +473,7 @@ bool ox_check_outputs(ox_lookup property, void *user, const ox_tensor *outputs, 
     if (!ox_check_tensors("output", outputs, output_count, false, err)) {
         return false;
     }
-    ox_findings ignored;
+    ox_findings ignored = {0};
     ox_arena *a = ox_arena_new();
     if (a == NULL) {
         return ox_error_set(err, OX_MEMORY, "out of memory");

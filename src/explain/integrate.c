@@ -6,6 +6,7 @@
  * spread over the inputs; where they cannot take it, the rule stays. */
 #include "explain/integrate.h"
 
+#include <assert.h>
 #include <float.h>
 #include <string.h>
 
@@ -202,11 +203,13 @@ static ox_val unless_lost(ox_ctx *c, const integrable *how, ox_val m, ox_val dx,
 void ox_integrate(ox_explain_state *s, ox_ctx *c)
 {
     const integrable *how = find(c->node->op);
+    assert(how != NULL);
     ox_rule rule =
         how->gradient != NULL ? how->gradient : ox_rule_find(c->node->domain, c->node->op)->rule;
     int points = s->options->integrate;
     ox_val x = finite(ox_x(c, 0)), x0 = finite(ox_x0(c, 0)), dx = ox_sub(x, x0), m = NULL;
-    for (int i = 0; i < points; i++) {
+    int i = 0;
+    do {
         double at, weight;
         ox_gauss_legendre(i, points, &at, &weight);
         ox_spot here = {.x = ox_add(x0, ox_scale(dx, at))};
@@ -216,7 +219,7 @@ void ox_integrate(ox_explain_state *s, ox_ctx *c)
         rule(&there);
         ox_val term = ox_scale(here.m, weight);
         m = m == NULL ? term : ox_add(m, term);
-    }
+    } while (++i < points);
     m = completed(c, how, m, dx);
     bool has_rule = how->gradient == NULL;
     ox_send(c, 0, has_rule ? unless_lost(c, how, m, dx, by_rule(s, c)) : m);

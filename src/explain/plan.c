@@ -136,7 +136,7 @@ static void choose_narrow_chunk(ox_explain_state *s, ox_plan *plan)
 {
     uint64_t sum, of_held, largest;
     activation_bytes(s, &sum, &of_held, &largest);
-    double most = sum == 0 ? HUGE_VAL : (double)(ox_plan_memory(s) / 4 / sum);
+    double most = sum == 0 ? HUGE_VAL : (double)ox_plan_memory(s) / 4 / (double)sum;
     int64_t chunk = even_steps(s->bind->refs_count, most);
     plan->chunk = plan->chunk == 0 || chunk < plan->chunk ? chunk : plan->chunk;
 }

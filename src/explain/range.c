@@ -2,7 +2,6 @@
  * explained without an error; its range gives it away. */
 #include "explain/range.h"
 
-#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,12 +45,26 @@ static range range_of(const ox_tensor *t)
 
 /* ---- metadata ---------------------------------------------------------------------------- */
 
+enum { POINT = 8 };
+
+/* What the program's locale has for a point. localeconv() would say so, but not to several threads
+ * at once. */
+static void find_point(char point[POINT])
+{
+    char half[POINT + 2];
+    int length = snprintf(half, sizeof half, "%.1f", 0.5);
+    snprintf(point, POINT, "%.*s", length - 2, half + 1);
+}
+
 /* A number as the C locale spells it, whatever the program's is. */
 static const char *spell(ox_arena *a, double x)
 {
-    char *text = ox_arena_format(a, "%.9g", x);
-    for (char *c = text; *c != '\0'; c++) {
-        *c = *c == localeconv()->decimal_point[0] ? '.' : *c;
+    char point[POINT], *text = ox_arena_format(a, "%.9g", x);
+    find_point(point);
+    char *at = strstr(text, point);
+    if (at != NULL) {
+        *at = '.';
+        memmove(at + 1, at + strlen(point), strlen(at + strlen(point)) + 1);
     }
     return text;
 }
@@ -59,15 +72,15 @@ static const char *spell(ox_arena *a, double x)
 /* Reads such a number and the space behind it; false where there is none. */
 static bool read_number(const char **text, double *x)
 {
-    char copy[32];
-    size_t length = strcspn(*text, " ");
-    if (length == 0 || length >= sizeof copy || (*text)[length] != ' ') {
+    char copy[32 + POINT], point[POINT];
+    size_t length = strcspn(*text, " "), whole = strcspn(*text, ". ");
+    if (length == 0 || length >= 32 || (*text)[length] != ' ') {
         return false;
     }
-    for (size_t i = 0; i < length; i++) {
-        copy[i] = (*text)[i] == '.' ? localeconv()->decimal_point[0] : (*text)[i];
-    }
-    copy[length] = '\0';
+    find_point(point);
+    bool part = whole < length;
+    snprintf(copy, sizeof copy, "%.*s%s%.*s", (int)whole, *text, part ? point : "",
+             part ? (int)(length - whole - 1) : 0, *text + whole + 1);
     char *end;
     *x = strtod(copy, &end);
     *text += length + 1;

@@ -116,14 +116,14 @@ static ox_val meet(ox_explain_state *s, const ox_explained *e, ox_val v)
 /* What is left in relation to the sum of the weights: [lead, N] or [lead]. */
 static ox_val share_of(ox_explain_state *s, ox_val weight, bool apart)
 {
-    ox_val whole = s->found->rest_whole, share = NULL, all = weight;
+    ox_val whole = s->found->rest_whole, share = NULL;
     if (s->found->rest != NULL && apart) {
         share = ox_div(s->found->rest, ox_shift(weight, TINY));
     } else if (s->found->rest != NULL) {
         add_to(&whole, ox_sum(s->found->rest, -1, false));
     }
     if (whole != NULL) {
-        all = apart ? ox_sum(weight, -1, true) : weight;
+        ox_val all = apart ? ox_sum(weight, -1, true) : weight;
         whole = apart ? ox_unsqueeze(whole, -1) : whole;
         add_to(&share, ox_div(whole, ox_shift(all, TINY)));
     }

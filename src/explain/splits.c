@@ -201,16 +201,16 @@ static ox_val pair_values(ox_explain_state *s, const ox_grid *grid, int64_t pair
 {
     const ox_explained *e = &s->bind->points[i];
     int lead = s->target->many, own = e->x->rank;
-    int64_t refs = -1 - own, rows = -1 - own;
+    int64_t axis = -1 - own;
     terms = ox_grid_unfold(s, grid, terms, lead, e->batch_axis); /* [K, rows, references, own] */
     ox_dim dims[OX_MAX_RANK] = {grid->weight->dims[0], grid->weight->dims[1]};
     for (int d = 0; d < own; d++) {
         dims[2 + d] = ox_dim_of(1);
     }
     ox_val weight = ox_cast(ox_reshape(grid->weight, own + 2, dims), terms->type);
-    terms = ox_reduce("ReduceSum", ox_mul(terms, weight), 1, &refs, false);
+    terms = ox_reduce("ReduceSum", ox_mul(terms, weight), 1, &axis, false);
     ox_val each = ox_mul(ox_unsqueeze(terms, lead), of_pair(grid, pairs, lead, own, terms->type));
-    return ox_reduce("ReduceSum", each, 1, &rows, false);
+    return ox_reduce("ReduceSum", each, 1, &axis, false);
 }
 
 /* ---- results -------------------------------------------------------------------------------- */

@@ -334,11 +334,18 @@ static uint64_t hash_attr(uint64_t h, const ox_attr *a)
     }
 }
 
+static uint32_t bits_of(float f)
+{
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
 static bool attr_equal(const ox_attr *a, const ox_attr *b)
 {
     if (a->kind != b->kind || a->count != b->count || a->i != b->i || a->graph != b->graph ||
         a->graphs != b->graphs || a->strings != b->strings ||
-        memcmp(&a->f, &b->f, sizeof a->f) != 0 || strcmp(a->name, b->name) != 0 ||
+        bits_of(a->f) != bits_of(b->f) || strcmp(a->name, b->name) != 0 ||
         a->proto != b->proto) {
         return false;
     }

@@ -598,7 +598,7 @@ static bool is_true(ox_val v)
 static const ox_dim *length_of_rest(ox_val v)
 {
     const ox_node *n = v->node, *whole = ox_node_is(n, "Slice") ? n->inputs[0]->node : NULL;
-    ox_shape_list from = n == NULL ? (ox_shape_list){0} : ox_shape_input_list(n, 1);
+    ox_shape_list from = n != NULL ? ox_shape_input_list(n, 1) : (ox_shape_list){0};
     bool is = ox_node_is(whole, "Concat") && whole->input_count == 2 && from.fixed &&
               from.count == 1 && from.items[0].size == 1 && whole->inputs[0]->rank == 1 &&
               whole->inputs[1]->rank == 1 && ox_dim_is(whole->inputs[1]->dims[0], 1);

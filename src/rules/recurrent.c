@@ -147,7 +147,7 @@ static float next_float(const ox_attr *list, size_t *next, float otherwise)
 /* Those of all directions, one after the other. */
 static const activation *read_activations(const ox_node *n, const kind *what, int directions)
 {
-    size_t count = (size_t)(what->activations * directions), alphas = 0, betas = 0;
+    size_t count = (size_t)what->activations * (size_t)directions, alphas = 0, betas = 0;
     const ox_attr *names = ox_node_attr(n, "activations");
     const ox_attr *alpha = ox_node_attr(n, "activation_alpha");
     const ox_attr *beta = ox_node_attr(n, "activation_beta");

@@ -210,11 +210,11 @@ static ox_val weights(const trees *t, size_t sides)
     size_t size, n = sides + 1;
     double *all = table(t, 3 * n, n, &size);
     for (size_t a = 0; a < n; a++) {
+        double own = 1; /* a! b!/(a+b)! */
         for (size_t b = 0; b < n; b++) {
-            double whole = lgamma((double)(a + b) + 1);
-            double own = lgamma((double)a + 1) + lgamma((double)b + 1) - whole;
-            all[a * n + b] = a == 0 ? 0 : exp(own) / (double)a;
-            all[(n + a) * n + b] = b == 0 ? 0 : exp(own) / (double)b;
+            own *= b == 0 ? 1 : (double)b / (double)(a + b);
+            all[a * n + b] = a == 0 ? 0 : own / (double)a;
+            all[(n + a) * n + b] = b == 0 ? 0 : own / (double)b;
             all[(2 * n + a) * n + b] = a == b;
         }
     }

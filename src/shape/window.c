@@ -99,7 +99,7 @@ static ox_dim slide(const ox_node *n, const ox_window *w, ox_dim in, bool ceil_m
     int64_t room = ox_shape_plus(n, ox_shape_plus(n, in.size, pads), -size);
     if (room < 0) {
         ox_fail(n->graph->arena, OX_INVALID, "%s: a window of %lld does not fit into %lld",
-                ox_node_label(n), (long long)size, (long long)(in.size + pads));
+                ox_node_label(n), (long long)size, (long long)ox_shape_plus(n, in.size, pads));
     }
     int64_t out = room / w->stride + 1;
     if (ceil_mode) {
