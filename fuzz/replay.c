@@ -8,37 +8,6 @@
 
 enum { ROOM = 1 << 17 };
 
-static uint32_t state = 1;
-
-static size_t below(size_t limit)
-{
-    state = state * 1664525 + 1013904223;
-    return limit == 0 ? 0 : (size_t)(state >> 8) % limit;
-}
-
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t room)
-{
-    if (size > 0) {
-        data[below(size)] = (uint8_t)below(256);
-    }
-    size_t at = below(size), length = 1 + below(8);
-    switch (below(4)) {
-    case 0:
-        if (length < size - at) {
-            memmove(data + at, data + at + length, size - at - length);
-            return size - length;
-        }
-        return size;
-    case 1:
-        if (length <= room - size) {
-            memmove(data + at + length, data + at, size - at);
-            return size + length;
-        }
-        return size;
-    default: return size;
-    }
-}
-
 typedef struct piece {
     uint8_t *data;
     size_t size;
@@ -86,10 +55,10 @@ int main(int argc, char **argv)
         give(pieces[i].data, pieces[i].size);
     }
     for (size_t i = 0; i < rounds; i++) {
-        const piece *p = &pieces[below(count)];
+        const piece *p = &pieces[fuzz_draw(count)];
         size_t size = p->size;
         memcpy(changed, p->data, size);
-        for (size_t n = 1 + below(3); n > 0; n--) {
+        for (size_t n = 1 + fuzz_draw(3); n > 0; n--) {
             size = LLVMFuzzerCustomMutator(changed, size, ROOM, (unsigned)(i * 4 + n));
         }
         give(changed, size);

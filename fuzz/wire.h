@@ -12,7 +12,10 @@ size_t fuzz_wire_mutate(uint8_t *data, size_t size, size_t room, unsigned seed);
 /* A model with FUZZ_CHOICES bytes behind it: either is changed. */
 size_t fuzz_model_mutate(uint8_t *data, size_t size, size_t room, unsigned seed);
 
-/* libFuzzer's, or that of replay.c. */
+/* A number below `limit`, always the same ones: what mutate.c draws. */
+size_t fuzz_draw(size_t limit);
+
+/* libFuzzer's, AFL++'s, or that of mutate.c. */
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t room);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned seed);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

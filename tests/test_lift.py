@@ -320,6 +320,19 @@ def test_no_opset(lift):
     assert lift(model) == "the model imports no version of the ONNX opset"
 
 
+def test_no_opset_of_a_body(lift):
+    """The only node of the standard stands in the attribute of another domain's."""
+    inside = helper.make_graph([helper.make_node("Identity", ["p"], ["q"])], "body",
+                               [helper.make_tensor_value_info("p", TensorProto.FLOAT, None)],
+                               [helper.make_tensor_value_info("q", TensorProto.FLOAT, None)])
+    node = helper.make_node("FlexAttention", ["x", "x", "x"], ["y"], domain="ai.onnx.preview",
+                            prob_mod=inside)
+    model = make_model([node], 7, {"x": x4})
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid("ai.onnx.preview", 1))
+    assert lift(model) == "the model imports no version of the ONNX opset"
+
+
 @pytest.mark.parametrize("op, opset, outputs, attrs, what", [
     ("BatchNormalization", 7, 1, {"spatial": 0}, "spatial=0 of opset 7 has no later spelling"),
     ("Dropout", 10, 2, {}, "the mask of Dropout of opset 10 has no later spelling"),

@@ -243,13 +243,21 @@ static void lift_nodes(lift *l, node_list list)
 
 /* ---- the model -------------------------------------------------------------------------- */
 
+static void refuse_standard(void *user, const ox_node *n)
+{
+    const ox_model *m = user;
+    if (n->domain[0] == '\0') {
+        ox_fail(m->arena, OX_INVALID, "the model imports no version of the ONNX opset");
+    }
+}
+
 int64_t ox_lift_opset(const ox_model *m)
 {
     int64_t opset = ox_model_opset(m, "");
+    const ox_body_walk walk = {.node = refuse_standard, .user = (void *)(uintptr_t)m};
     for (size_t i = 0; opset == 0 && i < m->graph->node_count; i++) {
-        if (m->graph->nodes[i]->domain[0] == '\0') {
-            ox_fail(m->arena, OX_INVALID, "the model imports no version of the ONNX opset");
-        }
+        refuse_standard(walk.user, m->graph->nodes[i]);
+        ox_body_walk_node(&walk, m->graph->nodes[i]);
     }
     if (opset != 0 && (opset < OLDEST_OPSET || opset > NEWEST_OPSET)) {
         ox_fail(m->arena, OX_UNSUPPORTED, "the model is of opset %lld; understood are %d to %d",
