@@ -1,5 +1,5 @@
-"""References that come in beside every call: where they stay the same, sessions have them as
-constants from the third call on, and give the same values."""
+"""References, and held values, that come in beside every call: where they stay the same, sessions have
+them as constants from the third call on, and give the same values."""
 
 import threading
 import time
@@ -60,6 +60,53 @@ def test_the_branch_is_not_run_again(ox):
     for _ in range(100):
         seconds(session, references[0])
     assert min(seconds(session, references[0]) for _ in range(4)) < changing / 4
+
+
+def held(layers=1, width=16):
+    """The same with a mask on what the first layer makes of x."""
+    made = network(width, layers)
+    [first] = [n for n in made.graph.node if n.output[0] == "h0"]
+    first.output[0] = "g"
+    made.graph.node.insert(1, onnx.helper.make_node("Mul", ["g", "mask"], ["h0"]))
+    made.graph.input.append(onnx.helper.make_tensor_value_info("mask", 1, ["N", width]))
+    return made
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_held_values_stay(batch, ox):
+    explained = ox.explain(held(), FIRST, hold=["mask"])
+    session, plain = (ox.Session(explained, tune=tune) for tune in (True, False))
+    masks = [(rng.random((batch, 16)) > 0.3).astype(np.float32) for _ in range(2)]
+    for k, which in enumerate([0, 0, 0, 0, 1, 0, *[1] * 8, 0]):
+        feeds = {"x": rng.normal(size=(batch, 8)).astype(np.float32), "mask": masks[which]}
+        found, wanted = session.run(feeds), plain.run(feeds)
+        for name in ("x_shap", "base_value", "y"):
+            np.testing.assert_allclose(found[name], wanted[name], atol=1e-5, err_msg=f"call {k}")
+        if k == 3:  # another number of samples
+            feeds = {"x": X, "mask": np.ones((6, 16), np.float32)}
+            np.testing.assert_allclose(session.run(feeds)["x_shap"], plain.run(feeds)["x_shap"], atol=1e-5)
+
+
+def cpu(session, feeds):
+    start = time.process_time()
+    session.run(feeds)
+    return time.process_time() - start
+
+
+def test_what_held_values_reach_is_not_run_again(ox):
+    """Nor where what is kept of it would not fit into memory."""
+    references = rng.normal(size=(400, 8)).astype(np.float32)
+    masks = [(rng.random((1, 512)) > 0.3).astype(np.float32) for _ in range(4)]
+    least = {}
+    for memory in (0, 16 << 20):
+        session = ox.Session(ox.explain(held(8, 512), references, hold=["mask"], memory=memory),
+                             tune=True, threads=1)
+        feeds = [{"x": X[:1], "mask": mask} for mask in masks]
+        changing = min(cpu(session, f) for f in feeds)
+        for _ in range(50):
+            session.run(feeds[0])
+        least[memory] = min(cpu(session, feeds[0]) for _ in range(6)) / changing
+    assert least[0] < 0.75 and least[16 << 20] > 0.8, least
 
 
 def test_bad_inputs_are_refused_as_before(ox):

@@ -248,11 +248,15 @@ static const char *references_of(const ox_explain_state *s)
     }
 }
 
-/* Bytes that references take at load and as long as the model is loaded, and a sample in a run. */
+/* Bytes that references take at load and as long as the model is loaded, and a sample in a run;
+ * with held values the bound, within which a session may keep what it made of them (run/steady.c).
+ */
 static const char *memory_of(const ox_explain_state *s)
 {
-    return ox_arena_format(s->arena, "%" PRIu64 " %" PRIu64 " %" PRIu64, s->plan->loads,
-                           s->plan->holds, s->plan->works);
+    const char *text = ox_arena_format(s->arena, "%" PRIu64 " %" PRIu64 " %" PRIu64, s->plan->loads,
+                                       s->plan->holds, s->plan->works);
+    bool keeps = s->plan->pairs && s->plan->chunk == 0 && s->plan->cache != OX_CACHE_NONE;
+    return keeps ? ox_arena_format(s->arena, "%s %" PRIu64, text, ox_plan_memory(s)) : text;
 }
 
 /* A list, a text a line; NULL where it is empty. */

@@ -86,10 +86,42 @@ typedef struct job {
     size_t count;
 } job;
 
+/* The length of the axis of that name among those of a value, -1 where there is none. */
+static int64_t length_of(const ox_value_info *info, const int64_t *dims, const char *symbol)
+{
+    for (int d = 0; d < info->rank && symbol[0] != '\0'; d++) {
+        if (info->dims[d] < 0 && strcmp(info->symbols[d], symbol) == 0) {
+            return dims[d];
+        }
+    }
+    return -1;
+}
+
+/* Lengths that the other inputs share, by name, with one that becomes a constant. */
+static void settle_lengths(ox_model *m, const ox_value_info *info, const int64_t *dims)
+{
+    for (size_t i = 0; i < m->graph->input_count; i++) {
+        ox_val v = m->graph->inputs[i];
+        const ox_value_info *own = &m->inputs[i];
+        size_t rank = own->rank < 0 ? 0 : (size_t)own->rank;
+        ox_dim *settled = ox_arena_copy(m->arena, v->dims, rank, sizeof *settled);
+        for (int d = 0; d < own->rank; d++) {
+            int64_t length = own->dims[d] < 0 ? length_of(info, dims, own->symbols[d]) : -1;
+            settled[d] = length < 0 ? settled[d] : ox_dim_of(length);
+        }
+        v->dims = settled;
+    }
+}
+
 static void copy_and_fix(void *user)
 {
     job *j = user;
     ox_model_copy(j->made, (ox_model *)(uintptr_t)j->from);
+    for (size_t i = 0; i < j->count; i++) {
+        size_t at = input_index(j->made, j->values[i].name);
+        check_fits(j->made, &j->made->inputs[at], &j->values[i]);
+        settle_lengths(j->made, &j->made->inputs[at], j->values[i].dims);
+    }
     fix(j->made, j->values, j->count);
 }
 

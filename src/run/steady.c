@@ -1,9 +1,12 @@
-/* Where references come in beside every call, the reference branch runs in every call. Once they
- * have been the same for some calls in a row, a second session has them as constants, so that ONNX
- * Runtime folds what depends on them alone, as with cache load. Which call it is from on depends on
- * the calls alone, not on the clock: the same calls give the same bits. */
+/* Where references come in beside every call, or are computed with held values that do, the
+ * reference branch runs in every call. Once these have been the same for some calls in a row, a
+ * second session has them as constants, so that ONNX Runtime folds what depends on them alone, as
+ * with cache load. Which call it is from on depends on the calls alone, not on the clock: the same
+ * calls give the same bits. */
 #include "run/steady.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +34,7 @@ struct ox_steady {
     ox_opener opener;
     ox_pin *current;
     int from;
+    uint64_t keeps; /* samples of which there is room for what is made of held values */
 };
 
 /* ---- copies ----------------------------------------------------------------------------- */
@@ -72,7 +76,7 @@ static void free_pin(const ox_steady *s, ox_pin *p)
     free(p);
 }
 
-/* ---- which of the inputs are references -------------------------------------------------- */
+/* ---- which of the inputs are to be settled -------------------------------------------------- */
 
 static bool is_reference(const ox_steady *s, const char *name)
 {
@@ -92,6 +96,44 @@ static bool is_reference(const ox_steady *s, const char *name)
         }
     }
     return false;
+}
+
+/* Whether it is among the lines of the held ones. */
+static bool is_held(const ox_steady *s, const char *name)
+{
+    const char *line = s->keeps == 0 ? NULL : ox_metadata(s->model, "onnxexplainer.hold");
+    size_t length = strlen(name);
+    while (line != NULL) {
+        const char *end = strchr(line, '\n');
+        size_t size = end == NULL ? strlen(line) : (size_t)(end - line);
+        if (size == length && strncmp(line, name, length) == 0) {
+            return true;
+        }
+        line = end == NULL ? NULL : end + 1;
+    }
+    return false;
+}
+
+static bool is_settled(const ox_steady *s, const char *name)
+{
+    return is_reference(s, name) || is_held(s, name);
+}
+
+/* Whether what is kept of so many samples is within the memory, beside a run of the first session.
+ */
+static bool fits(const ox_steady *s, const ox_tensor *t)
+{
+    size_t count;
+    const ox_value_info *infos = ox_inputs(s->model, &count);
+    uint64_t samples = 1;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(infos[i].name, t->name) == 0 && infos[i].rank == t->rank) {
+            for (int d = 0; d < t->rank; d++) {
+                samples = infos[i].dims[d] < 0 ? (uint64_t)t->dims[d] : samples;
+            }
+        }
+    }
+    return !is_held(s, t->name) || samples <= s->keeps;
 }
 
 static bool same_tensor(const ox_tensor *a, const ox_tensor *b)
@@ -116,7 +158,7 @@ static bool are_those(const ox_steady *s, const ox_pin *p, const ox_tensor *inpu
 {
     size_t same = 0;
     for (size_t i = 0; i < count; i++) {
-        if (is_reference(s, inputs[i].name)) {
+        if (is_settled(s, inputs[i].name)) {
             const ox_tensor *t = find(p, inputs[i].name);
             if (t == NULL || !same_tensor(t, &inputs[i])) {
                 return false;
@@ -136,8 +178,9 @@ static ox_pin *begin(const ox_steady *s, const ox_tensor *inputs, size_t count)
     ox_tensor *copies = calloc(count + 1, sizeof *copies);
     bool good = p != NULL && copies != NULL;
     for (size_t i = 0; good && i < count; i++) {
-        if (is_reference(s, inputs[i].name)) {
-            good = inputs[i].type != OX_STRING && copy_tensor(&copies[p->count++], &inputs[i]);
+        if (is_settled(s, inputs[i].name)) {
+            good = inputs[i].type != OX_STRING && fits(s, &inputs[i]) &&
+                   copy_tensor(&copies[p->count++], &inputs[i]);
         }
     }
     if (p == NULL) {
@@ -184,7 +227,7 @@ static ox_tensor *without_references(const ox_steady *s, const ox_tensor *inputs
     ox_tensor *left = calloc(*count + 1, sizeof *left);
     size_t kept = 0;
     for (size_t i = 0; left != NULL && i < *count; i++) {
-        if (!is_reference(s, inputs[i].name)) {
+        if (!is_settled(s, inputs[i].name)) {
             left[kept++] = inputs[i];
         }
     }
@@ -243,12 +286,32 @@ ox_session *ox_pin_session(const ox_pin *pin)
 
 /* ---- life ------------------------------------------------------------------------------- */
 
+/* How many samples may be kept of: what a run takes of each, while it is loaded and in a run. */
+static uint64_t samples_kept(const ox_model *explained)
+{
+    const char *memory = ox_metadata(explained, "onnxexplainer.memory");
+    uint64_t loads, holds, works, all;
+    return memory != NULL &&
+                   sscanf(memory, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &loads, &holds,
+                          &works, &all) == 4 &&
+                   all > loads
+               ? (all - loads) / (2 * works + 1)
+               : 0;
+}
+
+static bool references_come_in(const ox_model *explained)
+{
+    const char *references = ox_metadata(explained, "onnxexplainer.references");
+    return references != NULL && strcmp(references, "input") == 0;
+}
+
 ox_steady *ox_steady_new(const ox_model *explained, const ox_session_options *options,
                          ox_opener opener, ox_error *err)
 {
-    const char *references = ox_metadata(explained, "onnxexplainer.references");
-    if (references == NULL || strcmp(references, "input") != 0 || options->no_tune ||
-        options->no_optimization || options->profile != NULL) {
+    bool come_in = references_come_in(explained);
+    uint64_t keeps = come_in ? 0 : samples_kept(explained);
+    if ((!come_in && keeps == 0) || options->no_tune || options->no_optimization ||
+        options->profile != NULL) {
         return NULL;
     }
     ox_steady *s = calloc(1, sizeof *s);
@@ -262,7 +325,8 @@ ox_steady *ox_steady_new(const ox_model *explained, const ox_session_options *op
         ox_error_set(err, OX_MEMORY, "out of memory");
         return NULL;
     }
-    *s = (ox_steady){.lock = lock, .options = *options, .opener = opener, .from = FROM};
+    *s = (ox_steady){
+        .lock = lock, .options = *options, .opener = opener, .from = FROM, .keeps = keeps};
     s->model = ox_model_keep(explained);
     s->runtime = runtime;
     s->options.runtime = runtime;

@@ -1,4 +1,4 @@
-/* References that come in beside every call, and mostly are the same again. */
+/* References, and held values, that come in beside every call and mostly are the same again. */
 #ifndef OX_RUN_STEADY_H
 #define OX_RUN_STEADY_H
 
