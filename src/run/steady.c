@@ -291,12 +291,9 @@ static uint64_t samples_kept(const ox_model *explained)
 {
     const char *memory = ox_metadata(explained, "onnxexplainer.memory");
     uint64_t loads, holds, works, all;
-    return memory != NULL &&
-                   sscanf(memory, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &loads, &holds,
-                          &works, &all) == 4 &&
-                   all > loads
-               ? (all - loads) / (2 * works + 1)
-               : 0;
+    bool told = memory != NULL && sscanf(memory, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64,
+                                         &loads, &holds, &works, &all) == 4;
+    return told && all > loads && works < all / 2 ? (all - loads) / (2 * works + 1) : 0;
 }
 
 static bool references_come_in(const ox_model *explained)
