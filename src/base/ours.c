@@ -18,9 +18,10 @@ static const ox_ours *find(const char *function, const char *ending)
 {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         size_t length = strlen(rows[i].name);
-        bool numbered = rows[i].kind == OX_OURS_PHASES || rows[i].kind == OX_OURS_ATTENTION;
+        bool more = rows[i].kind == OX_OURS_PHASES || rows[i].kind == OX_OURS_ATTENTION ||
+                    rows[i].kind == OX_OURS_OPAQUE;
         if (strncmp(function, rows[i].name, length) == 0 &&
-            (numbered || strcmp(function + length, ending) == 0)) {
+            (more || strcmp(function + length, ending) == 0)) {
             return &rows[i];
         }
     }

@@ -30,16 +30,7 @@
     X("PowExponentFlow", 0, OX_OURS_ELEMENTS)                                                      \
     X("Rounded", 2, OX_OURS_OPAQUE)                                                                \
     X("Spread", 0, OX_OURS_PHASES)                                                                 \
-    X("SweepGru", 0, OX_OURS_OPAQUE)                                                               \
-    X("SweepGruUp", 0, OX_OURS_OPAQUE)                                                             \
-    X("SweepLstm", 0, OX_OURS_OPAQUE)                                                              \
-    X("SweepLstmUp", 0, OX_OURS_OPAQUE)                                                            \
-    X("SweepLstmCells", 0, OX_OURS_OPAQUE)                                                         \
-    X("SweepLstmCellsUp", 0, OX_OURS_OPAQUE)                                                       \
-    X("SweepRnn", 0, OX_OURS_OPAQUE)                                                               \
-    X("SweepRnnUp", 0, OX_OURS_OPAQUE)                                                             \
-    X("SweepSums", 0, OX_OURS_OPAQUE)                                                              \
-    X("SweepSumsUp", 0, OX_OURS_OPAQUE)                                                            \
+    X("Sweep", 0, OX_OURS_OPAQUE)                                                                  \
     X("TreeFlow", 9, OX_OURS_TREES)                                                                \
     X("WinnerFlow", 5, OX_OURS_WINNER)
 
@@ -51,7 +42,7 @@ typedef enum ox_kind {
     OX_OURS_ATTENTION, /* products of matrices; their rank follows in the name */
     OX_OURS_PHASES,    /* of strided convolutions; numbers follow in the name */
     OX_OURS_TREES,     /* of leaves of trees */
-    OX_OURS_OPAQUE,    /* its shape is told where it is made */
+    OX_OURS_OPAQUE,    /* its shape is told where it is made; more follows in the name */
 } ox_kind;
 
 /* The operands of TreeFlow, for some leaves L of D features at most, J ranges a feature, the

@@ -496,7 +496,11 @@ ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, siz
 
 void ox_node_captures(ox_node *n, ox_val v)
 {
-    n->captured = v;
+    size_t at = 0;
+    while (n->captured[at] != NULL) {
+        at++;
+    }
+    n->captured[at] = v;
 }
 
 ox_val ox_graph_known(ox_graph *g, ox_val v)

@@ -92,6 +92,8 @@ typedef struct ox_attr {
     const void *proto; /* the AttributeProto it was read from, or NULL */
 } ox_attr;
 
+enum { OX_CAPTURED = 2 };
+
 struct ox_node {
     ox_graph *graph;
     const char *op, *domain, *name; /* domain "" is the default one, never "ai.onnx" */
@@ -99,14 +101,14 @@ struct ox_node {
     ox_val *inputs; /* NULL for one left out */
     ox_val *outputs;
     const ox_attr *attrs;
-    bool original;         /* of the model that was read, as opposed to added by us */
-    const ox_node *origin; /* of added ones: the original that they are for, or NULL */
-    size_t index;          /* of original nodes: position in the model that was read */
-    const void *proto;     /* the NodeProto it was read from, or NULL */
-    ox_val captured;       /* of a Scan built here: what its body reads of the graph, or NULL */
-    ox_val *parts;         /* what its outputs are, where lift/control.c has written it out */
-    const char *no_parts;  /* why that could not be done */
-    bool moves_int8;       /* int8 values, dequantised, and moved at most; see ox_apart */
+    bool original;                /* of the model that was read, as opposed to added by us */
+    const ox_node *origin;        /* of added ones: the original that they are for, or NULL */
+    size_t index;                 /* of original nodes: position in the model that was read */
+    const void *proto;            /* the NodeProto it was read from, or NULL */
+    ox_val captured[OX_CAPTURED]; /* of a Scan built here: what its body reads of the graph */
+    ox_val *parts;        /* what its outputs are, where lift/control.c has written it out */
+    const char *no_parts; /* why that could not be done */
+    bool moves_int8;      /* int8 values, dequantised, and moved at most; see ox_apart */
     bool needed;
     bool placed; /* set while sorting */
     uint64_t hash;
@@ -193,7 +195,7 @@ ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, siz
                             const ox_val *inputs, size_t output_count, size_t attr_count,
                             const ox_attr *attrs);
 
-/* The body of n, a Scan, reads v of the graph around it. */
+/* The body of n, a Scan, reads v of the graph around it, one of OX_CAPTURED at most. */
 void ox_node_captures(ox_node *n, ox_val v);
 
 /* Whether ONNX Runtime takes the operator for one that only moves values. */

@@ -50,8 +50,10 @@ void ox_graph_prune(ox_graph *g)
                 n->inputs[k]->needed = true;
             }
         }
-        if (n->needed && n->captured != NULL) {
-            n->captured->needed = true;
+        for (size_t k = 0; n->needed && k < OX_CAPTURED; k++) {
+            if (n->captured[k] != NULL) {
+                n->captured[k]->needed = true;
+            }
         }
     }
     size_t nodes = 0, values = 0;

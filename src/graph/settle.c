@@ -48,12 +48,14 @@ static void reach(order *o, ox_node *n)
     enter(o, n);
     while (o->depth > 0) {
         visit *top = &o->stack[o->depth - 1];
-        if (top->next > top->node->input_count) {
+        size_t count = top->node->input_count;
+        if (top->next == count + OX_CAPTURED) {
             leave(o, top->node);
             continue;
         }
-        bool inside = top->next == top->node->input_count;
-        ox_val input = inside ? top->node->captured : top->node->inputs[top->next];
+        bool inside = top->next >= count;
+        ox_val input =
+            inside ? top->node->captured[top->next - count] : top->node->inputs[top->next];
         top->next++;
         if (input != NULL && input->graph != top->node->graph) {
             continue; /* what a body captures */

@@ -1,13 +1,11 @@
 /* LSTM, GRU and RNN as the operators they are made of, unrolled over the steps of the sequence; or,
- * where a layer is long and plain, as one node for each direction, which a rule takes as a whole
+ * where a layer is long, as one node for each direction, which a rule takes as a whole
  * (recurrent_flow.c).
  *
  * With G gates of H units, one direction is a product for all steps at once, x W^T [T, N, G H], and
  * then for each step t what the cell makes of its part and of the state before. States are
  * [1, N, H], so that neither steps nor directions need more than a Concat to become outputs. */
-#include <math.h>
 #include <string.h>
-#include <strings.h>
 
 #include "rules/decompose.h"
 #include "rules/recurrent.h"
@@ -18,13 +16,6 @@ enum { MAX_STEPS = 10000, MAX_DIRECTIONS = 2 };
 /* Layers of fewer steps are unrolled: that takes less nodes than the rule. */
 enum { LONG = 8 };
 
-/* y = f(x) of a gate or a cell, with up to two parameters. */
-typedef struct activation {
-    const char *op;
-    int parameters; /* 1: alpha, 2: alpha and beta */
-    float alpha, beta;
-} activation;
-
 /* State after a step, [1, N, H]; NULL is zeros. c is the cell's of an LSTM. */
 typedef struct state {
     ox_val h, c;
@@ -33,15 +24,15 @@ typedef struct state {
 /* One direction of a node. */
 typedef struct cell {
     const ox_node *node;
-    int64_t hidden;      /* H */
-    activation f, g, h;  /* of gates, of what is new, of an LSTM's output */
-    double clip;         /* 0: none */
-    ox_val w;            /* [C, G H] */
-    ox_val r;            /* [H, G H]; of a GRU [H, 2 H], that of the gates */
-    ox_val bias;         /* [G H] or NULL */
-    ox_val r_new;        /* of a GRU: [H, H], that of the new state */
-    ox_val bias_new;     /* of a GRU that resets after its product: the bias of that, or NULL */
-    ox_val peepholes[3]; /* of an LSTM: [H] to the input, output and forget gate, or NULL */
+    int64_t hidden;       /* H */
+    const ox_gate *gates; /* of gates, of what is new, of an LSTM's output */
+    double clip;          /* 0: none */
+    ox_val w;             /* [C, G H] */
+    ox_val r;             /* [H, G H]; of a GRU [H, 2 H], that of the gates */
+    ox_val bias;          /* [G H] or NULL */
+    ox_val r_new;         /* of a GRU: [H, H], that of the new state */
+    ox_val bias_new;      /* of a GRU that resets after its product: the bias of that, or NULL */
+    ox_val peepholes[3];  /* of an LSTM: [H] to the input, output and forget gate, or NULL */
 } cell;
 
 /* The state after the one before and a step's part of x W^T + bias, [1, N, G H]. */
@@ -49,9 +40,8 @@ typedef state (*cell_step)(const cell *k, ox_val x, state before);
 
 /* What the operators differ in. */
 typedef struct kind {
-    int gates, activations;
-    const char *usual[3]; /* activations */
-    bool has_cell;        /* a second state */
+    int gates;
+    bool has_cell; /* a second state */
     cell_step step;
 } kind;
 
@@ -108,89 +98,14 @@ static void split_last(const cell *k, ox_val a, ox_val *before, ox_val *last)
     *last = n->outputs[1];
 }
 
-/* ---- activations ----------------------------------------------------------------------------- */
-
-/* Defaults are those of the operators of these names. Affine and ScaledTanh have none, and on that
- * of ThresholdedRelu runtimes differ: these parameters must be given. */
-static const activation activations[] = {
-    {"Affine", 2, NAN, NAN},
-    {"Elu", 1, 1, 0},
-    {"HardSigmoid", 2, 0.2F, 0.5F},
-    {"LeakyRelu", 1, 0.01F, 0},
-    {"Relu", 0, 0, 0},
-    {"ScaledTanh", 2, NAN, NAN},
-    {"Sigmoid", 0, 0, 0},
-    {"Softplus", 0, 0, 0},
-    {"Softsign", 0, 0, 0},
-    {"Tanh", 0, 0, 0},
-    {"ThresholdedRelu", 1, NAN, 0},
-};
-
-static activation find_activation(const ox_node *n, const char *name)
-{
-    for (size_t i = 0; i < sizeof activations / sizeof activations[0]; i++) {
-        if (strcasecmp(name, activations[i].op) == 0) {
-            return activations[i];
-        }
-    }
-    ox_fail(n->graph->arena, OX_UNSUPPORTED, "%s: no rule for the activation \"%s\"",
-            ox_node_label(n), name);
-}
-
-/* The next number of a list of floats, which activations take from in their order. */
-static float next_float(const ox_attr *list, size_t *next, float otherwise)
-{
-    bool there = list != NULL && list->kind == OX_ATTR_FLOATS && *next < list->count;
-    return there ? list->floats[(*next)++] : otherwise;
-}
-
-/* Those of all directions, one after the other. */
-static const activation *read_activations(const ox_node *n, const kind *what, int directions)
-{
-    size_t count = (size_t)what->activations * (size_t)directions, alphas = 0, betas = 0;
-    const ox_attr *names = ox_node_attr(n, "activations");
-    const ox_attr *alpha = ox_node_attr(n, "activation_alpha");
-    const ox_attr *beta = ox_node_attr(n, "activation_beta");
-    if (names != NULL && (names->kind != OX_ATTR_STRINGS || names->count != count)) {
-        ox_made_fail(n, "its activations are too few or too many");
-    }
-    activation *all = ox_arena_alloc(n->graph->arena, count, sizeof *all);
-    for (size_t i = 0; i < count; i++) {
-        const char *usual = what->usual[i % (size_t)what->activations];
-        all[i] = find_activation(n, names == NULL ? usual : names->strings[i]);
-        if (all[i].parameters > 0) {
-            all[i].alpha = next_float(alpha, &alphas, all[i].alpha);
-        }
-        if (all[i].parameters > 1) {
-            all[i].beta = next_float(beta, &betas, all[i].beta);
-        }
-        if (isnan(all[i].alpha) || isnan(all[i].beta)) {
-            ox_made_fail(n, "an activation lacks its alpha or beta");
-        }
-    }
-    return all;
-}
-
-static ox_val activate(const activation *a, ox_val x)
-{
-    const ox_attr attrs[] = {ox_attr_float("alpha", a->alpha), ox_attr_float("beta", a->beta)};
-    if (strcmp(a->op, "Affine") == 0) {
-        return ox_shift(ox_scale(x, (double)a->alpha), (double)a->beta);
-    }
-    if (strcmp(a->op, "ScaledTanh") == 0) {
-        return ox_scale(ox_tanh(ox_scale(x, (double)a->beta)), (double)a->alpha);
-    }
-    return ox_graph_emit(x->graph, a->op, 1, &x, (size_t)a->parameters, attrs);
-}
-
 /* The same of an input that is clipped before. */
-static ox_val gate(const cell *k, const activation *a, ox_val x)
+static ox_val gate(const cell *k, int a, ox_val x)
 {
     if (k->clip > 0) {
         ox_val in[] = {x, ox_number(x, -k->clip), ox_number(x, k->clip)};
         x = ox_graph_emit(x->graph, "Clip", 3, in, 0, NULL);
     }
-    return activate(a, x);
+    return ox_gate_value(&k->gates[a], x);
 }
 
 /* ---- cells ----------------------------------------------------------------------------------- */
@@ -198,7 +113,7 @@ static ox_val gate(const cell *k, const activation *a, ox_val x)
 /* h' = f(x + h R) */
 static state step_rnn(const cell *k, ox_val x, state s)
 {
-    return (state){.h = gate(k, &k->f, ox_made_plus(x, product(s.h, k->r)))};
+    return (state){.h = gate(k, OX_GATE, ox_made_plus(x, product(s.h, k->r)))};
 }
 
 /* z, r = f(x + h R), n = g(x + (r h) R) or g(x + r (h R + bias)), h' = n + z (h - n) */
@@ -206,13 +121,13 @@ static state step_gru(const cell *k, ox_val x, state s)
 {
     ox_val gates = NULL, rest = NULL;
     split_last(k, x, &gates, &rest);
-    gates = gate(k, &k->f, ox_made_plus(gates, product(s.h, k->r)));
+    gates = gate(k, OX_GATE, ox_made_plus(gates, product(s.h, k->r)));
     const ox_val *both = gates_of(k, gates, 2);
     ox_val z = both[0], r = both[1];
     bool reset_after = ox_node_int(k->node, "linear_before_reset", 0) != 0;
     ox_val old = reset_after ? times(r, ox_made_plus(product(s.h, k->r_new), k->bias_new))
                              : product(times(r, s.h), k->r_new);
-    ox_val n = gate(k, &k->g, ox_made_plus(rest, old));
+    ox_val n = gate(k, OX_GATE_NEW, ox_made_plus(rest, old));
     ox_val kept = s.h == NULL ? ox_neg(n) : ox_sub(s.h, n);
     return (state){.h = ox_add(n, ox_mul(z, kept))};
 }
@@ -222,9 +137,9 @@ static state step_plain_lstm(const cell *k, ox_val x, state s)
 {
     ox_val gates = NULL, rest = NULL;
     split_last(k, ox_made_plus(x, product(s.h, k->r)), &gates, &rest);
-    const ox_val *all = gates_of(k, gate(k, &k->f, gates), 3);
-    ox_val c = ox_made_plus(times(all[2], s.c), ox_mul(all[0], gate(k, &k->g, rest)));
-    return (state){.h = ox_mul(all[1], activate(&k->h, c)), .c = c};
+    const ox_val *all = gates_of(k, gate(k, OX_GATE, gates), 3);
+    ox_val c = ox_made_plus(times(all[2], s.c), ox_mul(all[0], gate(k, OX_GATE_NEW, rest)));
+    return (state){.h = ox_mul(all[1], ox_gate_value(&k->gates[OX_GATE_OUT], c)), .c = c};
 }
 
 /* i, o, f = f(x + h R + p c), c' = f c + i g(x + h R), h' = o h(c'), where o sees c' */
@@ -236,12 +151,12 @@ static state step_lstm(const cell *k, ox_val x, state s)
         return step_plain_lstm(k, x, s);
     }
     const ox_val *in = gates_of(k, ox_made_plus(x, product(s.h, k->r)), 4);
-    ox_val i = gate(k, &k->f, ox_made_plus(in[0], times(s.c, p[0])));
+    ox_val i = gate(k, OX_GATE, ox_made_plus(in[0], times(s.c, p[0])));
     ox_val f = coupled ? ox_sub(ox_number(i, 1), i)
-                       : gate(k, &k->f, ox_made_plus(in[2], times(s.c, p[2])));
-    ox_val c = ox_made_plus(times(f, s.c), ox_mul(i, gate(k, &k->g, in[3])));
-    ox_val o = gate(k, &k->f, ox_made_plus(in[1], times(c, p[1])));
-    return (state){.h = ox_mul(o, activate(&k->h, c)), .c = c};
+                       : gate(k, OX_GATE, ox_made_plus(in[2], times(s.c, p[2])));
+    ox_val c = ox_made_plus(times(f, s.c), ox_mul(i, gate(k, OX_GATE_NEW, in[3])));
+    ox_val o = gate(k, OX_GATE, ox_made_plus(in[1], times(c, p[1])));
+    return (state){.h = ox_mul(o, ox_gate_value(&k->gates[OX_GATE_OUT], c)), .c = c};
 }
 
 /* ---- inputs ---------------------------------------------------------------------------------- */
@@ -418,6 +333,11 @@ static bool holds_zeros(const ox_const *c)
     return bytes != NULL;
 }
 
+int ox_recurrent_directions(const ox_node *n)
+{
+    return strcmp(ox_node_string(n, "direction", "forward"), "bidirectional") == 0 ? 2 : 1;
+}
+
 bool ox_recurrent_starts_at_zero(ox_val v)
 {
     while (v != NULL && v->constant == NULL && v->node != NULL && is_mover(v->node)) {
@@ -436,97 +356,73 @@ bool ox_recurrent_starts_at_zero(ox_val v)
     return v == NULL || holds_zeros(v->constant);
 }
 
-const char *ox_recurrent_function(const ox_node *n)
+ox_val ox_recurrent_lengths(const ox_node *n)
 {
-    const ox_attr *names = ox_node_attr(n, "activations");
-    return names == NULL ? "Tanh" : find_activation(n, names->strings[0]).op;
+    const ox_dim steps = n->inputs[0]->dims[ox_node_int(n, "layout", 0) != 0 ? 1 : 0];
+    ox_val lengths = input(n, 4, 1);
+    bool whole =
+        lengths != NULL && ox_dim_is_static(steps) && longer_than(n, steps.size - 1) == NULL;
+    return whole ? NULL : lengths;
 }
 
-static int directions_of(const ox_node *n)
+/* Whether the rule of the operator can take it: weights and lengths do not vary. */
+static bool is_plain(const ox_node *n)
 {
-    return strcmp(ox_node_string(n, "direction", "forward"), "bidirectional") == 0 ? 2 : 1;
-}
-
-/* Whether all functions are those that the rules are written for. */
-static bool has_usual_functions(const ox_node *n, const kind *what)
-{
-    static const char *const of_rnn[] = {"Tanh", "Relu", "Sigmoid"};
-    int count = directions_of(n) * what->activations;
-    const activation *all = read_activations(n, what, directions_of(n));
-    bool usual = true;
-    for (int i = 0; usual && i < count; i++) {
-        usual = strcmp(all[i].op, what->usual[i % what->activations]) == 0;
-        for (int k = 0; !usual && what->gates == 1 && k < 3; k++) {
-            usual = strcmp(all[i].op, of_rnn[k]) == 0;
-        }
-    }
-    return usual;
-}
-
-static bool has_whole_sequences(const ox_node *n, ox_dim steps)
-{
-    return input(n, 4, 1) == NULL ||
-           (ox_dim_is_static(steps) && longer_than(n, steps.size - 1) == NULL);
-}
-
-/* Whether the rule of the operator, which has no clipping, peepholes or lengths, can take it. */
-static bool is_plain(const ox_node *n, const kind *what)
-{
+    static const size_t fixed[] = {1, 2, 3, 4, 7};
     ox_val x = ox_node_input(n, 0);
     const ox_dim steps = x->dims[ox_node_int(n, "layout", 0) != 0 ? 1 : 0];
     bool long_enough = !ox_dim_is_static(steps) || steps.size >= LONG, constant = true;
-    for (size_t i = 1; i < 4; i++) {
-        constant = constant && !ox_input_varies(n, i);
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+        constant = constant && !ox_input_varies(n, fixed[i]);
     }
-    return constant && !n->graph->unrolls && long_enough && ox_node_float(n, "clip", 0) == 0 &&
-           ox_node_int(n, "input_forget", 0) == 0 && ox_node_input(n, 7) == NULL &&
-           (what->gates != 3 || ox_node_int(n, "linear_before_reset", 0) != 0) &&
-           has_whole_sequences(n, steps) && has_usual_functions(n, what);
+    return constant && !n->graph->unrolls && long_enough;
 }
 
 /* Whether the rule can take it as it stands: one direction, with the states of all steps. */
 static bool is_alone(const ox_node *n)
 {
-    return directions_of(n) == 1 && ox_node_int(n, "layout", 0) == 0 && ox_made_has_output(n, 0);
+    return ox_recurrent_directions(n) == 1 && ox_node_int(n, "layout", 0) == 0 &&
+           ox_made_has_output(n, 0);
 }
 
 static ox_val part_of_direction(const ox_node *n, size_t i, int d)
 {
     ox_val v = ox_made_input(n, i);
-    return v == NULL || directions_of(n) == 1 ? v : ox_slice(v, 0, d, d + 1, 1);
+    return v == NULL || ox_recurrent_directions(n) == 1 ? v : ox_slice(v, 0, d, d + 1, 1);
 }
 
 /* Direction d as a node of its own. */
 static const ox_node *alone(const ox_node *n, const kind *what, ox_val x, int d)
 {
     bool backward = d == 1 || strcmp(ox_node_string(n, "direction", "forward"), "reverse") == 0;
-    ox_val in[7] = {x,
-                    part_of_direction(n, 1, d),
-                    part_of_direction(n, 2, d),
-                    part_of_direction(n, 3, d),
-                    NULL,
-                    initial(n, 5, directions_of(n), d)};
-    in[6] = what->has_cell ? initial(n, 6, directions_of(n), d) : NULL;
-    const char *function = read_activations(n, what, directions_of(n))[d * what->activations].op;
-    ox_attr attrs[4] = {ox_attr_string("direction", backward ? "reverse" : "forward"),
+    ox_val in[] = {x,
+                   part_of_direction(n, 1, d),
+                   part_of_direction(n, 2, d),
+                   part_of_direction(n, 3, d),
+                   input(n, 4, 1),
+                   layout(n, part_of_direction(n, 5, d)),
+                   what->has_cell ? layout(n, part_of_direction(n, 6, d)) : NULL,
+                   what->has_cell ? part_of_direction(n, 7, d) : NULL};
+    ox_attr attrs[8] = {ox_attr_string("direction", backward ? "reverse" : "forward"),
                         ox_attr_int("hidden_size", hidden_size(n))};
-    size_t count = 2;
-    if (what->gates == 3) {
-        attrs[count++] = ox_attr_int("linear_before_reset", 1);
+    size_t count = 2 + ox_gate_attrs(n, d, attrs + 2), inputs = sizeof in / sizeof *in;
+    static const char *const same[] = {"clip", "input_forget", "linear_before_reset"};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        const ox_attr *own = ox_node_attr(n, same[i]);
+        if (own != NULL) {
+            attrs[count++] = *own;
+        }
     }
-    if (what->gates == 1) {
-        const char **names = ox_arena_copy(n->graph->arena, &function, 1, sizeof function);
-        attrs[count++] =
-            (ox_attr){.name = "activations", .kind = OX_ATTR_STRINGS, .count = 1, .strings = names};
+    while (in[inputs - 1] == NULL) {
+        inputs--;
     }
-    size_t inputs = in[6] != NULL ? 7 : in[5] != NULL ? 6 : in[3] != NULL ? 4 : 3;
     return ox_graph_emit_node(n->graph, "", n->op, inputs, in, what->has_cell ? 3 : 2, count,
                               attrs);
 }
 
 static void take_apart(const ox_node *n, const kind *what, ox_val *outputs)
 {
-    int directions = directions_of(n);
+    int directions = ox_recurrent_directions(n);
     ox_val x = sequence(n), parts[3][MAX_DIRECTIONS];
     for (int d = 0; d < directions; d++) {
         const ox_node *one = alone(n, what, x, d);
@@ -544,22 +440,19 @@ static void take_apart(const ox_node *n, const kind *what, ox_val *outputs)
 static void decompose(const ox_node *n, const kind *what, ox_val *outputs)
 {
     const char *direction = ox_node_string(n, "direction", "forward");
-    int directions = directions_of(n);
+    int directions = ox_recurrent_directions(n);
     ox_val x = sequence(n);
-    if (is_plain(n, what)) {
+    if (is_plain(n)) {
         if (!is_alone(n)) {
             take_apart(n, what, outputs);
         }
         return;
     }
     ox_val all[MAX_DIRECTIONS], h[MAX_DIRECTIONS], c[MAX_DIRECTIONS];
-    const activation *functions = read_activations(n, what, directions);
     for (int d = 0; d < directions; d++) {
         cell k = {.node = n, .hidden = hidden_size(n), .clip = ox_node_float(n, "clip", 0)};
-        const activation *own = functions + d * what->activations;
-        k.f = own[0];
-        k.g = own[what->activations > 1 ? 1 : 0];
-        k.h = own[what->activations > 2 ? 2 : 0];
+        size_t functions = 0;
+        k.gates = ox_gates_of(n, d, &functions);
         read_weights(&k, what, d);
         state s = {.h = initial(n, 5, directions, d)};
         s.c = what->has_cell ? initial(n, 6, directions, d) : NULL;
@@ -579,18 +472,18 @@ static void decompose(const ox_node *n, const kind *what, ox_val *outputs)
 
 void decompose_lstm(const ox_node *n, ox_val *outputs)
 {
-    static const kind lstm = {4, 3, {"Sigmoid", "Tanh", "Tanh"}, true, step_lstm};
+    static const kind lstm = {4, true, step_lstm};
     decompose(n, &lstm, outputs);
 }
 
 void decompose_gru(const ox_node *n, ox_val *outputs)
 {
-    static const kind gru = {3, 2, {"Sigmoid", "Tanh", NULL}, false, step_gru};
+    static const kind gru = {3, false, step_gru};
     decompose(n, &gru, outputs);
 }
 
 void decompose_rnn(const ox_node *n, ox_val *outputs)
 {
-    static const kind rnn = {1, 1, {"Tanh", NULL, NULL}, false, step_rnn};
+    static const kind rnn = {1, false, step_rnn};
     decompose(n, &rnn, outputs);
 }

@@ -2,155 +2,146 @@
 
 #include <string.h>
 
-/* Operands of both functions, in this order; those of a cell are the last. */
-enum { M, U, R, H, KEPT, C, OUT, OPERANDS };
+enum { STEP_RANK = 4, ALL_RANK = STEP_RANK + 1 }; /* [K, R, N, H]; T before N */
+enum { MOST_INPUTS = 6, MOST_STATES = 2, MOST_CAPTURED = 2 };
 
-enum { STEP_RANK = 4 }; /* [K, R, N, H] */
+/* ---- a Scan --------------------------------------------------------------------------------- */
 
-typedef struct loop loop;
+/* One that is being built in `graph`, over the third axis from the end of what enters; states are
+ * carried on, weights seen from outside. */
+typedef struct loop {
+    ox_graph *graph, *body;
+    bool up;
+    size_t states, count, captured_count;
+    ox_val given[MOST_INPUTS]; /* states, then what is taken step by step */
+    ox_val captured[MOST_CAPTURED];
+} loop;
 
-typedef struct form {
-    bool up, cells, with_cells;
-    size_t gates, operands;
-    void (*step)(loop *l, const struct form *f);
-} form;
+static loop begin(ox_graph *g, bool up)
+{
+    return (loop){
+        .graph = g, .body = ox_graph_inside(g, ox_graph_fresh_name(g, "sweep")), .up = up};
+}
 
-/* ---- the body of the Scan ------------------------------------------------------------------- */
-
-struct loop {
-    ox_graph *body;
-    const ox_val *in; /* of the function */
-    ox_val part[OPERANDS];
-};
-
-/* An operand in the body, [K, R, N, ..]: ONNX Runtime asks for the ranks of what a Scan gives. */
-static void enter(loop *l, int operand)
+/* What v is in the body, [K, R, N, ..]: ONNX Runtime asks for the ranks of what a Scan gives. */
+static ox_val enter(loop *l, ox_val v)
 {
     ox_dim dims[STEP_RANK];
     for (int d = 0; d < STEP_RANK; d++) {
         dims[d] = ox_dim_unknown(l->body);
     }
-    if (l->in[operand] != NULL) {
-        l->part[operand] = ox_graph_input(l->body, NULL, l->in[operand]->type, STEP_RANK, dims);
-    }
+    l->given[l->count++] = v;
+    return ox_graph_input(l->body, NULL, v->type, STEP_RANK, dims);
 }
 
+/* States enter before what is taken step by step. */
+static ox_val carry(loop *l, ox_val first)
+{
+    l->states++;
+    return enter(l, first);
+}
+
+static ox_val see(loop *l, ox_val v)
+{
+    l->captured[l->captured_count++] = v;
+    return v;
+}
+
+/* Outputs have names of their own. */
 static void give(loop *l, ox_val v)
 {
+    for (size_t i = 0; i < l->body->output_count; i++) {
+        if (l->body->outputs[i] == v) {
+            v = ox_unary("Identity", v);
+        }
+    }
     ox_graph_output(l->body, v, v->name);
 }
 
-/* v beside itself, `count` times. */
-static ox_val copies(ox_val v, size_t count)
+/* What each step makes, of all steps. */
+static ox_val end(loop *l, const ox_val *states, ox_val made)
 {
-    ox_val *same = ox_arena_alloc(v->graph->arena, count, sizeof *same);
-    for (size_t i = 0; i < count; i++) {
-        same[i] = v;
+    int64_t axes[MOST_INPUTS], directions[MOST_INPUTS], last = -3;
+    size_t steps = l->count - l->states;
+    for (size_t i = 0; i < steps; i++) {
+        axes[i] = last;
+        directions[i] = l->up ? 0 : 1;
     }
-    return count == 1 ? v : ox_concat(v->graph, count, same, -1);
-}
-
-static void step_state(loop *l, const form *f)
-{
-    ox_val h = ox_add(l->part[M], l->part[H]);
-    ox_val before = ox_matmul(ox_mul(copies(h, f->gates), l->part[U]), l->in[R]);
-    if (l->part[KEPT] != NULL) {
-        before = ox_add(before, ox_mul(h, l->part[KEPT]));
+    for (size_t i = 0; i < l->states; i++) {
+        give(l, states[i]);
     }
-    give(l, before);
-    give(l, h);
-}
-
-/* h is the sum so far. */
-static void step_sum(loop *l, const form *f)
-{
-    (void)f;
-    ox_val sum = ox_add(ox_mul(l->part[H], l->part[U]), l->part[M]);
-    give(l, ox_unary("Identity", sum));
-    give(l, sum);
-}
-
-static void step_cell(loop *l, const form *f)
-{
-    ox_val h = ox_add(l->part[M], l->part[H]);
-    ox_val c = ox_add(ox_mul(h, l->part[OUT]), l->part[C]);
-    ox_val each[] = {c, h, c, c};
-    ox_val gates = ox_mul(ox_concat(l->body, 4, each, -1), l->part[U]);
-    give(l, ox_matmul(gates, l->in[R]));
-    give(l, ox_mul(c, l->part[KEPT]));
-    ox_val both[] = {gates, c};
-    give(l, f->with_cells ? ox_concat(l->body, 2, both, -1) : gates);
-}
-
-/* The Scan over the third axis from the end; states are carried on, weights are seen from outside.
- */
-static ox_val body(const ox_val *operands, const void *user)
-{
-    const form *f = user;
-    ox_val in[OPERANDS] = {NULL};
-    memcpy(in, operands, f->operands * sizeof *in);
-    ox_graph *g = in[M]->graph;
-    static const int carried[] = {H, C}, scanned[] = {M, U, KEPT, OUT};
-    loop l = {.body = ox_graph_inside(g, ox_graph_fresh_name(g, "sweep")), .in = in};
-    ox_val given[OPERANDS];
-    size_t count = 0, states = f->cells ? 2 : 1;
-    for (size_t i = 0; i < states; i++) {
-        enter(&l, carried[i]);
-        given[count++] = in[carried[i]];
-    }
-    int64_t axes[4], directions[4], last = -3;
-    for (size_t i = 0; i < 4; i++) {
-        enter(&l, scanned[i]);
-        if (in[scanned[i]] != NULL) {
-            axes[count - states] = last;
-            directions[count - states] = f->up ? 0 : 1;
-            given[count++] = in[scanned[i]];
-        }
-    }
-    f->step(&l, f);
-    ox_graph_prune(l.body);
-    ox_graph_sort(l.body);
+    give(l, made);
+    ox_graph_prune(l->body);
+    ox_graph_sort(l->body);
     const ox_attr attrs[] = {
-        {.name = "body", .kind = OX_ATTR_GRAPH, .graph = l.body},
-        ox_attr_int("num_scan_inputs", (int64_t)(count - states)),
-        ox_attr_ints("scan_input_axes", count - states, axes),
-        ox_attr_ints("scan_input_directions", count - states, directions),
+        {.name = "body", .kind = OX_ATTR_GRAPH, .graph = l->body},
+        ox_attr_int("num_scan_inputs", (int64_t)steps),
+        ox_attr_ints("scan_input_axes", steps, axes),
+        ox_attr_ints("scan_input_directions", steps, directions),
         ox_attr_ints("scan_output_axes", 1, &last),
         ox_attr_ints("scan_output_directions", 1, directions),
     };
-    ox_node *scan = ox_graph_emit_node(g, "", "Scan", count, given, states + 1, 6, attrs);
-    if (in[R] != NULL) {
-        ox_node_captures(scan, in[R]);
+    ox_node *scan =
+        ox_graph_emit_node(l->graph, "", "Scan", l->count, l->given, l->states + 1, 6, attrs);
+    for (size_t i = 0; i < l->captured_count; i++) {
+        ox_node_captures(scan, l->captured[i]);
     }
-    scan->outputs[states]->type = in[M]->type;
-    return scan->outputs[states];
+    scan->outputs[l->states]->type = l->given[l->states]->type;
+    return scan->outputs[l->states];
 }
 
-/* ---- the functions -------------------------------------------------------------------------- */
+/* ---- functions ------------------------------------------------------------------------------ */
 
 /* v with axes of length 1 before its own. */
 static ox_val of_rank(ox_val v, int rank)
 {
-    while (v != NULL && v->rank < rank) {
+    while (v->rank < rank) {
         v = ox_unsqueeze(v, 0);
     }
     return v;
 }
 
-static ox_val call(const char *name, const ox_sweep *s, form f, int64_t width)
+/* The operands of a function, and what its body needs to know besides. */
+typedef struct call {
+    bool up, first;
+    const ox_cells *cells; /* NULL: of another */
+    size_t count;
+    ox_val in[MOST_INPUTS + MOST_CAPTURED];
+} call;
+
+static void add(call *c, ox_val v)
 {
-    enum { ALL = STEP_RANK + 1 }; /* steps before N */
-    ox_val in[OPERANDS] = {
-        of_rank(s->m, ALL),       of_rank(s->u, ALL),    s->r,
-        of_rank(s->h, STEP_RANK), of_rank(s->kept, ALL), of_rank(s->c, STEP_RANK),
-        of_rank(s->out, ALL)};
-    ox_arena *a = s->m->graph->arena;
-    const form *user = ox_arena_copy(a, &f, 1, sizeof f);
-    const ox_dim *h = in[H]->dims;
-    const ox_dim dims[ALL] = {h[0], h[1], in[M]->dims[2], h[2], ox_dim_of(width)};
-    ox_val all = ox_call_shaped(ox_arena_format(a, "%s%s", name, f.up ? "Up" : ""), body, user,
-                                f.operands, in, ALL, dims);
-    while (all->rank > s->h->rank + 1) {
+    c->in[c->count++] = v;
+}
+
+static void add_steps(call *c, ox_val v)
+{
+    add(c, of_rank(v, ALL_RANK));
+}
+
+static void add_state(call *c, ox_val v)
+{
+    add(c, of_rank(v, STEP_RANK));
+}
+
+/* The function of the first state's shape with the steps of `like`. */
+static ox_val call_sweep(const char *name, call c, ox_body body, ox_val first, ox_val like,
+                         int64_t width)
+{
+    ox_arena *a = like->graph->arena;
+    int lead = first->rank - 2;
+    ox_dim dims[ALL_RANK];
+    for (int d = 0; d < STEP_RANK - 2; d++) {
+        int from = d - (STEP_RANK - 2 - lead);
+        dims[d] = from < 0 ? ox_dim_of(1) : first->dims[from];
+    }
+    dims[ALL_RANK - 3] = like->dims[like->rank - 3];
+    dims[ALL_RANK - 2] = first->dims[lead];
+    dims[ALL_RANK - 1] = ox_dim_of(width);
+    name = ox_arena_format(a, "Sweep%s%s%s", name, c.first ? "First" : "", c.up ? "Up" : "");
+    const call *user = ox_arena_copy(a, &c, 1, sizeof c);
+    ox_val all = ox_call_shaped(name, body, user, c.count, c.in, ALL_RANK, dims);
+    while (all->rank > first->rank + 1) {
         all = ox_squeeze(all, 0);
     }
     return all;
@@ -161,32 +152,202 @@ static int64_t last_of(ox_val v)
     return v->dims[v->rank - 1].size;
 }
 
-ox_val ox_sweep_states(const ox_sweep *s)
+static ox_val beside(size_t count, const ox_val *parts)
 {
-    int64_t hidden = last_of(s->h), gates = last_of(s->u) / hidden;
-    form f = {.up = s->up, .gates = (size_t)gates, .step = step_state};
-    f.operands = s->kept != NULL ? C : KEPT;
-    const char *name = s->kept != NULL ? "SweepGru" : "SweepRnn";
-    return call(name, s, f, hidden);
+    return ox_concat(parts[0]->graph, count, parts, -1);
 }
 
-ox_val ox_sweep_cells(const ox_sweep *s, bool cells)
+/* The states' new ones behind what a step makes, where these are wanted. */
+static ox_val with_states(const call *c, ox_val made, size_t count, const ox_val *states)
 {
-    int64_t hidden = last_of(s->h);
-    form f = {.up = s->up, .cells = true, .with_cells = cells, .step = step_cell};
-    f.operands = OPERANDS;
-    return call(cells ? "SweepLstmCells" : "SweepLstm", s, f, (cells ? 5 : 4) * hidden);
+    ox_val all[1 + MOST_STATES] = {made};
+    memcpy(all + 1, states, count * sizeof *states);
+    return c->first ? beside(count + 1, all) : made;
+}
+
+/* ---- layers with one state ------------------------------------------------------------------ */
+
+/* Operands: the state, m, u, r, then what each has of its own. */
+enum { H, M, U, R, OWN };
+
+static call call_of(const ox_sweep *s)
+{
+    call c = {.up = s->up, .first = s->first};
+    add_state(&c, s->h);
+    add_steps(&c, s->m);
+    add_steps(&c, s->u);
+    add(&c, s->r);
+    return c;
+}
+
+static ox_val rnn(const ox_val *in, const void *user)
+{
+    const call *c = user;
+    loop l = begin(in[M]->graph, c->up);
+    ox_val h = carry(&l, in[H]);
+    h = ox_add(enter(&l, in[M]), h);
+    ox_val before = ox_matmul(ox_mul(h, enter(&l, in[U])), see(&l, in[R]));
+    return end(&l, &before, with_states(c, h, 1, &before));
+}
+
+ox_val ox_sweep_rnn(const ox_sweep *s)
+{
+    return call_sweep("Rnn", call_of(s), rnn, s->h, s->m, (s->first ? 2 : 1) * last_of(s->h));
+}
+
+static ox_val gru(const ox_val *in, const void *user)
+{
+    const call *c = user;
+    loop l = begin(in[M]->graph, c->up);
+    ox_val h = carry(&l, in[H]);
+    h = ox_add(enter(&l, in[M]), h);
+    ox_val three[] = {h, h, h};
+    ox_val gates = ox_mul(beside(3, three), enter(&l, in[U]));
+    ox_val kept = ox_mul(h, enter(&l, in[OWN]));
+    ox_val before = ox_add(ox_matmul(gates, see(&l, in[R])), kept);
+    return end(&l, &before, with_states(c, h, 1, &before));
+}
+
+ox_val ox_sweep_gru(const ox_sweep *s)
+{
+    call c = call_of(s);
+    add_steps(&c, s->kept);
+    return call_sweep("Gru", c, gru, s->h, s->m, (s->first ? 2 : 1) * last_of(s->h));
+}
+
+/* v as so many parts along its last axis. */
+static const ox_val *parts_of(ox_val v, size_t count)
+{
+    const ox_attr attrs[] = {ox_attr_int("axis", -1), ox_attr_int("num_outputs", (int64_t)count)};
+    return ox_graph_emit_node(v->graph, "", "Split", 1, &v, count, 2, attrs)->outputs;
+}
+
+static ox_val gru_reset(const ox_val *in, const void *user)
+{
+    const call *c = user;
+    loop l = begin(in[M]->graph, c->up);
+    ox_val h = carry(&l, in[H]);
+    h = ox_add(enter(&l, in[M]), h);
+    ox_val two[] = {h, h};
+    const ox_val *made = parts_of(ox_mul(beside(2, two), enter(&l, in[U])), 2);
+    ox_val kept = ox_mul(h, enter(&l, in[OWN])), a = ox_matmul(made[1], see(&l, in[OWN + 2]));
+    ox_val twice[] = {a, a};
+    const ox_val *reset = parts_of(ox_mul(beside(2, twice), enter(&l, in[OWN + 1])), 2);
+    ox_val gates[] = {made[0], reset[1], made[1]};
+    ox_val before = ox_matmul(beside(2, gates), see(&l, in[R]));
+    before = ox_add(ox_add(before, kept), reset[0]);
+    return end(&l, &before, with_states(c, beside(3, gates), 1, &before));
+}
+
+ox_val ox_sweep_gru_reset(const ox_sweep *s)
+{
+    call c = call_of(s);
+    add_steps(&c, s->kept);
+    add_steps(&c, s->reset);
+    add(&c, s->r_new);
+    return call_sweep("GruReset", c, gru_reset, s->h, s->m, (s->first ? 4 : 3) * last_of(s->h));
+}
+
+/* ---- LSTM ----------------------------------------------------------------------------------- */
+
+static ox_val lstm(const ox_val *in, const void *user)
+{
+    const call *c = user;
+    loop l = begin(in[M]->graph, c->up);
+    ox_val h = carry(&l, in[H]), cell = carry(&l, in[OWN]);
+    h = ox_add(enter(&l, in[M]), h);
+    cell = ox_add(ox_mul(h, enter(&l, in[OWN + 2])), cell);
+    ox_val each[] = {cell, h, cell, cell};
+    ox_val gates = ox_mul(beside(4, each), enter(&l, in[U]));
+    ox_val kept = ox_mul(cell, enter(&l, in[OWN + 1]));
+    ox_val before[] = {ox_matmul(gates, see(&l, in[R])), kept};
+    return end(&l, before, with_states(c, gates, 2, before));
+}
+
+ox_val ox_sweep_lstm(const ox_sweep *s)
+{
+    call c = call_of(s);
+    add_state(&c, s->c);
+    add_steps(&c, s->kept);
+    add_steps(&c, s->out);
+    return call_sweep("Lstm", c, lstm, s->h, s->m, (s->first ? 6 : 4) * last_of(s->h));
+}
+
+/* ---- forwards ------------------------------------------------------------------------------- */
+
+/* Zeros in the shape of one step of v. */
+static ox_val zeros_of_step(ox_val v)
+{
+    ox_dim dims[OX_MAX_RANK];
+    memcpy(dims, v->dims, (size_t)v->rank * sizeof *dims);
+    memmove(dims + v->rank - 3, dims + v->rank - 2, 2 * sizeof *dims);
+    return ox_zeros(v->graph, v->type, v->rank - 1, dims);
+}
+
+static ox_val sums(const ox_val *in, const void *user)
+{
+    loop l = begin(in[0]->graph, ((const call *)user)->up);
+    ox_val c = carry(&l, in[0]);
+    c = ox_mul(c, enter(&l, in[1]));
+    c = ox_add(c, enter(&l, in[2]));
+    return end(&l, &c, c);
 }
 
 ox_val ox_sweep_sums(ox_val f, ox_val b, bool down)
 {
-    ox_dim dims[OX_MAX_RANK];
-    memcpy(dims, b->dims, (size_t)b->rank * sizeof *dims);
-    dims[b->rank - 3] = b->dims[b->rank - 2];
-    dims[b->rank - 2] = b->dims[b->rank - 1];
-    ox_sweep s = {.m = b, .u = f, .up = !down};
-    s.h = ox_zeros(b->graph, b->type, b->rank - 1, dims);
-    form as = {.up = !down, .step = step_sum, .operands = KEPT};
-    s.r = ox_number(b, 0); /* has a place among the operands, and is not used */
-    return call("SweepSums", &s, as, last_of(b));
+    call c = {.up = !down};
+    ox_val first = zeros_of_step(b);
+    add_state(&c, first);
+    add_steps(&c, f);
+    add_steps(&c, b);
+    return call_sweep("Sums", c, sums, first, b, last_of(b));
+}
+
+static ox_val gate_of(const ox_cells *of, ox_val in, ox_val cell, ox_val weights)
+{
+    in = ox_add(in, ox_mul(cell, weights));
+    return ox_gate_value(of->function, of->clip > 0 ? ox_clip(in, -of->clip, of->clip) : in);
+}
+
+/* Operands: the state, i, new, to_i; f and to_f where there is one; what enters. */
+static ox_val cells(const ox_val *in, const void *user)
+{
+    const call *c = user;
+    const ox_cells *of = c->cells;
+    size_t next = 4;
+    loop l = begin(in[0]->graph, c->up);
+    ox_val cell = carry(&l, in[0]), i = enter(&l, in[1]), new = enter(&l, in[2]);
+    ox_val f = of->f == NULL ? NULL : enter(&l, in[next++]);
+    ox_val to_f = of->f == NULL ? NULL : see(&l, in[next++]);
+    if (of->enters != NULL) {
+        cell = ox_add(cell, enter(&l, in[next]));
+    }
+    i = gate_of(of, i, cell, see(&l, in[3]));
+    f = f == NULL ? ox_one_minus(i) : gate_of(of, f, cell, to_f);
+    cell = ox_add(ox_mul(f, cell), ox_mul(i, new));
+    return end(&l, &cell, cell);
+}
+
+ox_val ox_sweep_cells(const ox_cells *of)
+{
+    ox_arena *a = of->new->graph->arena;
+    call c = {.up = !of->down, .cells = ox_arena_copy(a, of, 1, sizeof *of)};
+    ox_val like = of->enters == NULL ? of->new : ox_add(of->new, of->enters);
+    ox_val first = zeros_of_step(like);
+    add_state(&c, first);
+    add_steps(&c, of->i);
+    add_steps(&c, of->new);
+    add(&c, of->to_i);
+    if (of->f != NULL) {
+        add_steps(&c, of->f);
+        add(&c, of->to_f);
+    }
+    if (of->enters != NULL) {
+        add_steps(&c, of->enters);
+    }
+    const ox_gate *f = of->function;
+    const char *name = ox_arena_format(
+        a, "Cells%s%s%s%.9g_%.9g_%.9g_", f->op, of->f == NULL ? "Coupled" : "",
+        of->enters != NULL ? "Entered" : "", (double)f->alpha, (double)f->beta, of->clip);
+    return call_sweep(name, c, cells, first, like, last_of(like));
 }

@@ -105,6 +105,21 @@ ox_val ox_flow(const char *name, const ox_val *in)
                    in);
 }
 
+ox_val ox_flow_of(const char *name, ox_val m, const ox_pair *p)
+{
+    const entry *e = entry_of(name);
+    assert(e != NULL);
+    ox_val in[7] = {m, p->x, p->x0};
+    size_t count = 3;
+    if (e->uses_y) {
+        in[count++] = p->y;
+        in[count++] = p->y0;
+    }
+    in[count] = p->a;
+    in[count + 1] = p->b;
+    return ox_flow(name, in);
+}
+
 /* (m + m2) * slope; m2 comes last. */
 static ox_val unary_sum_body(const ox_val *in, const void *user)
 {

@@ -26,6 +26,9 @@ ox_val ox_clip(ox_val a, double least, double greatest);
 /* rules/unary.c: `<name>Flow` of base/flows.inc, of its operands, m first. */
 ox_val ox_flow(const char *name, const ox_val *operands);
 
+/* The same of both sides, of which it takes what it uses. */
+ox_val ox_flow_of(const char *name, ox_val m, const ox_pair *p);
+
 /* rules/unary.c: y = x^b with a constant b. */
 void flow_power(ox_ctx *c);
 
