@@ -156,7 +156,7 @@ def test_any_attributes(seed, explain, run):
     check(Case(seed).rule(seed), explain, run)
 
 
-@pytest.mark.parametrize("seed", range(120))
+@pytest.mark.parametrize("seed", range(40))
 def test_long(seed, explain, run):
     check(Case(seed, long=True).rule(seed), explain, run)
 
@@ -170,7 +170,7 @@ WAYS = ["--chunk=1", "--cache=none", "--cache=file", "--splits=1", "--method=gra
 
 
 @pytest.mark.parametrize("option", ["--no-functions", *WAYS])
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(6))
 def test_long_as_unrolled(seed, option, explain, run):
     """A layer whose lengths might vary is unrolled: the same values."""
     case = Case(seed, long=True)
