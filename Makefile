@@ -6,6 +6,8 @@
 # make web        the page of web/, served on localhost
 # make bench      measure against peers; writes docs/benchmarks.md (an hour or more)
 # make wheel      a wheel that carries what it needs, in dist/
+# make release    what a version consists of, in dist/: the tarball, the wheel, Debian packages, the bill of
+#                 materials (SPDX); `make dist` the tarball alone
 # make docs       the documentation as a site, in build/site
 # make format     clang-format over the sources
 # make install    into PREFIX (/usr/local), below DESTDIR
@@ -14,7 +16,7 @@
 PYTHON ?= python3
 PREFIX ?= /usr/local
 
-.PHONY: all setup test check-long demo web bench wheel docs format install clean distclean
+.PHONY: all setup test check-long demo web bench wheel dist release docs format install clean distclean
 
 all: setup
 	@test -f build/build.ninja -a -z "$(ONNXRUNTIME_ROOT)" || cmake --preset default
@@ -44,13 +46,23 @@ bench: all
 wheel: all
 	@tools/wheel
 
+dist:
+	@tools/dist
+
+release: all
+	@PYTHON=$(PYTHON) tools/setup debhelper dpkg-dev
+	@tools/dist
+	@tools/wheel
+	@tools/deb
+	@tools/sbom
+
 docs: all
 	@PYTHON=$(PYTHON) tools/setup --docs
 	@NO_MKDOCS_2_WARNING=1 build/venv/bin/python -m mkdocs build -q
 	@echo "build/site/index.html"
 
 format:
-	clang-format -i $(wildcard include/*.h src/*/*.[ch] cli/*.[ch] ops/*.[ch] tests/*.[ch] examples/*.c)
+	clang-format -i $(wildcard include/*.h os/*.[ch] src/*/*.[ch] cli/*.[ch] ops/*.[ch] tests/*.[ch] examples/*.c)
 
 install: all
 	@cmake build -DCMAKE_INSTALL_PREFIX=$(PREFIX)
