@@ -7,4 +7,6 @@ endif()
 add_library(os STATIC ${os_sources})
 target_include_directories(os PUBLIC os)
 target_compile_options(os PRIVATE ${warnings})
-target_link_libraries(os PUBLIC Threads::Threads ${CMAKE_DL_LIBS})
+if(NOT EMSCRIPTEN) # one thread does for `explain`; more need pages that are isolated
+    target_link_libraries(os PUBLIC Threads::Threads ${CMAKE_DL_LIBS})
+endif()

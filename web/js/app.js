@@ -1,6 +1,8 @@
 /* The page: tabs, each with a model of its own, the engine's settings, the theme. */
 import { choice, dropZone, element, labelled } from "./dom.js";
 import { DIGITS } from "./samples.js";
+import { EXPLAINS } from "./build.js";
+import { explain } from "./explain.js";
 import { Engine, threadChoices, threadsAllowed } from "./engine.js";
 import { Panel } from "./panel.js";
 import { TextTokenizer, wordPiece } from "./tokens.js";
@@ -85,21 +87,36 @@ async function definitionOf(files) {
   return definition;
 }
 
-let own = { model: null, files: [] };
+/* References of a model that is explained here come as .npy of this name. */
+const REFERENCES = /(references|background)[^/]*\.npy$/i;
+
+/* What makes an explained model of one's own, of these references. */
+function explainerOf(references) {
+  return EXPLAINS ? {
+    text: `Explain it here, against ${references ? references.name : "zeros"}`,
+    explain: async (bytes) =>
+      explain(bytes, references ? new Uint8Array(await references.arrayBuffer()) : null),
+  } : null;
+}
+
+let own = { model: null, files: [], references: null };
 
 async function takeOwn(section, files) {
   const place = section.querySelector(".place");
   const model = named(files, /\.onnx$/i);
   const beside = files.filter(({ name }) => /\.(txt|json)$/i.test(name));
-  own = model ? { model, files: beside } : { ...own, files: [...own.files, ...beside] };
+  const references = named(files, REFERENCES) ?? null;
+  own = model ? { model, files: beside, references }
+    : { ...own, files: [...own.files, ...beside], references: references ?? own.references };
   if (!own.model) {
     place.replaceChildren(alert("An explained model, a .onnx file, comes first."));
     return;
   }
-  if (model || beside.length) {
+  if (model || references || beside.length) {
     await panels.get("own")?.close();
     const load = async () => new Uint8Array(await own.model.arrayBuffer());
-    const panel = new Panel({ place, engine, source: { name: own.model.name, load } });
+    const panel = new Panel({ place, engine, source: { name: own.model.name, load },
+      explainer: explainerOf(own.references) });
     panels.set("own", panel);
     try {
       panel.definition = await definitionOf(own.files);
@@ -108,7 +125,7 @@ async function takeOwn(section, files) {
     }
     await panel.open();
   }
-  for (const file of files.filter(({ name }) => !/\.(onnx|txt|json)$/i.test(name))) {
+  for (const file of files.filter(({ name }) => !/\.(onnx|txt|json)$/i.test(name) && !REFERENCES.test(name))) {
     await panels.get("own").take(file);
   }
 }

@@ -21,9 +21,10 @@ export class Panel {
   #again = false;
   #opened = null; // the engine's session, and the generation it is of
 
-  /* source: {name, load(progress)}, the bytes of the model. definition: what is known of it. */
-  constructor({ place, engine, source, definition = {} }) {
-    Object.assign(this, { place, engine, source, definition });
+  /* source: {name, load(progress)}, the bytes of the model. definition: what is known of it.
+   * explainer: {text, explain(bytes)}, where a model can be explained here. */
+  constructor({ place, engine, source, definition = {}, explainer = null }) {
+    Object.assign(this, { place, engine, source, definition, explainer });
     this.status = element("p", { class: "status", role: "status" });
     this.alert = element("p", { class: "alert", role: "alert" });
     this.headline = element("h3", { class: "headline" });
@@ -52,7 +53,28 @@ export class Panel {
   #fail(error) {
     this.status.textContent = "";
     this.alert.replaceChildren(error.message,
-      ...(error.command ? [element("code", {}, error.command)] : []));
+      ...(error.command ? [element("code", {}, error.command)] : []),
+      ...(error.command && this.explainer ? [this.#offer()] : []));
+  }
+
+  #offer() {
+    return element("button", { type: "button", class: "explain", onclick: () => this.#explain() },
+      this.explainer.text);
+  }
+
+  /* Goes on with what the model becomes. */
+  async #explain() {
+    const { name, load } = this.source;
+    this.alert.replaceChildren();
+    this.status.textContent = `Explaining ${name} …`;
+    try {
+      const bytes = await this.explainer.explain(await load(() => {}));
+      this.source = { name, load: async () => bytes.slice() };
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    await this.open();
   }
 
   async #session() {
