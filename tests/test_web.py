@@ -24,6 +24,7 @@ SHARED = ROOT.parent / "shared"
 MODELS, IMAGES = SHARED / "models", SHARED / "images"
 SITE_MODELS = ROOT / "build/web/site/models"
 OF_SHARED = {"picture", "text"}
+EXPLAINER = ROOT / "build/machines/wasm/build/onnxexplainer_page.wasm"  # of tools/check-machines wasm
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,9 @@ def own(cli, tmp_path_factory):
         "own picture": (explained("digits", digits / "digits.onnx", "-r", digits / "references.npy",
                                   "--gap"), [str(folder / "digit.png")]),
     }
+    if EXPLAINER.exists(): # by the page; this is what it should be like
+        made["own explained here"] = (explained("here", digits / "digits.onnx", "-r",
+                                                 digits / "references.npy"), [])
     ink = np.load(digits / "input.npy")[4, 0]
     Image.fromarray((255 * ink).round().astype(np.uint8)).save(folder / "digit.png")
     if MODELS.is_dir():
@@ -96,7 +100,9 @@ def seen(address, own, folder):
             "refused": refused(folder),
             "example": example,
             "listener": re.search(r"<script[^>]*>(.*)</script>", listener, re.S)[1],
-            "own": {name: [model, *beside] for name, (model, beside) in own.items()}}
+            "own": {name: [model, *beside] for name, (model, beside) in own.items() if beside},
+            "explained": [str(ROOT / "examples/digits" / name) for name in ("digits.onnx", "references.npy")] +
+                         own["own picture"][1] if EXPLAINER.exists() else None}
     (folder / "plan.json").write_text(json.dumps(plan))
     done = subprocess.run(["node", ROOT / "tests/web_page.mjs", address, folder], cwd=NODE,
                           capture_output=True, text=True, timeout=900)
@@ -155,7 +161,7 @@ def check(cli, tmp_path, model, result):
 RESULTS = ["digit", "digit of a picture", "digit to show", "digit by keys", "digit on one thread",
            "digit listened to", "digit offline", "picture", "picture to show", "text 0", "text 1",
            "text 2", "text to show", "table", "table by slider", "own table", "own picture",
-           "own tokens", "own with three inputs"]
+           "own tokens", "own with three inputs", *["own explained here"] * EXPLAINER.exists()]
 
 
 @pytest.mark.parametrize("name", RESULTS)

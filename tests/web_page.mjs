@@ -131,6 +131,15 @@ async function own(page) {
   for (const [name, files] of Object.entries(plan.own)) {
     await result(page, name, () => give(files));
   }
+  if (plan.explained) {
+    const [model, references, sample] = plan.explained;
+    await give([model, references]);
+    const offer = page.locator("#own button.explain");
+    seen.offer = await offer.innerText();
+    await offer.click();
+    await page.locator("#own .work:not([hidden])").waitFor();
+    await result(page, "own explained here", () => give([sample]));
+  }
 }
 
 const tabs = { digit, picture, text, table, own };
