@@ -34,9 +34,8 @@ PARAMETERS = {"vgg19": 143667240, "resnet50": 25557032,
 IMAGE = {"vgg19": networks_image.vgg19, "resnet50": networks_image.resnet50,
          "densenet201": networks_image.densenet201,
          "efficientnetb0": networks_image.efficientnetb0}
-OTHER = {"transformer": networks_other.Transformer, "vit": networks_other.VisionTransformer,
-         "lstm": networks_other.Recurrent, "mlp": networks_other.tabular}
-NETWORKS = IMAGE | OTHER
+NETWORKS = IMAGE | networks_other.NETWORKS
+MASKED = ("transformer_masked",)  # takes a mask beside
 
 
 def standardise(layer, _, y):
@@ -100,19 +99,20 @@ def data(name, count, folder, size=images.SIZE):
     return values[1:], values[:1]
 
 
-def export(net, path, example, output, dynamo=False):
+def export(net, path, examples, output, dynamo=False):
     """Writes net as one ONNX file. Without dynamo, torch's older exporter is used where this
     torch still has it: its files need no onnxscript."""
-    names = {"input_names": ["input"], "output_names": [output]}
+    inputs = ["input", "mask"][:len(examples)]
+    names = {"input_names": inputs, "output_names": [output]}
     if dynamo or "dynamo" not in inspect.signature(torch.onnx.export).parameters:
         batch = torch.export.Dim("batch")
-        torch.onnx.export(net, (example,), path, **names, dynamo=True, verbose=False,
-                          external_data=False, dynamic_shapes=({0: batch},))
+        torch.onnx.export(net, examples, path, **names, dynamo=True, verbose=False,
+                          external_data=False, dynamic_shapes=tuple({0: batch} for _ in inputs))
     else:
-        axes = {"input": {0: "batch"}, output: {0: "batch"}}
+        axes = {name: {0: "batch"} for name in [*inputs, output]}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the older exporter about itself
-            torch.onnx.export(net, (example,), path, **names, dynamo=False, dynamic_axes=axes,
+            torch.onnx.export(net, examples, path, **names, dynamo=False, dynamic_axes=axes,
                               opset_version=20)
 
 
@@ -144,8 +144,10 @@ def main():
             np.save(options.folder / f"{stem}.{part}.npy", values)
         torch.save(net.state_dict(), options.folder / f"{stem}.pt")
         path = options.folder / f"{stem}.onnx"
-        export(net, path, torch.as_tensor(references[:1]).repeat(2, *[1] * (sample.ndim - 1)),
-               "probabilities" if options.softmax else "logits", options.dynamo)
+        examples = (torch.as_tensor(references[:1]).repeat(2, *[1] * (sample.ndim - 1)),)
+        if name in MASKED:
+            examples += (torch.ones(2, sample.shape[1]),)
+        export(net, path, examples, "probabilities" if options.softmax else "logits", options.dynamo)
         print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB", flush=True)
 
 
