@@ -76,6 +76,35 @@ def one_node(function, call, length):
     return helper.make_model(graph, opset_imports=opsets, ir_version=8, functions=[function]), feeds
 
 
+def one_attention(function, call, length):
+    """The same of attention of so many keys: as many queries up to 128, heads of 32 numbers, two
+    samples and references."""
+    rng = np.random.default_rng(1)
+    rank, queries, width = int(function.name[-1]), min(length, 128), 32
+    matrices = {"q": (queries, width), "k": (width, length), "v": (length, width),
+                "l": (queries, length)}
+    heads = max(1, NUMBERS // (queries * length * 4))
+    lead = (1,) * (rank - 5) if rank > 4 else ()
+    names, feeds, constants = ["m"], {"m": (*lead, 2, 2, heads, queries, width)[-rank:]}, {}
+    for end, of, to in (("", (1, 2, heads), feeds), ("0", (2, 1, heads), constants)):
+        for name, dims in matrices.items():
+            names.append(name + end)
+            to[name + end] = (*lead, *of, *dims)[-rank:]
+    constants["scale"] = (1,) * rank
+    values = {name: rng.random(dims, np.float32) - (2 if name[0] == "l" else 0)
+              for name, dims in (feeds | constants).items()}
+    node = helper.make_node(function.name, [*names, "scale"], ["q1", "k1", "v1"],
+                            domain="onnxexplainer")
+    graph = helper.make_graph(
+        [node], "one", [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * rank)
+                        for name in feeds],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in node.output],
+        [numpy_helper.from_array(values[name], name) for name in constants])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("onnxexplainer", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8, functions=[function])
+    return model, {name: values[name] for name in feeds}
+
+
 def session(model, kernels):
     o = onnxruntime.SessionOptions()
     o.intra_op_num_threads = 1
@@ -86,7 +115,8 @@ def session(model, kernels):
 
 
 def ratio(function, call, length, rounds):
-    model, feeds = one_node(function, call, length)
+    make = one_attention if function.name.startswith("Attention") else one_node
+    model, feeds = make(function, call, length)
     sessions = [session(model, kernels) for kernels in (True, False)]
     least = [float("inf")] * 2
     for _ in range(rounds):

@@ -17,9 +17,12 @@ from contenders import CONTENDERS
 from document import document, formula, many_text, threads_text
 from models import Case
 
-NETWORKS = ("mlp", "lstm", "transformer", "vit", "efficientnetb0", "resnet50", "densenet201",
-            "vgg19")
-BATCHES = [("resnet50", 2), ("resnet50", 4), ("transformer", 2), ("transformer", 4)]
+IMAGES = ("efficientnetb0", "resnet50", "densenet201", "vgg19")
+NETWORKS = ("mlp", "lstm", "lstm_200", "lstm_1000", "gru", "gru_200", "gru_1000", "transformer", "gpt2",
+            "vit", *IMAGES)
+BATCHES = [("resnet50", 2), ("resnet50", 4), ("transformer", 2), ("transformer", 4),
+           ("transformer", 16), ("lstm", 8), ("lstm", 64), ("mlp", 64)]
+MANY = 1000  # references, of networks that are not of images
 SIZES = (112, 160, 288)
 FULL_AT = 10  # references with which every contender is measured; with others the main ones
 
@@ -36,18 +39,20 @@ def arguments():
     parser.add_argument("--seconds", type=float, default=4,
                         help="for the rounds of one contender; two are always made "
                              "(default: %(default)s)")
-    parser.add_argument("--longest", type=float, default=15,
-                        help="seconds of a run that is still made (default: %(default)s)")
+    parser.add_argument("--longest", type=float,
+                        help="seconds of a run that is still made (default: 15, with --all 60)")
     parser.add_argument("--memory", type=float, default=20 * 1024,
                         help="MiB of a process that is still started (default: %(default)s)")
     parser.add_argument("--only", metavar="TEXT", action="append",
                         help="contenders whose name contains it; may be repeated")
     parser.add_argument("--all", action="store_true",
-                        help="R of 1, 10, 50 and 100, batches, image sizes, many samples, threads")
+                        help="R of 1, 10, 50, 100 and 1000, batches, image sizes, many samples, "
+                             "threads")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md with plots")
     parser.add_argument("--folder", type=Path, default=models.ROOT / "build" / "bench")
     options = parser.parse_args()
-    options.refs = options.refs or ([1, 10, 50, 100] if options.all else [FULL_AT])
+    options.refs = options.refs or ([1, 10, 50, 100, MANY] if options.all else [FULL_AT])
+    options.longest = options.longest or (60 if options.all else 15)
     options.guess = 9 * 1024  # MiB of a contender of which nothing is known
     return options
 
@@ -61,6 +66,8 @@ def plan(options):
     """Yields (case, contenders)."""
     for network in options.model or NETWORKS:
         for refs in sorted(options.refs):
+            if options.all and refs == MANY and network in IMAGES:
+                continue
             yield Case(network, refs), [c for c in CONTENDERS if c.main or refs == FULL_AT]
     if options.all:
         ours = [c for c in CONTENDERS if c.ours and c.main]

@@ -93,6 +93,25 @@ def flow_lstm(o, n, m, x, r, a, b):
     return [o.matmul(o.stack(flows[::-1]), w)]
 
 
+def flow_gru(o, n, m, x, r, a, b):
+    """PyTorch's: y = z y' + (1 - z) h, h = tanh(x w + q (y' u + c))."""
+    w, u = n.w[1][0], n.w[2][0]
+    state, flows = 0.0, []
+    for t in reversed(range(len(a))):
+        p, p0 = a[t], b[t]
+        state = state + m[t, 0]
+        gate = state * mid(p["before"] - p["h"], p0["before"] - p0["h"])
+        inner = state * (1 - mid(p["z"], p0["z"])) * slope(
+            o, p["zh"], p0["zh"], p["h"], p0["h"], o.tanh_slope)
+        reset = inner * mid(p["inner"], p0["inner"])
+        gates = [flow * slope(o, p["z" + k], p0["z" + k], p[k], p0[k], o.sigmoid_slope)
+                 for k, flow in (("z", gate), ("r", reset))]
+        through = o.concat([*gates, inner * mid(p["r"], p0["r"])], -1)
+        flows.append(o.concat([*gates, inner], -1))
+        state = o.matmul(through, u) + state * mid(p["z"], p0["z"])
+    return [o.matmul(o.stack(flows[::-1]), w)]
+
+
 def _lstm_parts(step):
     return step["i"], step["f"], step["cell"], step["c"], step["tanh"]
 
@@ -183,6 +202,27 @@ def run_lstm(o, n, x):
     return o.unsqueeze(o.stack(states), 1), steps
 
 
+def run_gru(o, n, x):
+    w, u = n.w[1][0], n.w[2][0]
+    count = u.shape[-1]
+    bias, of_state = (n.w[3][0, i * 3 * count:(i + 1) * 3 * count] for i in (0, 1))
+    inputs = o.matmul(x[0], o.swap(w)) + bias
+    state = o.zeros_like(inputs[0, :, :count])
+    states, steps = [], []
+    for t in range(inputs.shape[0]):
+        own = o.matmul(state, o.swap(u)) + of_state
+        part = {k: slice(i * count, (i + 1) * count) for i, k in enumerate("zrh")}
+        step = {"z" + k: inputs[t][:, part[k]] + own[:, part[k]] for k in "zr"}
+        step |= {k: o.sigmoid(step["z" + k]) for k in "zr"} | {"before": state}
+        step["inner"] = own[:, part["h"]]
+        step["zh"] = inputs[t][:, part["h"]] + step["r"] * step["inner"]
+        step["h"] = o.tanh(step["zh"])
+        state = step["h"] + step["z"] * (state - step["h"])
+        states.append(state)
+        steps.append(step)
+    return o.unsqueeze(o.stack(states), 1), steps
+
+
 def operand(n, x, i):
     return n.w[i] if x[i] is None else x[i]
 
@@ -203,6 +243,7 @@ TABLE = {
     "Gather": (plain(lambda o, n, x: o.take(x[0], n.attributes.get("axis", 0),
                                             n.ints[1])), flow_gather, False),
     "Gelu": (run_smooth, flow_smooth, True),
+    "GRU": (run_gru, flow_gru, False),
     "Gemm": (plain(lambda o, n, x: o.gemm(x[0], n)), flow_gemm, False),
     "GlobalAveragePool": (plain(lambda o, n, x: o.mean_spatial(x[0])), flow_global, False),
     "LSTM": (run_lstm, flow_lstm, False),

@@ -36,8 +36,8 @@ class Graph:
             elif node.op_type == "Identity" and node.input[0] in constants:
                 constants[node.output[0]] = constants[node.input[0]]
             else:
-                # The initial states of PyTorch's LSTM are zeros.
-                inputs = node.input[:4] if node.op_type == "LSTM" else node.input[:]
+                # The initial states of PyTorch's layers are zeros.
+                inputs = node.input[:4] if node.op_type in ("LSTM", "GRU") else node.input[:]
                 self.nodes.append(Node(node.op_type, inputs, node.output[:], attributes))
         self.fuse_silu()
         self.drop_unused(constants)
