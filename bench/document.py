@@ -107,3 +107,34 @@ def document(results):
     parts += [growth_text(results["growth"]), many_text(results["many"]),
               threads_text(results["threads"])]
     return "\n\n".join(parts) + "\n"
+
+
+def sections(text):
+    """{heading: text of the section with it}, "" for what stands before the first."""
+    parts = text.rstrip("\n").split("\n\n## ")
+    return {"": parts[0]} | {part.split("\n")[0]: "## " + part for part in parts[1:]}
+
+
+def merged(old, new, before="Growth"):
+    """The old text with the new sections in their place, or where there was none in front of `before`;
+    sections that other programs measure stay."""
+    found = sections(old)
+    later = {}
+    for heading, text in sections(new).items():
+        if not text:
+            continue
+        if heading in found or before not in found:
+            found[heading] = text
+        else:
+            later[heading] = text
+    ordered = {}
+    for heading, text in found.items():
+        if heading == before:
+            ordered |= later
+        ordered[heading] = text
+    return "\n\n".join(ordered.values()) + "\n"
+
+
+def tables(rows):
+    """The sections of cases alone."""
+    return "\n\n".join(f"## {heading}\n\n{markdown(own)}" for heading, own in by_case(rows).items())

@@ -14,7 +14,7 @@ import models
 import report
 import threads
 from contenders import CONTENDERS
-from document import document, formula, many_text, threads_text
+from document import document, formula, many_text, merged, tables, threads_text
 from models import Case
 
 IMAGES = ("efficientnetb0", "resnet50", "densenet201", "vgg19")
@@ -49,6 +49,8 @@ def arguments():
                         help="R of 1, 10, 50, 100 and 1000, batches, image sizes, many samples, "
                              "threads")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md with plots")
+    parser.add_argument("--update", action="store_true",
+                        help="write the tables that were measured into docs/benchmarks.md")
     parser.add_argument("--folder", type=Path, default=models.ROOT / "build" / "bench")
     options = parser.parse_args()
     options.refs = options.refs or ([1, 10, 50, 100, MANY] if options.all else [FULL_AT])
@@ -112,10 +114,13 @@ def main():
         results["many"], results["threads"] = many.measure(options), threads.measure(options)
         print("", many_text(results["many"]), "", threads_text(results["threads"]), sep="\n")
     (options.folder / "results.json").write_text(json.dumps(results, indent=1))
+    page = models.ROOT / "docs" / "benchmarks.md"
     if options.write:
         import plot  # needs matplotlib, which nothing else does
         plot.draw(rows, models.ROOT / "docs")
-        (models.ROOT / "docs" / "benchmarks.md").write_text(document(results))
+        page.write_text(merged(page.read_text(), document(results)))
+    elif options.update:
+        page.write_text(merged(page.read_text(), "\n\n" + tables(rows)))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from models import COMMAND, Case, make_network
 
 GIB = 2**30
 FREE = 128  # a free axis behind the first
-NETWORKS = ("mlp", "lstm", "transformer", "efficientnetb0", "resnet50", "densenet201", "vgg19")
 
 
 def parse():
@@ -112,9 +111,10 @@ def main():
     print("| " + " | ".join(columns) + " |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |", flush=True)
     for name in o.models:
-        if name in NETWORKS:
+        named = not name.endswith(".onnx")
+        if named:
             make_network(o.folder, Case(name, 1))
-        model = o.folder / f"{name}.onnx" if name in NETWORKS else Path(name)
+        model = o.folder / f"{name}.onnx" if named else Path(name)
         for cache in o.cache:
             for count in o.refs:
                 with tempfile.TemporaryDirectory() as folder:
