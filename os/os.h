@@ -84,6 +84,10 @@ bool ox_os_remove_folder(const char *path);
 /* TMPDIR, or what the system has in its place. */
 const char *ox_os_temporary(void);
 
+/* The folder of the user's caches: XDG_CACHE_HOME, or what the system has in its place; false where
+ * there is none, or its path is too long. */
+bool ox_os_caches(char path[OX_OS_PATH]);
+
 /* ---- files ------------------------------------------------------------------------------ */
 
 /* Descriptors; -1 and errno. */
@@ -110,6 +114,9 @@ bool ox_os_keep_permissions(int fd, const ox_os_info *of);
  * removed (exclusive, false where it is in use). */
 bool ox_os_lock_used(int fd);
 bool ox_os_lock_unused(int fd);
+
+/* The second kind, for which it waits. */
+bool ox_os_lock(int fd);
 
 /* A file in a folder that has no name, and goes with its last user. */
 int ox_os_open_nameless(const char *folder);
@@ -218,6 +225,13 @@ void ox_os_unwatch(const ox_os_held *before);
 
 /* Its number. */
 long ox_os_process(void);
+
+/* What the processor is called and can do, cut to `size`; what a program was made for where the
+ * system says nothing. */
+void ox_os_processor(char *text, size_t size);
+
+/* Bytes that nobody can guess. */
+bool ox_os_random(void *data, size_t size);
 
 /* Seconds on a clock that only goes forward. */
 double ox_os_seconds(void);

@@ -142,6 +142,22 @@ const char *ox_os_temporary(void)
     return folder != NULL && folder[0] != '\0' ? folder : "/tmp";
 }
 
+bool ox_os_caches(char path[OX_OS_PATH])
+{
+    const char *folder = getenv("XDG_CACHE_HOME"), *below = "";
+    if (folder == NULL || folder[0] != '/') { /* of another path the standard says to take none */
+        folder = getenv("HOME");
+#if defined(__APPLE__)
+        below = "/Library/Caches";
+#else
+        below = "/.cache";
+#endif
+    }
+    bool there = folder != NULL && folder[0] == '/';
+    int length = there ? snprintf(path, OX_OS_PATH, "%s%s", folder, below) : 0;
+    return length > 0 && length < OX_OS_PATH;
+}
+
 /* ---- files ------------------------------------------------------------------------------ */
 
 int ox_os_open(const char *path)
@@ -210,6 +226,15 @@ bool ox_os_lock_used(int fd)
 bool ox_os_lock_unused(int fd)
 {
     return flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+bool ox_os_lock(int fd)
+{
+    int code;
+    do {
+        code = flock(fd, LOCK_EX);
+    } while (code != 0 && errno == EINTR);
+    return code == 0;
 }
 
 int ox_os_open_nameless(const char *folder)

@@ -7,10 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -238,6 +241,38 @@ void ox_os_unwatch(const ox_os_held *before)
 long ox_os_process(void)
 {
     return (long)getpid();
+}
+
+/* The lines of the first processor that do not change, and how many there are. */
+void ox_os_processor(char *text, size_t size)
+{
+    static const char *const lines[] = {"model name", "flags", "Features", "CPU part"};
+    enum { COUNT = sizeof lines / sizeof *lines };
+    char line[4096];
+    bool seen[COUNT] = {false};
+    size_t used = 0, processors = 0;
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        processors += strncmp(line, "processor", 9) == 0;
+        for (size_t i = 0; i < COUNT; i++) {
+            if (!seen[i] && strncmp(line, lines[i], strlen(lines[i])) == 0 && used < size) {
+                seen[i] = true;
+                used += (size_t)snprintf(text + used, size - used, "%s", line);
+            }
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    struct utsname of;
+    if (used < size && uname(&of) == 0) {
+        snprintf(text + used, size - used, "%s %s %zu", of.sysname, of.machine, processors);
+    }
+}
+
+bool ox_os_random(void *data, size_t size)
+{
+    return getentropy(data, size) == 0;
 }
 
 double ox_os_seconds(void)

@@ -234,6 +234,17 @@ const char *ox_os_temporary(void)
     return ".";
 }
 
+bool ox_os_caches(char path[OX_OS_PATH])
+{
+    const char *folder = getenv("XDG_CACHE_HOME");
+    if (folder == NULL || !ox_os_is_absolute(folder)) {
+        folder = getenv("LOCALAPPDATA");
+    }
+    bool there = folder != NULL && ox_os_is_absolute(folder);
+    int length = there ? snprintf(path, OX_OS_PATH, "%s", folder) : 0;
+    return length > 0 && length < OX_OS_PATH;
+}
+
 /* ---- files ------------------------------------------------------------------------------ */
 
 /* A descriptor of a file, in binary. */
@@ -336,6 +347,11 @@ bool ox_os_lock_used(int fd)
 bool ox_os_lock_unused(int fd)
 {
     return lock(handle_of(fd), LOCKFILE_EXCLUSIVE_LOCK | LOCKFILE_FAIL_IMMEDIATELY);
+}
+
+bool ox_os_lock(int fd)
+{
+    return lock(handle_of(fd), LOCKFILE_EXCLUSIVE_LOCK);
 }
 
 int ox_os_open_nameless(const char *folder)

@@ -1,4 +1,5 @@
 /* Memory, signals, threads and libraries of Windows. */
+#define _CRT_RAND_S
 #define WIN32_LEAN_AND_MEAN
 #define PSAPI_VERSION 2 /* of kernel32 */
 #include "os.h"
@@ -10,6 +11,7 @@
 #include <io.h>
 #include <psapi.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,6 +172,31 @@ void ox_os_unwatch(const ox_os_held *before)
 long ox_os_process(void)
 {
     return (long)GetCurrentProcessId();
+}
+
+void ox_os_processor(char *text, size_t size)
+{
+    static const char *const names[] = {"PROCESSOR_IDENTIFIER", "PROCESSOR_ARCHITECTURE",
+                                        "NUMBER_OF_PROCESSORS"};
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof names / sizeof *names && used < size; i++) {
+        const char *value = getenv(names[i]);
+        used += (size_t)snprintf(text + used, size - used, "%s ", value == NULL ? "" : value);
+    }
+}
+
+bool ox_os_random(void *data, size_t size)
+{
+    unsigned char *to = data;
+    for (size_t i = 0; i < size; i++) {
+        unsigned int number;
+        if (rand_s(&number) != 0) {
+            return false;
+        }
+        to[i] = (unsigned char)number;
+    }
+    return true;
 }
 
 double ox_os_seconds(void)

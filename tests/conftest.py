@@ -20,6 +20,10 @@ if "ONNXRUNTIME_ROOT" not in os.environ:
         os.environ.setdefault("ONNXRUNTIME_LIBRARY", str(library))
 
 
+# Nothing is kept from one test to the next; tests/test_plans.py is about what is kept.
+os.environ["ONNXEXPLAINER_CACHE"] = ""
+
+
 def data_file(path):
     """The second file of a model that was written, which is named after its contents; None where
     it has none."""

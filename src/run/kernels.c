@@ -20,10 +20,22 @@ static bool find_beside(char *path, size_t size)
     return length > 0 && (size_t)length < size && ox_os_can_read(path);
 }
 
-void ox_kernels_register(ox_session *s)
+static const char *find_named(void)
 {
     const char *named = getenv("ONNXEXPLAINER_OPS");
-    named = named != NULL && named[0] != '\0' ? named : NULL;
+    return named != NULL && named[0] != '\0' ? named : NULL;
+}
+
+bool ox_kernels_path(char *path, size_t size)
+{
+    const char *named = find_named();
+    int length = named == NULL ? 0 : snprintf(path, size, "%s", named);
+    return named == NULL ? find_beside(path, size) : (size_t)length < size;
+}
+
+void ox_kernels_register(ox_session *s)
+{
+    const char *named = find_named();
     char path[4096];
     if (named == NULL && !find_beside(path, sizeof path)) {
         return;

@@ -183,123 +183,9 @@ static bool fold_constants(ox_model *m, const ox_session_options *options, ox_er
     return good;
 }
 
-/* ---- the check ------------------------------------------------------------------------------ */
+/* ---- plans ------------------------------------------------------------------------------ */
 
-/* Random numbers for every input; free dimensions are 1. False without memory. */
-static bool make_inputs(const ox_model *m, ox_tensor *inputs, size_t count)
-{
-    const ox_value_info *infos = ox_inputs(m, &count);
-    uint64_t state = 1;
-    for (size_t i = 0; i < count; i++) {
-        size_t size = 1, rank = infos[i].rank < 0 ? 0 : (size_t)infos[i].rank;
-        int64_t *dims = calloc(rank + 1, sizeof *dims);
-        bool fits = true;
-        for (size_t d = 0; dims != NULL && d < rank; d++) {
-            dims[d] = infos[i].dims[d] < 0 ? 1 : infos[i].dims[d];
-            fits = fits && ox_size_mul(size, (size_t)dims[d], &size);
-        }
-        inputs[i] = (ox_tensor){infos[i].name, infos[i].type, (int)rank, dims, NULL};
-        size_t each = ox_type_size(infos[i].type) + sizeof(float);
-        float *data = fits && ox_size_add(size, 1, &size) ? calloc(size--, each) : NULL;
-        inputs[i].data = data;
-        if (dims == NULL || data == NULL) {
-            return false;
-        }
-        for (size_t k = 0; infos[i].type == OX_STRING && k < size; k++) {
-            ((const char **)(void *)data)[k] = "";
-        }
-        for (size_t k = 0; infos[i].type == OX_FLOAT && k < size; k++) {
-            state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-            data[k] = (float)(state >> 40) / (float)(1 << 23) - 1.0F;
-        }
-    }
-    return true;
-}
-
-static size_t count_of(const ox_tensor *t)
-{
-    size_t count = 1;
-    for (int d = 0; d < t->rank; d++) {
-        count *= (size_t)t->dims[d];
-    }
-    return count;
-}
-
-/* The sum of (x - y)^2, or of x^2 where y is NULL; 0 for what is no float32. */
-static double squares(const ox_tensor *x, const ox_tensor *y)
-{
-    const float *a = x->data, *b = y == NULL ? NULL : y->data;
-    size_t size = x->type == OX_FLOAT ? count_of(x) : 0;
-    double sum = 0;
-    for (size_t k = 0; k < size; k++) {
-        double d = (double)a[k] - (b == NULL ? 0 : (double)b[k]);
-        sum += d * d;
-    }
-    return sum;
-}
-
-/* Whether the outputs are the same but for rounding, by the norm of the difference. The gap is
- * rounding itself, and is measured by all that it is the difference of. */
-static bool same_outputs(const ox_model *explained, const ox_tensor *a, const ox_tensor *b,
-                         size_t count)
-{
-    const char *prefix = ox_metadata(explained, "onnxexplainer.prefix");
-    size_t before = prefix == NULL ? 0 : strlen(prefix);
-    double whole = 0;
-    for (size_t i = 0; i < count; i++) {
-        whole += squares(&a[i], NULL);
-    }
-    for (size_t i = 0; i < count; i++) {
-        bool gap =
-            strlen(a[i].name) > before && strcmp(a[i].name + before, "completeness_gap") == 0;
-        if (count_of(&a[i]) != count_of(&b[i]) || a[i].type != b[i].type) {
-            return false;
-        }
-        /* written so that it is false where either is not a number */
-        if (!(squares(&a[i], &b[i]) <= 1e-4 * (gap ? whole : squares(&a[i], NULL)))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Runs both on the same inputs, one after the other. */
-static bool check_plan(const ox_model *explained, const char *path, const ox_model *tuned,
-                       const ox_session_options *options, ox_error *err)
-{
-    size_t inputs, outputs;
-    ox_inputs(explained, &inputs);
-    ox_outputs(explained, &outputs);
-    ox_tensor *in = calloc(inputs + 1, sizeof *in);
-    ox_tensor *out = calloc(2 * outputs + 1, sizeof *out);
-    bool good = in != NULL && out != NULL && make_inputs(explained, in, inputs);
-    if (!good) {
-        ox_error_set(err, OX_MEMORY, "out of memory");
-    }
-    for (int side = 0; good && side < 2; side++) {
-        ox_session *s =
-            ox_session_plain(side == 0 ? path : NULL, side == 0 ? explained : tuned, options, err);
-        good = s != NULL &&
-               ox_session_run(s, in, inputs, NULL, out + (size_t)side * outputs, outputs, err);
-        ox_session_free(s);
-    }
-    if (good && !same_outputs(explained, out, out + outputs, outputs)) {
-        good = ox_error_set(err, OX_RUNTIME, "the tuned model gives other values");
-    }
-    for (size_t i = 0; out != NULL && i < 2 * outputs; i++) {
-        ox_tensor_free(&out[i]);
-    }
-    for (size_t i = 0; in != NULL && i < inputs; i++) {
-        free((void *)(uintptr_t)in[i].dims);
-        free((void *)(uintptr_t)in[i].data);
-    }
-    free(in);
-    free(out);
-    return good;
-}
-
-ox_model *ox_tune_checked(const ox_model *explained, const char *path,
-                          const ox_session_options *options, ox_error *err)
+ox_model *ox_plan_make(const ox_model *explained, const ox_session_options *options, ox_error *err)
 {
     if (ox_metadata(explained, "onnxexplainer.plan") != NULL) {
         ox_error_set(err, OX_UNSUPPORTED, "the model is tuned already");
@@ -307,8 +193,7 @@ ox_model *ox_tune_checked(const ox_model *explained, const char *path,
     }
     int64_t block = find_block(options, err);
     ox_model *m = block > 0 ? ox_tune_layout(explained, block, true, err) : NULL;
-    if (m != NULL &&
-        (!fold_constants(m, options, err) || !check_plan(explained, path, m, options, err))) {
+    if (m != NULL && !fold_constants(m, options, err)) {
         ox_free(m);
         return NULL;
     }
@@ -325,5 +210,14 @@ ox_model *ox_tune(const ox_model *explained, const ox_session_options *options, 
         ox_error_set(err, OX_ARGUMENT, "not an explained model");
         return NULL;
     }
-    return ox_tune_checked(explained, NULL, &own, err);
+    ox_model *m = ox_plan_make(explained, &own, err);
+    ox_trial trial;
+    if (m != NULL && !ox_trial_open(&trial, explained, NULL, m, &own, err)) {
+        ox_free(m);
+        return NULL;
+    }
+    if (m != NULL) {
+        ox_trial_close(&trial);
+    }
+    return m;
 }

@@ -5,12 +5,34 @@
 
 #include "onnxexplainer.h"
 
-/* As ox_tune; the file that `explained` was read from spares its serialization. */
-ox_model *ox_tune_checked(const ox_model *explained, const char *path,
-                          const ox_session_options *options, ox_error *err);
+/* As ox_tune, but for the check. */
+ox_model *ox_plan_make(const ox_model *explained, const ox_session_options *options, ox_error *err);
+
+/* run/trial.c: a model that is explained, in a file too where there is one, beside its plan. */
+typedef struct ox_trial {
+    ox_session *sessions[2]; /* of the model, of the plan */
+    ox_tensor *inputs;
+    size_t input_count, output_count;
+    ox_tensor *outputs; /* room for both */
+} ox_trial;
+
+/* False and err also where the plan gives other values. */
+bool ox_trial_open(ox_trial *t, const ox_model *explained, const char *path, const ox_model *plan,
+                   const ox_session_options *options, ox_error *err);
+
+/* Whether the plan is faster on one sample. */
+bool ox_trial_gains(const ox_trial *t);
+
+/* The session of the plan or of the model, which is the caller's from then on. */
+ox_session *ox_trial_take(ox_trial *t, bool plan);
+void ox_trial_close(ox_trial *t);
 
 /* A session on a model as it is, given as a file or in memory, with options that were checked. */
 ox_session *ox_session_plain(const char *path, const ox_model *model,
+                             const ox_session_options *options, ox_error *err);
+
+/* The same on bytes, which may go afterwards; `large` where memory is worth more than time. */
+ox_session *ox_session_bytes(const void *data, size_t size, bool large,
                              const ox_session_options *options, ox_error *err);
 
 /* Whether an explained model, in a file or in memory, takes much in a run, as it says itself; other

@@ -35,6 +35,9 @@ struct ox_session;
  * ONNXEXPLAINER_OPS names, which are used or an error, else those beside this library, if any. */
 void ox_kernels_register(struct ox_session *s);
 
+/* Their path; false where there are none. */
+bool ox_kernels_path(char *path, size_t size);
+
 /* An input or output of a session. */
 typedef struct ox_port {
     const char *name;

@@ -263,6 +263,12 @@ static ox_session *open_through_file(const ox_model *model, const ox_session_opt
     return session;
 }
 
+ox_session *ox_session_bytes(const void *data, size_t size, bool large,
+                             const ox_session_options *options, ox_error *err)
+{
+    return open_source((source){.data = data, .size = size, .large = large}, options, err);
+}
+
 ox_session *ox_session_plain(const char *path, const ox_model *model,
                              const ox_session_options *options, ox_error *err)
 {

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/check.h"
 #include "os.h"
+#include "run/kept.h"
 #include "run/plan.h"
 #include "run/run.h"
 #include "run/steady.h"
@@ -47,24 +48,72 @@ static void tell(const ox_session_options *options, const ox_error *err)
     }
 }
 
-/* The tuned form of an explained model, of a file too where path is not NULL. NULL without an error
- * where none is wanted. */
-static ox_model *make_plan(const char *path, const ox_model *model,
-                           const ox_session_options *options, ox_error *err)
+/* A session on a kept plan; NULL also where there is none, *known where that is known. */
+static ox_session *open_kept(ox_kept *kept, bool large, const ox_session_options *options,
+                             bool *known)
 {
-    bool wanted = model != NULL && !options->no_tune && !options->no_kernels &&
-                  !options->no_optimization && is_explained(model);
-    return wanted ? ox_tune_checked(model, path, options, err) : NULL;
+    const void *data;
+    size_t size;
+    ox_kept_what what = ox_kept_find(kept, &data, &size);
+    ox_session *session =
+        what == OX_KEPT_PLAN ? ox_session_bytes(data, size, large, options, NULL) : NULL;
+    if (what == OX_KEPT_PLAN && session == NULL) {
+        ox_kept_drop(kept);
+    }
+    *known = session != NULL || what == OX_KEPT_NO_PLAN;
+    return session;
+}
+
+/* A session on a plan that is made here, or on the model where that is as fast; which of them is
+ * kept. NULL and err where there is no plan. */
+static ox_session *make_plan(const ox_kept *kept, const char *path, const ox_model *model,
+                             const ox_session_options *options, ox_error *err)
+{
+    ox_error why = {.code = OX_OK};
+    ox_trial trial;
+    ox_session *session = NULL;
+    ox_model *plan = ox_plan_make(model, options, &why);
+    if (plan != NULL && ox_trial_open(&trial, model, path, plan, options, &why)) {
+        bool gains = ox_trial_gains(&trial);
+        session = ox_trial_take(&trial, gains);
+        ox_trial_close(&trial);
+        ox_kept_write(kept, gains ? plan : NULL);
+    } else if (why.code == OX_UNSUPPORTED) {
+        ox_kept_write(kept, NULL);
+    }
+    ox_free(plan);
+    if (session == NULL) {
+        ox_error_set(err, why.code, "%s", why.message);
+    }
+    return session;
+}
+
+static ox_session *open_planned(const char *path, const ox_model *model,
+                                const ox_session_options *options, ox_error *err)
+{
+    bool large = ox_runs_large(NULL, model), known;
+    ox_kept kept;
+    ox_kept_open(&kept, model, options);
+    ox_session *session = open_kept(&kept, large, options, &known);
+    if (!known) { /* of processes that start at a time one makes it */
+        ox_kept_lock(&kept);
+        session = open_kept(&kept, large, options, &known);
+    }
+    if (!known) {
+        session = make_plan(&kept, path, model, options, err);
+    }
+    ox_kept_close(&kept);
+    return session;
 }
 
 /* Where there is no plan, options->note is told why; want of memory is an error. */
 static ox_session *open_best(const char *path, const ox_model *model,
                              const ox_session_options *options, ox_error *err)
 {
+    bool wanted = model != NULL && !options->no_tune && !options->no_kernels &&
+                  !options->no_optimization && is_explained(model);
     ox_error why = {.code = OX_OK};
-    ox_model *plan = make_plan(path, model, options, &why);
-    ox_session *session = plan != NULL ? ox_session_plain(NULL, plan, options, &why) : NULL;
-    ox_free(plan);
+    ox_session *session = wanted ? open_planned(path, model, options, &why) : NULL;
     if (session == NULL && why.code == OX_MEMORY) {
         ox_error_set(err, why.code, "%s", why.message);
         return NULL;

@@ -1,0 +1,41 @@
+/* Plans that are kept on disk, for the next session on the same model: in the folder onnxexplainer
+ * of the user's caches, or the one that ONNXEXPLAINER_CACHE names, where an empty name keeps none.
+ * A plan is found by the model's bytes, the processor, the threads, and the libraries that made it.
+ * Whatever goes wrong here, there is no plan, and a session makes its own. */
+#ifndef OX_RUN_KEPT_H
+#define OX_RUN_KEPT_H
+
+#include "onnxexplainer.h"
+#include "os.h"
+
+typedef struct ox_kept {
+    ox_os_folder *folder; /* NULL: nothing is kept */
+    uint64_t secret;      /* what names and checks are made with */
+    char name[48];        /* of the plan's file */
+    int lock;             /* -1: none */
+    void *mapping;        /* of the file that was found, or NULL */
+    size_t mapped;
+} ox_kept;
+
+typedef enum ox_kept_what {
+    OX_KEPT_NOTHING, /* not tried yet */
+    OX_KEPT_PLAN,
+    OX_KEPT_NO_PLAN /* there is none that gains */
+} ox_kept_what;
+
+void ox_kept_open(ox_kept *k, const ox_model *explained, const ox_session_options *options);
+void ox_kept_close(ox_kept *k);
+
+/* The bytes of a plan live until ox_kept_close. */
+ox_kept_what ox_kept_find(ox_kept *k, const void **data, size_t *size);
+
+/* Waits until no other process makes a plan; until ox_kept_close none does. */
+void ox_kept_lock(ox_kept *k);
+
+/* NULL: there is none that gains. */
+void ox_kept_write(const ox_kept *k, const ox_model *plan);
+
+/* A file that cannot be used. */
+void ox_kept_drop(const ox_kept *k);
+
+#endif

@@ -1,0 +1,182 @@
+/* Plans beside the models that they are of: whether the values are the same, and which is faster.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "os.h"
+#include "run/plan.h"
+
+/* Random numbers for every input; free dimensions are 1. False without memory. */
+static bool make_inputs(const ox_model *m, ox_tensor *inputs, size_t count)
+{
+    const ox_value_info *infos = ox_inputs(m, &count);
+    uint64_t state = 1;
+    for (size_t i = 0; i < count; i++) {
+        size_t size = 1, rank = infos[i].rank < 0 ? 0 : (size_t)infos[i].rank;
+        int64_t *dims = calloc(rank + 1, sizeof *dims);
+        bool fits = true;
+        for (size_t d = 0; dims != NULL && d < rank; d++) {
+            dims[d] = infos[i].dims[d] < 0 ? 1 : infos[i].dims[d];
+            fits = fits && ox_size_mul(size, (size_t)dims[d], &size);
+        }
+        inputs[i] = (ox_tensor){infos[i].name, infos[i].type, (int)rank, dims, NULL};
+        size_t each = ox_type_size(infos[i].type) + sizeof(float);
+        float *data = fits && ox_size_add(size, 1, &size) ? calloc(size--, each) : NULL;
+        inputs[i].data = data;
+        if (dims == NULL || data == NULL) {
+            return false;
+        }
+        for (size_t k = 0; infos[i].type == OX_STRING && k < size; k++) {
+            ((const char **)(void *)data)[k] = "";
+        }
+        for (size_t k = 0; infos[i].type == OX_FLOAT && k < size; k++) {
+            state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+            data[k] = (float)(state >> 40) / (float)(1 << 23) - 1.0F;
+        }
+    }
+    return true;
+}
+
+static size_t count_of(const ox_tensor *t)
+{
+    size_t count = 1;
+    for (int d = 0; d < t->rank; d++) {
+        count *= (size_t)t->dims[d];
+    }
+    return count;
+}
+
+/* The sum of (x - y)^2, or of x^2 where y is NULL; 0 for what is no float32. */
+static double squares(const ox_tensor *x, const ox_tensor *y)
+{
+    const float *a = x->data, *b = y == NULL ? NULL : y->data;
+    size_t size = x->type == OX_FLOAT ? count_of(x) : 0;
+    double sum = 0;
+    for (size_t k = 0; k < size; k++) {
+        double d = (double)a[k] - (b == NULL ? 0 : (double)b[k]);
+        sum += d * d;
+    }
+    return sum;
+}
+
+/* Whether the outputs are the same but for rounding, by the norm of the difference. The gap is
+ * rounding itself, and is measured by all that it is the difference of. */
+static bool same_outputs(const ox_model *explained, const ox_tensor *a, const ox_tensor *b,
+                         size_t count)
+{
+    const char *prefix = ox_metadata(explained, "onnxexplainer.prefix");
+    size_t before = prefix == NULL ? 0 : strlen(prefix);
+    double whole = 0;
+    for (size_t i = 0; i < count; i++) {
+        whole += squares(&a[i], NULL);
+    }
+    for (size_t i = 0; i < count; i++) {
+        bool gap =
+            strlen(a[i].name) > before && strcmp(a[i].name + before, "completeness_gap") == 0;
+        if (count_of(&a[i]) != count_of(&b[i]) || a[i].type != b[i].type) {
+            return false;
+        }
+        /* written so that it is false where either is not a number */
+        if (!(squares(&a[i], &b[i]) <= 1e-4 * (gap ? whole : squares(&a[i], NULL)))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- both sessions ------------------------------------------------------------------------- */
+
+static void free_outputs(ox_tensor *outputs, size_t count)
+{
+    for (size_t i = 0; outputs != NULL && i < count; i++) {
+        ox_tensor_free(&outputs[i]);
+    }
+}
+
+static bool run(const ox_trial *t, int side, ox_tensor *outputs, ox_error *err)
+{
+    return ox_session_run(t->sessions[side], t->inputs, t->input_count, NULL, outputs,
+                          t->output_count, err);
+}
+
+void ox_trial_close(ox_trial *t)
+{
+    for (size_t i = 0; t->inputs != NULL && i < t->input_count; i++) {
+        free((void *)(uintptr_t)t->inputs[i].dims);
+        free((void *)(uintptr_t)t->inputs[i].data);
+    }
+    free(t->inputs);
+    free(t->outputs);
+    ox_session_free(t->sessions[0]);
+    ox_session_free(t->sessions[1]);
+    *t = (ox_trial){.inputs = NULL};
+}
+
+bool ox_trial_open(ox_trial *t, const ox_model *explained, const char *path, const ox_model *plan,
+                   const ox_session_options *options, ox_error *err)
+{
+    *t = (ox_trial){.inputs = NULL};
+    ox_inputs(explained, &t->input_count);
+    ox_outputs(explained, &t->output_count);
+    size_t count = t->output_count;
+    t->inputs = calloc(t->input_count + 1, sizeof *t->inputs);
+    t->outputs = calloc(2 * count + 1, sizeof *t->outputs);
+    bool good = t->inputs != NULL && t->outputs != NULL &&
+                make_inputs(explained, t->inputs, t->input_count);
+    if (!good) {
+        ox_error_set(err, OX_MEMORY, "out of memory");
+    }
+    for (int side = 0; good && side < 2; side++) {
+        t->sessions[side] =
+            ox_session_plain(side == 0 ? path : NULL, side == 0 ? explained : plan, options, err);
+        good = t->sessions[side] != NULL && run(t, side, t->outputs + (size_t)side * count, err);
+    }
+    if (good && !same_outputs(explained, t->outputs, t->outputs + count, count)) {
+        good = ox_error_set(err, OX_RUNTIME, "the tuned model gives other values");
+    }
+    free_outputs(t->outputs, t->outputs == NULL ? 0 : 2 * count);
+    if (!good) {
+        ox_trial_close(t);
+    }
+    return good;
+}
+
+/* Seconds of a run; negative where it fails. */
+static double time_run(const ox_trial *t, int side)
+{
+    double before = ox_os_seconds();
+    if (!run(t, side, t->outputs, NULL)) {
+        return -1;
+    }
+    double after = ox_os_seconds();
+    free_outputs(t->outputs, t->output_count);
+    return after - before;
+}
+
+/* Both take turns, as the machine has other things to do now and then. Less than a fiftieth may be
+ * chance. */
+bool ox_trial_gains(const ox_trial *t)
+{
+    enum { ROUNDS = 12 };
+    const double enough = 0.4, gain = 0.98;
+    double least[2] = {1e30, 1e30}, sum = 0;
+    for (int round = 0; round < ROUNDS && sum < enough; round++) {
+        for (int side = 0; side < 2; side++) {
+            double seconds = time_run(t, side);
+            if (seconds < 0) {
+                return false;
+            }
+            least[side] = seconds < least[side] ? seconds : least[side];
+            sum += seconds;
+        }
+    }
+    return least[1] <= gain * least[0];
+}
+
+ox_session *ox_trial_take(ox_trial *t, bool plan)
+{
+    ox_session *s = t->sessions[plan];
+    t->sessions[plan] = NULL;
+    return s;
+}

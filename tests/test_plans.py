@@ -1,0 +1,158 @@
+"""Plans that sessions keep on disk: a second start takes the first one's, whatever lies there in its
+place is replaced or left alone, and processes that start at a time make one."""
+
+import os
+import subprocess
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+NAMED, XDG = "ONNXEXPLAINER_CACHE", "XDG_CACHE_HOME"
+
+
+def network(channels=64, size=24):
+    """Convolutions that gain by the blocked layout."""
+    rng = np.random.default_rng(0)
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["": 18]>
+        net (float[N, 3, {size}, {size}] x) => (float[N, {channels}] y) {{
+            a = Conv<pads=[1,1,1,1]>(x, U)  b = Relu(a)
+            c = Conv<pads=[1,1,1,1]>(b, V)  d = Relu(c)
+            e = Conv<pads=[1,1,1,1]>(d, W)  f = Relu(e)
+            g = GlobalAveragePool(f)  y = Flatten(g)
+        }}""")
+    for name, depth in {"U": 3, "V": channels, "W": channels}.items():
+        value = rng.normal(size=(channels, depth, 3, 3)) / np.sqrt(9 * depth)
+        model.graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
+    return model
+
+
+class Start:
+    """Runs of the command line with what is kept in a folder."""
+
+    def __init__(self, cli, folder, model):
+        self.cli, self.folder, self.model = cli, folder, str(model)
+        self.samples = str(folder.parent / "samples.npy")
+        np.save(self.samples, np.random.default_rng(1).normal(size=(2, 3, 24, 24)).astype("f"))
+
+    def begin(self, out, *options, **environment):
+        return subprocess.Popen(
+            [self.cli, "run", self.model, "-i", self.samples, "-o", str(self.folder.parent / out),
+             "--quiet", *(options or ["--tune"])],
+            env=os.environ | {NAMED: str(self.folder)} | environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def __call__(self, *options, **environment):
+        begun = self.begin("out.npz", *options, **environment)
+        errors = begun.communicate()[1]
+        assert begun.returncode == 0 and errors == "", errors
+        with np.load(self.folder.parent / "out.npz") as found:
+            return dict(found)
+
+    def plans(self):
+        return sorted(self.folder.glob("*.plan"))
+
+
+@pytest.fixture
+def start(cli, explain, tmp_path):
+    references = np.random.default_rng(2).normal(size=(10, 3, 24, 24)).astype(np.float32)
+    return Start(cli, tmp_path / "kept", explain(network(), references, "--target=1"))
+
+
+def same(a, b):
+    return all(np.abs(a[name] - b[name]).max() <= 1e-5 * np.abs(b[name]).max() for name in b)
+
+
+def test_second_start(start):
+    """The plan is read, and not written again; other models and threads have their own."""
+    plain = start("--no-tune")
+    assert not start.folder.exists()
+    first = start()
+    plan, = start.plans()
+    before = plan.stat()
+    second = start()
+    assert start.plans() == [plan]
+    assert plan.stat().st_ino == before.st_ino and plan.stat().st_mtime_ns == before.st_mtime_ns
+    assert same(first, plain) and all((first[k] == second[k]).all() for k in first)
+    assert plan.stat().st_mode & 0o077 == 0
+    start("--tune", "--threads=1")
+    assert len(start.plans()) == 2
+
+
+def test_second_start_is_the_plan(start):
+    """One that gains is kept as a model that names its blocks."""
+    for _ in range(5):  # the machine may be busy with something else
+        first = start()
+        plan, = start.plans()
+        if plan.stat().st_size > 1000:
+            break
+        plan.unlink()
+    model = onnx.load_from_string(plan.read_bytes()[:-24])
+    assert {p.key: p.value for p in model.metadata_props}["onnxexplainer.plan"].startswith("blocks")
+    assert same(start(), first)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other"])
+def test_damaged(start, damage):
+    first = start()
+    plan, = start.plans()
+    data = bytearray(plan.read_bytes())
+    if damage == "cut":
+        data = data[:len(data) // 2]
+    elif damage == "flip":
+        data[len(data) // 3] ^= 1
+    elif damage == "empty":
+        data = b""
+    else:
+        data = b"no plan at all " * 1000
+    plan.write_bytes(data)
+    assert same(start(), first)
+    plan, = start.plans()
+    assert plan.read_bytes() != data
+
+
+def test_damaged_key(start):
+    """Names are others then."""
+    first = start()
+    (start.folder / "key").write_bytes(b"short")
+    assert same(start(), first) and len(start.plans()) == 2
+    assert (start.folder / "key").stat().st_size == 8
+
+
+def test_no_folder(start, tmp_path):
+    """Where nothing can be kept, nothing is."""
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    plain = start("--no-tune")
+    for environment in ({NAMED: str(file)}, {NAMED: ""}, {NAMED: "/proc/nothing"},
+                        {NAMED: str(file / "below")}):
+        assert same(start(**environment), plain)
+    assert not start.folder.exists()
+
+
+def test_folder_of_the_user(start, tmp_path):
+    """XDG_CACHE_HOME, unless it is no absolute path; then HOME."""
+    environment = {k: v for k, v in os.environ.items() if k != NAMED}
+    command = [start.cli, "run", start.model, "-i", start.samples, "--tune", "--quiet"]
+    for name, place in ((XDG, tmp_path / "x" / "onnxexplainer"),
+                        ("HOME", tmp_path / "h" / ".cache" / "onnxexplainer")):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        (tmp_path / "h").mkdir(exist_ok=True)
+        own = environment | {XDG: "relative"} | {name: str(tmp_path / name[0].lower())}
+        subprocess.run(command, env=own, check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
+        assert len(list(place.glob("*.plan"))) == 1
+
+
+def test_at_a_time(start):
+    """Workers that start together: one makes the plan, the others wait for it."""
+    begun = [start.begin(f"out{i}.npz") for i in range(5)]
+    for b in begun:
+        errors = b.communicate()[1]
+        assert b.returncode == 0 and errors == ""
+    outs = [dict(np.load(start.folder.parent / f"out{i}.npz")) for i in range(5)]
+    assert all((out[k] == outs[0][k]).all() for out in outs for k in out)
+    assert len(start.plans()) == 1
+    assert sorted(p.name for p in start.folder.iterdir()) == sorted(
+        ["key", "lock", start.plans()[0].name])
