@@ -174,11 +174,16 @@ def check_near(rule, explain, run):
 
 
 def check_second(rule, explain, run, *options):
-    """The second order: sum(m_x dx + Q_x V_x) == m_y dy + Q_y V_y for the rule's nodes, as what is
+    """The higher orders: sum(m_x dx + Q_x V_x) == m_y dy + Q_y V_y for the rule's nodes, as what is
     around them keeps it. The reference itself gets nothing."""
     one = {name: value[:1] for name, value in rule.r.items()}
     x = {name: np.concatenate([rule.x[name][:1], one[name]]) for name in rule.inputs}
-    out = run(explain(rule.bent(), one, "--target=all", "--order=2", *options), x)
+    for order in (2, 3):
+        made = explain(rule.bent(), one, "--target=all", f"--order={order}", *options)
+        check_order(rule, run(made, x))
+
+
+def check_order(rule, out):
     phis = [out[f"{name}_shap"] for name in rule.inputs]
     assert all(np.isfinite(phi).all() and (phi[1] == 0).all() for phi in phis)
     gap = out["out"] - out["base_value"] - sum_of(out, rule.inputs)

@@ -1,4 +1,4 @@
-"""The invariant of --order=2 for a node of each family: sum(m_x dx + Q_x V_x) == m_y dy + Q_y V_y."""
+"""The invariant of the higher orders for a node of each family: sum(m_x dx + Q_x V_x) == m_y dy + Q_y V_y."""
 
 import numpy as np
 import onnx
@@ -53,6 +53,33 @@ def test_unit(op, explain, run):
     rulecheck.check_second(rule, explain, run)
 
 
+@pytest.mark.parametrize("scale", [1, 30])
+@pytest.mark.parametrize("order", [2, 3])
+def test_probabilities(explain, run, order, scale):
+    """A Softmax of which the results are explained: complete where they are close to 0 and 1, too."""
+    rng = np.random.default_rng(scale)
+    weights = rng.normal(size=(6, 5)).astype(np.float32) * scale
+    nodes = [node("Gemm", "x w", "l"), node("Relu", "l", "r"), node("Gemm", "r v", "s"),
+             node("Softmax", "s", "p", axis=1), node("Reshape", "p row", "y")]
+    constants = {"w": weights, "v": floats(5, 4, seed=3), "row": np.array([0, 2, 2])}
+    graph = onnx.helper.make_graph(
+        nodes, "probabilities", [onnx.helper.make_tensor_value_info("x", 1, ["N", 6])],
+        [onnx.helper.make_tensor_value_info("y", 1, ["N", 2, 2])],
+        [numpy_helper.from_array(v, k) for k, v in constants.items()])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)],
+                                   ir_version=9)
+    x, r = floats(4, 6, seed=1), floats(3, 6, seed=2)
+    x[3] = r[0]
+    for reference in r:
+        path = explain(model, reference[None], "--target=all", f"--order={order}")
+        out = run(path, {"x": x})
+        gap = out["y"].reshape(4, 4) - out["base_value"] - out["x_shap"].sum(axis=2)
+        assert np.abs(gap).max() <= 1e-5
+        assert np.abs(out["x_shap"].sum(axis=1)).max() <= 1e-5  # probabilities add up to 1
+    assert (run(explain(model, r[:1], "--target=all", f"--order={order}"), {"x": x})["x_shap"][3]
+            == 0).all()
+
+
 # ---- rounding ------------------------------------------------------------------------------------
 
 def in_doubles(graph):
@@ -76,12 +103,13 @@ def in_doubles(graph):
             attribute.i = TensorProto.DOUBLE
 
 
+@pytest.mark.parametrize("order", [2, 3])
 @pytest.mark.parametrize("name", ["cnn_avgpool_mnist", "lstm_digits", "mlp_regress_diabetes",
-                                  "mobile_se_silu_mnist", "resnet_mnist", "rnn_tanh_digits",
-                                  "sklearn_mlp_breast", "vit_digits"])
-def test_floats_are_near_doubles(shared, explain, run, name):
+                                  "mlp_tanh_softmax_wine", "mobile_se_silu_mnist", "resnet_mnist",
+                                  "rnn_tanh_digits", "sklearn_mlp_breast", "vit_digits"])
+def test_floats_are_near_doubles(shared, explain, run, name, order):
     folder = shared / "models" / name
-    path = explain(folder / "model.onnx", np.load(folder / "background.npy")[:2], "--order=2",
+    path = explain(folder / "model.onnx", np.load(folder / "background.npy")[:2], f"--order={order}",
                    "--target=0", "--no-functions", "--cache=load")
     wide = onnx.load(path)
     [value], x = wide.graph.input, np.load(folder / "input.npy")[:1]

@@ -281,6 +281,26 @@ static void visit(ox_explain_state *s, const ox_sides *sides, ox_node *n)
     ox_graph_leave(s->branch->flow, former);
 }
 
+/* The Softmax whose results are explained, as they are or moved; NULL for none. Behind it nothing
+ * sees what one probability takes from the others. */
+static const ox_node *softmax_of(ox_explain_state *s)
+{
+    static const ox_rule moves[] = {flow_identity, flow_reshape, flow_cast,     flow_slice,
+                                    flow_gather,   flow_split,   flow_transpose};
+    const ox_node *n = ox_maker_of(s->bind->output);
+    for (size_t i = 0; n != NULL && i < sizeof moves / sizeof *moves;) {
+        const ox_row *row = ox_rule_find(n->domain, n->op);
+        ox_rule rule = row == NULL ? NULL : row->rule;
+        if (rule == flow_softmax) {
+            return ox_beyond(s, n->inputs[0]) ? NULL : n;
+        }
+        bool on = rule == moves[i];
+        n = on ? ox_maker_of(n->inputs[0]) : n;
+        i = on ? 0 : i + 1;
+    }
+    return NULL;
+}
+
 void ox_walk(ox_explain_state *s, ox_val seed)
 {
     const char *pool = s->options->pool;
@@ -300,6 +320,7 @@ void ox_walk(ox_explain_state *s, ox_val seed)
         .unpairs = unpairs,
         .pairs_lead = !s->plan->one_at_a_time && !s->branch->legs,
         .pool_tree = by_tree,
+        .probabilities = second ? softmax_of(s) : NULL,
         .third = s->options->order > 2,
         .later = s->order->nodes,
         .later_count = s->order->count,

@@ -185,10 +185,14 @@ static void through_linear(ox_ctx *c, ox_rule rule)
 
 static ox_val of_unit(ox_ctx *c, ox_rule rule)
 {
-    return rule == flow_prelu                     ? ox_mean_of_prelu(c)
-           : rule == flow_mul || rule == flow_div ? ox_mean_of_activation(c)
-           : !ox_varies(c, 1) && !ox_varies(c, 2) ? ox_mean_of_unary(c)
-                                                  : NULL;
+    if (rule == flow_prelu) {
+        return ox_mean_of_prelu(c);
+    }
+    if (rule == flow_mul || rule == flow_div) {
+        return ox_mean_of_activation(c);
+    }
+    bool one = !ox_varies(c, 1) && !ox_varies(c, 2) && rule != flow_softmax;
+    return one ? ox_mean_of_unary(c) : NULL;
 }
 
 void ox_mean_forward(ox_ctx *c, ox_rule rule)

@@ -397,10 +397,28 @@ static void send_rows(ox_ctx *c, const axes *a, ox_val m, const char *name, ox_b
     ox_send(c, 0, from_rows(c, a, ox_call(name, body, NULL, 3, in)));
 }
 
+/* Of the results that are explained, both orders at once. */
+static bool send_probabilities(ox_ctx *c, const axes *a)
+{
+    ox_val v = ox_variance(c->node->inputs[0]), q = NULL;
+    if (!c->second || c->sides->probabilities != c->node || v == NULL) {
+        return false;
+    }
+    ox_type type = c->m->type;
+    const ox_rows rows = {to_rows(a, c->m), to_rows(a, ox_cast(ox_x(c, 0), type)),
+                          to_rows(a, ox_cast(ox_x0(c, 0), type)), to_rows(a, ox_cast(v, type))};
+    ox_send(c, 0, from_rows(c, a, ox_probabilities(&rows, &q)));
+    ox_send_second(c, 0, from_rows(c, a, q));
+    return true;
+}
+
 void flow_softmax(ox_ctx *c)
 {
     axes a = no_axes(c);
     reduce_axis(c, &a, ox_node_int(c->node, "axis", -1));
+    if (send_probabilities(c, &a)) {
+        return;
+    }
     send_rows(c, &a, c->m, "SoftmaxScoresFlow", softmax_body);
 }
 

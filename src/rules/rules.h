@@ -41,10 +41,11 @@ typedef struct ox_sides {
     /* A variance [R, own shape of v] as that of a batch of pairs, R N in place of N; and back. */
     ox_val (*pairs)(ox_ctx *c, ox_val v, ox_val variance);
     ox_val (*unpairs)(ox_ctx *c, ox_val v, ox_val pairs);
-    int pairs_lead;        /* lead axes of variances: that of references, or none */
-    bool pool_tree;        /* maxima are trees of maxima of two */
-    bool third;            /* values have a mean path: rules/mean_path.c */
-    ox_node *const *later; /* nodes that are not visited yet */
+    int pairs_lead;               /* lead axes of variances: that of references, or none */
+    bool pool_tree;               /* maxima are trees of maxima of two */
+    const ox_node *probabilities; /* the Softmax whose results are explained, NULL for none */
+    bool third;                   /* values have a mean path: rules/mean_path.c */
+    ox_node *const *later;        /* nodes that are not visited yet */
     size_t later_count;
 } ox_sides;
 

@@ -282,7 +282,7 @@ ox_role ox_second_role(ox_ctx *c, ox_rule rule)
     const struct linear *l = find(rule);
     bool product = rule == flow_mul || rule == flow_div;
     if (rule == flow_unary || rule == flow_clip || rule == flow_prelu ||
-        (product && ox_is_activation(c))) {
+        (product && ox_is_activation(c)) || c->sides->probabilities == c->node) {
         return OX_ROLE_UNIT;
     }
     return l != NULL && l->fits(c) ? OX_ROLE_LINEAR : OX_ROLE_NEW_PLAYER;

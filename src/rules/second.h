@@ -69,6 +69,17 @@ ox_val ox_boxed_slope(const ox_pair *p, ox_val v);
 ox_val ox_settled(const ox_pair *p, ox_val v, ox_val rough, ox_val slope);
 ox_val ox_curve(const ox_pair *p, ox_val v, ox_val rough, ox_val dy);
 
+/* ---- probabilities ----------------------------------------------------------------------------
+ */
+
+/* Rows of a Softmax: multipliers of its results, both sides of its operand, and V of that. */
+typedef struct ox_rows {
+    ox_val m, x, x0, v;
+} ox_rows;
+
+/* The multipliers of its operand, those of V in *second. */
+ox_val ox_probabilities(const ox_rows *r, ox_val *second);
+
 /* ---- the mean path, of the third order --------------------------------------------------------
  */
 
