@@ -73,9 +73,12 @@ def functions(base):
                for _, name in rows(text, macro)}
     counts |= {name: int(count) for name, count, _ in rows(text, "OX_OTHER_FUNCTIONS")
                if count != "0"}
+    units = {f"{name}Unit": 7 + 2 * int(y) + int(count)
+             for _, name, y, count in rows(text, "OX_UNITS")}
     return {(name, "onnxexplainer", 1):
             f'    {{"onnxexplainer", "{name}", 1, {{{count}, {count}, {count}, {2 ** count - 1:#x}}}, '
-            f"{{1, 1, 1, 0x1}}, NULL, 0, false}}," for name, count in counts.items()}
+            f"{{{results}, {results}, {results}, {2 ** results - 1:#x}}}, NULL, 0, false}},"
+            for some, results in ((counts, 1), (units, 2)) for name, count in some.items()}
 
 
 def table(base):

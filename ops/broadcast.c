@@ -185,10 +185,14 @@ static void gather(const ops_task *t, int k, const float *from, size_t begin, si
     }
 }
 
-/* out = (m + m2) slope(...), where operand k is in[k]. */
+/* out = (m + m2) slope(...), or what the unit makes, where operand k is in[k]. */
 static void compute(const ops_task *t, size_t count, float *out, const float **in, float *spare)
 {
     const ops_row *rows = t->isa->rows;
+    if (t->unit != NULL) {
+        t->unit(count, out, t->second + (out - t->out), in);
+        return;
+    }
     if (t->m2 >= 0) {
         rows[OPS_add](count, spare, (const float *[]){in[0], in[t->m2]});
         in[0] = spare;
@@ -241,9 +245,9 @@ static const float *read(const ops_task *t, int k, const float *from, size_t beg
     return buffer;
 }
 
-/* The mean of the flow along the axis: terms add up in stretches, and these do. */
-static void average_chunk(const ops_task *t, const float *const *from, float *out, size_t begin,
-                          size_t count)
+/* The sum of the flow along the axis, or the mean: terms add up in stretches, and these do. */
+static void sum_chunk(const ops_task *t, const float *const *from, float *out, size_t begin,
+                      size_t count)
 {
     const ops_row *rows = t->isa->rows;
     float buffers[OPS_MOST][BLOCK], part[BLOCK];
@@ -264,7 +268,7 @@ static void average_chunk(const ops_task *t, const float *const *from, float *ou
                 rows[OPS_add](n, out, (const float *[]){out, part});
             }
         }
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < n && t->mean; i++) {
             out[i] /= (float)t->length;
         }
     }
@@ -288,7 +292,6 @@ void ops_task_run(void *task, size_t i)
             }
         }
         float *out = t->out + row * t->row + begin;
-        t->axis < 0 ? run_chunk(t, from, out, begin, count)
-                    : average_chunk(t, from, out, begin, count);
+        t->axis < 0 ? run_chunk(t, from, out, begin, count) : sum_chunk(t, from, out, begin, count);
     }
 }

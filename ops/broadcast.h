@@ -27,12 +27,16 @@ typedef struct ops_operand {
 } ops_operand;
 
 /* What an elementwise node does: out = (m + m2) slope(...), m2 being operand `m2`, or none where
- * that is -1. With an `axis` that is not -1, the mean along it. */
+ * that is -1. With an `axis` that is not -1, the sum of what the flow adds to its last operand
+ * along it, or the mean. With a `unit`, both of its results: out and second. */
 typedef struct ops_task {
     const ops_isa *isa;
     ops_id flow;
     int m2, axis;
+    bool mean;
     float *out;
+    ops_unit_row unit; /* or NULL */
+    float *second;
 
     int count; /* of all operands */
     const float *data[OPS_MOST];

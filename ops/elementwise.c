@@ -24,6 +24,26 @@ static OrtStatus *run_flow(ops_call *c)
     return ops_run(c, task.chunks * task.parts, ops_task_run, &task);
 }
 
+static OrtStatus *run_unit(ops_call *c)
+{
+    int rank;
+    int64_t dims[OPS_RANK];
+    OrtStatus *status = ops_meet(c, c->op->inputs, &rank, dims);
+    status = status != NULL ? status : ops_two_outputs(c, rank, dims);
+    ops_task task = {
+        .isa = c->isa,
+        .unit = c->isa->units[c->op->unit],
+        .m2 = -1,
+        .axis = -1,
+        .out = c->out,
+        .second = c->second,
+    };
+    if (status != NULL || !ops_task_plan(&task, c->op->inputs, c->in, rank, dims)) {
+        return status;
+    }
+    return ops_run(c, task.chunks * task.parts, ops_task_run, &task);
+}
+
 static OrtStatus *run_rows(ops_call *c, ops_rows *rows, void (*part)(void *, size_t))
 {
     int rank;
@@ -79,12 +99,20 @@ static OrtStatus *run_axis_flow(ops_call *c)
 #define AXIS_FLOW(id, text) ROWS(id, text, 3, run_axis_flow)
 #define NORM_FLOW(id, text) ROWS(id, text, 5, run_norm_flow)
 
+#define UNIT(id, text, y, count)                                                                   \
+    {.name = text "Unit",                                                                          \
+     .outputs = 2,                                                                                 \
+     .unit = OPS_UNIT_##id,                                                                        \
+     INPUTS(OX_UNIT_OPERANDS(y, count)),                                                           \
+     .in_place = true,                                                                             \
+     .run = run_unit},
+
 size_t ops_elementwise(ops_op *to)
 {
     static const ops_op table[] = {
 #define KERNEL_FLOW FLOW
 #include "base/flows.inc"
-        OX_AXIS_FLOWS(AXIS_FLOW) OX_NORM_FLOWS(NORM_FLOW)};
+        OX_UNITS(UNIT) OX_AXIS_FLOWS(AXIS_FLOW) OX_NORM_FLOWS(NORM_FLOW)};
     if (to != NULL) {
         memcpy(to, table, sizeof table);
     }

@@ -185,6 +185,13 @@ OrtStatus *ops_output(ops_call *c, int rank, const int64_t *dims)
     return ops_output_at(c, 0, rank, dims);
 }
 
+OrtStatus *ops_two_outputs(ops_call *c, int rank, const int64_t *dims)
+{
+    OrtStatus *status = ops_output_at(c, 1, rank, dims);
+    c->second = c->out;
+    return status != NULL ? status : ops_output(c, rank, dims);
+}
+
 OrtStatus *ops_run(const ops_call *c, size_t count, void (*part)(void *user, size_t i), void *user)
 {
 #if ORT_API_VERSION >= 17

@@ -15,7 +15,7 @@
 #error "the kernels need the header of ONNX Runtime 1.16 or newer"
 #endif
 
-#define OPS_INPUTS 10 /* of a node, at most */
+#define OPS_INPUTS 12 /* of a node, at most */
 
 typedef struct ops_op ops_op;
 
@@ -27,7 +27,7 @@ typedef struct ops_call {
     const void *attributes;
     OrtKernelContext *context;
     ops_operand in[OPS_INPUTS]; /* rank 0 and no data where left out */
-    float *out;
+    float *out, *second;        /* the latter where there are two outputs */
 } ops_call;
 
 struct ops_op {
@@ -38,7 +38,14 @@ struct ops_op {
     int outputs;        /* 0: one */
     int integers;       /* so many at the end are int64, the others float */
     bool in_place;      /* the output may take the place of input 0 */
-    enum { OPS_UNKNOWN, OPS_BROADCAST, OPS_MEAN, OPS_WINNER, OPS_MATRICES } shape; /* of outputs */
+    enum {
+        OPS_UNKNOWN,
+        OPS_BROADCAST,
+        OPS_MEAN,
+        OPS_CHANNELS,
+        OPS_WINNER,
+        OPS_MATRICES
+    } shape; /* of outputs */
     OrtStatus *(*run)(ops_call *c);
 
     /* What a kernel keeps of the node's attributes: its size, and how it is made of them. */
@@ -46,6 +53,7 @@ struct ops_op {
     OrtStatus *(*read)(const ops_op *op, const OrtKernelInfo *info, void *attributes);
 
     ops_id flow;         /* of elementwise.c */
+    ops_unit_id unit;    /* where there are two outputs */
     int operands;        /* of the flow, without a second multiplier */
     int steps[2], at[2]; /* of phases.c */
     bool cut;
@@ -58,7 +66,7 @@ void ops_op_init(ops_op *op);
  * number. */
 size_t ops_attentions(ops_op *to);
 size_t ops_elementwise(ops_op *to);
-size_t ops_means(ops_op *to);
+size_t ops_sums(ops_op *to);
 size_t ops_winners(ops_op *to);
 size_t ops_phases(ops_op *to);
 size_t ops_blocks(ops_op *to);
@@ -76,6 +84,9 @@ OrtStatus *ops_meet(const ops_call *c, int count, int *rank, int64_t *dims);
 
 /* Sets c->out to the output, made with these dimensions. */
 OrtStatus *ops_output(ops_call *c, int rank, const int64_t *dims);
+
+/* The same of c->out and c->second, the outputs of an operator that has two of one shape. */
+OrtStatus *ops_two_outputs(ops_call *c, int rank, const int64_t *dims);
 OrtStatus *ops_output_at(ops_call *c, int i, int rank,
                          const int64_t *dims); /* the same of output i */
 

@@ -113,14 +113,36 @@ static void row_layer_norm(size_t count, float *out, const float *const *in)
 #define ENTRY(id, ...) row_##id,
 #include "base/flows.inc"
 
+#define UNIT_ROW(id, name, y, count_of)                                                            \
+    static void unit_row_##id(size_t count, float *out, float *second, const float *const *in)     \
+    {                                                                                              \
+        for (size_t i = 0; i < count; i++) {                                                       \
+            double v[OX_UNIT_OPERANDS(y, count_of)];                                               \
+            for (int k = 0; k < OX_UNIT_OPERANDS(y, count_of); k++) {                              \
+                v[k] = in[k][i];                                                                   \
+            }                                                                                      \
+            pair p = OPS_UNIT_PAIR(y, count_of);                                                   \
+            unit u = unit_##id(&p, v[5 + 2 * (y)] * v[6 + 2 * (y)]);                               \
+            flows f = flows_of(&p, v[0], v[1] * v[2], u);                                          \
+            out[i] = (float)f.m;                                                                   \
+            second[i] = (float)f.q;                                                                \
+        }                                                                                          \
+    }
+#define UNIT_ENTRY(id, ...) unit_row_##id,
+OX_UNITS(UNIT_ROW)
+
 ROW(add, 2, v[0] + v[1])
 ROW(add_product, 4, v[0] * (v[1] - v[2]) + v[3])
+ROW(add_scaled, 3, v[0] * v[1] + v[2])
+ROW(add_gain_square, 4, v[0] * num_square(v[1] - v[2]) + v[3])
+ROW(add_mid_square, 4, v[0] * num_square(num_mean(v[1], v[2])) + v[3])
 
 const ops_isa ops_naive = {"naive",
                            {
 #define KERNEL_FLOW ENTRY
 #include "base/flows.inc"
                                OX_AXIS_FLOWS(ENTRY) OX_NORM_FLOWS(ENTRY) OPS_PARTS(ENTRY)},
+                           {OX_UNITS(UNIT_ENTRY)},
                            share,
                            ops_attention_naive_room,
                            ops_attention_naive};

@@ -14,7 +14,16 @@ typedef struct pair {
     num x, x0, y, y0, a, b;
 } pair;
 
+typedef struct unit {
+    num a, dy, inverse;
+} unit;
+
+typedef struct flows {
+    num m, q;
+} flows;
+
 #define SLOPE(id) static inline num slope_##id(const pair *p)
+#define UNIT(id) static inline unit unit_##id(const pair *p, num v)
 
 #define num_add(a, b) ((a) + (b))
 #define num_sub(a, b) ((a) - (b))
@@ -25,6 +34,7 @@ typedef struct pair {
 #define num_abs fabs
 #define num_exp exp
 #define num_sqrt sqrt
+#define num_inverse_root(a) (1 / sqrt(a))
 #define num_epsilon(x) ((double)FLT_EPSILON)
 #define num_tanh tanh
 #define num_erf erf

@@ -15,7 +15,16 @@ typedef struct pair {
     num x, x0, y, y0, a, b;
 } pair;
 
+typedef struct unit {
+    num a, dy, inverse;
+} unit;
+
+typedef struct flows {
+    num m, q;
+} flows;
+
 #define SLOPE(id) static inline num slope_##id(const pair *p)
+#define UNIT(id) static inline unit unit_##id(const pair *p, num v)
 
 #define num_add vec_add
 #define num_sub vec_sub
@@ -26,6 +35,7 @@ typedef struct pair {
 #define num_abs vec_abs
 #define num_exp vec_exp
 #define num_sqrt vec_sqrt
+#define num_inverse_root(a) num_inverse(vec_sqrt(a))
 #define num_epsilon(x) ((double)FLT_EPSILON)
 #define num_tanh_ratio vec_tanh_ratio
 #define num_fma vec_fma
@@ -53,7 +63,7 @@ typedef struct pair {
 #define num_equal(a, b) num_if_equal(a, b, num_of(1), num_of(0))
 #define num_if_equal(a, b, then, otherwise) vec_select(vec_equal(a, b), then, otherwise)
 
-/* Vectors have neither erf nor tanh, but e^x. Of tanh f' comes with one quotient so, and no 1 - t^2
+/* Vectors have no erf, but e^x. Of tanh f' comes with one quotient so, and no 1 - t^2
  * that cancels. */
 #define OX_OWN_ENDS
 
@@ -87,10 +97,17 @@ static inline num mish_end(num x)
     return vec_fma(num_scale(rest, 4), num_shift(e, 1), num_mul(n, q));
 }
 
-/* Of x s, s = 1/(1 + e), e = e^-x: mid(s) + mid(x) ds/d, with ds = s s0 (e0 - e), or where that
- * cancels ds/d = s s0 (e + e0) tanh(d/2)/d: two e^x in place of three. Beyond -40 s is as good as
- * 0; where both are beyond 100 nothing is left of ds. */
-static inline num swish_of(num x, num x0)
+/* tanh, of which nothing is left of 1 beyond 20. */
+static inline num num_tanh(num x)
+{
+    x = num_clip(x, -20, 20);
+    return num_mul(x, vec_tanh_ratio(x));
+}
+
+/* Of x s + width s (1 - s), s = 1/(1 + e), e = e^-x: mid(s) + (mid(x) + width (1 - s - s0)) ds/d,
+ * with ds = s s0 (e0 - e), or where that cancels ds/d = s s0 (e + e0) tanh(d/2)/d: two e^x in place
+ * of three. Beyond -40 s is as good as 0; where both are beyond 100 nothing is left of ds. */
+static inline num wide_swish(num x, num x0, num width, int wide)
 {
     num most = num_of(40);
     num e = vec_exp(vec_min(most, num_neg(x))), e0 = vec_exp(vec_min(most, num_neg(x0)));
@@ -98,10 +115,25 @@ static inline num swish_of(num x, num x0)
     x = num_finite(x);
     x0 = num_finite(x0);
     num d = num_sub(x, x0), h = num_scale(d, 0.5), middle = num_mean(x, x0);
-    num near = num_mul(num_mul(sum, vec_tanh_near(num_square(h))), num_clip(middle, -100, 100));
-    num far = num_mul(middle, num_div(num_sub(e0, e), d));
+    num inverse = wide ? num_inverse(both) : both;
+    num more = wide ? num_mul(width, num_mul(num_shift(num_mul(e, e0), -1), inverse)) : middle;
+    num inner = num_clip(middle, -100, 100);
+    num near = num_mul(sum, vec_tanh_near(num_square(h))), far = num_div(num_sub(e0, e), d);
+    near = num_mul(near, wide ? num_add(inner, more) : inner);
+    far = num_mul(wide ? num_add(middle, more) : middle, far);
     num ds = vec_select(vec_less(num_abs(h), num_of(0.625)), near, far);
-    return num_div(num_add(ds, num_shift(sum, 1)), both);
+    num all = num_add(ds, num_shift(sum, 1));
+    return wide ? num_mul(all, inverse) : num_div(all, both);
+}
+
+static inline num swish_of(num x, num x0)
+{
+    return wide_swish(x, x0, x, 0);
+}
+
+static inline num widened_swish_of(num x, num x0, num width)
+{
+    return wide_swish(x, x0, width, 1);
 }
 
 #include "rules/slopes.inc"

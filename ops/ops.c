@@ -34,7 +34,7 @@ static _Atomic(library *) libraries;
 
 static size_t list_operators(ops_op *to)
 {
-    size_t (*const lists[])(ops_op *) = {ops_attentions, ops_elementwise, ops_means, ops_winners,
+    size_t (*const lists[])(ops_op *) = {ops_attentions, ops_elementwise, ops_sums, ops_winners,
                                          ops_phases,     ops_blocks,      ops_trees};
     size_t count = 0;
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {

@@ -17,8 +17,11 @@
  * and take m, what ops_share gives (means, their sum or NULL, middles), and m once more, or NULL
  * where it is a single number for the whole row. */
 
-/* Rows without a function of their own: a + b, and a (b - c) + d. */
-#define OPS_PARTS(X) X(add, "") X(add_product, "")
+/* Rows without a function of their own: a + b, and what is added up to the last operand, a (b - c),
+ * a b, a (b - c)^2 and a ((b + c)/2)^2. */
+#define OPS_PARTS(X)                                                                               \
+    X(add, "")                                                                                     \
+    X(add_product, "") X(add_scaled, "") X(add_gain_square, "") X(add_mid_square, "")
 
 #define OPS_ID(id, ...) OPS_##id,
 typedef enum ops_id {
@@ -28,6 +31,10 @@ typedef enum ops_id {
 } ops_id;
 #undef OPS_ID
 
+#define OPS_UNIT_ID(id, ...) OPS_UNIT_##id,
+typedef enum ops_unit_id { OX_UNITS(OPS_UNIT_ID) OPS_UNIT_COUNT } ops_unit_id;
+#undef OPS_UNIT_ID
+
 /* The operands v of a flow, by what its row in base/flows.inc says of y and parameters. */
 #define OPS_PAIR(has_y, count)                                                                     \
     (pair)                                                                                         \
@@ -36,9 +43,20 @@ typedef enum ops_id {
         .a = v[(count) > 0 ? 3 + 2 * (has_y) : 1], .b = v[(count) > 1 ? 4 + 2 * (has_y) : 1]       \
     }
 
-#define OPS_MOST 8 /* operands of a row */
+/* The same of a unit: m, Q and V stand for themselves. */
+#define OPS_UNIT_PAIR(has_y, count)                                                                \
+    (pair)                                                                                         \
+    {                                                                                              \
+        .x = v[3], .x0 = v[4], .y = v[(has_y) ? 5 : 3], .y0 = v[(has_y) ? 6 : 4],                  \
+        .a = v[(count) > 0 ? 7 + 2 * (has_y) : 3], .b = v[(count) > 1 ? 8 + 2 * (has_y) : 3]       \
+    }
+
+#define OPS_MOST 12 /* operands of a row */
 
 typedef void (*ops_row)(size_t count, float *out, const float *const *in);
+
+/* Multipliers of x and of its V. */
+typedef void (*ops_unit_row)(size_t count, float *out, float *second, const float *const *in);
 
 /* Of l and l0, the logarithms of shares y: writes the logarithmic means, and the halves of y + y0;
  * gives the sum of the means. */
@@ -49,6 +67,7 @@ typedef double (*ops_share)(size_t count, float *mean, float *middle, const floa
 typedef struct ops_isa {
     const char *name;
     ops_row rows[OPS_COUNT];
+    ops_unit_row units[OPS_UNIT_COUNT];
     ops_share share;
     ops_attention_room attention_room;
     ops_attention attention;

@@ -108,6 +108,13 @@ static OrtStatus *merge_inputs(const ops_op *op, OrtShapeInferContext *context, 
     if (op->shape == OPS_MEAN && *known && status == NULL) {
         drop(out, axis);
     }
+    if (op->shape == OPS_CHANNELS) {
+        *known = *known && out->rank >= 3;
+        if (*known) {
+            out->dims[out->rank - 3] = 1;
+            out->names[out->rank - 3] = "";
+        }
+    }
     return status;
 }
 

@@ -58,8 +58,6 @@ FLOWS = {
     "ConditionFlow": ("s = Neg(x) z = Sigmoid(x) c = Less(x, z) y = Where(c, s, z)",
                       "m c c0 x x0 b b0", None),
     "CubeFlow": ("y = Pow(x, three)", "m x x0", None),
-    "CurveFlow": ("h = Tanh(x) y = Swish<alpha = 1.5>(h)", "m x x0 y y0 w v",
-                  lambda x: x * sigmoid(1.5 * x)),
     "DivideConstantFlow": ("s = Exp(x) y = Div(one, s)", "m a p p0", None),
     "DividendFlow": ("s = Sigmoid(x) y = Div(x, s)", "m p p0", None),
     "DivisorFlow": ("s = Sigmoid(x) y = Div(x, s)", "m x x0 p p0", None),
@@ -68,7 +66,7 @@ FLOWS = {
     "ErfFlow": ("y = Erf(x)", "m x x0 y y0", erf),
     "ExpFlow": ("y = Exp(x)", "m x x0 y y0", np.exp),
     "FloorFlow": ("y = Floor(x)", "m x x0 y y0", np.floor),
-    "GainFlow": ("h = Relu(x) y = Tanh(h)", "m x x0", None),
+    "GainFlow": ("h = Exp(x) y = Tanh(h)", "m x x0", None),
     "GainSquareFlow": ("y = Tanh(x)", "m x x0", None),
     "GeluFlow": ("y = Gelu(x)", "m x x0 y y0", lambda x: x * (1 + erf(x / np.sqrt(2))) / 2),
     "GeluTanhFlow": ('y = Gelu<approximate = "tanh">(x)', "m x x0 y y0", gelu_tanh),
@@ -82,14 +80,13 @@ FLOWS = {
     "MinFlow": ("s = Sigmoid(x) y = Min(x, s)", "m x x0 b b0", None),
     "MishFlow": ("y = Mish(x)", "m x x0 y y0", lambda x: x * np.tanh(np.logaddexp(0, x))),
     "MulFlow": ("s = Neg(x) y = Mul(x, s)", "m x x0", None),
+    "MulSquareFlow": ("s = Neg(x) p = Mul(x, s) y = Tanh(p)", "m x x0", None),
     "PReluFlow": ("y = PRelu(x, one)", "m x x0 a", None),
     "PReluSlopeFlow": ("s = Sigmoid(x) y = PRelu(x, s)", "m x x0", None),
     "PowerFlow": ("y = Pow(x, power)", "m p p0 y y0 a",
                   lambda p: p ** 2.5),
     "ReciprocalFlow": ("y = Reciprocal(x)", "m p p0", None),
-    "ReluCurveFlow": ("h = Tanh(x) y = Relu(h)", "m x x0 v w", None),
     "ReluFlow": ("y = Relu(x)", "m x x0", None),
-    "ReluSmoothFlow": ("h = Tanh(x) y = Relu(h)", "m x x0 v w", None),
     "RoundFlow": ("y = Round(x)", "m x x0 y y0", np.round),
     "SeluFlow": ("y = Selu(x)", "m x x0 a b", None),
     "SigmoidFlow": ("y = Sigmoid(x)", "m x x0 y y0", sigmoid),
@@ -101,7 +98,6 @@ FLOWS = {
     "StepFlow": ("c = Greater(x, one) y = Cast<to = 1>(c)", "m y y0 x x0",
                  lambda x: (x > 1) * 1.0),
     "SwishFlow": ("y = Swish<alpha = 1.5>(x)", "m x x0 y y0 a", lambda x: x * sigmoid(1.5 * x)),
-    "SwishSmoothFlow": ("h = Tanh(x) y = Swish<alpha = 1.5>(h)", "m x x0 a v", None),
     "TanhFlow": ("y = Tanh(x)", "m x x0 y y0", np.tanh),
     "UpperBoundFlow": ("y = Min(x, one)", "m x x0 a", None),
 }
@@ -115,15 +111,17 @@ AXES = {
 # of rows and numbers of them
 NORMS = {"LayerNormFlow": f"{WEIGHT} y = LayerNormalization(x, w)",
          "RootNormFlow": f"{WEIGHT} y = RMSNormalization(x, w)"}
-SECOND = {"GainFlow", "GainSquareFlow", "ReluCurveFlow", "ReluSmoothFlow", "CurveFlow",
-          "SwishSmoothFlow"}  # of the second order
-PARAMETERS = {"CeluFlow": {"a": 0.7}, "ClipFlow": {"a": -1, "b": 2}, "CurveFlow": {"w": 0.5},
-              "DivideConstantFlow": {"a": 1},
-              "EluFlow": {"a": 0.7}, "HardSigmoidFlow": {"a": 0.3, "b": 0.5},
+SECOND = {"GainFlow", "GainSquareFlow", "MulSquareFlow"}  # of the second order
+# units of the second order: operands after m, Q, x and x0
+UNITS = {"AbsUnit": "", "CeluUnit": "a", "ClipUnit": "a b", "EluUnit": "a", "HardSigmoidUnit": "a b",
+         "HardSwishUnit": "", "LeakyReluUnit": "a", "PReluUnit": "a", "ReluUnit": "",
+         "SeluUnit": "a b", "SigmoidUnit": "", "SoftsignUnit": "", "SwishUnit": "a", "TanhUnit": ""}
+PARAMETERS = {"CeluFlow": {"a": 0.7}, "ClipFlow": {"a": -1, "b": 2},
+              "DivideConstantFlow": {"a": 1}, "EluFlow": {"a": 0.7}, "HardSigmoidFlow": {"a": 0.3, "b": 0.5},
               "LeakyReluFlow": {"a": 0.1}, "LowerBoundFlow": {"a": 1}, "PReluFlow": {"a": 0.2},
-              "PowerFlow": {"a": 2.5}, "ReluCurveFlow": {"w": 1.5}, "ReluSmoothFlow": {"w": 1.5},
+              "PowerFlow": {"a": 2.5},
               "SeluFlow": {"a": 1.6732632, "b": 1.050701},
-              "SwishFlow": {"a": 1.5}, "SwishSmoothFlow": {"a": 1.5}, "UpperBoundFlow": {"a": 1}}
+              "SwishFlow": {"a": 1.5}, "UpperBoundFlow": {"a": 1}}
 
 
 def random(shape, rng, size=3.0):
@@ -153,7 +151,7 @@ def operands(flow, shapes, seed=""):
 
 def with_others(flow, made, parameter=(), rng=None):
     """The operands of a function where m, x, x0 are given: b is a second operand, c a condition, p
-    positive, y the operator's result, v a variance."""
+    positive, y the operator's result."""
     _, names, y = FLOWS[flow]
     for end in ("", "0"):
         x = made[f"x{end}"].astype(np.float64)
@@ -165,10 +163,6 @@ def with_others(flow, made, parameter=(), rng=None):
             of = made[f"p{end}"] if "p" in names.split() else made[f"x{end}"]
             with np.errstate(all="ignore"):
                 made[f"y{end}"] = np.asarray(y(of.astype(np.float64)), np.float32)
-    sizes = [np.nan_to_num(np.clip(made[x], -100, 100)) ** 2 for x in ("x", "x0")]
-    v = 1 + sum(sizes, np.zeros(np.broadcast_shapes(made["x"].shape, made["x0"].shape)))
-    v = v * (rng or np.random.default_rng(0)).uniform(2, 9, v.shape)
-    made["v"] = np.asarray(v, np.float32)
     for name, value in PARAMETERS.get(flow, {}).items():
         made[name] = np.full(parameter, value, np.float32)
     return {name: made[name] for name in names.split()}
@@ -176,15 +170,23 @@ def with_others(flow, made, parameter=(), rng=None):
 
 def one_node(op, inputs, functions=(), symbolic=False, **attributes):
     """A model of a single node of our domain."""
-    node = helper.make_node(op, list(inputs), ["out"], domain="onnxexplainer", **attributes)
+    results = ["out", "second"][:1 + op.endswith("Unit")]
+    node = helper.make_node(op, list(inputs), results, domain="onnxexplainer", **attributes)
     values = [helper.make_tensor_value_info(
         name, helper.np_dtype_to_tensor_dtype(v.dtype),
         [f"{name}{i}" if symbolic else n for i, n in enumerate(v.shape)])
         for name, v in inputs.items()]
-    out = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
-    graph = helper.make_graph([node], "one", values, [out])
+    out = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in results]
+    graph = helper.make_graph([node], "one", values, out)
     opsets = [helper.make_opsetid("", 24), helper.make_opsetid("onnxexplainer", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=10, functions=functions)
+
+
+def model_of(name):
+    """Of a unit: behind another, so that its V is not that of an input alone."""
+    if name not in UNITS:
+        return FLOWS[name][0]
+    return "h = Tanh(x) " + FLOWS[name.replace("Unit", "Flow")][0].replace("(x", "(h")
 
 
 def compute(model, inputs, library=True):
@@ -221,12 +223,12 @@ def bodies(tmp_path_factory):
                 '<ir_version: 10, opset_import: ["": 24]> g (float[N, 4] x) => (float[N, 4] y) '
                 "<float one = {1}, float two = {2}, float three = {3}, float root = {-0.5}, "
                 "float power = {2.5}, float a = {-1}, float b = {2}, int8 zero = {0}> "
-                f"{{ {AXES.get(name) or NORMS.get(name) or FLOWS[name][0]} }}")
+                f"{{ {AXES.get(name) or NORMS.get(name) or model_of(name)} }}")
             onnx.save(model, folder / "model.onnx")
             np.save(folder / "r.npy", np.zeros((2, 4), np.float32))
             subprocess.run([str(BUILD / "onnxexplainer"), "explain", folder / "model.onnx", "-r",
                             folder / "r.npy", "--target=all", "-o", folder / "out.onnx",
-                            f"--order={1 + (name in SECOND)}"], check=True)
+                            f"--order={1 + (name in SECOND or name in UNITS)}"], check=True)
             made.update((f.name, f) for f in onnx.load(folder / "out.onnx").functions)
         return made[name]
 
@@ -289,6 +291,103 @@ def test_sums_add_the_second_multiplier(flow):
         expected = compute(one_node(flow, inputs), {**inputs, "m": inputs["m"] + m2})
         name = flow.replace("Flow", "SumFlow")
         close(compute(one_node(name, summed), summed), expected, 1e-7)
+
+
+# ---- units ---------------------------------------------------------------------------------------
+
+def unit_operands(unit, shapes, seed="", thin=False):
+    """Operands of a unit; Q and V are products with one number a channel where `thin`."""
+    flow = unit.replace("Unit", "Flow")
+    of = operands(flow, shapes, seed)
+    rng = np.random.default_rng(zlib.crc32(f"{unit} {seed}".encode()))
+    x, x0 = of["x"].astype(np.float64), of["x0"].astype(np.float64)
+    made = {"m": of["m"], "q": random(of["m"].shape, rng), "q2": np.float32(0.5), "x": of["x"],
+            "x0": of["x0"]}
+    if y_of(flow) is not None:
+        made |= {"y": y_of(flow)(x).astype("f"), "y0": y_of(flow)(x0).astype("f")}
+    v = (1 + x ** 2 + x0 ** 2) * rng.uniform(0.3, 9, np.broadcast_shapes(x.shape, x0.shape))
+    made |= {"v": v.astype("f"), "v2": np.float32(1.5)}
+    if thin and x.ndim > 3:
+        made |= {name: np.abs(made[name][..., :1, :, :]) for name in ("q", "v")}
+        made |= {f"{name}2": rng.uniform(0.5, 2, (x.shape[-3], 1, 1)).astype("f") for name in "qv"}
+    return {k: np.asarray(v) for k, v in made.items()} | {a: of[a] for a in UNITS[unit].split()}
+
+
+def y_of(flow):
+    """f where a unit takes it."""
+    alone = {"AbsFlow", "LeakyReluFlow", "PReluFlow", "ReluFlow"}
+    elu = lambda x, a, b=1: b * np.where(x > 0, x, a * np.expm1(np.minimum(x, 0)))  # noqa: E731
+    own = {"CeluFlow": lambda x: np.where(x > 0, x, 0.7 * np.expm1(np.minimum(x, 0) / 0.7)),
+           "EluFlow": lambda x: elu(x, 0.7), "SeluFlow": lambda x: elu(x, 1.6732632, 1.050701),
+           "HardSigmoidFlow": lambda x: np.clip(0.3 * x + 0.5, 0, 1),
+           "HardSwishFlow": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+           "SoftsignFlow": lambda x: x / (1 + np.abs(x))}
+    return None if flow in alone else own.get(flow) or FLOWS[flow][2]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("unit", UNITS)
+def test_units_agree_with_the_functions(unit, shape, bodies):
+    for thin in (False, True):
+        inputs = unit_operands(unit, SHAPES[shape], thin=thin)
+        expected = outputs(one_node(unit, inputs, [bodies(unit)]), inputs, library=False)
+        for a, b in zip(outputs(one_node(unit, inputs, symbolic=True), inputs), expected):
+            close(a, b, 1e-4)  # a ratio of differences from 1e-2 of a box on
+
+
+ENDS = np.float32([0, -0.0, 1e-45, 1e-39, -1e-30, 1, -1, 40, -120, 1e4, 1e18, -1e18, 3e38, -3e38,
+                   np.inf, -np.inf])
+
+
+@pytest.mark.parametrize("isa", SETS)
+@pytest.mark.parametrize("unit", UNITS)
+def test_units_at_infinities_and_extremes(unit, isa, bodies, monkeypatch):
+    x, x0, v = [np.ascontiguousarray(v).ravel() for v in np.meshgrid(ENDS, ENDS, ENDS)]
+    inputs = unit_operands(unit, (x.shape, x.shape, x.shape, ()))
+    inputs |= {"m": np.ones_like(x), "q": np.zeros_like(x), "x": x, "x0": x0, "v": np.abs(v)}
+    if y_of(unit.replace("Unit", "Flow")) is not None:
+        with np.errstate(all="ignore"):
+            f = y_of(unit.replace("Unit", "Flow"))
+            inputs |= {"y": f(x.astype(float)).astype("f"), "y0": f(x0.astype(float)).astype("f")}
+    expected = outputs(one_node(unit, inputs, [bodies(unit)]), inputs, library=False)
+    monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
+    found = outputs(one_node(unit, inputs), inputs)
+    close(found[0], expected[0], 1e-4)  # what goes to x, bounded; the other is of no size of its own
+    usual = np.maximum(np.maximum(np.abs(x), np.abs(x0)), np.abs(v)) <= 1e18
+    assert np.isfinite(found[0][usual]).all() and np.isfinite(found[1][usual]).all()
+
+
+@pytest.mark.parametrize("isa", SETS)
+@pytest.mark.parametrize("unit", UNITS)
+def test_units_agree_with_their_naive_twins(unit, isa, monkeypatch):
+    for shape, thin in (("odd", False), ("batch", True), ("gates", False), ("many", False)):
+        inputs = unit_operands(unit, SHAPES[shape], isa, thin)
+        model = one_node(unit, inputs)
+        monkeypatch.setenv("ONNXEXPLAINER_ISA", "naive")
+        expected = outputs(model, inputs)
+        monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
+        for a, b in zip(outputs(model, inputs), expected):
+            close(a, b, 1e-4)  # a ratio of differences from 1e-2 of a box on
+
+
+# A dx + B V is dy, whatever V is: to the rounding of y, divided by V and times it
+@pytest.mark.parametrize("isa", SETS + ["naive"])
+@pytest.mark.parametrize("unit", UNITS)
+def test_units_are_complete(unit, isa, monkeypatch):
+    monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
+    inputs = unit_operands(unit, SHAPES["batch"], isa)
+    first, second = (o.astype(np.float64) for o in outputs(one_node(unit, inputs), inputs))
+    m, q, x, x0, v = (inputs[n].astype(np.float64) for n in ("m", "q", "x", "x0", "v"))
+    f = y_of(unit.replace("Unit", "Flow")) or {
+        "AbsUnit": np.abs, "ReluUnit": lambda x: np.maximum(x, 0),
+        "LeakyReluUnit": lambda x: np.where(x > 0, x, 0.1 * x),
+        "PReluUnit": lambda x: np.where(x > 0, x, 0.2 * x)}[unit]
+    dy = f(x) - f(x0)
+    every = m + q * 0.5 * dy
+    scale = (np.abs(m) + np.abs(q * 0.5 * dy)) * (np.abs(f(x)) + np.abs(f(x0)) + np.abs(x - x0) + 1)
+    scale = scale + np.abs(second) * v + np.abs(first * (x - x0))
+    off = first * (x - x0) + second * v * 1.5 - every * dy
+    assert (np.abs(off) <= 4e-6 * scale + np.finfo("f").tiny).all()
 
 
 def logarithms(x):
@@ -370,9 +469,12 @@ def test_every_kernel_is_tested():
     base = ROOT / "src" / "base"
     listed = [name for file, row in (("operators.inc", r'^KERNEL\("(\w+)"'),
                                      ("flows.inc", r'^KERNEL_FLOW\(\w+, "(\w+)"'),
-                                     ("ours.h", r'^    X\(\w+, "(\w+)"'))
+                                     ("ours.h", r'^    X\(\w+, "(\w+)"\)'))
               for name in re.findall(row, (base / file).read_text(), re.MULTILINE)]
+    of_units = re.search(r"define OX_UNITS.*?define", (base / "ours.h").read_text(), re.DOTALL)[0]
+    units = re.findall(r'^    X\(\w+, "(\w+)", \d, \d\)', of_units, re.MULTILINE)
     assert sorted(f"{name}Flow" for name in listed) == sorted([*FLOWS, *AXES, *NORMS])
+    assert sorted(f"{name}Unit" for name in units) == sorted(UNITS)
 
 
 @pytest.mark.parametrize("name", ["resnet_mnist", "mobile_se_silu_mnist", "norms_digits",

@@ -263,3 +263,55 @@ def test_means_of_other_shapes_are_refused(inputs):
     made = {key: np.ones(size, np.float32) for key, size in zip(("m", "x", "x0"), inputs)}
     with pytest.raises(Exception, match="MeanFlow: shapes do not fit"):
         compute(one_node("MeanFlow", made, symbolic=True), made)
+
+
+# ---- sums over channels ------------------------------------------------------------------------
+
+GATED = """<ir_version: 10, opset_import: ["": 18]> g (float[N, 32, 4, 4] x) => (float[N, K] y)
+    { r = Relu(x) a = GlobalAveragePool(r) s = Sigmoid(a) p = Mul(r, s) c = Conv(p, W)
+      t = Relu(c) d = Conv(t, V) e = Relu(d) y = Flatten(e) }"""
+SUMS = {"ChannelSum": lambda a, w: a * w, "ChannelSumOfGains": lambda m, x, x0: m * (x - x0) ** 2,
+        "ChannelSumOfMids": lambda m, x, x0: m * ((x + x0) / 2) ** 2}
+# m, or what is added up; x or weights; x0
+CHANNELS = {"one": ((1, 1, 1), (1, 1, 1), (1, 1, 1)),
+            "weights": ((5, 1, 1), (2, 5, 7, 11), (3, 1, 5, 7, 11)),
+            "pairs": ((3, 2, 5, 1, 1), (2, 5, 3, 3), (3, 1, 5, 3, 3)),
+            "long": ((70, 1, 1), (1, 70, 60, 61), (2, 1, 70, 60, 61)),
+            "many": ((3, 400, 1, 1), (400, 2, 3), (3, 400, 2, 3)),
+            "whole": ((3, 1, 5, 7, 11), (5, 7, 11), (5, 1, 11)),
+            "no samples": ((5, 1, 1), (0, 5, 2, 2), (3, 1, 5, 2, 2)),
+            "no channels": ((0, 1, 1), (2, 0, 2, 2), (3, 1, 0, 2, 2))}
+
+
+@pytest.fixture(scope="module")
+def gated_bodies(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("gated"), np.random.default_rng(2)
+    model = onnx.parser.parse_model(GATED)
+    for name, shape in (("W", (40, 32, 1, 1)), ("V", (32, 40, 3, 3))):
+        value = rng.normal(size=shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    onnx.save(model, folder / "m.onnx")
+    np.save(folder / "r.npy", np.zeros((3, 32, 4, 4), np.float32))
+    subprocess.run([str(BUILD / "onnxexplainer"), "explain", folder / "m.onnx", "-r",
+                    folder / "r.npy", "--order=2", "-o", folder / "out.onnx"], check=True)
+    return {f.name: f for f in onnx.load(folder / "out.onnx").functions}
+
+
+@pytest.mark.parametrize("isa", SETS)
+@pytest.mark.parametrize("shape", CHANNELS)
+@pytest.mark.parametrize("name", SUMS)
+def test_sums_over_channels(name, shape, isa, gated_bodies, monkeypatch):
+    rng = np.random.default_rng(len(name + shape))
+    names = ("m", "x", "x0")[:3 - (name == "ChannelSum")]
+    inputs = {key: rng.normal(size=size).astype(np.float32)
+              for key, size in zip(names, CHANNELS[shape])}
+    found = runs_alike(monkeypatch, name, inputs, gated_bodies[name], isa=isa)
+    terms = SUMS[name](*(v.astype(np.float64) for v in inputs.values()))
+    np.testing.assert_allclose(found, terms.sum(-3, keepdims=True), rtol=0,
+                               atol=2e-6 * np.abs(terms).sum(-3).max(initial=0))
+
+
+def test_sums_without_channels_are_refused():
+    made = {key: np.ones((3, 4), np.float32) for key in ("v", "w")}
+    with pytest.raises(Exception, match="ChannelSum: shapes do not fit"):
+        compute(one_node("ChannelSum", made, symbolic=True), made)

@@ -22,8 +22,6 @@ CIRCLES = {
     ("lift/batched", "lift/control", "lift/sequence"):
         "SequenceMap writes out a body, in which sequences are written out; and control flow is "
         "written out for all steps at once, within the budget that it shares",
-    ("rules/smooth", "rules/unary"):
-        "the rule of a unit sends A and B of the second order, which are flows of the same table",
     ("tune/conv", "tune/elementwise", "tune/flow", "tune/layout"):
         "a form that is put off is written where it is asked for, by a flow over forms",
 }

@@ -19,10 +19,44 @@
     X(root_norm, "RootNorm")                                                                       \
     X(layer_norm, "LayerNorm")
 
+/* Units of the second order, which bend what comes in: m, Q, x, x0 become multipliers of x and of
+ * its V. X(id, name, y, count): `<name>Unit` takes m, Q as two factors, x, x0, then y and y0 where
+ * `y` is 1, V as two factors, then `count` parameters. unit_<id> stands in rules/slopes.inc; in
+ * rules/smooth.c that of a plain one, which has no kernel. Of the third order x and x0 are moved
+ * to the mean path, but not y and y0. */
+#define OX_UNITS(X)                                                                                \
+    X(abs, "Abs", 0, 0)                                                                            \
+    X(celu, "Celu", 1, 1)                                                                          \
+    X(clip, "Clip", 1, 2)                                                                          \
+    X(elu, "Elu", 1, 1)                                                                            \
+    X(hard_sigmoid, "HardSigmoid", 1, 2)                                                           \
+    X(hard_swish, "HardSwish", 1, 0)                                                               \
+    X(leaky_relu, "LeakyRelu", 0, 1)                                                               \
+    X(prelu, "PRelu", 0, 1)                                                                        \
+    X(relu, "Relu", 0, 0)                                                                          \
+    X(relu_off, "ReluOff", 1, 0)                                                                   \
+    X(selu, "Selu", 1, 2)                                                                          \
+    X(sigmoid, "Sigmoid", 1, 0)                                                                    \
+    X(softsign, "Softsign", 1, 0)                                                                  \
+    X(swish, "Swish", 1, 1)                                                                        \
+    X(tanh, "Tanh", 1, 0)
+#define OX_PLAIN_UNITS(X)                                                                          \
+    X(erf, "Erf", 1, 0)                                                                            \
+    X(gelu, "Gelu", 1, 0)                                                                          \
+    X(gelu_tanh, "GeluTanh", 1, 0)                                                                 \
+    X(mish, "Mish", 1, 0)                                                                          \
+    X(softplus, "Softplus", 1, 0)
+
+/* How many operands a unit takes. */
+#define OX_UNIT_OPERANDS(y, count) (7 + 2 * (y) + (count))
+
 /* All others but the kernels on blocks, which are `tune`'s. X(name, inputs, kind): inputs is 0
  * where nothing runs but the function. */
 #define OX_OTHER_FUNCTIONS(X)                                                                      \
     X("AttentionFlow", 0, OX_OURS_ATTENTION)                                                       \
+    X("ChannelSum", 2, OX_OURS_CHANNELS)                                                           \
+    X("ChannelSumOfGains", 3, OX_OURS_CHANNELS)                                                    \
+    X("ChannelSumOfMids", 3, OX_OURS_CHANNELS)                                                     \
     X("HardmaxFlow", 0, OX_OURS_ROWS)                                                              \
     X("Interleave", 0, OX_OURS_PHASES)                                                             \
     X("MeanFlow", 3, OX_OURS_MEAN)                                                                 \
@@ -36,7 +70,9 @@
 
 typedef enum ox_kind {
     OX_OURS_ELEMENTS,  /* element by element, with broadcasting */
+    OX_OURS_UNIT,      /* the same, with two results */
     OX_OURS_ROWS,      /* the same, but that it looks along the last axis */
+    OX_OURS_CHANNELS,  /* sums over the third axis from behind, which stays with length 1 */
     OX_OURS_MEAN,      /* the mean over the references */
     OX_OURS_WINNER,    /* winners among the last axis of x */
     OX_OURS_ATTENTION, /* products of matrices; their rank follows in the name */

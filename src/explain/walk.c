@@ -231,10 +231,12 @@ static void visit_twice(ox_explain_state *s, ox_ctx *c, const ox_row *row)
 {
     ox_role role = role_of(s, c, row);
     bool any = false;
+    c->second = role != OX_ROLE_NEW_PLAYER;
     if (role != OX_ROLE_LINEAR) {
-        take_in(c);
+        if (role == OX_ROLE_NEW_PLAYER) {
+            take_in(c);
+        }
         c->m = ox_m(c, 0);
-        c->second = role == OX_ROLE_UNIT;
         return;
     }
     ox_ctx squared = *c;
@@ -242,7 +244,6 @@ static void visit_twice(ox_explain_state *s, ox_ctx *c, const ox_row *row)
     for (size_t k = 0; k < c->node->output_count; k++) {
         any = any || ox_m(&squared, k) != NULL;
     }
-    c->second = true;
     if (any) {
         squared.m = ox_m(&squared, 0);
         row->rule(&squared);
@@ -316,6 +317,7 @@ void ox_walk(ox_explain_state *s, ox_val seed)
         .own = own_rule,
         .hole = hole,
         .rest = rest,
+        .take_in = take_in,
         .pairs = pairs,
         .unpairs = unpairs,
         .pairs_lead = !s->plan->one_at_a_time && !s->branch->legs,

@@ -118,6 +118,10 @@ ox_val ox_after(ox_val m, ox_val v);
 ox_val ox_call(const char *name, ox_body body, const void *user, size_t count,
                const ox_val *inputs);
 
+/* The same with two results. */
+void ox_call_pair(const char *name, ox_body_of_many body, const void *user, size_t count,
+                  const ox_val *inputs, ox_val made[2]);
+
 /* The same with a result of the given shape. */
 ox_val ox_call_shaped(const char *name, ox_body body, const void *user, size_t count,
                       const ox_val *inputs, int rank, const ox_dim *dims);

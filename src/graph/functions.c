@@ -134,14 +134,33 @@ static ox_val call(const char *name, ox_body body, const void *user, size_t coun
     return n == NULL ? NULL : n->outputs[0];
 }
 
-ox_val ox_call(const char *name, ox_body body, const void *user, size_t count, const ox_val *given)
+/* What is of the sample waits for the first input. */
+static ox_val *after_first(size_t count, const ox_val *given)
 {
     ox_val *inputs = ox_arena_copy(given[0]->graph->arena, given, count, sizeof *inputs);
     for (size_t i = 1; i < count; i++) {
         inputs[i] = after(given[0], given[i], 0);
     }
+    return inputs;
+}
+
+ox_val ox_call(const char *name, ox_body body, const void *user, size_t count, const ox_val *given)
+{
+    ox_val *inputs = after_first(count, given);
     ox_val out = call(name, body, user, count, inputs);
     return out == NULL ? body(inputs, user) : out;
+}
+
+void ox_call_pair(const char *name, ox_body_of_many body, const void *user, size_t count,
+                  const ox_val *given, ox_val made[2])
+{
+    ox_val *inputs = after_first(count, given);
+    ox_node *n = call_node((function){name, false, body, user, 2}, count, inputs);
+    if (n == NULL) {
+        body(inputs, made, user);
+        return;
+    }
+    memcpy(made, n->outputs, 2 * sizeof *made);
 }
 
 ox_val ox_call_shaped(const char *name, ox_body body, const void *user, size_t count,

@@ -74,23 +74,36 @@ static bool thin(ox_val filters, int64_t group)
     return group == 1 && ox_val_size(filters).size > SMALL;
 }
 
-/* The squares of filters [M, C, ...] as those of rank one: the sums over the outputs, [1, C, ...],
- * and in *outputs, [M, 1, ..], those over all else, over the sum of all. */
-static ox_val thin_filters(ox_val filters, ox_val *outputs)
+/* The squares of filters [M, C, ...] as a product of one number an output, an input and a place,
+ * [M, 1, ..], [C, 1, ..] and [1, 1, ...]: the sums over all else, over powers of the sum of all. */
+typedef struct thin_filters {
+    ox_val outputs, inputs, taps;
+} thin_filters;
+
+/* The sums over all axes but `axis`, along the first axis of `axes` + 1. */
+static ox_val sums_along(ox_val squares, int axis, int axes)
 {
-    int64_t first = 0, rest[MAX_AXES + 1];
-    for (int d = 1; d < filters->rank; d++) {
-        rest[d - 1] = d;
+    int64_t rest[MAX_AXES + 1];
+    size_t count = 0;
+    ox_dim dims[MAX_AXES + 1] = {squares->dims[axis]};
+    for (int d = 0; d < squares->rank; d++) {
+        if (d != axis) {
+            rest[count++] = d;
+        }
     }
-    ox_val squares = ox_square(filters);
-    ox_val sums = ox_reduce("ReduceSum", squares, (size_t)filters->rank - 1, rest, true);
-    ox_val share = ox_div(sums, ox_shift(ox_sum(sums, 0, true), OX_TINY));
-    ox_dim dims[MAX_AXES + 1] = {filters->dims[0]};
-    for (int d = 1; d < filters->rank - 1; d++) {
+    for (int d = 1; d <= axes; d++) {
         dims[d] = ox_dim_of(1);
     }
-    *outputs = ox_reshape(share, filters->rank - 1, dims);
-    return ox_reduce("ReduceSum", squares, 1, &first, true);
+    return ox_reshape(ox_reduce("ReduceSum", squares, count, rest, true), axes + 1, dims);
+}
+
+static thin_filters thin_filters_of(ox_val filters)
+{
+    int axes = filters->rank - 2;
+    ox_val squares = ox_square(filters), outputs = sums_along(squares, 0, axes);
+    ox_val all = ox_shift(ox_sum(outputs, 0, true), OX_TINY);
+    ox_val taps = ox_reduce("ReduceSum", squares, 2, (const int64_t[]){0, 1}, true);
+    return (thin_filters){ox_div(outputs, all), sums_along(squares, 1, axes), ox_div(taps, all)};
 }
 
 /* The operator at hand over V, with squared filters. */
@@ -100,14 +113,19 @@ ox_val ox_variance_of_conv(ox_ctx *c)
     int64_t group = ox_node_int(n, "group", 1);
     bool forward = strcmp(n->op, "Conv") == 0;
     ox_ctx over = ox_over_variances(c);
-    ox_val filters = filters_of(c, group), outputs = NULL, v = ox_variance(n->inputs[0]);
+    ox_val filters = filters_of(c, group), v = ox_variance(n->inputs[0]);
     bool one = forward && thin(filters, group);
     if (v == NULL) {
         return NULL;
     }
-    ox_val in[] = {ox_fold(&over, v), one ? thin_filters(filters, &outputs) : ox_square(filters)};
+    thin_filters f = {NULL, NULL, ox_square(filters)};
+    if (one) {
+        f = thin_filters_of(filters);
+        v = ox_channel_sum(v, f.inputs);
+    }
+    ox_val in[] = {ox_fold(&over, v), f.taps};
     ox_val y = ox_unfold(&over, ox_graph_emit(c->g, n->op, 2, in, n->attr_count, n->attrs), v);
-    return one ? ox_mul(y, outputs) : y;
+    return one ? ox_mul(y, f.outputs) : y;
 }
 
 /* A bias that varies: the sum over all positions. It has no batch axis, so there must be none. */
@@ -131,15 +149,15 @@ static void send_bias(ox_ctx *c)
 void flow_conv(ox_ctx *c)
 {
     int64_t group = ox_node_int(c->node, "group", 1);
-    ox_val filters = filters_of(c, group), m = c->m, outputs;
+    ox_val filters = filters_of(c, group), m = c->m;
     const ox_window *w = ox_windows(c, filters);
     if (c->squared && thin(filters, group)) {
-        filters = thin_filters(filters, &outputs);
-        m = ox_sum(ox_mul(m, outputs), 1 - filters->rank, true);
+        thin_filters f = thin_filters_of(filters);
+        m = ox_unconvolve(c, ox_channel_sum(m, f.outputs), f.taps, 1, w);
+        m = m == NULL ? NULL : ox_mul(m, f.inputs);
     } else {
-        filters = ox_factor(c, filters);
+        m = ox_unconvolve(c, m, ox_factor(c, filters), group, w);
     }
-    m = ox_unconvolve(c, m, filters, group, w);
     if (m != NULL) {
         ox_send(c, 0, m);
     }
@@ -216,11 +234,12 @@ static ox_val normalization_slope(ox_ctx *c)
  * lift/respell.c refuses. */
 void flow_batch_normalization(ox_ctx *c)
 {
-    ox_send(c, 0, ox_mul(c->m, ox_factor(c, ox_cast(normalization_slope(c), c->m->type))));
+    ox_val slope = ox_factor(c, ox_cast(normalization_slope(c), c->m->type));
+    ox_send(c, 0, c->squared ? ox_times_thin(c->m, slope) : ox_mul(c->m, slope));
 }
 
 ox_val ox_variance_of_normalization(ox_ctx *c)
 {
     ox_val v = ox_variance(c->node->inputs[0]);
-    return v == NULL ? NULL : ox_mul(v, ox_square(normalization_slope(c)));
+    return v == NULL ? NULL : ox_times_thin(v, ox_square(normalization_slope(c)));
 }

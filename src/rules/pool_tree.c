@@ -204,7 +204,7 @@ static ox_val and_last(ox_val pairs, ox_val v, int axis, int64_t n)
 
 /* Of y = b + relu(t), t = a - b (a minimum: a - relu(t)): with dy = A dt + B V_t, V_t = V_a + V_b,
  * shares A and 1 - A of a and b, or the other way round. */
-static ox_bend bend_of_pair(sides a, sides b)
+static ox_second bend_of_pair(sides a, sides b)
 {
     ox_val off = NULL;
     if (a.mean != NULL) { /* each for itself: what is outside is as far as can be */
@@ -215,7 +215,7 @@ static ox_bend bend_of_pair(sides a, sides b)
 
 static ox_val winners_variance(const tree *t, sides a, sides b)
 {
-    ox_val share = bend_of_pair(a, b).a, other = ox_one_minus(share);
+    ox_val share = bend_of_pair(a, b).m, other = ox_one_minus(share);
     ox_val of_a = ox_square(t->max ? share : other), of_b = ox_square(t->max ? other : share);
     return ox_add(ox_mul(of_a, a.v), ox_mul(of_b, b.v));
 }
@@ -252,12 +252,12 @@ static ox_val together(ox_val a, ox_val b, ox_val m, int axis, int64_t n)
 
 static flows second_back(const tree *t, flows up, sides a, sides b, int axis, int64_t n)
 {
-    ox_bend bend = bend_of_pair(a, b);
-    ox_val other = ox_one_minus(bend.a), of_a = t->max ? bend.a : other;
-    ox_val of_b = t->max ? other : bend.a;
+    ox_second bend = bend_of_pair(a, b);
+    ox_val other = ox_one_minus(bend.m), of_a = t->max ? bend.m : other;
+    ox_val of_b = t->max ? other : bend.m;
     ox_val m = n % 2 == 1 ? ox_slice(up.m, axis, 0, n / 2, 1) : up.m;
     ox_val q = n % 2 == 1 ? ox_slice(up.q, axis, 0, n / 2, 1) : up.q;
-    ox_val bent = ox_mul(m, t->max ? bend.b : ox_neg(bend.b));
+    ox_val bent = ox_mul(m, t->max ? bend.q : ox_neg(bend.q));
     ox_val q_a = ox_add(bent, ox_mul(q, ox_square(of_a)));
     ox_val q_b = ox_add(bent, ox_mul(q, ox_square(of_b)));
     return (flows){together(ox_mul(m, of_a), ox_mul(m, of_b), up.m, axis, n),

@@ -48,10 +48,20 @@ void flow_mean(ox_ctx *c)
 
 /* ---- products ---------------------------------------------------------------------------- */
 
+/* Of what varies in one pass over the pairs, but of one number a channel, which may be put off. */
+static ox_val times_mid_square(ox_val m, ox_operand o)
+{
+    ox_val mid = mid_of(o);
+    bool thin = mid->rank > 2 && ox_dim_is(mid->dims[mid->rank - 1], 1) &&
+                ox_dim_is(mid->dims[mid->rank - 2], 1);
+    return thin || !o.varies ? ox_times_thin(m, ox_square(mid))
+                             : ox_flow("MulSquare", (ox_val[]){m, o.x, o.x0});
+}
+
 static ox_val times_mid(ox_ctx *c, ox_val m, ox_operand o)
 {
     if (c->squared) {
-        return ox_mul(m, ox_square(mid_of(o)));
+        return times_mid_square(m, o);
     }
     return o.varies ? ox_flow("Mul", (ox_val[]){m, o.x, o.x0}) : ox_mul(m, o.x);
 }
@@ -289,9 +299,13 @@ ox_val ox_variance_of_product(ox_ctx *c)
         if (v == NULL) {
             continue;
         }
+        if (strcmp(c->node->op, "Mul") == 0) {
+            sum = plus(sum, times_mid_square(v, ox_operand_in(c, 1 - i)));
+            continue;
+        }
         ox_val scale = two ? NULL : ox_scaler_scale(c->node, c->g, c->type);
         ox_val square = two ? squared_factor(c, i) : scale == NULL ? NULL : ox_square(scale);
-        sum = plus(sum, square == NULL ? v : ox_mul(v, square));
+        sum = plus(sum, square == NULL ? v : ox_times_thin(v, square));
     }
     return sum;
 }

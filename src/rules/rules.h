@@ -38,6 +38,7 @@ typedef struct ox_sides {
     bool (*own)(ox_ctx *c, const ox_node *n);          /* multipliers pass n by its own rule */
     bool (*hole)(ox_ctx *c, const char *message);      /* as ox_rule_hole; false: not by force */
     void (*rest)(ox_ctx *c, ox_val terms);             /* as ox_rest */
+    void (*take_in)(ox_ctx *c);                        /* as ox_take_in */
     /* A variance [R, own shape of v] as that of a batch of pairs, R N in place of N; and back. */
     ox_val (*pairs)(ox_ctx *c, ox_val v, ox_val variance);
     ox_val (*unpairs)(ox_ctx *c, ox_val v, ox_val pairs);

@@ -40,9 +40,10 @@ void ox_send_second(ox_ctx *c, size_t i, ox_val q);
 /* ---- units: dy = A dx + B V -------------------------------------------------------------------
  */
 
-typedef struct ox_bend {
-    ox_val a, b;
-} ox_bend;
+/* Multipliers of a value and of its V. */
+typedef struct ox_second {
+    ox_val m, q;
+} ox_second;
 
 /* Whether the slope of this name (base/flows.inc) has a smooth form. */
 bool ox_bends(const char *name);
@@ -51,23 +52,31 @@ bool ox_bends(const char *name);
  * the operand, and by how much the mean path leaves the straight line there (NULL: it does not). */
 typedef struct ox_unit {
     const char *name;
-    ox_slope slope;
     ox_pair p;
     ox_val y, y0, v, off;
 } ox_unit;
 
-/* m A and m B. */
-ox_bend ox_bend_of(const ox_unit *u, ox_val m);
+/* What the unit sends, given the multipliers of its result, q NULL for 0. */
+ox_second ox_through_unit(const ox_unit *u, ox_val m, ox_val q);
 
-/* A and B of relu(t). */
-ox_bend ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v, ox_val off);
+/* A and B of relu(t), as .m and .q. */
+ox_second ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v, ox_val off);
 
-/* Parts of rules/slopes.inc: the slope of relu under a box for V with its rounding, and A and B
- * made of the slope of any smoothed function. */
-ox_val ox_and_rounding(const ox_pair *p, ox_val v);
-ox_val ox_boxed_slope(const ox_pair *p, ox_val v);
-ox_val ox_settled(const ox_pair *p, ox_val v, ox_val rough, ox_val slope);
-ox_val ox_curve(const ox_pair *p, ox_val v, ox_val rough, ox_val dy);
+/* Of the node at hand, whose rule is that of a unit: where there is no smooth form, its results are
+ * players nevertheless, m += Q dy. */
+void ox_take_in(ox_ctx *c);
+
+/* A unit smoothed: A, what the function gains, and one over V and its rounding. unit_<id>: those of
+ * rules/slopes.inc, and what they have in common with others. */
+typedef struct ox_smoothed {
+    ox_val a, dy, inverse;
+} ox_smoothed;
+
+#define OX_UNIT_OF(id, ...) ox_smoothed unit_##id(const ox_pair *p, ox_val v);
+OX_UNITS(OX_UNIT_OF)
+#undef OX_UNIT_OF
+ox_smoothed ox_unit_by_slope(const ox_pair *p, ox_val v, ox_val slope, ox_val dy);
+ox_second ox_unit_flows(const ox_pair *p, ox_val m, ox_val q, ox_smoothed u);
 
 /* ---- probabilities ----------------------------------------------------------------------------
  */
@@ -117,6 +126,15 @@ ox_val ox_times_left(ox_ctx *c, ox_val w, ox_val m, bool constant);
 
 /* A factor of a rule, squared where the rule is. */
 ox_val ox_factor(ox_ctx *c, ox_val factor);
+
+/* Whether v is a product made for it, of planes and of one number for each. */
+bool ox_is_thin_product(ox_val v);
+
+/* The product of both, which is such a one where v is, and factor has one number for a plane. */
+ox_val ox_times_thin(ox_val v, ox_val factor);
+
+/* The sum over the channels of v times their weights, [C, 1, ..]. */
+ox_val ox_channel_sum(ox_val v, ox_val weights);
 
 /* The forward maps of V that know more than this file: of a linear rule's own. */
 ox_val ox_variance_of_matmul(ox_ctx *c);

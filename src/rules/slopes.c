@@ -8,7 +8,10 @@
 
 typedef ox_val num;
 typedef ox_pair pair;
+typedef ox_smoothed unit;
+typedef ox_second flows;
 #define SLOPE(id) ox_val slope_##id(const ox_pair *p)
+#define UNIT(id) ox_smoothed unit_##id(const ox_pair *p, ox_val v)
 
 #define num_like ox_number
 #define num_add ox_add
@@ -31,6 +34,7 @@ typedef ox_pair pair;
 #define num_relu(a) ox_unary("Relu", a)
 #define num_sqrt ox_sqrt
 #define num_inverse(a) ox_unary("Reciprocal", a)
+#define num_inverse_root(a) ox_unary("Reciprocal", ox_sqrt(a))
 #define num_sigmoid(a) ox_unary("Sigmoid", a)
 #define num_erf(a) ox_unary("Erf", a)
 #define num_softplus(a) ox_unary("Softplus", a)
@@ -83,24 +87,14 @@ static ox_val num_mean_times(ox_val f, ox_val f0, double weight)
 
 #include "rules/slopes.inc"
 
-ox_val ox_boxed_slope(const ox_pair *p, ox_val v)
+ox_smoothed ox_unit_by_slope(const ox_pair *p, ox_val v, ox_val slope, ox_val dy)
 {
-    return boxed_slope(p->x, p->x0, v);
+    return by_slope(p, v, slope, dy);
 }
 
-ox_val ox_and_rounding(const ox_pair *p, ox_val v)
+ox_second ox_unit_flows(const ox_pair *p, ox_val m, ox_val q, ox_smoothed u)
 {
-    return and_rounding(p, v);
-}
-
-ox_val ox_settled(const ox_pair *p, ox_val v, ox_val rough, ox_val slope)
-{
-    return settled(p, v, rough, slope);
-}
-
-ox_val ox_curve(const ox_pair *p, ox_val v, ox_val rough, ox_val dy)
-{
-    return curve_of(p, v, rough, dy);
+    return flows_of(p, m, q, u);
 }
 
 /* ---- straight pieces ----------------------------------------------------------------------- */

@@ -3,92 +3,12 @@
  * A dx)/V takes what A leaves, so that dy = A dx + B V whatever A is.
  *
  * A is the rescale rule of a smoothed function: of pieces by a box in place of the normal
- * distribution, of tanh and the like by the function of k x, k < 1, else by three points. */
+ * distribution, of tanh and the like by the function of k x, k < 1, else by three points. Those
+ * that have a kernel stand in slopes.inc, the others here. */
 #include "rules/second.h"
 
+#include <assert.h>
 #include <string.h>
-
-typedef enum kind { RAMP, LEAKY, ABSOLUTE, CLIPPED, HARD, SCALED, NORMAL, POINTS } bend_kind;
-
-static const struct smoothed {
-    const char *name;
-    bend_kind kind;
-    double spread; /* SCALED: k = 1/sqrt(1 + spread V) */
-} table[] = {
-    {"Relu", RAMP, 0},
-    {"LeakyRelu", LEAKY, 0},
-    {"PRelu", LEAKY, 0},
-    {"Abs", ABSOLUTE, 0},
-    {"Clip", CLIPPED, 0},
-    {"HardSigmoid", HARD, 0},
-    {"Tanh", SCALED, 0.2617993877991494},     /* pi/2 of V/6 */
-    {"Sigmoid", SCALED, 0.06544984694978735}, /* pi/8 */
-    {"Softplus", SCALED, 0.06544984694978735},
-    {"Erf", SCALED, 1.0 / 3},
-    {"Gelu", NORMAL, 0},
-    {"GeluTanh", NORMAL, 0},
-    {"Swish", POINTS, 0},
-    {"Mish", POINTS, 0},
-    {"Elu", POINTS, 0},
-    {"Selu", POINTS, 0},
-    {"Celu", POINTS, 0},
-    {"HardSwish", POINTS, 0},
-    {"Softsign", POINTS, 0},
-};
-
-static const struct smoothed *find(const char *name)
-{
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        if (strcmp(table[i].name, name) == 0) {
-            return &table[i];
-        }
-    }
-    return NULL;
-}
-
-bool ox_bends(const char *name)
-{
-    return find(name) != NULL;
-}
-
-/* ---- pieces --------------------------------------------------------------------------------- */
-
-/* Of relu(x - least) under a box, `v` with what is rounding. */
-static ox_val ramp(const ox_pair *p, ox_val least, ox_val v)
-{
-    ox_pair above = {.x = p->x, .x0 = p->x0};
-    if (least != NULL) {
-        above.x = ox_sub(p->x, least);
-        above.x0 = ox_sub(p->x0, least);
-    }
-    return ox_boxed_slope(&above, v);
-}
-
-/* Between two bounds. */
-static ox_val between(const ox_pair *p, ox_val low, ox_val high, ox_val v)
-{
-    return ox_sub(ramp(p, low, v), ramp(p, high, v));
-}
-
-static ox_val by_pieces(bend_kind kind, const ox_pair *p, ox_val v)
-{
-    v = ox_and_rounding(p, v);
-    if (kind == RAMP) {
-        return ramp(p, NULL, v);
-    }
-    if (kind == CLIPPED) {
-        return between(p, p->a, p->b, v);
-    }
-    if (kind == HARD) { /* clip(a x + b, 0, 1) */
-        ox_val low = ox_div(ox_neg(p->b), p->a), high = ox_div(ox_one_minus(p->b), p->a);
-        return ox_mul(p->a, between(p, low, high, v));
-    }
-    ox_val a = ramp(p, NULL, v);
-    return kind == ABSOLUTE ? ox_shift(ox_scale(a, 2), -1)
-                            : ox_add(p->a, ox_mul(ox_one_minus(p->a), a));
-}
-
-/* ---- curves --------------------------------------------------------------------------------- */
 
 /* f of the name at x. */
 static ox_val value_of(const char *name, ox_val x, ox_val a)
@@ -110,32 +30,63 @@ static ox_val value_of(const char *name, ox_val x, ox_val a)
     return ox_unary(name, x);
 }
 
-static ox_val slope_at(const char *name, ox_slope slope, const ox_pair *p, ox_val x, ox_val x0)
+/* ---- those that are no kernels -------------------------------------------------------------- */
+
+static ox_val gain(const ox_pair *p)
 {
-    ox_pair at = {.x = x, .x0 = x0, .a = p->a, .b = p->b};
-    if (p->y != NULL) {
-        at.y = value_of(name, x, p->a);
-        at.y0 = value_of(name, x0, p->a);
+    return ox_sub(p->y, p->y0);
+}
+
+/* 1/sqrt(1 + spread V) */
+static ox_val shrinkage(ox_val v, double spread)
+{
+    return ox_unary("Reciprocal", ox_sqrt(ox_shift(ox_scale(v, spread), 1)));
+}
+
+/* Of pi/2 and pi/8 of V/6, and exactly. */
+#define SPREAD_TANH 0.2617993877991494
+#define SPREAD_SIGMOID 0.06544984694978735
+#define SPREAD_ERF (1.0 / 3)
+
+/* E f(x) is f(k x), exactly. */
+static ox_smoothed unit_erf(const ox_pair *p, ox_val v)
+{
+    ox_val k = shrinkage(v, SPREAD_ERF), x = ox_mul(k, p->x), x0 = ox_mul(k, p->x0);
+    ox_pair at = {.x = x, .x0 = x0, .y = ox_unary("Erf", x), .y0 = ox_unary("Erf", x0)};
+    return ox_unit_by_slope(p, v, ox_mul(k, slope_erf(&at)), gain(p));
+}
+
+/* As its derivative, a sigmoid: f(k x)/k. */
+static ox_smoothed unit_softplus(const ox_pair *p, ox_val v)
+{
+    ox_val k = shrinkage(v, SPREAD_SIGMOID), x = ox_mul(k, p->x), x0 = ox_mul(k, p->x0);
+    ox_pair at = {.x = x, .x0 = x0};
+    at.y = ox_unary("Softplus", x);
+    at.y0 = ox_unary("Softplus", x0);
+    return ox_unit_by_slope(p, v, slope_softplus(&at), gain(p));
+}
+
+/* The mean over x - d, x, x + d, d^2 = V/2, of the slope of the function of this name. */
+static ox_smoothed by_points(const ox_pair *p, ox_val v, const char *name, ox_slope slope)
+{
+    ox_val d = ox_sqrt(ox_shift(ox_scale(v, 0.5), 1e-30)), at[3];
+    for (int i = 0; i < 3; i++) {
+        ox_pair q = {.x = p->x, .x0 = p->x0};
+        if (i != 0) {
+            q.x = i == 1 ? ox_sub(p->x, d) : ox_add(p->x, d);
+            q.x0 = i == 1 ? ox_sub(p->x0, d) : ox_add(p->x0, d);
+        }
+        q.y = value_of(name, q.x, NULL);
+        q.y0 = value_of(name, q.x0, NULL);
+        at[i] = slope(&q);
     }
-    return slope(&at);
+    ox_val ends = ox_scale(ox_add(at[1], at[2]), 1.0 / 6);
+    return ox_unit_by_slope(p, v, ox_add(ox_scale(at[0], 2.0 / 3), ends), gain(p));
 }
 
-/* f(k x), k = 1/sqrt(1 + spread V): the probit approximation, exact for Erf. */
-static ox_val by_scale(const struct smoothed *s, ox_slope slope, const ox_pair *p, ox_val v)
+static ox_smoothed unit_mish(const ox_pair *p, ox_val v)
 {
-    ox_val k = ox_unary("Reciprocal", ox_sqrt(ox_shift(ox_scale(v, s->spread), 1)));
-    ox_val a = slope_at(s->name, slope, p, ox_mul(k, p->x), ox_mul(k, p->x0));
-    return strcmp(s->name, "Softplus") == 0 ? a : ox_mul(k, a);
-}
-
-/* The mean over x - d, x, x + d, d^2 = V/2. */
-static ox_val by_points(const struct smoothed *s, ox_slope slope, const ox_pair *p, ox_val v)
-{
-    ox_val d = ox_sqrt(ox_shift(ox_scale(v, 0.5), 1e-30));
-    ox_val low = slope_at(s->name, slope, p, ox_sub(p->x, d), ox_sub(p->x0, d));
-    ox_val high = slope_at(s->name, slope, p, ox_add(p->x, d), ox_add(p->x0, d));
-    ox_val middle = slope_at(s->name, slope, p, p->x, p->x0);
-    return ox_add(ox_scale(middle, 2.0 / 3), ox_scale(ox_add(low, high), 1.0 / 6));
+    return by_points(p, v, "Mish", slope_mish);
 }
 
 /* Gelu: F(z) = z P(z/t) + (w/t) p(z/t), t^2 = 1 + w, of a normal z with the variance w; its slope
@@ -150,7 +101,7 @@ static ox_val smooth_gelu(ox_val z, ox_val w, ox_val *slope)
     return ox_add(ox_mul(z, below), ox_mul(ox_div(w, t), density));
 }
 
-static ox_val by_normal(const ox_pair *p, ox_val v)
+static ox_val slope_by_normal(const ox_pair *p, ox_val v)
 {
     ox_val w = ox_scale(v, 1.0 / 6), z[2] = {p->x, p->x0}, f[2], slope[2];
     for (int i = 0; i < 2; i++) {
@@ -161,83 +112,136 @@ static ox_val by_normal(const ox_pair *p, ox_val v)
     return ox_div(ox_add(ox_mul(df, dz), ends), ox_shift(ox_square(dz), OX_NEAR));
 }
 
-/* ---- both ----------------------------------------------------------------------------------- */
-
-static ox_val one_like(ox_val v)
+/* ONNX Runtime has no Erf of doubles. */
+static ox_smoothed unit_gelu(const ox_pair *p, ox_val v)
 {
-    return ox_floats(v->graph, v->type, 0, NULL, (const double[]){1});
+    return p->x->type == OX_DOUBLE ? by_points(p, v, "Gelu", slope_gelu)
+                                   : ox_unit_by_slope(p, v, slope_by_normal(p, v), gain(p));
 }
 
-/* The factors of V where it is a product that has been made for it, else V and 1. */
+static ox_smoothed unit_gelu_tanh(const ox_pair *p, ox_val v)
+{
+    return p->x->type == OX_DOUBLE ? by_points(p, v, "GeluTanh", slope_gelu_tanh)
+                                   : ox_unit_by_slope(p, v, slope_by_normal(p, v), gain(p));
+}
+
+/* ---- all --------------------------------------------------------------------------------------
+ */
+
+typedef struct smoothed {
+    const char *name;
+    ox_smoothed (*unit)(const ox_pair *p, ox_val v);
+    bool uses_y;
+    int count;
+} smoothed;
+
+static const smoothed table[] = {
+#define ROW(id, name, y, count) {name, unit_##id, y, count},
+    OX_UNITS(ROW) OX_PLAIN_UNITS(ROW)};
+
+static const smoothed *find(const char *name)
+{
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        if (strcmp(table[i].name, name) == 0) {
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+bool ox_bends(const char *name)
+{
+    return find(name) != NULL;
+}
+
+/* Takes m, Q as two factors, x, x0[, y, y0], V as two factors[, a][, b]. */
+static void unit_body(const ox_val *in, ox_val *out, const void *user)
+{
+    const smoothed *s = user;
+    ox_pair p = {.x = in[3], .x0 = in[4]};
+    const ox_val *next = in + 5;
+    if (s->uses_y) {
+        p.y = *next++;
+        p.y0 = *next++;
+    }
+    ox_val v = ox_mul(next[0], next[1]);
+    p.a = s->count > 0 ? next[2] : NULL;
+    p.b = s->count > 1 ? next[3] : NULL;
+    ox_second sent = ox_unit_flows(&p, in[0], ox_mul(in[1], in[2]), s->unit(&p, v));
+    out[0] = sent.m;
+    out[1] = sent.q;
+}
+
+static ox_val scalar_like(ox_val v, double number)
+{
+    return ox_floats(v->graph, v->type, 0, NULL, &number);
+}
+
+/* The factors of v where it is a product that has been made for it, else v and 1. */
 static void factors_of(ox_val v, ox_val factors[2])
 {
-    const ox_node *n = v->node;
-    bool product = n != NULL && !n->original && strcmp(n->op, "Mul") == 0;
-    bool thin = product && n->inputs[1]->rank >= 0 && n->inputs[1]->rank < n->inputs[0]->rank;
-    factors[0] = thin ? n->inputs[0] : v;
-    factors[1] = thin ? n->inputs[1] : one_like(v);
+    bool thin = ox_is_thin_product(v);
+    factors[0] = thin ? v->node->inputs[0] : v;
+    factors[1] = thin ? v->node->inputs[1] : scalar_like(v, 1);
 }
 
-/* Both sides moved to where the mean path is, which A is taken of. */
-static ox_pair moved(const ox_unit *u)
+/* Of the third order both sides are moved to where the mean path is, of which A is taken; a unit
+ * that finds dy by x and x0 has another there that does not, or none. */
+static const smoothed *find_off(const ox_unit *u)
 {
+    const smoothed *s = find(u->name);
+    return u->off == NULL || s->uses_y ? s : strcmp(u->name, "Relu") == 0 ? find("ReluOff") : NULL;
+}
+
+/* Node by node. */
+static ox_second written_out(const ox_unit *u, const ox_pair *at, ox_val m, ox_val q)
+{
+    ox_smoothed s = find(u->name)->unit(at, u->v);
+    s.dy = ox_sub(u->y, u->y0);
+    return ox_unit_flows(at, m, q, s);
+}
+
+ox_second ox_through_unit(const ox_unit *u, ox_val m, ox_val q)
+{
+    const smoothed *s = find_off(u);
     ox_pair at = u->p;
-    if (u->off == NULL) {
-        return at;
+    if (u->off != NULL) {
+        at.x = ox_add(at.x, u->off);
+        at.x0 = ox_add(at.x0, u->off);
     }
-    at.x = ox_add(at.x, u->off);
-    at.x0 = ox_add(at.x0, u->off);
-    if (at.y != NULL) {
-        at.y = value_of(u->name, at.x, at.a);
-        at.y0 = value_of(u->name, at.x0, at.a);
+    q = q == NULL ? scalar_like(m, 0) : q;
+    if (s == NULL) {
+        return written_out(u, &at, m, q);
     }
-    return at;
+    ox_val in[11] = {m}, out[2];
+    size_t count = 3;
+    factors_of(q, in + 1);
+    in[count++] = at.x;
+    in[count++] = at.x0;
+    if (s->uses_y) {
+        in[count++] = u->y;
+        in[count++] = u->y0;
+    }
+    factors_of(u->v, in + count);
+    count += 2;
+    if (s->count > 0) {
+        in[count++] = at.a;
+    }
+    if (s->count > 1) {
+        in[count++] = at.b;
+    }
+    ox_call_pair(ox_arena_format(m->graph->arena, "%sUnit", s->name), unit_body, s, count, in, out);
+    return (ox_second){out[0], out[1]};
 }
 
-static ox_bend bend_of_relu(ox_val m, const ox_pair *p, ox_val v)
+ox_second ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v, ox_val off)
 {
-    ox_val of[2];
-    factors_of(v, of);
-    const ox_val in[] = {m, p->x, p->x0, of[0], of[1]};
-    return (ox_bend){ox_flow("ReluSmooth", in), ox_flow("ReluCurve", in)};
-}
-
-static ox_bend bend_of_swish(ox_val m, const ox_pair *p, ox_val y, ox_val y0, ox_val v)
-{
-    const ox_val smooth[] = {one_like(m), p->x, p->x0, p->a, v};
-    ox_val a = ox_flow("SwishSmooth", smooth);
-    const ox_val curve[] = {m, p->x, p->x0, y, y0, a, v};
-    return (ox_bend){ox_mul(m, a), ox_flow("Curve", curve)};
-}
-
-ox_bend ox_bend_of(const ox_unit *u, ox_val m)
-{
-    const struct smoothed *s = find(u->name);
-    const ox_pair *p = &u->p, at = moved(u);
-    bool erf = p->x->type != OX_DOUBLE; /* ONNX Runtime has none of doubles */
-    ox_val v = u->v;
-    if (s->kind == RAMP && u->off == NULL) {
-        return bend_of_relu(m, p, v);
-    }
-    if (strcmp(u->name, "Swish") == 0 && u->off == NULL) {
-        return bend_of_swish(m, p, u->y, u->y0, v);
-    }
-    ox_val a = s->kind == SCALED                        ? by_scale(s, u->slope, &at, v)
-               : s->kind == NORMAL && erf               ? by_normal(&at, v)
-               : s->kind == NORMAL || s->kind == POINTS ? by_points(s, u->slope, &at, v)
-                                                        : by_pieces(s->kind, &at, v);
-    return (ox_bend){ox_mul(m, ox_settled(p, v, a, u->slope(p))),
-                     ox_mul(m, ox_curve(p, v, a, ox_sub(u->y, u->y0)))};
-}
-
-ox_bend ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v, ox_val off)
-{
-    ox_unit u = {.name = "Relu", .slope = slope_relu, .p = {.x = t, .x0 = t0}, .v = v, .off = off};
+    ox_unit u = {.name = "Relu", .p = {.x = t, .x0 = t0}, .v = v, .off = off};
     if (off != NULL) {
         u.y = ox_unary("Relu", t);
         u.y0 = ox_unary("Relu", t0);
     }
-    return ox_bend_of(&u, one_like(t));
+    return ox_through_unit(&u, scalar_like(t, 1), NULL);
 }
 
 /* ---- values on the mean path ------------------------------------------------------------------
@@ -267,13 +271,11 @@ ox_val ox_smooth_extreme(bool max, ox_val a, ox_val b, ox_val v)
     return max ? ox_add(ox_max(a, b), kink) : ox_sub(ox_min(a, b), kink);
 }
 
-/* f(k x)/k or f(k x) with V/4. */
-static ox_val scaled_value(const struct smoothed *s, ox_val mean, ox_val v)
+/* f(k x)/k or f(k x) with V/4, where `spread` is that of V/6. */
+static ox_val scaled_value(const char *name, double spread, ox_val mean, ox_val v)
 {
-    ox_val k2 =
-        ox_shift(ox_scale(ox_unary("Relu", v), 1.5 * s->spread), 1); /* spread is that of V/6 */
-    ox_val k = ox_unary("Reciprocal", ox_sqrt(k2)), y = ox_unary(s->name, ox_mul(k, mean));
-    return strcmp(s->name, "Softplus") == 0 ? ox_div(y, k) : y;
+    ox_val k = shrinkage(ox_unary("Relu", v), 1.5 * spread), y = ox_unary(name, ox_mul(k, mean));
+    return strcmp(name, "Softplus") == 0 ? ox_div(y, k) : y;
 }
 
 /* f of the unit at x: of its operator, or as others are spelled. */
@@ -297,23 +299,42 @@ static ox_val value_by_points(const ox_unit *u, const ox_node *n, ox_val mean)
     return ox_add(ox_scale(y[1], 2.0 / 3), ox_scale(ox_add(y[0], y[2]), 1.0 / 6));
 }
 
+/* a (x + b) cut to [0, 1], b being what alpha and beta make of it. */
+static ox_val smooth_step(const ox_unit *u, ox_val mean)
+{
+    ox_val a = u->p.a, low = ox_add(mean, ox_div(u->p.b, a));
+    ox_val high = ox_add(mean, ox_div(ox_shift(u->p.b, -1), a));
+    return ox_mul(a, ox_sub(smooth_ramp(low, u->v), smooth_ramp(high, u->v)));
+}
+
 ox_val ox_smooth_value(const ox_unit *u, const ox_node *n, ox_val mean)
 {
-    const struct smoothed *s = find(u->name);
-    ox_val a = u->p.a, b = u->p.b, v = u->v, low, high;
-    switch (s->kind) {
-    case RAMP: return smooth_ramp(mean, v);
-    case LEAKY: return ox_add(ox_mul(a, mean), ox_mul(ox_one_minus(a), smooth_ramp(mean, v)));
-    case ABSOLUTE: return ox_sub(ox_scale(smooth_ramp(mean, v), 2), mean);
-    case HARD:
-        low = ox_add(mean, ox_div(b, a));
-        high = ox_add(mean, ox_div(ox_shift(b, -1), a));
-        return ox_mul(a, ox_sub(smooth_ramp(low, v), smooth_ramp(high, v)));
-    case SCALED: return scaled_value(s, mean, v);
-    case NORMAL:
-        return mean->type == OX_DOUBLE
-                   ? value_by_points(u, n, mean)
-                   : smooth_gelu(mean, ox_scale(ox_unary("Relu", v), 0.25), &low);
-    default: return value_by_points(u, n, mean);
+    static const struct {
+        const char *name;
+        double spread;
+    } scaled[] = {{"Tanh", SPREAD_TANH},
+                  {"Sigmoid", SPREAD_SIGMOID},
+                  {"Softplus", SPREAD_SIGMOID},
+                  {"Erf", SPREAD_ERF}};
+    ox_val v = u->v, a = u->p.a, slope;
+    for (size_t i = 0; i < sizeof scaled / sizeof *scaled; i++) {
+        if (strcmp(u->name, scaled[i].name) == 0) {
+            return scaled_value(u->name, scaled[i].spread, mean, v);
+        }
     }
+    if (strcmp(u->name, "Relu") == 0) {
+        return smooth_ramp(mean, v);
+    }
+    if (strcmp(u->name, "LeakyRelu") == 0 || strcmp(u->name, "PRelu") == 0) {
+        return ox_add(ox_mul(a, mean), ox_mul(ox_one_minus(a), smooth_ramp(mean, v)));
+    }
+    if (strcmp(u->name, "Abs") == 0) {
+        return ox_sub(ox_scale(smooth_ramp(mean, v), 2), mean);
+    }
+    if (strcmp(u->name, "HardSigmoid") == 0) {
+        return smooth_step(u, mean);
+    }
+    bool gelu = strncmp(u->name, "Gelu", 4) == 0 && mean->type != OX_DOUBLE;
+    return gelu ? smooth_gelu(mean, ox_scale(ox_unary("Relu", v), 0.25), &slope)
+                : value_by_points(u, n, mean);
 }

@@ -81,3 +81,11 @@ void ox_send_second(ox_ctx *c, size_t i, ox_val q)
     squared.squared = true;
     ox_send(&squared, i, q);
 }
+
+void ox_take_in(ox_ctx *c)
+{
+    if (c->second) {
+        c->sides->take_in(c);
+        c->m = ox_m(c, 0);
+    }
+}

@@ -58,7 +58,7 @@ void flow_extreme(ox_ctx *c)
 
 static ox_unit prelu_unit(ox_ctx *c, ox_operand x, ox_val slope, ox_val v)
 {
-    ox_unit u = {.name = "PRelu", .slope = slope_prelu, .v = v, .off = ox_off_path(c)};
+    ox_unit u = {.name = "PRelu", .v = v, .off = ox_off_path(c)};
     u.p = (ox_pair){.x = x.x, .x0 = x.x0, .a = slope};
     u.y = ox_cast(ox_y(c, 0), v->type);
     u.y0 = ox_cast(ox_y0(c, 0), v->type);
@@ -80,14 +80,17 @@ ox_val ox_mean_of_prelu(ox_ctx *c)
 void flow_prelu(ox_ctx *c)
 {
     ox_operand x = ox_operand_of(c, 0), s = ox_operand_of(c, 1);
-    ox_val in[] = {c->m, x.x, x.x0, s.varies ? ox_mean(s.x, s.x0) : s.x};
     ox_val v = ox_variance(c->node->inputs[0]);
     if (x.varies && !s.varies && c->second && v != NULL) {
         ox_unit u = prelu_unit(c, x, s.x, v);
-        ox_bend bend = ox_bend_of(&u, c->m);
-        ox_send(c, 0, bend.a);
-        ox_send_second(c, 0, bend.b);
-    } else if (x.varies) {
+        ox_second sent = ox_through_unit(&u, c->m, ox_arrived_second(c));
+        ox_send(c, 0, sent.m);
+        ox_send_second(c, 0, sent.q);
+        return;
+    }
+    ox_take_in(c);
+    ox_val in[] = {c->m, x.x, x.x0, s.varies ? ox_mean(s.x, s.x0) : s.x};
+    if (x.varies) {
         ox_send(c, 0, ox_flow("PRelu", in));
     }
     if (s.varies) {

@@ -151,28 +151,26 @@ static bool split_sum(ox_ctx *c, ox_val terms[2])
 /* The unit of an entry at the node at hand, in the type of V. */
 static ox_unit unit_of(ox_ctx *c, const entry *e, ox_val v)
 {
-    ox_unit u = {.name = e->op, .slope = e->slope, .v = v, .off = ox_off_path(c)};
+    ox_unit u = {.name = e->op, .v = v, .off = ox_off_path(c)};
     u.p = (ox_pair){.x = ox_cast(ox_x(c, 0), v->type), .x0 = ox_cast(ox_x0(c, 0), v->type)};
     u.y = ox_cast(ox_y(c, 0), v->type);
     u.y0 = ox_cast(ox_y0(c, 0), v->type);
-    u.p.y = e->uses_y ? u.y : NULL;
-    u.p.y0 = e->uses_y ? u.y0 : NULL;
     u.p.a = e->count > 0 ? parameter_value(c, v, &e->parameters[0], 1) : NULL;
     u.p.b = e->count > 1 ? parameter_value(c, v, &e->parameters[1], 2) : NULL;
     return u;
 }
 
 /* The second order of an entry's function; false where there is none, or no variance. */
-static bool send_bend(ox_ctx *c, const entry *e)
+static bool send_unit(ox_ctx *c, const entry *e)
 {
     ox_val v = ox_variance(c->node->inputs[0]);
-    if (!c->second || v == NULL || !ox_bends(e->op)) {
+    if (v == NULL || !ox_bends(e->op)) {
         return false;
     }
     ox_unit u = unit_of(c, e, ox_cast(v, c->m->type));
-    ox_bend bend = ox_bend_of(&u, c->m);
-    ox_send(c, 0, bend.a);
-    ox_send_second(c, 0, bend.b);
+    ox_second sent = ox_through_unit(&u, c->m, ox_arrived_second(c));
+    ox_send(c, 0, sent.m);
+    ox_send_second(c, 0, sent.q);
     return true;
 }
 
@@ -190,9 +188,10 @@ ox_val ox_mean_of_unary(ox_ctx *c)
 /* The fused node of an entry. */
 static void send_slope(ox_ctx *c, const entry *e)
 {
-    if (send_bend(c, e)) {
+    if (c->second && send_unit(c, e)) {
         return;
     }
+    ox_take_in(c);
     ox_type type = c->m->type;
     ox_val in[8] = {c->m, ox_cast(ox_x(c, 0), type), ox_cast(ox_x0(c, 0), type)}, terms[2];
     size_t count = 3;

@@ -93,13 +93,24 @@ static void infer_matrices(ox_node *n)
     }
 }
 
+/* One for all channels. */
+static void infer_channels(ox_node *n)
+{
+    int rank;
+    ox_dim *dims;
+    if (broadcast(n, n->input_count, 0, &rank, &dims) && rank >= 3) {
+        dims[rank - 3] = ox_dim_of(1);
+        ox_shape_set(n, 0, ox_shape_type(n, 0), rank, dims);
+    }
+}
+
 /* Element by element. */
 static void infer_elements(ox_node *n)
 {
     int rank;
     ox_dim *dims;
-    if (broadcast(n, n->input_count, 0, &rank, &dims)) {
-        ox_shape_set(n, 0, ox_shape_type(n, 0), rank, dims);
+    for (size_t k = 0; k < n->output_count && broadcast(n, n->input_count, 0, &rank, &dims); k++) {
+        ox_shape_set(n, k, ox_shape_type(n, 0), rank, dims);
     }
 }
 
@@ -111,8 +122,10 @@ void ox_shape_ours(ox_node *n)
     }
     switch (f->kind) {
     case OX_OURS_ELEMENTS:
+    case OX_OURS_UNIT:
     case OX_OURS_ROWS: infer_elements(n); return;
     case OX_OURS_ATTENTION: infer_matrices(n); return;
+    case OX_OURS_CHANNELS: infer_channels(n); return;
     case OX_OURS_MEAN: infer_mean(n); return;
     case OX_OURS_WINNER: infer_winner(n); return;
     case OX_OURS_PHASES: infer_interleave(n); return;
