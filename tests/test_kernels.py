@@ -115,6 +115,7 @@ SECOND = {"GainFlow", "GainSquareFlow", "MulSquareFlow"}  # of the second order
 # units of the second order: operands after m, Q, x and x0
 UNITS = {"AbsUnit": "", "CeluUnit": "a", "ClipUnit": "a b", "EluUnit": "a", "HardSigmoidUnit": "a b",
          "HardSwishUnit": "", "LeakyReluUnit": "a", "PReluUnit": "a", "ReluUnit": "",
+         "ReluOffUnit": "",
          "SeluUnit": "a b", "SigmoidUnit": "", "SoftsignUnit": "", "SwishUnit": "a", "TanhUnit": ""}
 PARAMETERS = {"CeluFlow": {"a": 0.7}, "ClipFlow": {"a": -1, "b": 2},
               "DivideConstantFlow": {"a": 1}, "EluFlow": {"a": 0.7}, "HardSigmoidFlow": {"a": 0.3, "b": 0.5},
@@ -182,11 +183,15 @@ def one_node(op, inputs, functions=(), symbolic=False, **attributes):
     return helper.make_model(graph, opset_imports=opsets, ir_version=10, functions=functions)
 
 
+def flow_of(unit):
+    return unit.replace("OffUnit", "Flow").replace("Unit", "Flow")
+
+
 def model_of(name):
     """Of a unit: behind another, so that its V is not that of an input alone."""
     if name not in UNITS:
         return FLOWS[name][0]
-    return "h = Tanh(x) " + FLOWS[name.replace("Unit", "Flow")][0].replace("(x", "(h")
+    return "h = Tanh(x) " + FLOWS[flow_of(name)][0].replace("(x", "(h")
 
 
 def compute(model, inputs, library=True):
@@ -228,7 +233,7 @@ def bodies(tmp_path_factory):
             np.save(folder / "r.npy", np.zeros((2, 4), np.float32))
             subprocess.run([str(BUILD / "onnxexplainer"), "explain", folder / "model.onnx", "-r",
                             folder / "r.npy", "--target=all", "-o", folder / "out.onnx",
-                            f"--order={1 + (name in SECOND or name in UNITS)}"], check=True)
+                            f"--order={1 + (name in SECOND or name in UNITS) + ('Off' in name)}"], check=True)
             made.update((f.name, f) for f in onnx.load(folder / "out.onnx").functions)
         return made[name]
 
@@ -297,14 +302,14 @@ def test_sums_add_the_second_multiplier(flow):
 
 def unit_operands(unit, shapes, seed="", thin=False):
     """Operands of a unit; Q and V are products with one number a channel where `thin`."""
-    flow = unit.replace("Unit", "Flow")
+    flow = flow_of(unit)
     of = operands(flow, shapes, seed)
     rng = np.random.default_rng(zlib.crc32(f"{unit} {seed}".encode()))
     x, x0 = of["x"].astype(np.float64), of["x0"].astype(np.float64)
     made = {"m": of["m"], "q": random(of["m"].shape, rng), "q2": np.float32(0.5), "x": of["x"],
             "x0": of["x0"]}
-    if y_of(flow) is not None:
-        made |= {"y": y_of(flow)(x).astype("f"), "y0": y_of(flow)(x0).astype("f")}
+    if y_of(unit) is not None:
+        made |= {"y": y_of(unit)(x).astype("f"), "y0": y_of(unit)(x0).astype("f")}
     v = (1 + x ** 2 + x0 ** 2) * rng.uniform(0.3, 9, np.broadcast_shapes(x.shape, x0.shape))
     made |= {"v": v.astype("f"), "v2": np.float32(1.5)}
     if thin and x.ndim > 3:
@@ -313,16 +318,16 @@ def unit_operands(unit, shapes, seed="", thin=False):
     return {k: np.asarray(v) for k, v in made.items()} | {a: of[a] for a in UNITS[unit].split()}
 
 
-def y_of(flow):
+def y_of(unit):
     """f where a unit takes it."""
-    alone = {"AbsFlow", "LeakyReluFlow", "PReluFlow", "ReluFlow"}
+    alone, flow = {"AbsUnit", "LeakyReluUnit", "PReluUnit", "ReluUnit"}, flow_of(unit)
     elu = lambda x, a, b=1: b * np.where(x > 0, x, a * np.expm1(np.minimum(x, 0)))  # noqa: E731
     own = {"CeluFlow": lambda x: np.where(x > 0, x, 0.7 * np.expm1(np.minimum(x, 0) / 0.7)),
            "EluFlow": lambda x: elu(x, 0.7), "SeluFlow": lambda x: elu(x, 1.6732632, 1.050701),
            "HardSigmoidFlow": lambda x: np.clip(0.3 * x + 0.5, 0, 1),
            "HardSwishFlow": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
-           "SoftsignFlow": lambda x: x / (1 + np.abs(x))}
-    return None if flow in alone else own.get(flow) or FLOWS[flow][2]
+           "SoftsignFlow": lambda x: x / (1 + np.abs(x)), "ReluFlow": lambda x: np.maximum(x, 0)}
+    return None if unit in alone else own.get(flow) or FLOWS[flow][2]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -345,9 +350,9 @@ def test_units_at_infinities_and_extremes(unit, isa, bodies, monkeypatch):
     x, x0, v = [np.ascontiguousarray(v).ravel() for v in np.meshgrid(ENDS, ENDS, ENDS)]
     inputs = unit_operands(unit, (x.shape, x.shape, x.shape, ()))
     inputs |= {"m": np.ones_like(x), "q": np.zeros_like(x), "x": x, "x0": x0, "v": np.abs(v)}
-    if y_of(unit.replace("Unit", "Flow")) is not None:
+    if y_of(unit) is not None:
         with np.errstate(all="ignore"):
-            f = y_of(unit.replace("Unit", "Flow"))
+            f = y_of(unit)
             inputs |= {"y": f(x.astype(float)).astype("f"), "y0": f(x0.astype(float)).astype("f")}
     expected = outputs(one_node(unit, inputs, [bodies(unit)]), inputs, library=False)
     monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
@@ -378,7 +383,7 @@ def test_units_are_complete(unit, isa, monkeypatch):
     inputs = unit_operands(unit, SHAPES["batch"], isa)
     first, second = (o.astype(np.float64) for o in outputs(one_node(unit, inputs), inputs))
     m, q, x, x0, v = (inputs[n].astype(np.float64) for n in ("m", "q", "x", "x0", "v"))
-    f = y_of(unit.replace("Unit", "Flow")) or {
+    f = y_of(unit) or {
         "AbsUnit": np.abs, "ReluUnit": lambda x: np.maximum(x, 0),
         "LeakyReluUnit": lambda x: np.where(x > 0, x, 0.1 * x),
         "PReluUnit": lambda x: np.where(x > 0, x, 0.2 * x)}[unit]

@@ -65,7 +65,7 @@ NETS |= {
 BENT = {
     "MulSquare": "s = Neg(c) p = Mul(c, s) q = Mul(p, tiny) b = Tanh(q)",
     "Gain GainSquare": "s = Mul(c, tiny) e = Exp(s) b = Tanh(e)",
-    **{name: NETS[name.removesuffix("Unit")] for name in UNITS},
+    **{name: NETS[name.removesuffix("Unit")] for name in UNITS if name != "ReluOffUnit"},
 }
 KERNELS = {"Winner": "BlockedMaxPoolFlow", "Interleave": "BlockedInterleave",
            "Spread": "BlockedInterleave", "Relu": "BlockedReluFlow", "Swish": "BlockedSwishFlow",
