@@ -5,6 +5,8 @@
 #include "base/ours.h"
 #include "tune/tune.h"
 
+enum { MOST = 12 }; /* inputs */
+
 /* How an input [.., C, H, W] broadcasts to the result. */
 typedef enum kind {
     KIND_FULL,    /* as large in C, H and W */
@@ -71,13 +73,13 @@ static bool elementwise(ox_tuner *t, ox_node *n, bool finite)
 {
     int rank = n->outputs[0]->rank;
     const ox_dim *dims = n->outputs[0]->dims;
-    if (n->input_count > 8 || rank < 4 || rank >= OX_TUNE_RANK ||
+    if (n->input_count > MOST || rank < 4 || rank >= OX_TUNE_RANK ||
         !ox_dims_static(3, dims + rank - 3)) {
         return false;
     }
     const int64_t sizes[] = {0, dims[rank - 1].size, dims[rank - 2].size, dims[rank - 3].size};
     bool padded = sizes[3] % t->block != 0, split = false, some = false;
-    kind kinds[8];
+    kind kinds[MOST];
     for (size_t i = 0; i < n->input_count; i++) {
         const ox_form *f = ox_form_in(n, i);
         if (f == NULL) {
@@ -100,7 +102,7 @@ static bool elementwise(ox_tuner *t, ox_node *n, bool finite)
         bool same = f->rank == rank && ox_dims_equal(rank, f->dims, dims);
         view = kinds[i] == KIND_SCALAR || same ? OX_FOLDED : OX_AXES;
     }
-    ox_val in[8];
+    ox_val in[MOST];
     for (size_t i = 0; i < n->input_count; i++) {
         ox_form *f = ox_form_in(n, i);
         in[i] = kinds[i] == KIND_SCALAR    ? ox_form_plain(t, f)
@@ -108,9 +110,11 @@ static bool elementwise(ox_tuner *t, ox_node *n, bool finite)
                 : kinds[i] == KIND_PLANE   ? split_plane(t, f)
                                            : ox_form_view(t, f, view);
     }
-    ox_node *copy =
-        ox_graph_emit_node(t->g, n->domain, n->op, n->input_count, in, 1, n->attr_count, n->attrs);
-    ox_form_set(t, ox_form_of(n->outputs[0]), copy->outputs[0], view, rank, dims);
+    ox_node *copy = ox_graph_emit_node(t->g, n->domain, n->op, n->input_count, in, n->output_count,
+                                       n->attr_count, n->attrs);
+    for (size_t k = 0; k < n->output_count; k++) {
+        ox_form_set(t, ox_form_of(n->outputs[k]), copy->outputs[k], view, rank, dims);
+    }
     return true;
 }
 

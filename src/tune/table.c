@@ -22,6 +22,7 @@ static ox_layout layout_of(const ox_ours *f)
 {
     switch (f->kind) {
     case OX_OURS_ELEMENTS: return strcmp(f->name, "MulFlow") == 0 ? layout_mul_flow : layout_flow;
+    case OX_OURS_UNIT: return layout_elementwise;
     case OX_OURS_WINNER: return layout_winner_flow;
     case OX_OURS_PHASES: return layout_phases;
     default: return layout_none;

@@ -1,6 +1,7 @@
 /* The pass of tuning: every node once, in order; then the outputs under their names. */
 #include <string.h>
 
+#include "base/ours.h"
 #include "graph/body.h"
 #include "lift/lift.h"
 #include "rules/rules.h"
@@ -167,7 +168,9 @@ static void write_node(ox_tuner *t, ox_node *n)
     ox_body_visit_captured(n, check_captures, t);
     const char *former = ox_graph_scope(t->g, n->name[0] != '\0' ? n->name : n->op);
     /* What ONNX Runtime folds at load is computed as in the graph that was read, and once. */
-    bool stays = n->output_count != 1 || constant || (t->quantised && predicts(n));
+    const ox_ours *own = strcmp(n->domain, "onnxexplainer") == 0 ? ox_ours_find(n->op) : NULL;
+    bool unit = own != NULL && own->kind == OX_OURS_UNIT;
+    bool stays = (n->output_count != 1 && !unit) || constant || (t->quantised && predicts(n));
     if (stays || !ox_tune_find(n)(t, n)) {
         copy_node(t, n);
     }
