@@ -37,13 +37,9 @@ static ox_val log_odds(ox_val l, ox_val p)
 /* A of Sigmoid from one side's log-odds to the other's. */
 static ox_val slope_of_odds(ox_val u, ox_val u0, ox_val p, ox_val p0, ox_val v)
 {
-    const ox_unit unit = {.name = "Sigmoid",
-                          .slope = slope_sigmoid,
-                          .p = {.x = u, .x0 = u0, .y = p, .y0 = p0},
-                          .y = p,
-                          .y0 = p0,
-                          .v = v};
-    return ox_bend_of(&unit, ox_number(u, 1)).a;
+    const ox_unit unit = {
+        .name = "Sigmoid", .p = {.x = u, .x0 = u0, .y = p, .y0 = p0}, .y = p, .y0 = p0, .v = v};
+    return ox_through_unit(&unit, ox_number(u, 1), NULL).m;
 }
 
 ox_val ox_probabilities(const ox_rows *r, ox_val *second)
