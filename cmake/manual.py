@@ -25,6 +25,8 @@ ENVIRONMENT = {
     "ONNXEXPLAINER_OPS": "The library of kernels, where it is not beside libonnxexplainer.so.",
     "ONNXEXPLAINER_ISA": "What the kernels may use: plain, avx2 or avx512. "
                          "Default: what the processor has.",
+    "ONNXEXPLAINER_CACHE": "The folder in which plans are kept; empty: none are. Default: "
+                           "onnxexplainer in XDG_CACHE_HOME, else in ~/.cache.",
     "TMPDIR": "Where files go that are removed again.",
 }
 EXIT = {"0": "Success.", "1": "A failure, which one line on standard error names.",
