@@ -29,13 +29,35 @@ def network(channels=64, size=24):
     return model
 
 
+def without_convolutions(name):
+    """What has no blocked layout: a perceptron, an LSTM of many steps."""
+    rng = np.random.default_rng(0)
+    if name == "mlp":
+        nodes, shapes = "h = MatMul(x, A)  r = Relu(h)  y = MatMul(r, B)", {"A": (6, 5), "B": (5, 3)}
+        shape = (6,)
+    else:
+        nodes = """t = Transpose<perm=[1,0,2]>(x)  s, h = LSTM<hidden_size=5>(t, A, B)
+            y = Squeeze(h, first)"""
+        shapes, shape = {"A": (1, 20, 4), "B": (1, 20, 5)}, (20, 4)
+    dims = ", ".join(map(str, ("N", *shape)))
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["": 18]>
+        net (float[{dims}] x) => (float[N, K] y) {{ {nodes} }}""")
+    for key, size in shapes.items():
+        model.graph.initializer.append(
+            numpy_helper.from_array(rng.normal(size=size).astype(np.float32), key))
+    if name == "lstm":
+        model.graph.initializer.append(numpy_helper.from_array(np.array([0]), "first"))
+    return model, shape
+
+
 class Start:
     """Runs of the command line with what is kept in a folder."""
 
-    def __init__(self, cli, folder, model):
+    def __init__(self, cli, folder, model, shape=(3, 24, 24)):
         self.cli, self.folder, self.model = cli, folder, str(model)
         self.samples = str(folder.parent / "samples.npy")
-        np.save(self.samples, np.random.default_rng(1).normal(size=(2, 3, 24, 24)).astype("f"))
+        np.save(self.samples, np.random.default_rng(1).normal(size=(2, *shape)).astype("f"))
 
     def begin(self, out, *options, **environment):
         return subprocess.Popen(
@@ -92,6 +114,25 @@ def test_second_start_is_the_plan(start):
     model = onnx.load_from_string(plan.read_bytes()[:-24])
     assert {p.key: p.value for p in model.metadata_props}["onnxexplainer.plan"].startswith("blocks")
     assert same(start(), first)
+
+
+@pytest.mark.parametrize("name", ["mlp", "lstm"])
+def test_constants(name, cli, explain, tmp_path):
+    """Where nothing has a blocked layout, what depends on no input is kept computed."""
+    model, shape = without_convolutions(name)
+    references = np.random.default_rng(2).normal(size=(3, *shape)).astype(np.float32)
+    start = Start(cli, tmp_path / "kept", explain(model, references, "--target=1"), shape)
+    plain = start("--no-tune")
+    for _ in range(5):  # the machine may be busy with something else
+        first = start()
+        plan, = start.plans()
+        if plan.stat().st_size > 1000:
+            break
+        plan.unlink()
+    kept = onnx.load_from_string(plan.read_bytes()[:-24])
+    assert {p.key: p.value for p in kept.metadata_props}["onnxexplainer.plan"] == "constants"
+    assert len(kept.graph.node) < 0.75 * len(onnx.load(start.model).graph.node)
+    assert same(start(), plain) and same(first, plain)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other"])

@@ -184,7 +184,7 @@ static bool add_to_hash(void *user, const void *data, size_t size)
 
 void ox_kept_open(ox_kept *k, const ox_model *explained, const ox_session_options *options)
 {
-    *k = (ox_kept){.lock = -1};
+    *k = (ox_kept)OX_KEPT_INIT;
     ox_os_folder *f = open_folder();
     ox_os_info info;
     bool good = f != NULL && ox_os_folder_stat(f, &info) && ox_os_is_mine(&info) &&
@@ -208,7 +208,7 @@ void ox_kept_close(ox_kept *k)
         ox_os_close(k->lock);
     }
     ox_os_folder_close(k->folder);
-    *k = (ox_kept){.lock = -1};
+    *k = (ox_kept)OX_KEPT_INIT;
 }
 
 void ox_kept_lock(ox_kept *k)

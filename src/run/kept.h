@@ -17,6 +17,11 @@ typedef struct ox_kept {
     size_t mapped;
 } ox_kept;
 
+#define OX_KEPT_INIT                                                                               \
+    {                                                                                              \
+        .lock = -1                                                                                 \
+    }
+
 typedef enum ox_kept_what {
     OX_KEPT_NOTHING, /* not tried yet */
     OX_KEPT_PLAN,

@@ -4,10 +4,13 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "graph/body.h"
 #include "model/model.h"
 #include "run/plan.h"
 #include "shape/shape.h"
 #include "tune/tune.h"
+
+static const char PLAN_KEY[] = "onnxexplainer.plan";
 
 enum { PROBE_CHANNELS = 64, PROBE_PLACES = 2, PROBE_SIZE = PROBE_CHANNELS * PROBE_PLACES };
 
@@ -88,7 +91,7 @@ static void find_wanted(void *user)
     }
     for (size_t i = 0; i < g->node_count; i++) {
         const ox_node *n = g->nodes[i];
-        bool constant = n->input_count > 0 && !ox_tune_dequantizes(n);
+        bool constant = n->input_count > 0 && !ox_tune_dequantizes(n) && !ox_node_has(n, OX_RANDOM);
         for (size_t k = 0; k < n->input_count; k++) {
             constant = constant && is_constant(n->inputs[k]);
         }
@@ -156,15 +159,16 @@ static void take_results(void *user)
     ox_graph_prune(g);
 }
 
-/* Puts results in the place of nodes that depend on no input. */
-static bool fold_constants(ox_model *m, const ox_session_options *options, ox_error *err)
+/* Puts results in the place of nodes that depend on no input; `needed`: there have to be some. */
+static bool fold_constants(ox_model *m, const ox_session_options *options, bool needed,
+                           ox_error *err)
 {
     fold f = {.model = m};
     if (!ox_arena_try(m->arena, find_wanted, &f, err)) {
         return false;
     }
     if (f.count == 0) {
-        return true;
+        return !needed || ox_error_set(err, OX_UNSUPPORTED, "nothing in the model is constant");
     }
     f.results = calloc(f.count, sizeof *f.results);
     f.part = f.results != NULL ? ox_model_new(err) : NULL;
@@ -185,19 +189,72 @@ static bool fold_constants(ox_model *m, const ox_session_options *options, ox_er
 
 /* ---- plans ------------------------------------------------------------------------------ */
 
-ox_model *ox_plan_make(const ox_model *explained, const ox_session_options *options, ox_error *err)
+/* Bodies refer to values around them by name, which would miss what is computed before. */
+static void refuse_captured(void *user, ox_val v)
 {
-    if (ox_metadata(explained, "onnxexplainer.plan") != NULL) {
+    const ox_model *m = user;
+    ox_fail(m->arena, OX_UNSUPPORTED, "a subgraph uses \"%s\" of the graph around it", v->name);
+}
+
+typedef struct copying {
+    ox_model *model;
+    ox_model *source;
+} copying;
+
+/* The model as it is, ready to be folded. */
+static void copy_model(void *user)
+{
+    const copying *c = user;
+    ox_model_copy(c->model, c->source);
+    ox_graph *g = c->model->graph;
+    for (size_t i = 0; i < g->node_count; i++) {
+        ox_body_visit_captured(g->nodes[i], refuse_captured, c->model);
+        g->nodes[i]->original = false;
+    }
+    for (size_t i = 0; i < g->value_count; i++) {
+        g->values[i]->keep = false;
+    }
+    ox_model_set_property(c->model, PLAN_KEY, "constants");
+    ox_model_publish(c->model);
+}
+
+static ox_model *copy_of(const ox_model *explained, ox_error *err)
+{
+    copying c = {ox_model_new(err), (ox_model *)(uintptr_t)explained};
+    if (c.model != NULL && !ox_arena_try(c.model->arena, copy_model, &c, err)) {
+        ox_free(c.model);
+        return NULL;
+    }
+    return c.model;
+}
+
+ox_model *ox_plan_make(const ox_model *explained, bool any, const ox_session_options *options,
+                       ox_error *err)
+{
+    ox_error why = {.code = OX_OK};
+    if (ox_metadata(explained, PLAN_KEY) != NULL) {
         ox_error_set(err, OX_UNSUPPORTED, "the model is tuned already");
         return NULL;
     }
-    int64_t block = find_block(options, err);
-    ox_model *m = block > 0 ? ox_tune_layout(explained, block, true, err) : NULL;
-    if (m != NULL && !fold_constants(m, options, err)) {
+    int64_t block = find_block(options, &why);
+    ox_model *m = block > 0 ? ox_tune_layout(explained, block, true, &why) : NULL;
+    bool copied = m == NULL && any && why.code == OX_UNSUPPORTED;
+    if (copied) {
+        m = copy_of(explained, &why);
+    }
+    if (m != NULL && !fold_constants(m, options, copied, &why)) {
         ox_free(m);
-        return NULL;
+        m = NULL;
+    }
+    if (m == NULL) {
+        ox_error_set(err, why.code, "%s", why.message);
     }
     return m;
+}
+
+bool ox_plan_is_blocked(const ox_model *plan)
+{
+    return strcmp(ox_metadata(plan, PLAN_KEY), "constants") != 0;
 }
 
 ox_model *ox_tune(const ox_model *explained, const ox_session_options *options, ox_error *err)
@@ -210,7 +267,7 @@ ox_model *ox_tune(const ox_model *explained, const ox_session_options *options, 
         ox_error_set(err, OX_ARGUMENT, "not an explained model");
         return NULL;
     }
-    ox_model *m = ox_plan_make(explained, &own, err);
+    ox_model *m = ox_plan_make(explained, false, &own, err);
     ox_trial trial;
     if (m != NULL && !ox_trial_open(&trial, explained, NULL, m, &own, err)) {
         ox_free(m);

@@ -5,8 +5,11 @@
 
 #include "onnxexplainer.h"
 
-/* As ox_tune, but for the check. */
-ox_model *ox_plan_make(const ox_model *explained, const ox_session_options *options, ox_error *err);
+/* As ox_tune, but for the check; `any`: where nothing has a blocked form, the model with its
+ * constants computed, which is loaded sooner. */
+ox_model *ox_plan_make(const ox_model *explained, bool any, const ox_session_options *options,
+                       ox_error *err);
+bool ox_plan_is_blocked(const ox_model *plan);
 
 /* run/trial.c: a model that is explained, in a file too where there is one, beside its plan. */
 typedef struct ox_trial {
@@ -20,8 +23,8 @@ typedef struct ox_trial {
 bool ox_trial_open(ox_trial *t, const ox_model *explained, const char *path, const ox_model *plan,
                    const ox_session_options *options, ox_error *err);
 
-/* Whether the plan is faster on one sample. */
-bool ox_trial_gains(const ox_trial *t);
+/* Whether the plan takes at most so many times as long on one sample. */
+bool ox_trial_keeps_to(const ox_trial *t, double times);
 
 /* The session of the plan or of the model, which is the caller's from then on. */
 ox_session *ox_trial_take(ox_trial *t, bool plan);

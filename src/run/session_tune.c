@@ -64,6 +64,10 @@ static ox_session *open_kept(ox_kept *kept, bool large, const ox_session_options
     return session;
 }
 
+/* What a plan may take of the time of the model on one sample: less by more than chance, or, where
+ * it is sooner loaded, as much but for chance. */
+static const double FASTER = 0.98, AS_FAST = 1.05;
+
 /* A session on a plan that is made here, or on the model where that is as fast; which of them is
  * kept. NULL and err where there is no plan. */
 static ox_session *make_plan(const ox_kept *kept, const char *path, const ox_model *model,
@@ -72,9 +76,9 @@ static ox_session *make_plan(const ox_kept *kept, const char *path, const ox_mod
     ox_error why = {.code = OX_OK};
     ox_trial trial;
     ox_session *session = NULL;
-    ox_model *plan = ox_plan_make(model, options, &why);
+    ox_model *plan = ox_plan_make(model, kept->folder != NULL, options, &why);
     if (plan != NULL && ox_trial_open(&trial, model, path, plan, options, &why)) {
-        bool gains = ox_trial_gains(&trial);
+        bool gains = ox_trial_keeps_to(&trial, ox_plan_is_blocked(plan) ? FASTER : AS_FAST);
         session = ox_trial_take(&trial, gains);
         ox_trial_close(&trial);
         ox_kept_write(kept, gains ? plan : NULL);
@@ -88,12 +92,15 @@ static ox_session *make_plan(const ox_kept *kept, const char *path, const ox_mod
     return session;
 }
 
-static ox_session *open_planned(const char *path, const ox_model *model,
+/* `again`: the same model may be opened once more. */
+static ox_session *open_planned(const char *path, const ox_model *model, bool again,
                                 const ox_session_options *options, ox_error *err)
 {
     bool large = ox_runs_large(NULL, model), known;
-    ox_kept kept;
-    ox_kept_open(&kept, model, options);
+    ox_kept kept = OX_KEPT_INIT;
+    if (again) {
+        ox_kept_open(&kept, model, options);
+    }
     ox_session *session = open_kept(&kept, large, options, &known);
     if (!known) { /* of processes that start at a time one makes it */
         ox_kept_lock(&kept);
@@ -107,13 +114,13 @@ static ox_session *open_planned(const char *path, const ox_model *model,
 }
 
 /* Where there is no plan, options->note is told why; want of memory is an error. */
-static ox_session *open_best(const char *path, const ox_model *model,
+static ox_session *open_best(const char *path, const ox_model *model, bool again,
                              const ox_session_options *options, ox_error *err)
 {
     bool wanted = model != NULL && !options->no_tune && !options->no_kernels &&
                   !options->no_optimization && is_explained(model);
     ox_error why = {.code = OX_OK};
-    ox_session *session = wanted ? open_planned(path, model, options, &why) : NULL;
+    ox_session *session = wanted ? open_planned(path, model, again, options, &why) : NULL;
     if (session == NULL && why.code == OX_MEMORY) {
         ox_error_set(err, why.code, "%s", why.message);
         return NULL;
@@ -128,14 +135,14 @@ static ox_session *open_best(const char *path, const ox_model *model,
 static ox_session *open_fixed(const ox_model *model, const ox_session_options *options,
                               ox_error *err)
 {
-    return open_best(NULL, model, options, err);
+    return open_best(NULL, model, false, options, err);
 }
 
 /* A session for programs: one whose references come in finds out where these stay the same. */
 static ox_session *open_steady(const char *path, const ox_model *model,
                                const ox_session_options *options, ox_error *err)
 {
-    ox_session *session = open_best(path, model, options, err);
+    ox_session *session = open_best(path, model, true, options, err);
     ox_error why = {.code = OX_OK};
     if (session != NULL && model != NULL) {
         session->steady =

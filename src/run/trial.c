@@ -154,12 +154,11 @@ static double time_run(const ox_trial *t, int side)
     return after - before;
 }
 
-/* Both take turns, as the machine has other things to do now and then. Less than a fiftieth may be
- * chance. */
-bool ox_trial_gains(const ox_trial *t)
+/* Both take turns, as the machine has other things to do now and then. */
+bool ox_trial_keeps_to(const ox_trial *t, double times)
 {
     enum { ROUNDS = 12 };
-    const double enough = 0.4, gain = 0.98;
+    const double enough = 0.4;
     double least[2] = {1e30, 1e30}, sum = 0;
     for (int round = 0; round < ROUNDS && sum < enough; round++) {
         for (int side = 0; side < 2; side++) {
@@ -171,7 +170,7 @@ bool ox_trial_gains(const ox_trial *t)
             sum += seconds;
         }
     }
-    return least[1] <= gain * least[0];
+    return least[1] <= times * least[0];
 }
 
 ox_session *ox_trial_take(ox_trial *t, bool plan)
