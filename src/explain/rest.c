@@ -4,6 +4,7 @@
  * add up and none is moved far: phi_i + rest |phi_i| / sum |phi|. */
 #include "explain/rest.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "explain/bind.h"
@@ -145,6 +146,7 @@ void ox_rest_spread(ox_explain_state *s, ox_val *terms, const ox_val *dx)
         add_to(&sum, sum_own(weights[i], e->x->rank, apart ? e->batch_axis : -1));
     }
     ox_val share = share_of(s, sum, apart);
+    assert(share != NULL);
     for (size_t i = 0; i < s->bind->point_count; i++) {
         ox_val part = ox_mul(weights[i], meet(s, &s->bind->points[i], share));
         terms[i] = ox_add(terms[i], ox_cast(part, terms[i]->type));

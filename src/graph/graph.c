@@ -106,6 +106,7 @@ static used_name *take_fresh_name(ox_graph *g, const char *base)
         return u;
     }
     used_name *first = find_name(&ox_graph_outermost(g)->names, base);
+    assert(first != NULL); /* who has it */
     while (u == NULL) {
         first->variants++;
         u = take_name(g, ox_arena_format(g->arena, "%s_%zu", base, first->variants));

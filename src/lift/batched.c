@@ -280,9 +280,10 @@ static progression of_known(ox_val v)
     progression p = {.known = e != NULL && v->rank == 1 &&
                               ox_shape_count(v->rank, v->dims, &count) && count > 1};
     for (size_t i = 0; p.known && i < count; i++) {
-        p.known = ox_dim_is_static(e[i]) && (i < 2 || e[i].size - e[i - 1].size == p.each);
+        int64_t step = i == 0 ? 0 : e[i].size - e[i - 1].size;
+        p.known = ox_dim_is_static(e[i]) && (i < 2 || step == p.each);
         p.first = i == 0 ? e[i].size : p.first;
-        p.each = i == 1 ? e[1].size - e[0].size : p.each;
+        p.each = i == 1 ? step : p.each;
     }
     return p;
 }

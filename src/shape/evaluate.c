@@ -105,7 +105,7 @@ COMPARISON(equal, ==)
 LOGIC(both, in[0].whole != 0 && in[1].whole != 0)
 LOGIC(either, in[0].whole != 0 || in[1].whole != 0)
 LOGIC(one_only, (in[0].whole != 0) != (in[1].whole != 0))
-LOGIC(not, in[0].whole == 0)
+LOGIC(negated, in[0].whole == 0)
 
 static bool negate(bool real, const number *in, size_t count, number *out)
 {
@@ -164,7 +164,7 @@ static const struct {
     {"Min", least, 1, SIZE_MAX},
     {"Mul", mul, 2, 2},
     {"Neg", negate, 1, 1},
-    {"Not", not, 1, 1},
+    {"Not", negated, 1, 1},
     {"Or", either, 2, 2},
     {"ReduceMax", most, 1, 2},
     {"ReduceMin", least, 1, 2},
