@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 from onnxruntime.quantization import QuantFormat, QuantType
-from rulecheck import Rule, check, check_pairs, floats, ints, node
+from rulecheck import Rule, check, check_one, check_pairs, floats, ints, node
 
 MS = [("com.microsoft", 1)]
 SCALE = {"s": np.float32(0.02), "z": np.uint8(120)}
@@ -128,6 +128,27 @@ def test_integer_products(explain, run):
     constants["w"] = quantized(floats(4, 3, 2, 2), 0.02)
     nodes[1] = node("ConvInteger", "q w z wz", "i", pads=[1, 0, 0, 1])
     check(Rule(nodes, {"x": (3, 4, 4)}, constants), explain, run)
+
+
+def test_integer_products_of_floats(explain, run):
+    """MatMulIntegerToFloat has no rounding of its own; its scales multiply."""
+    constants = {**SCALE, "w": quantized(floats(5, 6), 0.02), "ws": np.float32(0.02),
+                 "wz": np.int8(1), "b": floats(6)}
+    nodes = [node("QuantizeLinear", "x s z", "q"),
+             helper.make_node("MatMulIntegerToFloat", "q w s ws z wz b".split(), ["y"],
+                              domain="com.microsoft")]
+    check(Rule(nodes, {"x": (3, 5)}, constants, domains=MS), explain, run)
+
+
+def test_dynamic_products(explain, run):
+    """DynamicQuantizeMatMul: one reference at a time, as the scale is that of a batch. What rounding
+    adds, `Rounded`, goes to the inputs."""
+    constants = {"w": quantized(floats(5, 6), 0.02), "ws": np.float32(0.02), "wz": np.int8(1),
+                 "b": floats(6)}
+    rule = Rule([helper.make_node("DynamicQuantizeMatMul", "x w ws wz b".split(), ["y"],
+                                  domain="com.microsoft")], {"x": (3, 5)}, constants, domains=MS)
+    for row in range(2):
+        check_one(rule, explain, run, row)
 
 
 @pytest.mark.parametrize("op", ["QLinearAdd", "QLinearMul"])

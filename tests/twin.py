@@ -20,7 +20,12 @@ class Step:
     attributes: dict
     forward: object  # of the operands that are values
     backward: object  # of these on both sides and m: multipliers of each
-    name: str = ""
+    domain: str = ""
+    outputs: int = 1
+    which: int = 0  # the output that is the value; others have no reader
+
+    def names(self, value):
+        return [value if i == self.which else f"{value}_{i}" for i in range(self.outputs)]
 
 
 @dataclasses.dataclass
@@ -33,14 +38,16 @@ class Graph:
 
     def model(self):
         one = helper.np_dtype_to_tensor_dtype(np.dtype(self.kind))
-        nodes = [helper.make_node(s.op, [name_of(i) for i in s.inputs], [name_of(k + 1)], **s.attributes)
+        nodes = [helper.make_node(s.op, [name_of(i) for i in s.inputs], s.names(name_of(k + 1)),
+                                  domain=s.domain, **s.attributes)
                  for k, s in enumerate(self.steps)]
+        opsets = [("", self.opset), ("com.microsoft", 1), ("ai.onnx.ml", 3)]
         last = name_of(len(self.steps))
         graph = helper.make_graph(
             nodes, "random", [helper.make_tensor_value_info("x", one, ["N", *self.shape])],
             [helper.make_tensor_value_info(last, one, None)],
             [numpy_helper.from_array(v, k) for k, v in self.constants.items()])
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)],
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid(*o) for o in opsets],
                                  ir_version=8)
 
     def __str__(self):
@@ -221,7 +228,7 @@ UNARY = {
 }
 # These need an operand in their domain, which another node gives before.
 DOMAIN = {
-    "Sqrt": np.sqrt, "Log": np.log, "Reciprocal": lambda x: 1 / x,
+    "Sqrt": np.sqrt, "Log": np.log, "Reciprocal": lambda x: 1 / x, "Acosh": np.arccosh,
 }
 MERGED = {"Mul": (np.multiply, lambda m, a, b: [unbroadcast(m * b, a.shape),
                                                   unbroadcast(m * a, b.shape)])}
@@ -236,6 +243,8 @@ class Draw:
         self.shape = tuple(int(n) for n in self.rng.integers(1, 5, rank))
         self.shapes = [(1, *self.shape)]
         self.steps, self.constants = [], {}
+        self.hidden = set()  # values that only the step which made them uses
+        self.softmaxes = True
 
     def graph(self):
         for _ in range(int(self.rng.integers(2, 10))):
@@ -258,16 +267,19 @@ class Draw:
 
     def value(self):
         """The newest value half of the time."""
-        last = len(self.shapes) - 1
-        return last if self.rng.random() < 0.5 else int(self.rng.integers(last + 1))
+        seen = [i for i in range(len(self.shapes)) if i not in self.hidden]
+        return seen[-1] if self.rng.random() < 0.5 else self.choose(seen)
 
-    def add(self, op, inputs, kinds, **attributes):
+    def add(self, op, inputs, kinds, domain="", outputs=1, which=0, **attributes):
+        """A step; None where the value is too large, or an operand was."""
+        if None in inputs:
+            return None
         forward, backward = kinds
         shapes = [self.shapes[i] for i in inputs if not isinstance(i, str)]
         shape = forward(*(np.zeros(s, WIDE) + 1 for s in shapes)).shape
         if int(np.prod(shape)) > MOST or len(shape) > 5:
             return None
-        self.steps.append(Step(op, inputs, attributes, forward, backward))
+        self.steps.append(Step(op, inputs, attributes, forward, backward, domain, outputs, which))
         self.shapes.append(shape)
         return len(self.shapes) - 1
 
@@ -386,7 +398,8 @@ class Draw:
 
     def concat(self, i, shape):
         axis = len(shape) - 1
-        others = [k for k, s in enumerate(self.shapes) if s[:-1] == shape[:-1]]
+        others = [k for k, s in enumerate(self.shapes)
+                  if s[:-1] == shape[:-1] and k not in self.hidden]
         j = self.choose(others)
         if axis > 0:
             self.add("Concat", [i, j], linear(lambda a, b: np.concatenate([a, b], axis))
@@ -453,7 +466,7 @@ class Draw:
 
     def finish(self):
         """Two numbers a sample, of the last value and of the input."""
-        last = len(self.shapes) - 1
+        last = max(i for i in range(len(self.shapes)) if i not in self.hidden)
         size = int(np.prod(self.shapes[last]))
         i = self.add("Reshape", [last, self.constant(np.array([-1, size]))],
                      linear(lambda v: v.reshape(1, size)))
