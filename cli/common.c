@@ -25,7 +25,7 @@ bool ox_cli_error(ox_error *err, ox_code code, const char *format, ...)
 bool ox_cli_system_error(ox_error *err, const char *path, const char *verb)
 {
     char reason[128];
-    snprintf(reason, sizeof reason, "%s", strerror(errno ? errno : EIO));
+    ox_os_reason(errno ? errno : EIO, reason, sizeof reason);
     if (reason[0] >= 'A' && reason[0] <= 'Z') {
         reason[0] = (char)(reason[0] - 'A' + 'a');
     }

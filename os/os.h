@@ -223,6 +223,10 @@ void ox_os_watch(ox_os_held *before);
 int ox_os_watched(void);
 void ox_os_unwatch(const ox_os_held *before);
 
+/* What a number of errno stands for, into `size` bytes, which are returned. strerror may be called
+ * by one thread only. */
+const char *ox_os_reason(int number, char *room, size_t size);
+
 /* Its number. */
 long ox_os_process(void);
 

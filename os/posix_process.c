@@ -238,6 +238,21 @@ void ox_os_unwatch(const ox_os_held *before)
     }
 }
 
+const char *ox_os_reason(int number, char *room, size_t size)
+{
+#if defined(__GLIBC__) /* with _GNU_SOURCE it returns the text */
+    const char *text = strerror_r(number, room, size);
+    if (text != room) {
+        snprintf(room, size, "%s", text);
+    }
+#else
+    if (strerror_r(number, room, size) != 0) {
+        snprintf(room, size, "error %d", number);
+    }
+#endif
+    return room;
+}
+
 long ox_os_process(void)
 {
     return (long)getpid();

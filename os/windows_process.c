@@ -169,6 +169,14 @@ void ox_os_unwatch(const ox_os_held *before)
     ended = 0;
 }
 
+const char *ox_os_reason(int number, char *room, size_t size)
+{
+    if (strerror_s(room, size, number) != 0) {
+        snprintf(room, size, "error %d", number);
+    }
+    return room;
+}
+
 long ox_os_process(void)
 {
     return (long)GetCurrentProcessId();

@@ -70,9 +70,9 @@ typedef struct caller {
     char message[512];
 } caller;
 
-static void release(caller *c)
+static void free_outputs(caller *c)
 {
-    for (size_t i = 0; i < FAKE_OUTPUTS; i++) {
+    for (int i = 0; i < FAKE_OUTPUTS; i++) {
         free(c->out[i].data);
     }
 }
@@ -88,7 +88,7 @@ static void call(caller *c)
         memcpy(c->message, status->message, sizeof c->message);
         free(status);
     }
-    release(c);
+    free_outputs(c);
     memcpy(c->out, context.out, sizeof c->out);
 }
 
@@ -100,22 +100,22 @@ static void *call_often(void *user)
     return NULL;
 }
 
-static bool same_tensor(const OrtValue *a, const OrtValue *b)
+static bool same_output(const OrtValue *a, const OrtValue *b)
 {
     bool made = a->data != NULL && b->data != NULL;
-    size_t size = made ? (size_t)fake_size(&a->info) * sizeof(float) : 0;
     bool shaped = a->info.rank == b->info.rank &&
                   memcmp(a->info.dims, b->info.dims, a->info.rank * sizeof *a->info.dims) == 0;
+    size_t size = made && shaped ? (size_t)fake_size(&a->info) * sizeof(float) : 0;
     return shaped && (made ? memcmp(a->data, b->data, size) == 0 : a->data == b->data);
 }
 
 static bool same(const caller *a, const caller *b)
 {
-    bool same = strcmp(a->message, b->message) == 0;
-    for (size_t i = 0; i < FAKE_OUTPUTS; i++) {
-        same = same && same_tensor(&a->out[i], &b->out[i]);
+    bool is = strcmp(a->message, b->message) == 0;
+    for (int i = 0; i < FAKE_OUTPUTS; i++) {
+        is = is && same_output(&a->out[i], &b->out[i]);
     }
-    return same;
+    return is;
 }
 
 static void call_from_threads(const caller *like)
@@ -135,7 +135,7 @@ static void call_from_threads(const caller *like)
             printf("%s: another result in thread %d\n", name_of(like->t), i);
             failures++;
         }
-        release(&callers[i]);
+        free_outputs(&callers[i]);
     }
     failures += started < CALLERS;
 }
@@ -157,7 +157,7 @@ static void check_trial(const trial *t, const char *isa)
     } else {
         call(&alone);
         call_from_threads(&alone);
-        release(&alone);
+        free_outputs(&alone);
         t->op->KernelDestroy(alone.kernel);
     }
     for (size_t i = 0; i < t->count; i++) {

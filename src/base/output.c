@@ -23,8 +23,8 @@ enum { SUFFIX = 1 + HASH_DIGITS + 5, NAME_LIMIT = 255, STEM_LIMIT = NAME_LIMIT -
 
 bool ox_file_error(ox_error *err, const char *path, const char *verb, int number)
 {
-    char reason[128] = "";
-    snprintf(reason, sizeof reason, "%s", strerror(number));
+    char reason[128];
+    ox_os_reason(number, reason, sizeof reason);
     reason[0] = (char)tolower((unsigned char)reason[0]);
     ox_code code = number == ENOMEM ? OX_MEMORY : OX_IO;
     return ox_error_set(err, code, "%s: cannot %s: %s", path[0] == '\0' ? "\"\"" : path, verb,

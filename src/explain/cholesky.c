@@ -24,7 +24,7 @@ bool ox_cholesky_invert(double *factor, int64_t n)
 
 #include <lapacke.h>
 
-_Static_assert(sizeof(lapack_int) == sizeof(int32_t), "LAPACK with integers of 32 bits");
+_Static_assert(sizeof(lapack_int) == 4, "LAPACK with integers of 32 bits");
 
 /* What LAPACK calls for arguments that are out of range. Its own prints and ends the program, and
  * for that needs Fortran's library; this one returns, and so does the function with its error. */

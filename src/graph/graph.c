@@ -345,9 +345,8 @@ static uint32_t bits_of(float f)
 static bool attr_equal(const ox_attr *a, const ox_attr *b)
 {
     if (a->kind != b->kind || a->count != b->count || a->i != b->i || a->graph != b->graph ||
-        a->graphs != b->graphs || a->strings != b->strings ||
-        bits_of(a->f) != bits_of(b->f) || strcmp(a->name, b->name) != 0 ||
-        a->proto != b->proto) {
+        a->graphs != b->graphs || a->strings != b->strings || bits_of(a->f) != bits_of(b->f) ||
+        strcmp(a->name, b->name) != 0 || a->proto != b->proto) {
         return false;
     }
     switch (a->kind) {

@@ -41,7 +41,9 @@ void ox_kernels_register(ox_session *s)
         return;
     }
     if (named != NULL && !ox_os_can_read(named)) {
-        ox_fail(s->arena, OX_IO, "ONNXEXPLAINER_OPS: %s: %s", named, strerror(errno));
+        char reason[128];
+        ox_fail(s->arena, OX_IO, "ONNXEXPLAINER_OPS: %s: %s", named,
+                ox_os_reason(errno, reason, sizeof reason));
     }
     ox_os_char room[OX_OS_PATH];
     OrtStatus *status = s->api->RegisterCustomOpsLibrary_V2(

@@ -36,7 +36,9 @@ static void check_profile(ox_session *s, const char *prefix)
     size_t length = slash == NULL ? 0 : slash == prefix ? 1 : (size_t)(slash - prefix);
     char *folder = ox_arena_format(s->arena, "%.*s", (int)length, prefix);
     if (!ox_os_can_write(length > 0 ? folder : ".")) {
-        ox_fail(s->arena, OX_IO, "profile: %s: %s", prefix, strerror(errno));
+        char reason[128];
+        ox_fail(s->arena, OX_IO, "profile: %s: %s", prefix,
+                ox_os_reason(errno, reason, sizeof reason));
     }
 }
 

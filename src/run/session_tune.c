@@ -163,7 +163,8 @@ ox_session *ox_session_open(const char *path, const ox_session_options *options,
         return NULL;
     }
     if (!ox_os_can_read(path)) {
-        ox_error_set(err, OX_IO, "%s: %s", path, strerror(errno));
+        char reason[128];
+        ox_error_set(err, OX_IO, "%s: %s", path, ox_os_reason(errno, reason, sizeof reason));
         return NULL;
     }
     ox_error why = {.code = OX_OK};
