@@ -227,11 +227,14 @@ static bool copy_rows(ox_tensor *to, const given *g, const char *name, int64_t r
     strcpy(own_name, name);
     char *data = malloc(outer * (size_t)rows * inner + 1);
     to->data = data;
-    for (size_t o = 0; data != NULL && o < outer; o++) {
+    if (data == NULL) {
+        return false;
+    }
+    for (size_t o = 0; o < outer; o++) {
         memcpy(data + o * (size_t)rows * inner, (const char *)g->data->data + o * all * inner,
                (size_t)rows * inner);
     }
-    return data != NULL;
+    return true;
 }
 
 /* The constant that the references of an input are, whatever shape they were given. */

@@ -9,6 +9,8 @@
 #ifndef OX_GRAPH_H
 #define OX_GRAPH_H
 
+#include <string.h>
+
 #include "base/axis.h"
 #include "base/operators.h"
 #include "base/table.h"
@@ -279,7 +281,10 @@ bool ox_node_has_body(const ox_node *n);
 ox_val ox_node_input(const ox_node *n, size_t i);
 
 /* Whether n is this operator of the standard domain. NULL for n is none. */
-bool ox_node_is(const ox_node *n, const char *op);
+static inline bool ox_node_is(const ox_node *n, const char *op)
+{
+    return n != NULL && n->domain[0] == '\0' && strcmp(n->op, op) == 0;
+}
 
 /* Whether its operator has any of these traits (base/operators.h). */
 bool ox_node_has(const ox_node *n, unsigned traits);

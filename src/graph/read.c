@@ -65,11 +65,6 @@ bool ox_node_has_body(const ox_node *n)
     return false;
 }
 
-bool ox_node_is(const ox_node *n, const char *op)
-{
-    return n != NULL && n->domain[0] == '\0' && strcmp(n->op, op) == 0;
-}
-
 bool ox_node_has(const ox_node *n, unsigned traits)
 {
     return n != NULL && ox_operator_has(n->domain, n->op, traits);
