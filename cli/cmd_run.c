@@ -22,6 +22,7 @@ typedef struct arguments {
     bool compress;
     bool no_kernels;
     bool tune, no_tune;
+    const char *provider;
     bool stats;
     bool strict;
     bool json;
@@ -122,6 +123,9 @@ static int parse(arguments *a, int argc, char **argv)
          "run an explained model as it is (default: rewritten for 16 samples or more)"},
         {"no-kernels", 0, OX_OPTION_FLAG, &a->no_kernels, NULL,
          "leave libonnxexplainer_ops unregistered"},
+        {"provider", 0, OX_OPTION_TEXT, &a->provider, "NAME[,KEY=VALUE]...",
+         "ONNX Runtime's execution provider to run on (default: the CPU's), such as OpenVINO, "
+         "CUDA"},
         {"compress", 0, OX_OPTION_FLAG, &a->compress, NULL, "deflate the arrays of an .npz"},
         {"progress", 0, OX_OPTION_FLAG, &a->samples.batch.progress, NULL,
          "show progress even without a terminal"},
@@ -152,6 +156,9 @@ static int parse(arguments *a, int argc, char **argv)
     code = code >= 0 ? code : check_files(a);
     if (code >= 0) {
         return code;
+    }
+    if (a->provider && a->tune) {
+        return ox_cli_usage("run", "--tune rewrites for the CPU, not for --provider");
     }
     a->samples.batch.no_progress = a->samples.batch.no_progress || a->samples.quiet;
     a->samples.batch.note = a->samples.quiet ? NULL : ox_cli_note;
@@ -197,6 +204,9 @@ static bool run_whole(const arguments *a, ox_session *session, const ox_signatur
                       const ox_arrays *inputs, ox_arrays *outputs, outcome *o, ox_error *err)
 {
     bool *stacked = NULL;
+    for (const char *c = a->provider ? a->provider : ""; *c; c++) {
+        stream.settings = 31 * stream.settings + (unsigned char)*c;
+    }
     double opened = ox_os_seconds();
     bool good = ox_batch_run(session, signature, inputs, &a->samples.batch, outputs, &stacked, err);
     o->ran = ox_os_seconds() - opened;
@@ -233,6 +243,7 @@ static bool run(arguments *a, ox_signature *signature, ox_arrays *outputs, outco
     }
     ox_session_options options = ox_samples_session(&a->samples);
     options.note = a->samples.quiet ? NULL : print_note;
+    options.provider = a->provider;
     options.no_kernels = a->no_kernels || !ox_opset(model, "onnxexplainer");
     ox_session *session = NULL;
     ox_source *source = NULL;

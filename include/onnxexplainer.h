@@ -462,6 +462,9 @@ typedef struct ox_session_options {
     const char *profile;  /* prefix of ONNX Runtime's profile; NULL: none */
     ox_note note;         /* told why a model is not tuned; NULL: nobody */
     void *note_user;
+    const char *provider; /* ONNX Runtime's execution provider to run on, NAME[,KEY=VALUE]..; NULL:
+                           * the CPU's. Models then run untuned and without our kernels, which are
+                           * the CPU's; what the provider does not take runs there as well */
 } ox_session_options;
 
 #define OX_SESSION_OPTIONS_INIT                                                                    \

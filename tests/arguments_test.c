@@ -280,6 +280,9 @@ static void test_sessions(const ox_model *model)
     SESSION("threads: 100000 is not between 0 and 4096", o.threads = 100000);
     SESSION("runtime: is empty", o.runtime = "");
     SESSION("profile: is empty", o.profile = "");
+    SESSION("provider: is empty", o.provider = "");
+    SESSION("provider: \"fast\" is not KEY=VALUE", o.provider = "CPU,fast");
+    SESSION("provider: CPU takes no options", o.provider = "CPU,a=b");
     ox_error err = {.code = OX_OK};
     size_t count = 1;
     expect("open NULL", ox_session_open(NULL, NULL, &err) != NULL, &err, "path: none given (NULL)");

@@ -364,7 +364,11 @@ bool ox_check_session_options(const ox_session_options *given, ox_session_option
         return ox_error_set(err, OX_ARGUMENT, "threads: %d is not between 0 and %d", own->threads,
                             OX_MAX_THREADS);
     }
+    if (own->provider != NULL) {
+        own->no_tune = own->no_kernels = true;
+    }
     /* The loader takes an empty path for the program itself. */
     return (own->runtime == NULL || ox_check_path("runtime", own->runtime, err)) &&
-           (own->profile == NULL || ox_check_path("profile", own->profile, err));
+           (own->profile == NULL || ox_check_path("profile", own->profile, err)) &&
+           (own->provider == NULL || ox_check_path("provider", own->provider, err));
 }

@@ -38,6 +38,9 @@ void ox_kernels_register(struct ox_session *s);
 /* Their path; false where there are none. */
 bool ox_kernels_path(char *path, size_t size);
 
+/* Has the session's options run on the execution provider NAME[,KEY=VALUE].. */
+void ox_provider_append(struct ox_session *s, const char *text);
+
 /* An input or output of a session. */
 typedef struct ox_port {
     const char *name;

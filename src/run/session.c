@@ -63,6 +63,9 @@ static void set_options(ox_session *s, const ox_session_options *options, bool l
         ox_os_char room[OX_OS_PATH];
         check(s, api->EnableProfiling(o, ox_os_native(options->profile, room)));
     }
+    if (options->provider != NULL) {
+        ox_provider_append(s, options->provider);
+    }
     if (!options->no_kernels) {
         ox_kernels_register(s);
     }
