@@ -204,9 +204,6 @@ static bool run_whole(const arguments *a, ox_session *session, const ox_signatur
                       const ox_arrays *inputs, ox_arrays *outputs, outcome *o, ox_error *err)
 {
     bool *stacked = NULL;
-    for (const char *c = a->provider ? a->provider : ""; *c; c++) {
-        stream.settings = 31 * stream.settings + (unsigned char)*c;
-    }
     double opened = ox_os_seconds();
     bool good = ox_batch_run(session, signature, inputs, &a->samples.batch, outputs, &stacked, err);
     o->ran = ox_os_seconds() - opened;
@@ -225,6 +222,9 @@ static bool run_streamed(const arguments *a, ox_session *session, const ox_signa
     stream.output = a->output;
     stream.strict = a->strict;
     stream.settings = (a->no_tune ? 1u : 0u) | (a->no_kernels ? 2u : 0u);
+    for (const char *c = a->provider ? a->provider : ""; *c; c++) {
+        stream.settings = 31 * stream.settings + (unsigned char)*c;
+    }
     double opened = ox_os_seconds();
     bool good = ox_stream_run(&stream, source, session, signature, &o->reached, &o->signal, err);
     o->ran = ox_os_seconds() - opened;
