@@ -333,11 +333,6 @@ static bool holds_zeros(const ox_const *c)
     return bytes != NULL;
 }
 
-int ox_recurrent_directions(const ox_node *n)
-{
-    return strcmp(ox_node_string(n, "direction", "forward"), "bidirectional") == 0 ? 2 : 1;
-}
-
 bool ox_recurrent_starts_at_zero(ox_val v)
 {
     while (v != NULL && v->constant == NULL && v->node != NULL && is_mover(v->node)) {

@@ -6,6 +6,11 @@
 #include "rules/decompose.h"
 #include "rules/recurrent.h"
 
+int ox_recurrent_directions(const ox_node *n)
+{
+    return strcmp(ox_node_string(n, "direction", "forward"), "bidirectional") == 0 ? 2 : 1;
+}
+
 /* Defaults are those of the operators of these names. Affine and ScaledTanh have none, and on that
  * of ThresholdedRelu runtimes differ: these parameters must be given. */
 static const ox_gate functions[] = {

@@ -234,10 +234,13 @@ bool ox_attention(ox_ctx *c);
  * attention. */
 void ox_attention_share(ox_ctx *c);
 
-/* rules/reduce.c: the rule of Softmax along the last axis: its multiplier for m and the logarithms
- * l and l0 of what it makes of both sides; and that with the mean of both results added. */
+/* rules/softmax.c: the rules of Softmax, of LogSoftmax, m - L sum(m)/sum(L), and of LogSumExp,
+ * m L/sum(L), along the last axis: the multiplier for m and the logarithms l and l0 of what Softmax
+ * makes of both sides. */
 ox_val ox_log_softmax(ox_val x);
 ox_val ox_softmax_flow(ox_val m, ox_val l, ox_val l0);
+ox_val ox_log_softmax_flow(ox_val m, ox_val l, ox_val l0);
+ox_val ox_log_sum_exp_flow(ox_val m, ox_val l, ox_val l0);
 
 /* Of the logarithms of shares y of both sides: the logarithmic means L = dy/dl, their sum along the
  * last axis, and (y + y0)/2; and L (m - sum(m L)/sum(L)). */
