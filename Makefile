@@ -1,4 +1,7 @@
 # make            set the machine up where something is missing, and build into build/
+# make check-static clang-tidy, cppcheck and gcc's analyzer over what is shipped
+# make check-sanitize the whole suite under the sanitizers, threads under the thread sanitizer, valgrind
+# make coverage   which lines the whole suite runs, by folder (an hour)
 # make check-long what takes long: Ray, Spark, DuckDB, MLServer; OX_LONG=SECONDS (3600) of fuzzing on each
 #                 target, and 100,000 random graphs
 # make demo       explain a small CNN on real digits; pictures in build/demo/
@@ -16,7 +19,8 @@
 PYTHON ?= python3
 PREFIX ?= /usr/local
 
-.PHONY: all setup test check-long demo web bench wheel dist release docs format install clean distclean
+.PHONY: all setup test check-long check-static check-sanitize coverage demo web bench wheel dist release docs format install \
+        clean distclean
 
 all: setup
 	@test -f build/build.ninja -a -z "$(ONNXRUNTIME_ROOT)" || cmake --preset default
@@ -26,12 +30,24 @@ setup:
 	@PYTHON=$(PYTHON) tools/setup
 
 test: all
-	@PYTHON=$(PYTHON) tools/setup --docs clang jq mandoc zsh npm chromium
+	@PYTHON=$(PYTHON) tools/setup --docs clang clang-tidy jq mandoc zsh npm chromium
 	@build/venv/bin/python tools/test
 
 check-long: all
 	@PYTHON=$(PYTHON) tools/setup clang default-jre-headless
 	@PYTHON=$(PYTHON) tools/check-long
+
+check-static: all
+	@PYTHON=$(PYTHON) tools/setup clang-tidy cppcheck
+	@tools/check-static
+
+check-sanitize: all
+	@PYTHON=$(PYTHON) tools/setup valgrind
+	@tools/check-sanitize
+
+coverage: all
+	@PYTHON=$(PYTHON) tools/setup gcovr
+	@tools/coverage
 
 demo: all
 	@tools/demo
