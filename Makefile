@@ -1,11 +1,11 @@
 # make            set the machine up where something is missing, and build into build/
-# make check-static clang-tidy, cppcheck and gcc's analyzer over what is shipped
-# make check-sanitize the whole suite under the sanitizers, threads under the thread sanitizer, valgrind
-# make coverage   which lines the whole suite runs, by folder (an hour)
-# make check-long what takes long: Ray, Spark, DuckDB, MLServer; OX_LONG=SECONDS (3600) of fuzzing on each
-#                 target, and 100,000 random graphs
 # make demo       explain a small CNN on real digits; pictures in build/demo/
 # make test       all tests, then the C and command-line tests under the sanitizers
+# make check-long what takes long: Ray, Spark, DuckDB, MLServer; OX_LONG=SECONDS (3600) of fuzzing on each
+#                 target, 100,000 random graphs, faults, other machines, and the two below
+# make check-static    clang-tidy, cppcheck and gcc's analyzer over what is shipped
+# make check-sanitize  the whole suite under the sanitizers, threads under the thread sanitizer, valgrind
+# make coverage   which lines the whole suite runs, by folder (an hour)
 # make web        the page of web/, served on localhost
 # make bench      measure against peers; writes docs/benchmarks.md (an hour or more)
 # make wheel      a wheel that carries what it needs, in dist/

@@ -11,6 +11,10 @@ def attributes(node):
     return {a.name: list(a.ints) or a.i for a in node.attribute}
 
 
+def net_of_pictures(nodes):
+    return any(len(attributes(n).get("pads", [])) == 4 for n in nodes if n.op_type == "Conv")
+
+
 class LSTM(nn.Module):
     """Unrolled over [time, batch, features]; gates in the order of ONNX: i, o, f, c."""
 
@@ -57,9 +61,24 @@ class Module(nn.Module):
             options = attributes(node)
             return nn.MaxPool1d(options["kernel_shape"][0], options["strides"][0])
         if node.op_type == "Conv":
-            layer = nn.Conv1d(1, len(w[1]), w[1].shape[-1], padding=1, bias=False)
+            of = nn.Conv1d if w[1].dim() == 3 else nn.Conv2d
+            layer = of(w[1].shape[1], len(w[1]), w[1].shape[-1],
+                       padding=attributes(node).get("pads", [0])[0], bias=len(w) > 2)
             layer.weight.data = w[1].clone()
+            if len(w) > 2:
+                layer.bias.data = w[2].clone()
             return layer
+        if node.op_type == "BatchNormalization":
+            layer = nn.BatchNorm1d(len(w[1]))
+            layer.weight.data, layer.bias.data = w[1].clone(), w[2].clone()
+            layer.running_mean.data, layer.running_var.data = w[3].clone(), w[4].clone()
+            return layer
+        if node.op_type == "AveragePool":
+            options = attributes(node)
+            return nn.AvgPool1d(options["kernel_shape"][0], options["strides"][0])
+        if node.op_type == "GlobalAveragePool":
+            return (nn.AdaptiveAvgPool2d if net_of_pictures(self.nodes) else
+                    nn.AdaptiveAvgPool1d)(1)
         return LSTM(*w[1:]) if node.op_type == "LSTM" else None
 
     def forward(self, x):
@@ -85,8 +104,10 @@ def plain(node, at):
         return at[0].unsqueeze(int(at[1][0]))
     if node.op_type == "Squeeze":
         return at[0].squeeze(int(at[1][0]))
+    if node.op_type == "Flatten":
+        return at[0].flatten(1)
     assert node.op_type == "Reshape", node.op_type
-    return at[0].flatten(1)
+    return at[0].reshape([n if n else at[0].shape[i] for i, n in enumerate(at[1].tolist())])
 
 
 def module_of(net):

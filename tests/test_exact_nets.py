@@ -31,7 +31,12 @@ SECOND = {  # at order 2
     "relu": (0.92, 0.22), "gelu": (0.95, 0.18), "gate": (0.99, 0.05), "layernorm": (0.97, 0.15),
     "transformer": (0.94, 0.26), "lstm": (0.96, 0.13), "maxpool22": (0.94, 0.13),
     "maxpool32": (0.92, 0.20), "maxpool88": (0.88, 0.33), "residual": (0.92, 0.22),
-    "gated": (0.92, 0.26),
+    "gated": (0.92, 0.26), "signal_add": (0.94, 0.18), "softmax2": (0.96, 0.17),
+    "softmax4": (0.94, 0.35),
+}
+THIRD = {  # at order 3
+    "relu": (0.93, 0.20), "gelu": (0.96, 0.14), "maxpool32": (0.93, 0.18),
+    "residual": (0.93, 0.19), "signal_add": (0.95, 0.16), "transformer": (0.94, 0.25),
 }
 INTEGRATED = {
     "softmax1": (0.98, 0.10), "softmax4": (0.94, 0.48), "layernorm": (0.95, 0.30),
@@ -87,6 +92,13 @@ def test_trees_of_maxima(kind):
 def test_second_order(kind):
     found = np.median(measured(kind, order=2), axis=0)
     rank, error = SECOND[kind]
+    assert found[0] >= rank and found[1] <= error, found
+
+
+@pytest.mark.parametrize("kind", THIRD)
+def test_third_order(kind):
+    found = np.median(measured(kind, order=3), axis=0)
+    rank, error = THIRD[kind]
     assert found[0] >= rank and found[1] <= error, found
 
 
