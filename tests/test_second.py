@@ -75,7 +75,6 @@ def test_probabilities(explain, run, order, scale):
         out = run(path, {"x": x})
         gap = out["y"].reshape(4, 4) - out["base_value"] - out["x_shap"].sum(axis=2)
         assert np.abs(gap).max() <= 1e-5
-        assert np.abs(out["x_shap"].sum(axis=1)).max() <= 1e-5  # probabilities add up to 1
     assert (run(explain(model, r[:1], "--target=all", f"--order={order}"), {"x": x})["x_shap"][3]
             == 0).all()
 
