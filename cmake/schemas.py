@@ -75,6 +75,7 @@ def functions(base):
                if count != "0"}
     units = {f"{name}Unit": 7 + 2 * int(y) + int(count)
              for _, name, y, count in rows(text, "OX_UNITS")}
+    units |= {name.replace("Unit", "SumUnit"): count + 2 for name, count in units.items()}
     return {(name, "onnxexplainer", 1):
             f'    {{"onnxexplainer", "{name}", 1, {{{count}, {count}, {count}, {2 ** count - 1:#x}}}, '
             f"{{{results}, {results}, {results}, {2 ** results - 1:#x}}}, NULL, 0, false}},"

@@ -189,13 +189,20 @@ static void gather(const ops_task *t, int k, const float *from, size_t begin, si
 static void compute(const ops_task *t, size_t count, float *out, const float **in, float *spare)
 {
     const ops_row *rows = t->isa->rows;
-    if (t->unit != NULL) {
-        t->unit(count, out, t->second + (out - t->out), in);
-        return;
-    }
     if (t->m2 >= 0) {
         rows[OPS_add](count, spare, (const float *[]){in[0], in[t->m2]});
         in[0] = spare;
+    }
+    if (t->unit != NULL && t->m2 >= 0) {
+        float *q = spare + BLOCK, *one = q + BLOCK;
+        rows[OPS_add_scaled](count, q, (const float *[]){in[1], in[2], in[t->m2 + 1]});
+        fill(one, count, 1);
+        in[1] = q;
+        in[2] = one;
+    }
+    if (t->unit != NULL) {
+        t->unit(count, out, t->second + (out - t->out), in);
+        return;
     }
     rows[t->flow](count, out, in);
 }
@@ -212,7 +219,7 @@ static void run_chunk(const ops_task *t, const float *const *from, float *out, s
         compute(t, count, out, in, NULL);
         return;
     }
-    float buffers[OPS_MOST][BLOCK], spare[BLOCK];
+    float buffers[OPS_MOST][BLOCK], spare[3 * BLOCK];
     for (int k = 0; k < t->count; k++) {
         if (t->kind[k] == OPS_SAME) {
             fill(buffers[k], count < BLOCK ? count : BLOCK, from[k][0]);

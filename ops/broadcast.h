@@ -28,7 +28,8 @@ typedef struct ops_operand {
 
 /* What an elementwise node does: out = (m + m2) slope(...), m2 being operand `m2`, or none where
  * that is -1. With an `axis` that is not -1, the sum of what the flow adds to its last operand
- * along it, or the mean. With a `unit`, both of its results: out and second. */
+ * along it, or the mean. With a `unit`, both of its results, out and second;
+ * the operand behind m2 is added to Q. */
 typedef struct ops_task {
     const ops_isa *isa;
     ops_id flow;

@@ -33,7 +33,7 @@ static OrtStatus *run_unit(ops_call *c)
     ops_task task = {
         .isa = c->isa,
         .unit = c->isa->units[c->op->unit],
-        .m2 = -1,
+        .m2 = c->op->inputs > c->op->operands ? c->op->operands : -1,
         .axis = -1,
         .out = c->out,
         .second = c->second,
@@ -99,13 +99,17 @@ static OrtStatus *run_axis_flow(ops_call *c)
 #define AXIS_FLOW(id, text) ROWS(id, text, 3, run_axis_flow)
 #define NORM_FLOW(id, text) ROWS(id, text, 5, run_norm_flow)
 
-#define UNIT(id, text, y, count)                                                                   \
-    {.name = text "Unit",                                                                          \
+#define UNIT_OF(id, text, count, more)                                                             \
+    {.name = text,                                                                                 \
      .outputs = 2,                                                                                 \
      .unit = OPS_UNIT_##id,                                                                        \
-     INPUTS(OX_UNIT_OPERANDS(y, count)),                                                           \
+     .operands = (count),                                                                          \
+     INPUTS((count) + (more)),                                                                     \
      .in_place = true,                                                                             \
      .run = run_unit},
+#define UNIT(id, text, y, count)                                                                   \
+    UNIT_OF(id, text "Unit", OX_UNIT_OPERANDS(y, count), 0)                                        \
+    UNIT_OF(id, text "SumUnit", OX_UNIT_OPERANDS(y, count), 2)
 
 size_t ops_elementwise(ops_op *to)
 {

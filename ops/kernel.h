@@ -15,7 +15,7 @@
 #error "the kernels need the header of ONNX Runtime 1.16 or newer"
 #endif
 
-#define OPS_INPUTS 12 /* of a node, at most */
+#define OPS_INPUTS 14 /* of a node, at most */
 
 typedef struct ops_op ops_op;
 

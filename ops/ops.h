@@ -51,7 +51,7 @@ typedef enum ops_unit_id { OX_UNITS(OPS_UNIT_ID) OPS_UNIT_COUNT } ops_unit_id;
         .a = v[(count) > 0 ? 7 + 2 * (has_y) : 3], .b = v[(count) > 1 ? 8 + 2 * (has_y) : 3]       \
     }
 
-#define OPS_MOST 12 /* operands of a row */
+#define OPS_MOST 14 /* operands of a row */
 
 typedef void (*ops_row)(size_t count, float *out, const float *const *in);
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FAKE_RANK = 40, FAKE_INPUTS = 12, FAKE_OUTPUTS = 3, FAKE_INTS = 8, FAKE_ATTRIBUTES = 8 };
+enum { FAKE_RANK = 40, FAKE_INPUTS = 14, FAKE_OUTPUTS = 3, FAKE_INTS = 8, FAKE_ATTRIBUTES = 8 };
 
 /* Numbers that a tensor has at most; of larger ones the data are NULL. */
 #define FAKE_SIZE (1 << 20)

@@ -375,6 +375,23 @@ def test_units_agree_with_their_naive_twins(unit, isa, monkeypatch):
             close(a, b, 1e-4)  # a ratio of differences from 1e-2 of a box on
 
 
+@pytest.mark.parametrize("unit", UNITS)
+def test_sums_of_units_add_to_both_multipliers(unit):
+    rng = np.random.default_rng(4)
+    for shape in ("batch", "gates", "many"):
+        inputs = unit_operands(unit, SHAPES[shape])
+        like = (*SHAPES[shape][0][:-2], 1, 1) if len(SHAPES[shape][0]) > 3 else ()
+        more = {"m2": random(like, rng), "q3": random(like, rng)}
+        whole = {**inputs, "m": inputs["m"] + more["m2"],
+                 "q": inputs["q"] * inputs["q2"] + more["q3"], "q2": np.float32(1)}
+        whole = {name: np.asarray(v) for name, v in whole.items()}
+        expected = outputs(one_node(unit, whole), whole)
+        summed = inputs | more
+        found = outputs(one_node(unit.replace("Unit", "SumUnit"), summed), summed)
+        for a, b in zip(found, expected):
+            close(a, b, 1e-5)
+
+
 # A dx + B V is dy, whatever V is: to the rounding of y, divided by V and times it
 @pytest.mark.parametrize("isa", SETS + ["naive"])
 @pytest.mark.parametrize("unit", UNITS)

@@ -8,7 +8,8 @@ static const ox_ours rows[] = {
     {name "Flow", OX_OURS_ELEMENTS, finite}, {name "SumFlow", OX_OURS_ELEMENTS, finite},
 #define PLAIN_FLOW KERNEL_FLOW
 #include "base/flows.inc"
-#define UNIT(id, name, y, count) {name "Unit", OX_OURS_UNIT, true},
+#define UNIT(id, name, y, count)                                                                   \
+    {name "Unit", OX_OURS_UNIT, true}, {name "SumUnit", OX_OURS_UNIT, true},
     OX_UNITS(UNIT) OX_PLAIN_UNITS(UNIT)
 #define AXIS_FLOW(id, name) {name "Flow", OX_OURS_ROWS, false},
         OX_AXIS_FLOWS(AXIS_FLOW) OX_NORM_FLOWS(AXIS_FLOW)

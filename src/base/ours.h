@@ -47,7 +47,7 @@
     X(mish, "Mish", 1, 0)                                                                          \
     X(softplus, "Softplus", 1, 0)
 
-/* How many operands a unit takes. */
+/* How many operands a unit takes; `<name>SumUnit` takes two more, which are added to m and to Q. */
 #define OX_UNIT_OPERANDS(y, count) (7 + 2 * (y) + (count))
 
 /* All others but the kernels on blocks, which are `tune`'s. X(name, inputs, kind): inputs is 0

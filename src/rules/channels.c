@@ -41,6 +41,22 @@ ox_val ox_times_thin(ox_val v, ox_val factor)
     return ox_mul(v, factor);
 }
 
+bool ox_split_thin(ox_val v, ox_val *whole, ox_val *thin)
+{
+    const ox_node *n = made_by(v, "Add");
+    for (size_t i = 0; n != NULL && i < 2; i++) {
+        const ox_node *e = made_by(n->inputs[i], "Expand");
+        ox_val other = n->inputs[1 - i], of = e == NULL ? NULL : e->inputs[0];
+        if (of != NULL && of->rank == v->rank && is_thin(of, PLANES) && other->rank == v->rank &&
+            ox_dims_equal(v->rank, other->dims, v->dims)) {
+            *whole = other;
+            *thin = of;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- sums over channels -----------------------------------------------------------------------
  */
 

@@ -133,6 +133,9 @@ bool ox_is_thin_product(ox_val v);
 /* The product of both, which is such a one where v is, and factor has one number for a plane. */
 ox_val ox_times_thin(ox_val v, ox_val factor);
 
+/* Whether v is a sum, made for it, of a whole value and of one number for each plane. */
+bool ox_split_thin(ox_val v, ox_val *whole, ox_val *thin);
+
 /* The sum over the channels of v times their weights, [C, 1, ..]. */
 ox_val ox_channel_sum(ox_val v, ox_val weights);
 

@@ -154,10 +154,10 @@ bool ox_bends(const char *name)
     return find(name) != NULL;
 }
 
-/* Takes m, Q as two factors, x, x0[, y, y0], V as two factors[, a][, b]. */
-static void unit_body(const ox_val *in, ox_val *out, const void *user)
+/* Takes m, Q as two factors, x, x0[, y, y0], V as two factors[, a][, b]; `more` NULL, or what is
+ * added to m and to Q. */
+static void through(const smoothed *s, const ox_val *in, const ox_val *more, ox_val *out)
 {
-    const smoothed *s = user;
     ox_pair p = {.x = in[3], .x0 = in[4]};
     const ox_val *next = in + 5;
     if (s->uses_y) {
@@ -167,9 +167,25 @@ static void unit_body(const ox_val *in, ox_val *out, const void *user)
     ox_val v = ox_mul(next[0], next[1]);
     p.a = s->count > 0 ? next[2] : NULL;
     p.b = s->count > 1 ? next[3] : NULL;
-    ox_second sent = ox_unit_flows(&p, in[0], ox_mul(in[1], in[2]), s->unit(&p, v));
+    ox_val m = in[0], q = ox_mul(in[1], in[2]);
+    if (more != NULL) {
+        m = ox_add(m, more[0]);
+        q = ox_add(q, more[1]);
+    }
+    ox_second sent = ox_unit_flows(&p, m, q, s->unit(&p, v));
     out[0] = sent.m;
     out[1] = sent.q;
+}
+
+static void unit_body(const ox_val *in, ox_val *out, const void *user)
+{
+    through(user, in, NULL, out);
+}
+
+static void sum_unit_body(const ox_val *in, ox_val *out, const void *user)
+{
+    const smoothed *s = user;
+    through(s, in, in + OX_UNIT_OPERANDS(s->uses_y, s->count), out);
 }
 
 static ox_val scalar_like(ox_val v, double number)
@@ -213,7 +229,8 @@ ox_second ox_through_unit(const ox_unit *u, ox_val m, ox_val q)
     if (s == NULL) {
         return written_out(u, &at, m, q);
     }
-    ox_val in[11] = {m}, out[2];
+    ox_val in[13] = {m}, more[2] = {NULL, NULL}, out[2];
+    bool sum = ox_split_thin(m, &in[0], &more[0]), sum2 = ox_split_thin(q, &q, &more[1]);
     size_t count = 3;
     factors_of(q, in + 1);
     in[count++] = at.x;
@@ -230,7 +247,12 @@ ox_second ox_through_unit(const ox_unit *u, ox_val m, ox_val q)
     if (s->count > 1) {
         in[count++] = at.b;
     }
-    ox_call_pair(ox_arena_format(m->graph->arena, "%sUnit", s->name), unit_body, s, count, in, out);
+    for (int i = 0; i < 2 && (sum || sum2); i++) {
+        in[count++] = more[i] != NULL ? more[i] : scalar_like(m, 0);
+    }
+    const char *end = sum || sum2 ? "SumUnit" : "Unit";
+    ox_call_pair(ox_arena_format(m->graph->arena, "%s%s", s->name, end),
+                 sum || sum2 ? sum_unit_body : unit_body, s, count, in, out);
     return (ox_second){out[0], out[1]};
 }
 
