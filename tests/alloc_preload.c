@@ -1,7 +1,8 @@
 /* Lets one allocation fail, by LD_PRELOAD: the n-th, ALLOC_FAIL=n, of those asked for by this
  * project's programs and libraries and by the C libraries that it uses for files; ONNX Runtime's
  * own are left alone. Without ALLOC_FAIL, or beyond the last, all are given. ALLOC_COUNT names a
- * file that gets their number. */
+ * file that gets their number. Under the sanitizers it stands before their allocator, else before
+ * that of the C library. */
 #define _GNU_SOURCE
 #undef _FILE_OFFSET_BITS /* both names of each function are needed */
 #include <dirent.h>
@@ -17,9 +18,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* The function that stands behind the one of this name. */
+#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+#ifdef ALLOC_SANITIZED
+#define GIVE(name) NEXT(name)
+#else /* looking for it would allocate */
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *old, size_t size);
+#define GIVE(name) __libc_##name
+#endif
 
 static const char *const failing[] = {"libonnxexplainer", "libzip.", "libpng",
                                       "libjpeg",          "libz.",   "libprotobuf-c."};
@@ -54,28 +63,25 @@ static bool fails(const void *caller)
 
 #define FAILS() fails(__builtin_return_address(0))
 
-/* The function that stands behind the one of this name. */
-#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
-
 void *malloc(size_t size)
 {
-    return FAILS() ? NULL : __libc_malloc(size);
+    return FAILS() ? NULL : GIVE(malloc)(size);
 }
 
 void *calloc(size_t number, size_t size)
 {
-    return FAILS() ? NULL : __libc_calloc(number, size);
+    return FAILS() ? NULL : GIVE(calloc)(number, size);
 }
 
 void *realloc(void *old, size_t size)
 {
-    return FAILS() ? NULL : __libc_realloc(old, size);
+    return FAILS() ? NULL : GIVE(realloc)(old, size);
 }
 
 char *strdup(const char *text)
 {
     size_t size = strlen(text) + 1;
-    char *copy = FAILS() ? NULL : __libc_malloc(size);
+    char *copy = FAILS() ? NULL : GIVE(malloc)(size);
     return copy == NULL ? NULL : memcpy(copy, text, size);
 }
 

@@ -14,7 +14,9 @@ from onnx import numpy_helper
 from conftest import BUILD
 from test_images import JPEG
 
-PRELOAD = BUILD / "tests" / "liballoc_preload.so"
+PRELOADED = {  # before the allocator of the sanitizers, where there are any
+    "LD_PRELOAD": str(BUILD / "tests" / "liballoc_preload.so"),
+    "ASAN_OPTIONS": "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", "")}
 
 # Of commands that open sessions only every STEP-th allocation fails, from the one that is n modulo
 # STEP where OX_ALLOC=n; all with OX_ALLOC=all.
@@ -114,7 +116,7 @@ def attempt(cli, folder, command, place, **environment):
     done = subprocess.run(
         [cli, *(part.replace("OUT", out.name) for part in command)], cwd=folder,
         capture_output=True, input=(folder / "plain.onnx").read_bytes(),
-        env=os.environ | environment | {"LD_PRELOAD": str(PRELOAD), "TMPDIR": str(temporary)})
+        env=os.environ | environment | PRELOADED | {"TMPDIR": str(temporary)})
     written = {}
     for path in (*out.iterdir(), *temporary.glob("onnxexplainer*")):
         written[path.name] = path.read_bytes()
@@ -225,7 +227,7 @@ def test_links(cli, files, command, tmp_path):
     def write(**environment):
         target.write_bytes(b"before")
         done = subprocess.run([cli, *command], cwd=files, capture_output=True,
-                              env=os.environ | environment | {"LD_PRELOAD": str(PRELOAD)})
+                              env=os.environ | environment | PRELOADED)
         assert link.is_symlink() and list(tmp_path.iterdir()) == [target]
         return done.returncode, target.read_bytes()
 
