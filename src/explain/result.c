@@ -129,7 +129,7 @@ static ox_val base_of(ox_explain_state *s, ox_val seed)
         int64_t axis = -1 - rank;
         y0 = ox_reduce(s->plan->chunk > 0 ? "ReduceSum" : "ReduceMean", y0, 1, &axis, true);
     }
-    return ox_target_pick(s, seed, y0);
+    return ox_target_is_picked(s, y0) ? ox_target_picked(s, y0) : ox_target_pick(s, seed, y0);
 }
 
 /* Weights of the references, where they differ or were padded to whole chunks. */
@@ -244,7 +244,7 @@ static ox_val by_sample(ox_explain_state *s, ox_val v)
     ox_dim n = s->bind->output_batch_axis < 0 ? ox_dim_of(1)
                                               : s->bind->output->dims[s->bind->output_batch_axis];
     ox_dim dims[2] = {ox_dim_of(s->target->count), n};
-    v = ox_transpose(ox_reshape(v, 2, dims), (int[]){1, 0});
+    v = s->target->count == 1 ? v : ox_transpose(ox_reshape(v, 2, dims), (int[]){1, 0});
     ox_dim result[2];
     int rank = 0;
     if (s->bind->output_batch_axis >= 0) {

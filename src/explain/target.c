@@ -132,10 +132,10 @@ static ox_val unflatten(ox_explain_state *s, ox_val v)
 {
     ox_dim dims[OX_MAX_RANK];
     int order[OX_MAX_RANK];
-    int lead = s->target->many, rank = lead;
-    if (s->target->many) {
-        dims[0] = v->dims[0];
-        order[0] = 0;
+    int many = s->target->many, lead = many + (s->branch->lead > many), rank = lead;
+    for (int i = 0; i < lead; i++) {
+        dims[i] = i < many ? v->dims[0] : ox_dim_of(1);
+        order[i] = i;
     }
     if (s->bind->output_batch_axis >= 0) {
         dims[rank++] = ox_target_batch(s);
@@ -151,8 +151,7 @@ static ox_val unflatten(ox_explain_state *s, ox_val v)
         bool batch = i == s->bind->output_batch_axis;
         order[lead + i] = lead + (batch ? 0 : s->bind->output_batch_axis < 0 ? i : next++);
     }
-    v = ox_transpose(v, order);
-    return s->branch->lead > lead ? ox_unsqueeze(v, lead) : v;
+    return ox_transpose(v, order);
 }
 
 /* Places, differences and lists: returns their flat indices [K]; for sums and differences also the
@@ -390,6 +389,22 @@ ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values)
     ox_val zero = ox_number(seed, 0);
     ox_val terms = ox_where(ox_equal(seed, zero), zero, ox_mul(seed, values));
     return ox_reduce("ReduceSum", terms, count, axes, false);
+}
+
+bool ox_target_is_picked(const ox_explain_state *s, ox_val values)
+{
+    int batch = s->bind->output_batch_axis;
+    return s->target->rows == NULL && s->branch->flow == s->g &&
+           values->rank == s->bind->output->rank + 1 && ox_dim_is(values->dims[0], 1) &&
+           (batch < 0 || ox_dim_is(values->dims[1 + batch], 1));
+}
+
+ox_val ox_target_picked(ox_explain_state *s, ox_val values)
+{
+    const ox_dim all[] = {ox_dim_of(s->target->size)};
+    const ox_dim dims[] = {ox_dim_of(s->target->count), ox_target_batch(s)};
+    ox_val v = ox_gather(ox_reshape(values, 1, all), s->target->flat, 0);
+    return s->target->count == 1 ? ox_reshape(v, 2, dims) : ox_transpose(v, (int[]){1, 0});
 }
 
 ox_val ox_target_read(ox_explain_state *s, ox_val y, ox_val flat)

@@ -26,6 +26,11 @@ ox_val ox_target_seed(ox_explain_state *s, ox_val indices);
 /* values [K, 1, own shape of the output] times seed, summed: [K, N]. */
 ox_val ox_target_pick(ox_explain_state *s, ox_val seed, ox_val values);
 
+/* The same of values that are there once for all samples, [1, own shape of the output], where each
+ * target is one of them. */
+bool ox_target_is_picked(const ox_explain_state *s, ox_val values);
+ox_val ox_target_picked(ox_explain_state *s, ox_val values);
+
 /* The targets' values in an output y that is like the explained one, with flat indices [N, K]: [N,
  * K]. */
 ox_val ox_target_read(ox_explain_state *s, ox_val y, ox_val flat);
