@@ -39,8 +39,8 @@ static void take_shares(const twin *t, size_t query)
 {
     size_t keys = t->p->size.keys;
     for (size_t k = 0; k < keys; k++) {
-        double a = fmax(t->p->in[OPS_ATTENTION_L][query * keys + k], -FLT_MAX);
-        double b = fmax(t->p->in[OPS_ATTENTION_L0][query * keys + k], -FLT_MAX);
+        double a = fmaxf(t->p->in[OPS_ATTENTION_L][query * keys + k], -FLT_MAX);
+        double b = fmaxf(t->p->in[OPS_ATTENTION_L0][query * keys + k], -FLT_MAX);
         t->mean[k] = exp_slope(a, b, exp(a), exp(b));
         t->middle[k] = (exp(a) + exp(b)) / 2;
     }

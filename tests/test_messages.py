@@ -133,3 +133,45 @@ def test_a_rule_says_what_it_cannot_take(said, shape, node, constants):
     operators = re.findall(r"= ([\w.]+)", re.sub(r"<.*?>", "", node))
     line = f'node {len(operators) - 1} "" ({operators[-1]}): {said}'
     assert message(shape, node, **constants) in (line, line + HINT)
+
+
+EXPECTED = ("expected top, INDEX, i:j:k, i:top, a-b, input, all, top:K, bottom:K, absolute:K, logit:.., loss, "
+            "loss:LABEL, mask, cosine or a list 3,7,11")
+
+
+@pytest.mark.parametrize("target, said", [
+    (":".join("0" * 41), "too many indices"),
+    ("0]", "unexpected characters after an index"),
+    ("1,2,3:4:5", "3 indices for an output of 1 axes after the batch"),
+    ("0:1:2:3:4", "5 indices for an output of 1 axes after the batch"),
+    ("x", EXPECTED),
+    ("top:", EXPECTED),
+    ("0:z", EXPECTED),
+    ("mask", "the array is missing, target_array"),
+    ("cosine", "the array is missing, target_array"),
+    ("logit:0", 'output "y" is not what a Softmax or Sigmoid gives at last, and is explained as it is '
+                "without logit"),
+    ("top:0", "the output has 4 values"),
+    ("2147483648", 'index 2147483648 is out of range, output "y" has 4 values there'),
+])
+def test_targets_that_are_none(target, said):
+    with pytest.raises(Refused) as refused:
+        explain(model((4,), "y = Tanh (x)"), {"x": np.zeros((2, 4), np.float32)}, target=target)
+    assert str(refused.value) == f'target "{target}": {said}'
+
+
+@pytest.mark.parametrize("width, options, said", [
+    (4, {"method": "exact", "order": 2}, "order goes with method deepshap"),
+    (40, {"method": "exact"}, "method exact: 40 values are more than 16; groups makes fewer of them, "
+                              "method kernel or permutation estimates"),
+    (4, {"method": "permutation", "samples": 1},
+     "method permutation: samples: 2 at least, as there is an error to estimate"),
+    (4, {"method": "integrated-gradients", "steps": 2**30}, "steps: 1073741824 are more than 1024"),
+    (4, {"method": "kernel", "samples": 2},
+     "method kernel: 2 coalitions do not tell 4 players apart: samples takes more"),
+])
+def test_methods_that_cannot(width, options, said):
+    with pytest.raises(Refused) as refused:
+        explain(model((width,), "y = Tanh (x)"), {"x": np.zeros((2, width), np.float32)},
+                target="all", **options)
+    assert str(refused.value) == said
