@@ -1,5 +1,6 @@
 /* AttentionFlow as ONNX Runtime sees it: operands whose axes before the last two broadcast. A name
- * for each rank, as the bodies of the functions turn matrices by. */
+ * for each rank, as the bodies of the functions turn matrices by; those of other ranks stay
+ * functions. */
 #include "attention.h"
 #include "kernel.h"
 
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAST_RANK = 3, MOST_RANK = 8, PARTS = 32 };
+enum { LEAST_RANK = 4, MOST_RANK = 6, PARTS = 32 };
 
 typedef struct attention {
     const ops_isa *isa;
