@@ -44,6 +44,7 @@ typedef struct flows {
 #define num_near(x) OX_NEAR
 #define num_scale(a, factor) ((a) * (factor))
 #define num_shift(a, term) ((a) + (term))
+#define num_apart num_shift
 #define num_square(a) ((a) * (a))
 #define num_square_shift(a, term) ((a) * (a) + (term))
 #define num_plus(c, a, b) ((c) + (a) * (b))

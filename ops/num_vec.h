@@ -44,6 +44,7 @@ typedef struct flows {
 #define num_near(x) OX_NEAR
 #define num_scale(a, factor) vec_mul(a, num_of(factor))
 #define num_shift(a, term) vec_add(a, num_of(term))
+#define num_apart num_shift
 #define num_square(a) vec_mul(a, a)
 #define num_square_shift(a, term) vec_fma(a, a, num_of(term))
 #define num_plus(c, a, b) vec_fma(a, b, c)

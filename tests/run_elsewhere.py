@@ -1,11 +1,10 @@
-"""Runs a model with another runtime: python run_elsewhere.py RUNTIME MODEL IN.npz OUT.npz, with the
-packages of build/runtimes in PYTHONPATH. A process of its own, as runtimes share a thread pool or
-a C++ library with nobody."""
+"""Runs models with another runtime: python run_elsewhere.py RUNTIME MODEL IN.npz OUT.npz.., three files for
+each model, with the packages of build/runtimes in PYTHONPATH. A process of its own, as runtimes share
+a thread pool or a C++ library with nobody."""
 
 import sys
 
 import numpy as np
-import onnx
 
 
 def openvino(path, feed):
@@ -16,7 +15,17 @@ def openvino(path, feed):
     return {name: value for port, value in model(feed).items() for name in port.get_names()}
 
 
+def onnxruntime(path, feed):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return dict(zip([o.name for o in session.get_outputs()], session.run(None, feed)))
+
+
 def tract(path, feed):
+    import onnx
     import tract
 
     graph = onnx.load(path).graph
@@ -30,5 +39,6 @@ def tract(path, feed):
 
 
 if __name__ == "__main__":
-    runtime, path, given, out = sys.argv[1:]
-    np.savez(out, **{"openvino": openvino, "tract": tract}[runtime](path, dict(np.load(given))))
+    runtime, *files = sys.argv[1:]
+    for path, given, out in zip(files[::3], files[1::3], files[2::3]):
+        np.savez(out, **globals()[runtime](path, dict(np.load(given))))

@@ -57,6 +57,9 @@ ox_val ox_cast(ox_val a, ox_type type); /* a itself where it has the type */
 
 void ox_front_axes(ox_val v, size_t count, int64_t *axes); /* counts axes of v from the front */
 
+/* d + a little number, or the larger of both magnitudes, for functions of d that are even. */
+ox_val ox_apart_from_zero(ox_val d, double little);
+
 /* A square matrix of weights, or filters from as many channels to as many, apart from other uses.
  */
 ox_val ox_own_factor(ox_val v);

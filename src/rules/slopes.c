@@ -26,6 +26,7 @@ typedef ox_second flows;
 #define num_tanh ox_tanh
 #define num_scale ox_scale
 #define num_shift ox_shift
+#define num_apart ox_apart_from_zero
 #define num_square ox_square
 #define num_mean ox_mean
 #define num_clip ox_clip

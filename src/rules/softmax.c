@@ -24,7 +24,7 @@ ox_val ox_log_softmax(ox_val x)
  * nothing unless dl/2 is exactly its negative. Takes l/2, gives (y + y0)/2 as well. */
 static ox_val mean_of_halves(ox_val l, ox_val l0, ox_val *middle)
 {
-    ox_val d = ox_shift(ox_sub(l, l0), 1.2345678e-30);
+    ox_val d = ox_apart_from_zero(ox_sub(l, l0), 1.2345678e-30);
     ox_val y = ox_exp(ox_scale(l, 2)), y0 = ox_exp(ox_scale(l0, 2));
     *middle = ox_add(ox_scale(y, 0.5), ox_scale(y0, 0.5));
     return ox_mul(ox_div(ox_tanh(d), d), *middle);
