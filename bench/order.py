@@ -1,16 +1,19 @@
-"""What the second order costs: time and memory of `--order=2` beside order 1, in one alternating run.
+"""What the second order and splits cost: time and memory of `--order=2` and `--splits=1` beside order
+1, in one alternating run.
 
     bench/order.py [NETWORK|MODEL.onnx ...] [--refs 10] [--threads 2] [--folder build/bench]
 
-A network is one of networks.py. Time is that of the fastest round as a multiple of ideal and, of
-order 2, of order 1 with the same kernels; memory is what the process takes beyond its imports."""
+A network is one of networks.py. Time is that of the fastest round as a multiple of ideal and of
+order 1 with the same kernels; memory is what the process takes beyond its imports. `--update`
+writes the table into docs/benchmarks.md."""
 import argparse
 from pathlib import Path
 from types import SimpleNamespace
 
 from contenders import ours
+from document import merged
 from heats import Heat
-from models import Case, Files
+from models import ROOT, Case, Files
 
 KINDS = {"portable": {}, "kernels": {"kernels": True}, "tuned": {"kernels": True, "tune": True}}
 NETWORKS = ("resnet50", "vgg19", "densenet201", "efficientnetb0")
@@ -26,14 +29,24 @@ def parse():
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--folder", type=Path, default=Path("build/bench"), help="of networks")
+    parser.add_argument("--update", action="store_true", help="write docs/benchmarks.md")
     return parser.parse_args()
 
 
+OPTIONS = {"order 1": "--order=1", "order 2": "--order=2", "splits": "--splits=1"}
+HEADING = "The second order and splits"
+INTRODUCTION = (
+    "`--order=2` and `--splits=1` beside order 1, {refs} references, {threads} threads, images of "
+    "{size} (`bench/order.py --update`): seconds of the fastest of some rounds in turns, as a "
+    "multiple of ideal or of order 1 with the same kernels; memory is what the process takes "
+    "beyond its imports.")
+
+
 def measure(files, kind, settings):
-    """Rows of ideal and of both orders."""
+    """Rows of ideal, of both orders and of splits."""
     heat = Heat(files, settings)
-    for order in (1, 2):
-        heat.start(ours(f"order {order}", f"--order={order}", **KINDS[kind]))
+    for name, option in OPTIONS.items():
+        heat.start(ours(name, option, **KINDS[kind]))
     for contender, message in heat.failed:
         raise SystemExit(f"{contender.name}: {message}")
     heat.run()
@@ -42,20 +55,36 @@ def measure(files, kind, settings):
     return rows
 
 
+def cells(files, kind, settings):
+    """Of one row of the table."""
+    _, first, second, splits = measure(files, kind, settings)
+    own = first["peak"] - first["imported"]
+    of = [(row, min(row["seconds"]) / min(first["seconds"]), (row["peak"] - row["imported"]) / own)
+          for row in (second, splits)]
+    return [f"{first['x_ideal']:.2f}", f"{second['x_ideal']:.2f}",
+            *(f"{number:.2f}" for _, time, memory in of for number in (time, memory)),
+            f"{second['completeness']:.1e}"]
+
+
 def main():
     asked = parse()
     settings = SimpleNamespace(threads=asked.threads, rounds=asked.rounds, seconds=asked.seconds)
-    print("| network | | order 1, x ideal | order 2, x ideal | order 2 / order 1 | memory | gap |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    lines = ["| network | | order 1, x ideal | order 2, x ideal | order 2 / order 1 | memory | "
+             "splits / order 1 | memory | gap of order 2 |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+    print(*lines, sep="\n")
     for network in asked.models:
         files = Files(asked.folder, Case(network, asked.refs, size=asked.size), asked.threads)
         for kind in asked.kinds:
-            _, first, second = measure(files, kind, settings)
-            time = min(second["seconds"]) / min(first["seconds"])
-            memory = (second["peak"] - second["imported"]) / (first["peak"] - first["imported"])
-            print(f"| {network} | {kind} | {first['x_ideal']:.2f} | {second['x_ideal']:.2f} | "
-                  f"{time:.2f} | {memory:.2f} | {second['completeness']:.1e} |", flush=True)
+            row = " | ".join([network, kind, *cells(files, kind, settings)])
+            lines.append(f"| {row} |")
+            print(lines[-1], flush=True)
         files.close()
+    if asked.update:
+        about = INTRODUCTION.format(refs=asked.refs, threads=asked.threads, size=asked.size or 224)
+        page = ROOT / "docs" / "benchmarks.md"
+        section = "\n\n".join([f"## {HEADING}", about, "\n".join(lines)])
+        page.write_text(merged(page.read_text(), f"\n\n{section}\n", before="Transformers"))
 
 
 if __name__ == "__main__":
