@@ -113,12 +113,13 @@ NORMS = {"LayerNormFlow": f"{WEIGHT} y = LayerNormalization(x, w)",
          "RootNormFlow": f"{WEIGHT} y = RMSNormalization(x, w)"}
 SECOND = {"GainFlow", "GainSquareFlow", "MulSquareFlow"}  # of the second order
 # units of the second order: operands after m, Q, x and x0
-UNITS = {"AbsUnit": "", "CeluUnit": "a", "ClipUnit": "a b", "EluUnit": "a", "HardSigmoidUnit": "a b",
-         "HardSwishUnit": "", "LeakyReluUnit": "a", "PReluUnit": "a", "ReluUnit": "",
+UNITS = {"AbsUnit": "", "CeluUnit": "a", "ClipUnit": "a b", "EluUnit": "a",
+         "HardSigmoidUnit": "a b", "HardSwishUnit": "", "LeakyReluUnit": "a", "PReluUnit": "a", "ReluUnit": "",
          "ReluOffUnit": "",
          "SeluUnit": "a b", "SigmoidUnit": "", "SoftsignUnit": "", "SwishUnit": "a", "TanhUnit": ""}
 PARAMETERS = {"CeluFlow": {"a": 0.7}, "ClipFlow": {"a": -1, "b": 2},
-              "DivideConstantFlow": {"a": 1}, "EluFlow": {"a": 0.7}, "HardSigmoidFlow": {"a": 0.3, "b": 0.5},
+              "DivideConstantFlow": {"a": 1}, "EluFlow": {"a": 0.7},
+              "HardSigmoidFlow": {"a": 0.3, "b": 0.5},
               "LeakyReluFlow": {"a": 0.1}, "LowerBoundFlow": {"a": 1}, "PReluFlow": {"a": 0.2},
               "PowerFlow": {"a": 2.5},
               "SeluFlow": {"a": 1.6732632, "b": 1.050701},
@@ -233,7 +234,8 @@ def bodies(tmp_path_factory):
             np.save(folder / "r.npy", np.zeros((2, 4), np.float32))
             subprocess.run([str(BUILD / "onnxexplainer"), "explain", folder / "model.onnx", "-r",
                             folder / "r.npy", "--target=all", "-o", folder / "out.onnx",
-                            f"--order={1 + (name in SECOND or name in UNITS) + ('Off' in name)}"], check=True)
+                            f"--order={1 + (name in SECOND or name in UNITS) + ('Off' in name)}"],
+                           check=True)
             made.update((f.name, f) for f in onnx.load(folder / "out.onnx").functions)
         return made[name]
 
@@ -357,7 +359,7 @@ def test_units_at_infinities_and_extremes(unit, isa, bodies, monkeypatch):
     expected = outputs(one_node(unit, inputs, [bodies(unit)]), inputs, library=False)
     monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
     found = outputs(one_node(unit, inputs), inputs)
-    close(found[0], expected[0], 1e-4)  # what goes to x, bounded; the other is of no size of its own
+    close(found[0], expected[0], 1e-4)  # bounded; the other has no size of its own
     usual = np.maximum(np.maximum(np.abs(x), np.abs(x0)), np.abs(v)) <= 1e18
     assert np.isfinite(found[0][usual]).all() and np.isfinite(found[1][usual]).all()
 

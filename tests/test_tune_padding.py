@@ -112,7 +112,8 @@ def test_functions_of_padded_channels(cli, explain, names, twice):
     order = "--order=2" if names == list(BENT) else "--order=1"
     explained = explain(build(names, twice), r, "--target=0", "--force", order)
     made = {f.name for f in onnx.load(explained).functions}
-    wanted = {f if f in UNITS else f"{f}Flow" for name in names for f in name.split() if f[0].isupper()}
+    wanted = {f if f in UNITS else f"{f}Flow"
+              for name in names for f in name.split() if f[0].isupper()}
     wanted -= {"InterleaveFlow", "SpreadFlow"}
     assert wanted <= {re.sub("SumFlow$", "Flow", name) for name in made}
     tuned = tune(cli, explained)

@@ -21,7 +21,7 @@
 
 /* Units of the second order, which bend what comes in: m, Q, x, x0 become multipliers of x and of
  * its V. X(id, name, y, count): `<name>Unit` takes m, Q as two factors, x, x0, then y and y0 where
- * `y` is 1, V as two factors, then `count` parameters. unit_<id> stands in rules/slopes.inc; in
+ * `y` is 1, V as two factors, then `count` parameters. unit_<id> stands in rules/units.inc; in
  * rules/smooth.c that of a plain one, which has no kernel. Of the third order x and x0 are moved
  * to the mean path, but not y and y0. */
 #define OX_UNITS(X)                                                                                \

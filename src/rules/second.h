@@ -67,7 +67,7 @@ ox_second ox_bend_of_ramp(ox_val t, ox_val t0, ox_val v, ox_val off);
 void ox_take_in(ox_ctx *c);
 
 /* A unit smoothed: A, what the function gains, and one over V and its rounding. unit_<id>: those of
- * rules/slopes.inc, and what they have in common with others. */
+ * rules/units.inc, and what they have in common with others. */
 typedef struct ox_smoothed {
     ox_val a, dy, inverse;
 } ox_smoothed;

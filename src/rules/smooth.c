@@ -4,7 +4,7 @@
  *
  * A is the rescale rule of a smoothed function: of pieces by a box in place of the normal
  * distribution, of tanh and the like by the function of k x, k < 1, else by three points. Those
- * that have a kernel stand in slopes.inc, the others here. */
+ * that have a kernel stand in units.inc, the others here. */
 #include "rules/second.h"
 
 #include <assert.h>
