@@ -72,9 +72,18 @@ def check(found, wanted, which):
                                    err_msg=f"{key} of {which}")
 
 
+def runs(packages, key):
+    """Up to 1.18 ONNX Runtime aborts where it looks for attention behind a LayerNormalization without a bias of
+    which the result is used twice, in models of others as well."""
+    (info,) = packages.glob("onnxruntime-*.dist-info")
+    minor = int(info.name.split("-")[1].split(".")[1])
+    return minor > 18 or key[0] != "layers"
+
+
 @pytest.mark.parametrize("packages", FOLDERS, ids=lambda f: f.name)
 def test_version(packages, explained, tmp_path, cli):
-    for key, found in in_python(packages, explained, tmp_path).items():
+    files = {key: each for key, each in explained.items() if runs(packages, key)}
+    for key, found in in_python(packages, files, tmp_path).items():
         check(found, explained[key][2], key)
     for library in (packages / "onnxruntime" / "capi").glob("libonnxruntime.so.*"):
         for key, (path, given, wanted) in explained.items():
