@@ -26,7 +26,9 @@ ENVIRONMENT = {
     "ONNXEXPLAINER_ISA": "What the kernels may use: plain, avx2 or avx512. "
                          "Default: what the processor has.",
     "ONNXEXPLAINER_CACHE": "The folder in which plans are kept; empty: none are. Default: "
-                           "onnxexplainer in XDG_CACHE_HOME, else in ~/.cache.",
+                           "onnxexplainer in XDG_CACHE_HOME.",
+    "XDG_CACHE_HOME": "Where programs keep what they can make again. Default: .cache in HOME.",
+    "HOME": "The home folder.",
     "TMPDIR": "Where files go that are removed again.",
 }
 EXIT = {"0": "Success.", "1": "A failure, which one line on standard error names.",

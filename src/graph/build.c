@@ -267,6 +267,14 @@ ox_val ox_shift(ox_val a, double term)
 {
     return ox_add(a, ox_number(a, term));
 }
+
+/* OpenVINO (2026.4) computes (a f - b f) + little as a f - (b f - little), which is 0 where a is b.
+ */
+ox_val ox_apart_from_zero(ox_val d, double little)
+{
+    bool portable = ox_graph_outermost(d->graph)->no_functions;
+    return portable ? ox_max(ox_abs(d), ox_number(d, little)) : ox_shift(d, little);
+}
 ox_val ox_neg(ox_val a)
 {
     return ox_unary("Neg", a);

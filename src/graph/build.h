@@ -40,6 +40,9 @@ ox_val ox_max(ox_val a, ox_val b);
 ox_val ox_min(ox_val a, ox_val b);
 ox_val ox_scale(ox_val a, double factor);
 ox_val ox_shift(ox_val a, double term);
+
+/* d + a little number, or the larger of both magnitudes, for functions of d that are even. */
+ox_val ox_apart_from_zero(ox_val d, double little);
 ox_val ox_neg(ox_val a);
 ox_val ox_abs(ox_val a);
 ox_val ox_exp(ox_val a);
@@ -56,9 +59,6 @@ ox_val ox_cast(ox_val a, ox_type type); /* a itself where it has the type */
 /* ---- portable.c: what is done for other runtimes, where the graph has no functions ---------- */
 
 void ox_front_axes(ox_val v, size_t count, int64_t *axes); /* counts axes of v from the front */
-
-/* d + a little number, or the larger of both magnitudes, for functions of d that are even. */
-ox_val ox_apart_from_zero(ox_val d, double little);
 
 /* A square matrix of weights, or filters from as many channels to as many, apart from other uses.
  */

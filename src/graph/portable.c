@@ -18,13 +18,6 @@ void ox_front_axes(ox_val v, size_t count, int64_t *axes)
     }
 }
 
-/* OpenVINO (2026.4) computes (a f - b f) + little as a f - (b f - little), which is 0 where a is b.
- */
-ox_val ox_apart_from_zero(ox_val d, double little)
-{
-    return is_portable(d) ? ox_max(ox_abs(d), ox_number(d, little)) : ox_shift(d, little);
-}
-
 /* Whether v is a matrix of weights, as it is or moved by nodes of ours. */
 static bool is_weight(ox_val v)
 {
