@@ -34,7 +34,7 @@ test: all
 	@build/venv/bin/python tools/test
 
 check-long: all
-	@PYTHON=$(PYTHON) tools/setup clang default-jre-headless
+	@PYTHON=$(PYTHON) tools/setup clang afl++ default-jre-headless
 	@PYTHON=$(PYTHON) tools/check-long
 
 check-static: all

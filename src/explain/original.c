@@ -107,6 +107,9 @@ static void strip(ox_model *m)
     ox_graph *g = m->graph;
     size_t inputs = 0;
     g->output_count = count_original(m);
+    if (g->output_count == 0) {
+        ox_fail(m->arena, OX_INVALID, "the model has no output before our own");
+    }
     for (size_t i = 0; i < g->input_count; i++) {
         if (!is_our_input(m, g->inputs[i]->name)) {
             g->inputs[inputs++] = g->inputs[i];
