@@ -19,7 +19,7 @@ import twin_operators
 from conftest import BUILD, ROOT
 from twin_beyond import BEYOND
 
-GRAPHS = int(os.environ.get("OX_GRAPHS", 2000))
+GRAPHS = int(os.environ.get("OX_GRAPHS", 200))
 FIRST = int(os.environ.get("OX_GRAPHS_FROM", 0))
 PART = 50
 KERNELS = str(BUILD / "libonnxexplainer_ops.so")
