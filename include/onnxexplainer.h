@@ -475,10 +475,10 @@ typedef struct ox_session_options {
 #define OX_MAX_THREADS 4096
 
 /* Opens a session on a model file (external data is found next to it) or a model in memory. An
- * explained model that gains by it, as both are measured once, is tuned before, and the tuned one is
- * kept in the user's caches (the folder that ONNXEXPLAINER_CACHE names; empty: not at all) for the
- * next session; where that fails, it runs as it is, but for want of memory, which is an error. NULL
- * for options: the defaults. ox_session_free allows NULL. */
+ * explained model that gains by it, as both are measured once, is tuned before, and the tuned one
+ * is kept in the user's caches (the folder that ONNXEXPLAINER_CACHE names; empty: not at all) for
+ * the next session; where that fails, it runs as it is, but for want of memory, which is an error.
+ * NULL for options: the defaults. ox_session_free allows NULL. */
 OX_API ox_session *ox_session_open(const char *path, const ox_session_options *options,
                                    ox_error *err);
 OX_API ox_session *ox_session_open_model(const ox_model *model, const ox_session_options *options,

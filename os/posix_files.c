@@ -208,7 +208,7 @@ bool ox_os_truncate(int fd, uint64_t size)
 /* Some file systems cannot sync, and say so by EINVAL. */
 bool ox_os_sync(int fd)
 {
-    return fsync(fd) == 0 || errno == EINVAL || errno == EBADF;
+    return fsync(fd) == 0 || errno == EINVAL;
 }
 
 bool ox_os_keep_permissions(int fd, const ox_os_info *of)

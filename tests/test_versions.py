@@ -74,7 +74,7 @@ def check(found, wanted, which):
 
 def runs(packages, key):
     """Up to 1.18 ONNX Runtime aborts where it looks for attention behind a LayerNormalization without a bias of
-    which the result is used twice, in models of others as well."""
+    which the result is used twice."""
     (info,) = packages.glob("onnxruntime-*.dist-info")
     minor = int(info.name.split("-")[1].split(".")[1])
     return minor > 18 or key[0] != "layers"

@@ -50,7 +50,8 @@ _Noreturn void ox_arena_exhausted(ox_arena *a);
 
 /* Copies. The results end with a zero byte. */
 char *ox_arena_string(ox_arena *a, const char *text);
-char *ox_arena_format(ox_arena *a, const char *format, ...) __attribute__((format(__printf__, 2, 3)));
+char *ox_arena_format(ox_arena *a, const char *format, ...)
+    __attribute__((format(__printf__, 2, 3)));
 void *ox_arena_copy(ox_arena *a, const void *data, size_t count, size_t size);
 
 /* Makes room for one more element at the end of a growing array of `*count` elements: doubles

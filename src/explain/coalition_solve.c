@@ -187,8 +187,9 @@ static double norm_of(const double *gram, int64_t n)
 static bool invert(double *gram, int64_t n, ox_arena *a)
 {
     if (!ox_cholesky_is_there()) {
-        ox_fail(a, OX_UNSUPPORTED, "this onnxexplainer was built without LAPACK, which the method "
-                                   "kernel needs");
+        ox_fail(a, OX_UNSUPPORTED,
+                "this onnxexplainer was built without LAPACK, which the method "
+                "kernel needs");
     }
     double *work = ox_arena_alloc(a, (size_t)(3 * n), sizeof *work);
     int32_t *more = ox_arena_alloc(a, (size_t)n, sizeof *more);
