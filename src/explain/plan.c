@@ -149,8 +149,12 @@ typedef struct need {
     double pair, reference;
 } need;
 
-/* What a process takes for the kernels themselves and for ONNX Runtime's record of them. */
-static const double KERNELS = 4 << 20;
+/* What a process takes for the kernels themselves and for ONNX Runtime's record of them; of less
+ * memory than sixteen times that, a part. */
+static double kernels_take(double memory)
+{
+    return fmin(4 << 20, memory / 16);
+}
 
 /* What is kept may take all of the memory while it is loaded, and half of it then, as
  * explain/footprint.c looks at. The references are there in any case, and the sample's activations.
@@ -164,7 +168,7 @@ static need find_need(ox_explain_state *s, const ox_plan *plan)
     n.reference = plan->pairs ? (double)of_held : 0;
     if (plan->cache == OX_CACHE_NONE) {
         n.reference = (double)sum;
-        n.room = memory - n.reference - (double)ox_plan_given(s) - KERNELS;
+        n.room = memory - n.reference - (double)ox_plan_given(s) - kernels_take(memory);
     }
     n.reference += s->options->order > 1 ? (double)(s->options->order - 1) * (double)sum : 0;
     return n;
