@@ -53,7 +53,7 @@ NETS |= {
     # beyond one element
     "SoftmaxScores": "b = Softmax(c)", "LogSoftmaxScores": "b = LogSoftmax(c)",
     "LogSumExpScores": "b = ReduceLogSumExp(c, last)",
-    "Shares": "t = Transpose<perm = [0, 1, 3, 2]>(c) s = MatMul(c, t) l = Mul(s, tiny) "
+    "Attention": "t = Transpose<perm = [0, 1, 3, 2]>(c) s = MatMul(c, t) l = Mul(s, tiny) "
               "q = Softmax(l) b = MatMul(q, c)",
     "LayerNorm": "b = LayerNormalization(c, wide)", "RootNorm": "b = RMSNormalization(c, wide)",
     "Winner": "b = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(c)",
@@ -115,7 +115,7 @@ def test_functions_of_padded_channels(cli, explain, names, twice):
     wanted = {f if f in UNITS else f"{f}Flow"
               for name in names for f in name.split() if f[0].isupper()}
     wanted -= {"InterleaveFlow", "SpreadFlow"}
-    assert wanted <= {re.sub("SumFlow$", "Flow", name) for name in made}
+    assert wanted <= {re.sub(r"SumFlow$|Flow\d$", "Flow", name) for name in made}
     tuned = tune(cli, explained)
     kernels = {n.op_type for n in onnx.load(tuned).graph.node}
     assert {KERNELS[name] for name in names if name in KERNELS} <= kernels
