@@ -86,16 +86,11 @@ static void run(ox_ctx *c)
     for (size_t i = 0; i < n->input_count; i++) {
         in[i] = operand_of_pairs(c, i);
     }
-    ox_node *made = ox_graph_emit_node(c->g, n->domain, n->op, n->input_count, in, n->output_count,
-                                       n->attr_count, n->attrs);
+    const ox_node *made = ox_run_on_pairs(c, in);
     for (size_t k = 0; k < n->output_count; k++) {
-        ox_val v = made->outputs[k], y = n->outputs[k];
-        if (v->rank < 0 && c->sides->pairs_lead == 0) {
-            v->rank = y->rank;
-            v->dims = y->dims;
-        }
+        ox_val y = n->outputs[k];
         if (ox_type_is_float(y->type)) {
-            ox_side_of(y)->mean = c->sides->unpairs(c, y, v);
+            ox_side_of(y)->mean = c->sides->unpairs(c, y, made->outputs[k]);
         }
     }
 }

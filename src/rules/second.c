@@ -55,6 +55,21 @@ static ox_val pairs_or_zeros(ox_ctx *c, size_t i)
     return c->sides->pairs(c, v, own);
 }
 
+const ox_node *ox_run_on_pairs(ox_ctx *c, const ox_val *in)
+{
+    const ox_node *n = c->node;
+    ox_node *made = ox_graph_emit_node(c->g, n->domain, n->op, n->input_count, in, n->output_count,
+                                       n->attr_count, n->attrs);
+    for (size_t k = 0; k < n->output_count; k++) {
+        ox_val v = made->outputs[k], y = n->outputs[k];
+        if (v->rank < 0 && c->sides->pairs_lead == 0) {
+            v->rank = y->rank;
+            v->dims = y->dims;
+        }
+    }
+    return made;
+}
+
 /* Data move, and are added up: as the operator does it. What pads is 0. */
 static void forward_moved(ox_ctx *c)
 {
@@ -65,15 +80,9 @@ static void forward_moved(ox_ctx *c)
         bool drop = n->inputs[i] == NULL || (pad && i == 2);
         in[i] = drop ? NULL : i == 0 || all ? pairs_or_zeros(c, i) : ox_x_raw(c, i);
     }
-    ox_node *made = ox_graph_emit_node(c->g, n->domain, n->op, n->input_count, in, n->output_count,
-                                       n->attr_count, n->attrs);
+    const ox_node *made = ox_run_on_pairs(c, in);
     for (size_t k = 0; k < n->output_count; k++) {
-        ox_val v = made->outputs[k], y = n->outputs[k];
-        if (v->rank < 0 && c->sides->pairs_lead == 0) {
-            v->rank = y->rank;
-            v->dims = y->dims;
-        }
-        set(c, k, c->sides->unpairs(c, y, v));
+        set(c, k, c->sides->unpairs(c, n->outputs[k], made->outputs[k]));
     }
 }
 

@@ -28,6 +28,9 @@ ox_val ox_variance(ox_val v);
 /* The same of input i of the node at hand, as it meets its result; NULL where it does not vary. */
 ox_val ox_variance_of(ox_ctx *c, size_t i);
 
+/* The node at hand once more, of a batch of pairs. */
+const ox_node *ox_run_on_pairs(ox_ctx *c, const ox_val *in);
+
 /* c over variances, which have no axis of targets. */
 ox_ctx ox_over_variances(const ox_ctx *c);
 
