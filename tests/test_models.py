@@ -23,7 +23,9 @@ MODELS = {
     "dynamo_mobile_digits": (SMALL, 20),
     "dynamo_vit_mnist": (SMALL, 5),
     "efficientnet_lite0": (LARGE, None),
+    "gru_digits": (SMALL, 20),
     "keras_cnn_mnist": (SMALL, 20),
+    "lstm_digits": (SMALL, 20),
     "mlp_regress_diabetes": (SMALL, None),
     "mlp_relu_breast": (SMALL, None),
     "mlp_sigmoid_one_breast": (SMALL, None),
@@ -36,6 +38,7 @@ MODELS = {
     "ppocr_detect": (LARGE, None),
     "ppocr_recognise": (LARGE, None),
     "resnet_mnist": (SMALL, 10),
+    "rnn_tanh_digits": (SMALL, 20),
     "sklearn_mlp_breast": (SMALL, None),
     "squeezenet1.0": (LARGE, None),
     "super_resolution": (LARGE, None),
@@ -129,18 +132,19 @@ def test_model(shared, explain, record_property, name, target):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_second_order(shared, explain, name):
-    """Values of --order=2 add up as those of order 1 do, for each pair of a row and a reference."""
+def test_higher_orders(shared, explain, name):
+    """Values of --order=2 and 3 add up as those of order 1 do, for each pair of a row and a reference."""
     limit, _ = MODELS[name]
     folder = shared / "models" / name
     inputs = [i["name"] for i in json.loads((folder / "meta.json").read_text())["inputs"]]
     original = session_of(folder / "model.onnx")
     which = next(o.name for o in original.get_outputs() if "float" in o.type)
-    x, r = (rows(folder, inputs, kind, 2) for kind in ("input", "background"))
+    count = 20 if limit == SMALL else 2
+    x, r = rows(folder, inputs, "input", count), rows(folder, inputs, "background", 2)
     f, f0 = (run_all(original, v)[which].astype(np.float64) for v in (x, r))
     f, f0 = f.reshape(len(f), -1), f0.reshape(len(f0), -1)
     gaps = {}
-    for order in (1, 2):
+    for order in (1, 2, 3):
         path = explain(folder / "model.onnx", r, f"--order={order}", "--keep-references")
         found = run_all(session_of(path), x)
         places = found["shap_target"].reshape(-1)
@@ -149,4 +153,5 @@ def test_second_order(shared, explain, name):
         gaps[order] = abs(total - change)
     terms = np.maximum(abs(f).max(axis=1, keepdims=True), abs(f0).max(axis=1))
     rounding = 16 * EPS * (size + terms)
-    assert (gaps[2] <= gaps[1] + limit * abs(change) + rounding).all()  # f itself is rounded
+    for order in (2, 3):
+        assert (gaps[order] <= gaps[1] + limit * abs(change) + rounding).all()  # f itself is rounded

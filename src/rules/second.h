@@ -80,6 +80,7 @@ OX_UNITS(OX_UNIT_OF)
 #undef OX_UNIT_OF
 ox_smoothed ox_unit_by_slope(const ox_pair *p, ox_val v, ox_val slope, ox_val dy);
 ox_second ox_unit_flows(const ox_pair *p, ox_val m, ox_val q, ox_smoothed u);
+ox_val ox_sure_off(const ox_pair *p, ox_val v, ox_val off);
 
 /* ---- probabilities ----------------------------------------------------------------------------
  */

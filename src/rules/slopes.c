@@ -93,6 +93,14 @@ ox_smoothed ox_unit_by_slope(const ox_pair *p, ox_val v, ox_val slope, ox_val dy
     return by_slope(p, v, slope, dy);
 }
 
+/* Towards the straight path where V is not far above its rounding. B = (dy - A dx)/(V + rounding)
+ * leaves dy - A dx there, which is small for the A of x and x0 alone. */
+ox_val ox_sure_off(const ox_pair *p, ox_val v, ox_val off)
+{
+    ox_val known = ox_unary("Relu", v), least = ox_scale(rounding_of(p), 1000);
+    return ox_mul(off, ox_div(known, ox_add(known, least)));
+}
+
 ox_second ox_unit_flows(const ox_pair *p, ox_val m, ox_val q, ox_smoothed u)
 {
     return flows_of(p, m, q, u);

@@ -222,8 +222,9 @@ ox_second ox_through_unit(const ox_unit *u, ox_val m, ox_val q)
     const smoothed *s = find_off(u);
     ox_pair at = u->p;
     if (u->off != NULL) {
-        at.x = ox_add(at.x, u->off);
-        at.x0 = ox_add(at.x0, u->off);
+        ox_val off = ox_sure_off(&u->p, u->v, u->off);
+        at.x = ox_add(at.x, off);
+        at.x0 = ox_add(at.x0, off);
     }
     q = q == NULL ? scalar_like(m, 0) : q;
     if (s == NULL) {
