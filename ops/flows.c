@@ -73,6 +73,8 @@ ROW(add, 2, vec_add(v[0], v[1]))
 ROW(add_product, 4, vec_fma(v[0], vec_sub(v[1], v[2]), v[3]))
 ROW(add_scaled, 3, vec_fma(v[0], v[1], v[2]))
 ROW(add_gain_square, 4, vec_fma(v[0], num_square(vec_sub(v[1], v[2])), v[3]))
+ROW(add_relu_gain_square, 4,
+    vec_fma(v[0], num_square(vec_sub(num_relu(v[1]), num_relu(v[2]))), v[3]))
 ROW(add_mid_square, 4, vec_fma(v[0], num_square(num_mean(v[1], v[2])), v[3]))
 
 #define ENTRY(id, ...) row_##id,

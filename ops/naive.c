@@ -135,6 +135,7 @@ ROW(add, 2, v[0] + v[1])
 ROW(add_product, 4, v[0] * (v[1] - v[2]) + v[3])
 ROW(add_scaled, 3, v[0] * v[1] + v[2])
 ROW(add_gain_square, 4, v[0] * num_square(v[1] - v[2]) + v[3])
+ROW(add_relu_gain_square, 4, v[0] * num_square(num_relu(v[1]) - num_relu(v[2])) + v[3])
 ROW(add_mid_square, 4, v[0] * num_square(num_mean(v[1], v[2])) + v[3])
 
 const ops_isa ops_naive = {"naive",

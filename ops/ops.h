@@ -18,10 +18,11 @@
  * where it is a single number for the whole row. */
 
 /* Rows without a function of their own: a + b, and what is added up to the last operand, a (b - c),
- * a b, a (b - c)^2 and a ((b + c)/2)^2. */
+ * a b, a (b - c)^2, the same of Relu of b and c, and a ((b + c)/2)^2. */
 #define OPS_PARTS(X)                                                                               \
     X(add, "")                                                                                     \
-    X(add_product, "") X(add_scaled, "") X(add_gain_square, "") X(add_mid_square, "")
+    X(add_product, "") X(add_scaled, "") X(add_gain_square, "") X(add_relu_gain_square, "")        \
+        X(add_mid_square, "")
 
 #define OPS_ID(id, ...) OPS_##id,
 typedef enum ops_id {

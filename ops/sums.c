@@ -2,6 +2,7 @@
  * axis of x0; and sums over the channels, the third axis from behind, which stays with length 1. */
 #include "kernel.h"
 
+#include <math.h>
 #include <string.h>
 
 static double gain(const float *v)
@@ -18,6 +19,11 @@ static double gain_square(const float *v)
 {
     double d = (double)v[1] - (double)v[2];
     return (double)v[0] * d * d;
+}
+
+static double relu_gain_square(const float *v)
+{
+    return gain_square((const float[]){v[0], fmaxf(v[1], 0), fmaxf(v[2], 0)});
 }
 
 static double mid_square(const float *v)
@@ -106,6 +112,14 @@ static OrtStatus *run_mean(ops_call *c)
     return status != NULL ? status : add_up(&own, count);
 }
 
+static double (*term_of(ops_id flow))(const float *v)
+{
+    return flow == OPS_add_scaled             ? scaled
+           : flow == OPS_add_gain_square      ? gain_square
+           : flow == OPS_add_relu_gain_square ? relu_gain_square
+                                              : mid_square;
+}
+
 static OrtStatus *run_channels(ops_call *c)
 {
     int rank;
@@ -123,10 +137,7 @@ static OrtStatus *run_channels(ops_call *c)
         count *= (size_t)left[d];
     }
     status = ops_output(c, rank, left);
-    double (*term)(const float *v) = c->op->flow == OPS_add_scaled        ? scaled
-                                     : c->op->flow == OPS_add_gain_square ? gain_square
-                                                                          : mid_square;
-    sum own = {c, rank, rank - 3, dims, false, term};
+    sum own = {c, rank, rank - 3, dims, false, term_of(c->op->flow)};
     return status != NULL ? status : add_up(&own, count);
 }
 
@@ -147,6 +158,7 @@ size_t ops_sums(ops_op *to)
          .run = run_mean},
         CHANNELS(scaled, "ChannelSum", 2),
         CHANNELS(gain_square, "ChannelSumOfGains", 3),
+        CHANNELS(relu_gain_square, "ChannelSumOfReluGains", 3),
         CHANNELS(mid_square, "ChannelSumOfMids", 3),
     };
     if (to != NULL) {

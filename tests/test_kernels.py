@@ -86,6 +86,7 @@ FLOWS = {
     "PowerFlow": ("y = Pow(x, power)", "m p p0 y y0 a",
                   lambda p: p ** 2.5),
     "ReciprocalFlow": ("y = Reciprocal(x)", "m p p0", None),
+    "ReluGainSquareFlow": ("r = Relu(x) y = Tanh(r)", "m x x0", None),
     "ReluFlow": ("y = Relu(x)", "m x x0", None),
     "RoundFlow": ("y = Round(x)", "m x x0 y y0", np.round),
     "SeluFlow": ("y = Selu(x)", "m x x0 a b", None),
@@ -111,7 +112,7 @@ AXES = {
 # of rows and numbers of them
 NORMS = {"LayerNormFlow": f"{WEIGHT} y = LayerNormalization(x, w)",
          "RootNormFlow": f"{WEIGHT} y = RMSNormalization(x, w)"}
-SECOND = {"GainFlow", "GainSquareFlow", "MulSquareFlow"}  # of the second order
+SECOND = {"GainFlow", "GainSquareFlow", "MulSquareFlow", "ReluGainSquareFlow"}  # of the second order
 # units of the second order: operands after m, Q, x and x0
 UNITS = {"AbsUnit": "", "CeluUnit": "a", "ClipUnit": "a b", "EluUnit": "a",
          "HardSigmoidUnit": "a b", "HardSwishUnit": "", "LeakyReluUnit": "a", "PReluUnit": "a", "ReluUnit": "",

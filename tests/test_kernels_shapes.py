@@ -269,8 +269,11 @@ def test_means_of_other_shapes_are_refused(inputs):
 
 GATED = """<ir_version: 10, opset_import: ["": 18]> g (float[N, 32, 4, 4] x) => (float[N, K] y)
     { r = Relu(x) a = GlobalAveragePool(r) s = Sigmoid(a) p = Mul(r, s) c = Conv(p, W)
-      t = Relu(c) d = Conv(t, V) e = Relu(d) y = Flatten(e) }"""
+      t = Tanh(c) d = Conv(t, V) e = Relu(d) f = Conv(e, V2)
+      g = Relu(f) y = Flatten(g) }"""
 SUMS = {"ChannelSum": lambda a, w: a * w, "ChannelSumOfGains": lambda m, x, x0: m * (x - x0) ** 2,
+        "ChannelSumOfReluGains":
+            lambda m, x, x0: m * (np.maximum(x, 0) - np.maximum(x0, 0)) ** 2,
         "ChannelSumOfMids": lambda m, x, x0: m * ((x + x0) / 2) ** 2}
 # m, or what is added up; x or weights; x0
 CHANNELS = {"one": ((1, 1, 1), (1, 1, 1), (1, 1, 1)),
@@ -287,7 +290,8 @@ CHANNELS = {"one": ((1, 1, 1), (1, 1, 1), (1, 1, 1)),
 def gated_bodies(tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp("gated"), np.random.default_rng(2)
     model = onnx.parser.parse_model(GATED)
-    for name, shape in (("W", (40, 32, 1, 1)), ("V", (32, 40, 3, 3))):
+    for name, shape in (("W", (40, 32, 1, 1)), ("V", (32, 40, 3, 3)),
+                        ("V2", (40, 32, 2, 2))):
         value = rng.normal(size=shape).astype(np.float32)
         model.graph.initializer.append(numpy_helper.from_array(value, name))
     onnx.save(model, folder / "m.onnx")

@@ -64,6 +64,7 @@ NETS |= {
 }
 BENT = {
     "MulSquare": "s = Neg(c) p = Mul(c, s) q = Mul(p, tiny) b = Tanh(q)",
+    "ReluGainSquare": "r = Relu(c) s = Sigmoid(r) b = Tanh(s)",
     "Gain GainSquare": "s = Mul(c, tiny) e = Exp(s) b = Tanh(e)",
     **{name: NETS[name.removesuffix("Unit")] for name in UNITS if name != "ReluOffUnit"},
 }

@@ -56,6 +56,7 @@
     X("AttentionFlow", 0, OX_OURS_ATTENTION)                                                       \
     X("ChannelSum", 2, OX_OURS_CHANNELS)                                                           \
     X("ChannelSumOfGains", 3, OX_OURS_CHANNELS)                                                    \
+    X("ChannelSumOfReluGains", 3, OX_OURS_CHANNELS)                                                \
     X("ChannelSumOfMids", 3, OX_OURS_CHANNELS)                                                     \
     X("HardmaxFlow", 0, OX_OURS_ROWS)                                                              \
     X("Interleave", 0, OX_OURS_PHASES)                                                             \

@@ -121,13 +121,20 @@ uint64_t ox_plan_pair_bytes(ox_explain_state *s, bool backwards)
     return 10 * largest + (backwards ? sum : 0);
 }
 
-/* At most `most` of so many, about the same number in every step: what fills up the last is lost.
- */
+/* What fills up the last of steps of `each` is lost, and would be kept of references. */
+static int64_t lost(int64_t count, int64_t each)
+{
+    return (each - count % each) % each;
+}
+
+/* At most `most` of so many, and not much less: as many as lose least. */
 static int64_t even_steps(int64_t count, double most)
 {
-    int64_t fit = most < 1 ? 1 : most < (double)count ? (int64_t)most : count;
-    int64_t steps = (count + fit - 1) / fit;
-    return (count + steps - 1) / steps;
+    int64_t fit = most < 1 ? 1 : most < (double)count ? (int64_t)most : count, best = fit;
+    for (int64_t each = fit; 2 * each > fit; each--) {
+        best = lost(count, each) < lost(count, best) ? each : best;
+    }
+    return best;
 }
 
 /* In the body of a Scan, ONNX Runtime does not fold what is kept in float16 back to float32; and

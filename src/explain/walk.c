@@ -155,10 +155,12 @@ static ox_val holder_of(ox_val v)
 /* V of a player, (v - v0)^2. As the stand-ins of values beyond numbers are, it stays finite. */
 static ox_val square_of_gain(ox_ctx *c, ox_val v)
 {
-    v = holder_of(v);
+    const ox_node *n = v->node;
+    bool relu = n != NULL && strcmp(n->op, "Relu") == 0 && ox_varies(c, 0);
+    v = relu ? n->inputs[0] : holder_of(v);
     const ox_val in[] = {ox_floats(c->g, c->type, 0, NULL, (const double[]){1}),
                          ox_cast(sample_of(c, v), c->type), ox_cast(reference_of(c, v), c->type)};
-    return ox_flow("GainSquare", in);
+    return ox_flow(relu ? "ReluGainSquare" : "GainSquare", in);
 }
 
 /* V of the results of a node. */

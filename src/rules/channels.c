@@ -72,10 +72,38 @@ static ox_val sum_of_gains_body(const ox_val *in, const void *user)
     return ox_sum(ox_mul(in[0], ox_square(ox_sub(in[1], in[2]))), -1 - PLANES, true);
 }
 
+static ox_val sum_of_relu_gains_body(const ox_val *in, const void *user)
+{
+    (void)user;
+    ox_val gain = ox_sub(ox_unary("Relu", in[1]), ox_unary("Relu", in[2]));
+    return ox_sum(ox_mul(in[0], ox_square(gain)), -1 - PLANES, true);
+}
+
 static ox_val sum_of_mids_body(const ox_val *in, const void *user)
 {
     (void)user;
     return ox_sum(ox_mul(in[0], ox_square(ox_mean(in[1], in[2]))), -1 - PLANES, true);
+}
+
+/* Of the squares of what two operands make, times thin weights. */
+static ox_val sum_of_squares(ox_val v, ox_val weights)
+{
+    static const struct {
+        const char *square, *name;
+        ox_val (*body)(const ox_val *in, const void *user);
+    } table[] = {{"GainSquareFlow", "ChannelSumOfGains", sum_of_gains_body},
+                 {"ReluGainSquareFlow", "ChannelSumOfReluGains", sum_of_relu_gains_body},
+                 {"MulSquareFlow", "ChannelSumOfMids", sum_of_mids_body}};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const ox_node *n = made_by(v, table[i].square);
+        if (n != NULL && is_thin(n->inputs[0], PLANES)) {
+            bool one = n->inputs[0]->rank == 0; /* the number 1 */
+            ox_val all = one ? weights : ox_mul(n->inputs[0], weights);
+            const ox_val in[] = {all, n->inputs[1], n->inputs[2]};
+            return ox_call(table[i].name, table[i].body, NULL, 3, in);
+        }
+    }
+    return NULL;
 }
 
 /* The sum of v times thin weights by what v is made of; NULL where that has to be written out. */
@@ -93,17 +121,7 @@ static ox_val sum_of_parts(ox_val v, ox_val weights, bool terms)
                    ? ox_mul(of, ox_sum(all, -1 - PLANES, true))
                    : sum_of_parts(of, all, false);
     }
-    n = made_by(v, "GainSquareFlow");
-    if (n != NULL && n->inputs[0]->rank == 0) { /* it is 1 */
-        const ox_val in[] = {weights, n->inputs[1], n->inputs[2]};
-        return ox_call("ChannelSumOfGains", sum_of_gains_body, NULL, 3, in);
-    }
-    n = made_by(v, "MulSquareFlow");
-    if (n != NULL && is_thin(n->inputs[0], PLANES)) {
-        const ox_val in[] = {ox_mul(n->inputs[0], weights), n->inputs[1], n->inputs[2]};
-        return ox_call("ChannelSumOfMids", sum_of_mids_body, NULL, 3, in);
-    }
-    return NULL;
+    return sum_of_squares(v, weights);
 }
 
 ox_val ox_channel_sum(ox_val v, ox_val weights)
