@@ -343,10 +343,13 @@ ox_val ox_point(ox_explain_state *s, ox_val v)
 
 ox_val ox_leg_pick(ox_explain_state *s, ox_val v, ox_val all, bool reference)
 {
+    ox_graph *g = s->branch->flow;
+    ox_dim points = s->branch->fewer ? ox_dim_unknown(g) : (ox_dim){.size = 1, .batch = 1};
     ox_dim dims[OX_MAX_RANK + 2];
-    int at = 0, rank = split_batch(v, (ox_dim){.size = 1, .batch = 1}, dims, &at);
-    ox_val own = ox_gather(ox_reshape(all, rank, dims), s->branch->ends[reference], at);
-    return ox_reshape(own, v->rank, v->dims);
+    int at = 0, rank = split_batch(v, points, dims, &at);
+    bool apart = s->branch->fewer && rank == v->rank;
+    all = apart ? all : ox_reshape(all, rank, dims);
+    return ox_reshape(ox_gather(all, s->branch->ends[reference], at), v->rank, v->dims);
 }
 
 ox_val ox_leg(ox_explain_state *s, ox_val v, bool reference)

@@ -32,6 +32,7 @@ struct ox_fork {
     bool legs;      /* or at two of them, */
     bool copies;    /* which two copies of the model are at, else points of a step */
     ox_val ends[2]; /* of the first kind: whose point stands for sample and reference, [N] */
+    bool fewer;     /* there are not as many points as legs */
     bool folded;    /* N is another number than in the model's graph */
     int lead;       /* lead axes of multipliers: K and R as far as they exist */
     ox_dim pairs;   /* R of the variances of the second order */

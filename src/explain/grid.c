@@ -42,13 +42,6 @@ static bool folds(const ox_explain_state *s, bool blocks)
     return true;
 }
 
-/* About `most` of `count` a step, in even steps. */
-static int64_t even(int64_t count, int64_t most)
-{
-    int64_t steps = (count + most - 1) / (most < 1 ? 1 : most);
-    return (count + steps - 1) / steps;
-}
-
 static int64_t references(const ox_explain_state *s, const ox_grid *grid)
 {
     return grid->pairing == OX_PAIR_ALL ? s->bind->refs_count : 1;
@@ -72,8 +65,9 @@ static void choose_steps(ox_explain_state *s, ox_grid *grid)
     int64_t known = refs > 0 ? refs : 1; /* not known: all of them at once */
     int64_t block = grid->block > 0 ? grid->block : 1, blocks = grid->rows / block;
     most = most > block ? most / block : 1;
-    grid->row_chunk = block * (known <= most ? even(blocks, most / known) : 1);
-    grid->ref_chunk = refs == 0 ? 0 : grid->whole ? refs : even(refs, most);
+    grid->row_chunk =
+        block * (known <= most ? ox_plan_even_steps(blocks, (double)(most / known)) : 1);
+    grid->ref_chunk = refs == 0 ? 0 : grid->whole ? refs : ox_plan_even_steps(refs, (double)most);
     grid->ref_parts = refs == 0 ? 1 : (refs + grid->ref_chunk - 1) / grid->ref_chunk;
 }
 
@@ -265,10 +259,35 @@ static void pair_dims(const ox_grid *grid, ox_dim *dims)
     dims[1] = grid->weight->dims[1];
 }
 
+/* [rows, references, own shape] as [all of them, others]; `all` is how many. */
+static ox_val samples_first(const ox_explained *e, ox_val points, ox_dim all)
+{
+    int rank = e->x->rank, axis = e->batch_axis, order[OX_MAX_RANK] = {0, 1, 2 + axis};
+    ox_dim dims[OX_MAX_RANK] = {all};
+    for (int d = 0, at = 3; d < rank; d++) {
+        if (d != axis) {
+            order[at++] = 2 + d;
+        }
+    }
+    points = ox_transpose(points, order);
+    memcpy(dims + 1, points->dims + 3, (size_t)(rank - 1) * sizeof *dims);
+    return shaped(points, rank, dims);
+}
+
+/* And with samples where they are. */
+static ox_val samples_in_place(const ox_explained *e, ox_val points)
+{
+    int order[OX_MAX_RANK];
+    for (int d = 0; d < points->rank; d++) {
+        order[d] = d == e->batch_axis ? 0 : d < e->batch_axis ? d + 1 : d;
+    }
+    return ox_transpose(points, order);
+}
+
 void ox_grid_feed(ox_explain_state *s, const ox_grid *grid, size_t i, ox_val points)
 {
     const ox_explained *e = &s->bind->inputs[i];
-    int rank = e->x->rank, axis = e->batch_axis, order[OX_MAX_RANK];
+    int rank = e->x->rank;
     ox_dim dims[OX_MAX_RANK];
     pair_dims(grid, dims);
     memcpy(dims + 2, grid->x[i]->dims + 2, (size_t)rank * sizeof *dims);
@@ -278,22 +297,23 @@ void ox_grid_feed(ox_explain_state *s, const ox_grid *grid, size_t i, ox_val poi
         *raw = shaped(points, rank, e->x->dims);
         return;
     }
-    order[0] = 0;
-    order[1] = 1;
-    order[2] = 2 + axis;
-    for (int d = 0, at = 3; d < rank; d++) {
-        if (d != axis) {
-            order[at++] = 2 + d;
-        }
+    points = samples_first(e, points, (ox_dim){.size = 1, .batch = 1});
+    *raw = samples_in_place(e, points);
+}
+
+void ox_grid_feed_once(ox_explain_state *s, const ox_grid *grid, size_t i, ox_val points)
+{
+    const ox_explained *e = &s->bind->inputs[i];
+    int rank = e->x->rank;
+    ox_dim dims[OX_MAX_RANK], all = ox_dim_unknown(s->branch->flow);
+    pair_dims(grid, dims);
+    dims[0] = points->dims[0];
+    memcpy(dims + 2, grid->x[i]->dims + 2, (size_t)rank * sizeof *dims);
+    ox_val parts[] = {ox_expand(points, rank + 2, dims), grid->x[i], grid->x0[i]};
+    for (int k = 0; k < 3; k++) {
+        parts[k] = samples_first(e, ox_cast(parts[k], e->x->type), all);
     }
-    points = ox_transpose(points, order);
-    dims[0] = (ox_dim){.size = 1, .batch = 1};
-    memcpy(dims + 1, points->dims + 3, (size_t)(rank - 1) * sizeof *dims);
-    points = shaped(points, rank, dims);
-    for (int d = 0; d < rank; d++) {
-        order[d] = d == axis ? 0 : d < axis ? d + 1 : d;
-    }
-    *raw = ox_transpose(points, order);
+    ox_side_of(e->x)->raw = samples_in_place(e, ox_concat(s->branch->flow, 3, parts, 0));
 }
 
 ox_val ox_grid_targets(ox_explain_state *s, const ox_grid *grid)

@@ -52,6 +52,10 @@ ox_val ox_grid_enter(ox_explain_state *s, const ox_grid *grid, ox_val outside, i
 /* The points of input i, [rows, references, own shape]: what the model is run on. */
 void ox_grid_feed(ox_explain_state *s, const ox_grid *grid, size_t i, ox_val points);
 
+/* The same, `points` [other rows, references, own shape], and behind them, where references of a
+ * step are known, x of each sample and each reference once: [all of that, ..]. */
+void ox_grid_feed_once(ox_explain_state *s, const ox_grid *grid, size_t i, ox_val points);
+
 /* The flat indices of the targets, [N, K] in the body. */
 ox_val ox_grid_targets(ox_explain_state *s, const ox_grid *grid);
 

@@ -102,12 +102,25 @@ static ox_val mask_of(ox_explain_state *s, const ox_team *t, size_t i, ox_val ma
     return ox_reshape(mask, e->x->rank + 2, dims);
 }
 
+static ox_val mixture(ox_explain_state *s, const ox_grid *grid, const ox_players *p, size_t i,
+                      ox_val mask)
+{
+    ox_type type = chosen_type(grid->x[i]->type);
+    ox_val x = ox_cast(grid->x[i], type), x0 = ox_cast(grid->x0[i], type);
+    return ox_where(mask_of(s, &p->teams[i], i, mask), x, x0);
+}
+
 void ox_players_mix(ox_explain_state *s, const ox_grid *grid, const ox_players *p, ox_val mask)
 {
     for (size_t i = 0; i < s->bind->input_count; i++) {
-        ox_type type = chosen_type(grid->x[i]->type);
-        ox_val x = ox_cast(grid->x[i], type), x0 = ox_cast(grid->x0[i], type);
-        ox_grid_feed(s, grid, i, ox_where(mask_of(s, &p->teams[i], i, mask), x, x0));
+        ox_grid_feed(s, grid, i, mixture(s, grid, p, i, mask));
+    }
+}
+
+void ox_players_mix_once(ox_explain_state *s, const ox_grid *grid, const ox_players *p, ox_val mask)
+{
+    for (size_t i = 0; i < s->bind->input_count; i++) {
+        ox_grid_feed_once(s, grid, i, mixture(s, grid, p, i, mask));
     }
 }
 

@@ -41,6 +41,10 @@ ox_val ox_players_sum(ox_explain_state *s, const ox_players *p, size_t i, ox_val
  * players]. Feeds all inputs. */
 void ox_players_mix(ox_explain_state *s, const ox_grid *grid, const ox_players *p, ox_val mask);
 
+/* The same, of which ox_grid_feed_once makes points. */
+void ox_players_mix_once(ox_explain_state *s, const ox_grid *grid, const ox_players *p,
+                         ox_val mask);
+
 /* Where values are kept for each reference, R N K stands for N K from here on, and [K, R, ..] for
  * [K, ..].
  *

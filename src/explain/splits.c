@@ -3,9 +3,11 @@
  * told apart by values of the model, and only what is done inside of each by rules. The sum is f(x)
  * - f(r) for each half; a half and its complement make a pair, whose mean is one draw.
  *
- * Steps of a Scan over blocks of four rows and the references. Where samples stay apart, a block
- * runs the model on x_S, that of the complement, x and r, and each of its four legs takes two of
- * them; else the model is in the body twice, once for each end of a leg. */
+ * Steps of a Scan over blocks of four rows and the references. Where samples stay apart, the model
+ * runs on x_S and that of the complement for each block and reference, and on each x and r of a
+ * step once, and each leg takes two of these points; where the model or what references are asks
+ * for as many points as legs, a block has x and r of its own. Else the model is in the body twice,
+ * once for each end of a leg. */
 #include "explain/splits.h"
 
 #include <string.h>
@@ -14,7 +16,9 @@
 #include "explain/bind.h"
 #include "explain/branch.h"
 #include "explain/grid.h"
+#include "explain/order.h"
 #include "explain/players.h"
+#include "explain/references.h"
 #include "explain/rest.h"
 #include "explain/result.h"
 #include "explain/standin.h"
@@ -127,10 +131,84 @@ static ox_val ends_of(ox_explain_state *s, const ox_grid *grid, const int64_t *p
     return ox_reshape(moved, 1, (ox_dim[]){{.size = 1, .batch = 1}});
 }
 
+/* What else than values that vary would have as many rows as there are points, but for the shape
+ * of a Reshape, of which rules have the result. */
+static bool counts_points(const ox_explain_state *s)
+{
+    for (size_t i = 0; i < s->order->count; i++) {
+        const ox_node *n = s->order->nodes[i];
+        bool reshape = strcmp(n->op, "Reshape") == 0;
+        for (size_t k = 0; k < n->input_count; k++) {
+            const ox_side *side = n->inputs[k] == NULL ? NULL : ox_side_of(n->inputs[k]);
+            if (side != NULL && side->depends && !side->varies && !(reshape && k == 1)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool shares_ends(const ox_explain_state *s, const ox_grid *grid)
+{
+    return grid->folded && grid->ref != NULL && !ox_feed_is_own(s) && !counts_points(s);
+}
+
+/* Of the ends of a block's legs: x_S, that of the complement, x, r. */
+enum { END_HALF, END_OTHERS, END_SAMPLE, END_REFERENCE };
+static const int shared_ends[2][LEGS] = {
+    {END_HALF, END_SAMPLE, END_OTHERS, END_SAMPLE},
+    {END_REFERENCE, END_HALF, END_REFERENCE, END_OTHERS},
+};
+
+/* The points of [rows, references, N] legs' ends among the mixtures [both kinds of the blocks,
+ * references, N], x [N] and r [references]: [legs]. */
+static ox_val shared_ends_of(ox_explain_state *s, const ox_grid *grid, const int *kinds)
+{
+    ox_graph *g = s->branch->flow;
+    int64_t blocks = grid->row_chunk / LEGS, refs = grid->ref_chunk, mixed = 2 * blocks * refs;
+    size_t count = (size_t)(grid->row_chunk * refs);
+    int64_t *times = ox_arena_alloc(s->arena, count, sizeof *times); /* of N before, */
+    int64_t *more = ox_arena_alloc(s->arena, count, sizeof *more);   /* others, */
+    int64_t *each =
+        ox_arena_alloc(s->arena, count, sizeof *each); /* and of the own sample's number */
+    for (int64_t i = 0; i < (int64_t)count; i++) {
+        int64_t row = i / refs, r = i % refs, block = row / LEGS;
+        int kind = kinds[row % LEGS];
+        bool mixed_end = kind == END_HALF || kind == END_OTHERS;
+        int64_t half = (kind == END_OTHERS ? blocks : 0) + block;
+        times[i] = mixed_end ? half * refs + r : mixed + (kind == END_REFERENCE);
+        more[i] = kind == END_REFERENCE ? r : 0;
+        each[i] = kind != END_REFERENCE;
+    }
+    ox_dim dims[3] = {ox_dim_of(grid->row_chunk), ox_dim_of(refs), ox_dim_of(1)};
+    ox_val size = ox_div(ox_reshape(g->batch_size, 0, NULL), ox_int_scalar(g, (int64_t)count));
+    ox_val n = ox_unsqueeze(ox_unsqueeze(ox_iota_of(size), 0), 0);
+    ox_val at = ox_mul(ox_reshape(ox_ints(g, count, times), 3, dims), size);
+    at = ox_add(at, ox_reshape(ox_ints(g, count, more), 3, dims));
+    at = ox_add(at, ox_mul(ox_reshape(ox_ints(g, count, each), 3, dims), n));
+    return ox_reshape(at, 1, (ox_dim[]){{.size = 1, .batch = 1}});
+}
+
+static void feed_shared(ox_explain_state *s, const ox_grid *grid, const ox_players *p, ox_val half)
+{
+    half = ox_slice(half, 0, 0, grid->row_chunk, LEGS);
+    ox_val both[] = {half, ox_unary("Not", half)};
+    ox_val mask = ox_unsqueeze(ox_concat(s->branch->flow, 2, both, 0), 2);
+    s->branch->fewer = true;
+    ox_players_mix_once(s, grid, p, mask);
+    for (int i = 0; i < 2; i++) {
+        s->branch->ends[i] = shared_ends_of(s, grid, shared_ends[i]);
+    }
+}
+
 static void feed(ox_explain_state *s, const ox_grid *grid, const ox_players *p, const halves *h)
 {
     s->branch->copies = !grid->folded;
     ox_val half = half_of(grid, h);
+    if (shares_ends(s, grid)) {
+        feed_shared(s, grid, p, half);
+        return;
+    }
     if (grid->folded) {
         mix(s, grid, p, half, &points);
         s->branch->ends[0] = ends_of(s, grid, ends[0]);
