@@ -217,7 +217,7 @@ static zip_int64_t write_target(void *user, void *data, zip_uint64_t size, zip_s
     case ZIP_SOURCE_STAT: /* there is none yet */
     case ZIP_SOURCE_OPEN: zip_error_set(&t->error, ZIP_ER_READ, ENOENT); return -1;
     case ZIP_SOURCE_WRITE:
-        done = fwrite(data, 1, size, t->file) == size ? (zip_int64_t)size : -1;
+        done = fwrite(data, 1, (size_t)size, t->file) == size ? (zip_int64_t)size : -1;
         break;
     case ZIP_SOURCE_SEEK_WRITE: done = seek_target(t, data, size); break;
     case ZIP_SOURCE_TELL_WRITE: done = ftello(t->file); break;

@@ -4,7 +4,8 @@ set(wasm -sALLOW_MEMORY_GROWTH=1 -sSTACK_SIZE=4MB -sEXIT_RUNTIME=1)
 if(EMSCRIPTEN_VERSION VERSION_LESS 3.1.25)
     list(TRANSFORM wasm REPLACE STACK_SIZE TOTAL_STACK)
 endif()
-target_link_options(onnxexplainer_cli PRIVATE ${wasm} -sNODERAWFS=1)
+target_link_options(onnxexplainer_cli PRIVATE ${wasm} -sNODERAWFS=1 -sENVIRONMENT=node
+    -sWASM_ASYNC_COMPILATION=0) # by no fetch, which newer versions of Node.js have, not for files
 
 add_executable(onnxexplainer_page ${cli_sources})
 target_compile_options(onnxexplainer_page PRIVATE ${warnings})

@@ -160,7 +160,11 @@ static pthread_t writer; /* the thread that writes; a handler has no other way t
 /* ONNX Runtime has threads that block nothing: what reaches them is passed on. */
 static void pass_on(int number)
 {
+#ifdef __EMSCRIPTEN__ /* one thread, and nobody who sends signals */
+    (void)number;
+#else
     pthread_kill(writer, number);
+#endif
 }
 
 /* Sets what signals do that are not ignored. */
@@ -331,6 +335,28 @@ void ox_os_mutex_free(ox_os_mutex *m)
 
 /* ---- libraries -------------------------------------------------------------------------- */
 
+#ifdef __EMSCRIPTEN__ /* a program of one part */
+void *ox_os_library_open(const char *path, char *why, size_t size)
+{
+    (void)path;
+    snprintf(why, size, "cannot be opened");
+    return NULL;
+}
+
+void *ox_os_library_symbol(void *library, const char *name)
+{
+    (void)library;
+    (void)name;
+    return NULL;
+}
+
+bool ox_os_library_path(char *path, size_t size)
+{
+    (void)path;
+    (void)size;
+    return false;
+}
+#else
 void *ox_os_library_open(const char *path, char *why, size_t size)
 {
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -356,3 +382,4 @@ bool ox_os_library_path(char *path, size_t size)
     int length = snprintf(path, size, "%s", info.dli_fname);
     return length > 0 && (size_t)length < size;
 }
+#endif

@@ -40,6 +40,12 @@ def test_nothing_of_the_build_is_left(prefix):
         assert str(ROOT).encode() not in path.read_bytes(), path
 
 
+def test_the_build_looks_for_its_library_beside_itself():
+    """A path of the folder would leave its length in what is installed."""
+    for name in "onnxexplainer", "example_explain":
+        assert str(BUILD).encode() not in (BUILD / name).read_bytes(), name
+
+
 def test_the_command_runs(prefix):
     """Its library is found, and the kernels beside that."""
     env = {k: v for k, v in os.environ.items() if k != "LD_LIBRARY_PATH"}
