@@ -70,9 +70,10 @@ static links find_links(ox_val l, ox_val l0, ox_val rest, ox_val rest0)
 
 static links squared(links w)
 {
-    bool exact = w.weights != NULL;
-    return exact ? (links){.weights = ox_square(w.weights)}
-                 : (links){.mean = ox_square(w.mean), .rest = ox_square(w.rest), .top = w.top};
+    if (w.weights != NULL) {
+        return (links){.weights = ox_square(w.weights)};
+    }
+    return (links){.mean = ox_square(w.mean), .rest = ox_square(w.rest), .top = w.top};
 }
 
 /* sum over k of w_ik v_k, and the adjoint: sum over i of v_i w_ik. */
