@@ -37,7 +37,7 @@ def refusal(name, message):
     state, reason = library.rules().get(backend.operator(CASES[name].model), ("", ""))
     message = message.removesuffix("; --method=kernel explains any model by its outputs")
     if state == "refused" and message.endswith(f": {reason}"):
-        return "refused" if reason == "not yet" else "not explainable"
+        return "not explainable"
     for pattern, part, anything in REFUSED:
         if re.search(pattern, name) and part in message:
             USED.add(pattern)

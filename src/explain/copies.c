@@ -95,8 +95,7 @@ static void copy_node(const ox_copying *t, const ox_node *n)
             ox_graph_emit(t->graph, n->op, n->input_count, inputs, n->attr_count, n->attrs);
         copy_shape(t, n->outputs[0], *slot(t, n->outputs[0]));
     } else {
-        ox_node *copy = ox_graph_emit_node(t->graph, n->domain, n->op, n->input_count, inputs,
-                                           n->output_count, n->attr_count, n->attrs);
+        ox_node *copy = ox_graph_emit_like(t->graph, n, inputs);
         for (size_t i = 0; i < n->output_count; i++) {
             *slot(t, n->outputs[i]) = copy->outputs[i];
             copy_shape(t, n->outputs[i], copy->outputs[i]);

@@ -371,6 +371,12 @@ static uint64_t hash_node(const ox_node *n)
     return h;
 }
 
+/* Whether it has no output i but a place for it. */
+static bool leaves_out(const ox_node *n, size_t i)
+{
+    return n->outputs != NULL && n->outputs[i]->name[0] == '\0';
+}
+
 static bool node_equal(const ox_node *a, const ox_node *b)
 {
     if (strcmp(a->op, b->op) != 0 || strcmp(a->domain, b->domain) != 0 ||
@@ -385,6 +391,11 @@ static bool node_equal(const ox_node *a, const ox_node *b)
     }
     for (size_t i = 0; i < a->attr_count; i++) {
         if (!attr_equal(&a->attrs[i], &b->attrs[i])) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < a->output_count; i++) {
+        if (leaves_out(a, i) != leaves_out(b, i)) {
             return false;
         }
     }
@@ -449,27 +460,18 @@ static ox_attr *copy_attrs(ox_arena *a, size_t count, const ox_attr *attrs)
     return copy;
 }
 
-ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, size_t input_count,
-                            const ox_val *inputs, size_t output_count, size_t attr_count,
-                            const ox_attr *attrs)
+/* Adds `like`, of whose outputs those are left out that it leaves out, if it has any; or finds it.
+ */
+static ox_node *emit(ox_graph *g, ox_node like)
 {
-    while (input_count > 0 && inputs[input_count - 1] == NULL) {
-        input_count--;
+    while (like.input_count > 0 && like.inputs[like.input_count - 1] == NULL) {
+        like.input_count--;
     }
-    for (size_t i = 0; i < input_count; i++) {
-        assert(inputs[i] == NULL || inputs[i]->graph == g);
+    for (size_t i = 0; i < like.input_count; i++) {
+        assert(like.inputs[i] == NULL || like.inputs[i]->graph == g);
     }
-    ox_node like = {
-        .op = op,
-        .domain = domain,
-        .input_count = input_count,
-        .inputs = (ox_val *)(uintptr_t)inputs,
-        .output_count = output_count,
-        .attr_count = attr_count,
-        .attrs = attrs,
-    };
     like.hash = hash_node(&like);
-    const char *base = ox_arena_format(g->arena, "%s/%s", g->scope, op);
+    const char *base = ox_arena_format(g->arena, "%s/%s", g->scope, like.op);
     ox_node *n = find_node(g, &like);
     if (n != NULL) {
         for (size_t i = 0; i < n->output_count; i++) {
@@ -477,21 +479,48 @@ ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, siz
         }
         return n;
     }
-    like.attrs = copy_attrs(g->arena, attr_count, attrs);
-    like.outputs = ox_arena_alloc(g->arena, output_count, sizeof(ox_val));
-    for (size_t i = 0; i < output_count; i++) {
-        like.outputs[i] = name_value(g, base);
+    like.attrs = copy_attrs(g->arena, like.attr_count, like.attrs);
+    ox_val *outputs = ox_arena_alloc(g->arena, like.output_count, sizeof(ox_val));
+    like.name = "";
+    for (size_t i = 0; i < like.output_count; i++) {
+        outputs[i] = leaves_out(&like, i) ? new_value(g, NULL) : name_value(g, base);
+        like.name = like.name[0] == '\0' ? outputs[i]->name : like.name;
     }
-    like.name = like.outputs[0]->name;
+    like.outputs = outputs;
     n = ox_graph_append(g, &like);
     g->infer(n);
-    for (size_t i = 0; i < output_count; i++) {
+    for (size_t i = 0; i < n->output_count; i++) {
         if (n->outputs[i]->rank > OX_RANK_LIMIT) {
             ox_fail(g->arena, OX_UNSUPPORTED, "%s has too many axes", ox_node_label(n));
         }
     }
     ox_table_add(&g->shared, n->hash, n->outputs[0]);
     return n;
+}
+
+ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, size_t input_count,
+                            const ox_val *inputs, size_t output_count, size_t attr_count,
+                            const ox_attr *attrs)
+{
+    return emit(g, (ox_node){.op = op,
+                             .domain = domain,
+                             .input_count = input_count,
+                             .inputs = (ox_val *)(uintptr_t)inputs,
+                             .output_count = output_count,
+                             .attr_count = attr_count,
+                             .attrs = attrs});
+}
+
+ox_node *ox_graph_emit_like(ox_graph *g, const ox_node *n, const ox_val *inputs)
+{
+    return emit(g, (ox_node){.op = n->op,
+                             .domain = n->domain,
+                             .input_count = n->input_count,
+                             .inputs = (ox_val *)(uintptr_t)inputs,
+                             .output_count = n->output_count,
+                             .outputs = n->outputs,
+                             .attr_count = n->attr_count,
+                             .attrs = n->attrs});
 }
 
 void ox_node_captures(ox_node *n, ox_val v)

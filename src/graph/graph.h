@@ -197,6 +197,10 @@ ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, siz
                             const ox_val *inputs, size_t output_count, size_t attr_count,
                             const ox_attr *attrs);
 
+/* The same as n, of another graph as it may be, over other inputs: it has the outputs that n has.
+ */
+ox_node *ox_graph_emit_like(ox_graph *g, const ox_node *n, const ox_val *inputs);
+
 /* The body of n, a Scan, reads v of the graph around it, one of OX_CAPTURED at most. */
 void ox_node_captures(ox_node *n, ox_val v);
 

@@ -366,3 +366,34 @@ void decompose_unfold_tensor(const ox_node *n, ox_val *outputs)
     }
     outputs[0] = ox_transpose(ox_gather(x, at, axis), order);
 }
+
+/* ---- WordConvEmbedding ----------------------------------------------------------------------- */
+
+/* Where windows [S, L - k + 1] end within their word. Its length is the number of characters that
+ * are not 0; of a shorter one than a window the first window is taken. */
+static ox_val windows_inside(ox_val ids, int64_t windows, int64_t width)
+{
+    const int64_t last = -1;
+    ox_val letters = ox_cast(ox_greater(ids, ox_number(ids, 0)), OX_INT64);
+    ox_val length = ox_reduce("ReduceSum", letters, 1, &last, true);
+    length = ox_max(length, ox_number(length, (double)width));
+    ox_val end = ox_shift(ox_iota(ids->graph, OX_INT64, windows), (double)(width - 1));
+    return ox_less(end, length);
+}
+
+/* Of each word [S, L] the largest value of each filter: at least -1, as tanh. */
+void decompose_word_conv(const ox_node *n, ox_val *outputs)
+{
+    const int64_t places = -1;
+    ox_graph *g = n->graph;
+    ox_val ids = ox_made_of_rank(n, 0, 2, 2), w = ox_made_of_rank(n, 1, 4, 4);
+    ox_val table = ox_made_of_rank(n, 3, 2, 2);
+    int64_t width = ox_made_size(n, w, 2), windows = ox_made_size(n, ids, 1) - width + 1;
+    if (width < 1 || windows < 1) {
+        ox_made_fail(n, "its words are shorter than its window");
+    }
+    ox_val in[] = {ox_unsqueeze(ox_gather(table, ids, 0), 1), w, ox_made_input(n, 2)};
+    ox_val y = ox_tanh(ox_squeeze(ox_graph_emit(g, "Conv", 3, in, 0, NULL), -1)); /* [S, F, L'] */
+    y = ox_where(ox_unsqueeze(windows_inside(ids, windows, width), 1), y, ox_number(y, -1));
+    outputs[0] = ox_made_result(n, 0, ox_reduce("ReduceMax", y, 1, &places, false));
+}

@@ -1,8 +1,9 @@
-/* MoE and QMoE: every expert's network, weighed by gates that are 0 for all but k of them.
+/* MoE and QMoE: every expert's network, weighed by gates that are 0 for all but k of them; and what
+ * makes the scores, MoEGroupRouter.
  *
  * An expert is among the k if fewer than k others are before it: those of a higher score, and of an
- * equal one those behind it. Counting them takes comparisons of scores alone, whose rule is
- * complete also where sample and reference choose other experts. */
+ * equal one those behind it (of a router before it). Counting them takes comparisons of scores
+ * alone, whose rule is complete also where sample and reference choose other experts. */
 #include "rules/weights.h"
 
 #include <string.h>
@@ -11,30 +12,36 @@ enum { ROUTER = 1 };
 
 /* ---- gates ----------------------------------------------------------------------------------- */
 
-/* 1 for pairs j, e of experts [E, E] with j > e, else 0. */
-static ox_val behind(ox_val like, int64_t count)
+/* Which of several with the same score come first. */
+typedef enum equals { LAST_FIRST, FIRST_FIRST } equals;
+
+/* 1 for pairs j, e of experts [E, E] of which j comes first if they have the same score, else 0. */
+static ox_val preferred(ox_val like, int64_t count, equals order)
 {
     int64_t dims[] = {count, count};
     double *data = ox_arena_alloc(like->graph->arena, (size_t)(count * count), sizeof *data);
     for (int64_t j = 0; j < count; j++) {
-        for (int64_t e = 0; e < j; e++) {
-            data[j * count + e] = 1;
+        for (int64_t e = 0; e < count; e++) {
+            data[j * count + e] = order == LAST_FIRST ? j > e : j < e;
         }
     }
     return ox_floats(like->graph, like->type, 2, dims, data);
 }
 
-/* Scores [.., E] to 1 for the experts chosen, else 0. */
-static ox_val chosen(ox_val scores, int64_t count, int64_t k)
+/* Scores [.., E] to 1 for the k that are chosen, else 0; of those only that `allowed`, 1 or 0, does
+ * not exclude, where it is not NULL. */
+static ox_val chosen(ox_val scores, int64_t k, equals order, ox_val allowed)
 {
-    const int64_t others = -2;
+    const int64_t others = -2, count = scores->dims[scores->rank - 1].size;
     ox_val d = ox_sub(ox_unsqueeze(scores, -1), ox_unsqueeze(scores, -2)); /* [.., j, e] */
-    ox_val zero = ox_number(d, 0), after = behind(scores, count);
+    ox_val zero = ox_number(d, 0), first = preferred(scores, count, order);
     ox_val higher = ox_cast(ox_greater(d, zero), scores->type);
     ox_val as_high = ox_cast(ox_unary("Not", ox_less(d, zero)), scores->type);
-    ox_val before = ox_add(ox_mul(as_high, after), ox_mul(higher, ox_shift(ox_neg(after), 1)));
+    ox_val before = ox_add(ox_mul(as_high, first), ox_mul(higher, ox_shift(ox_neg(first), 1)));
+    before = allowed == NULL ? before : ox_mul(before, ox_unsqueeze(allowed, -1));
     ox_val rank = ox_reduce("ReduceSum", before, 1, &others, false);
-    return ox_cast(ox_less(rank, ox_number(rank, (double)k - 0.5)), scores->type);
+    ox_val taken = ox_cast(ox_less(rank, ox_number(rank, (double)k - 0.5)), scores->type);
+    return allowed == NULL ? taken : ox_mul(taken, allowed);
 }
 
 /* Scores [.., E] to what each expert counts; QMoE's always add up to 1. */
@@ -48,7 +55,7 @@ static ox_val gates_of(const ox_node *n, ox_val scores)
     ox_attr axis = ox_attr_int("axis", -1);
     ox_val gates = ox_graph_emit(n->graph, "Softmax", 1, &scores, 1, &axis);
     if (k < count) {
-        gates = ox_mul(gates, chosen(scores, count, k));
+        gates = ox_mul(gates, chosen(scores, k, LAST_FIRST, NULL));
     }
     bool normal = strcmp(n->op, "QMoE") == 0 || ox_node_int(n, "normalize_routing_weights", 0) != 0;
     return normal ? ox_div(gates, ox_reduce("ReduceSum", gates, 1, &last, true)) : gates;
@@ -181,4 +188,58 @@ void decompose_qmoe(const ox_node *n, ox_val *outputs)
     layer second = packed_layer(n, 5, 12, "fc2_expert_weight_bits");
     layer third = packed_layer(n, 8, 13, "fc3_expert_weight_bits");
     outputs[0] = ox_made_rounded(n, 0, mixed(n, first, second, third));
+}
+
+/* ---- MoEGroupRouter -------------------------------------------------------------------------- */
+
+/* Scores [T, E] to 1 for the experts of the groups chosen: those with the largest sums of their
+ * best scores. */
+static ox_val of_best_groups(const ox_node *n, ox_val scores, int64_t groups, int64_t k)
+{
+    const int64_t last = -1, count = ox_made_size(n, scores, -1), each = count / groups;
+    int64_t best = ox_node_int(n, "group_topk", 2);
+    const ox_dim apart[] = {scores->dims[0], ox_dim_of(groups), ox_dim_of(each)};
+    ox_val v = ox_reshape(scores, 3, apart);
+    if (best < each) {
+        ox_val in[] = {v, ox_ints(n->graph, 1, &best)};
+        v = ox_graph_emit_node(n->graph, "", "TopK", 2, in, 2, 0, NULL)->outputs[0];
+    }
+    v = chosen(ox_reduce("ReduceSum", v, 1, &last, false), k, FIRST_FIRST, NULL);
+    return ox_reshape(ox_expand(ox_unsqueeze(v, -1), 3, apart), 2, scores->dims);
+}
+
+/* Sigmoids [T, E] and the scores that choose among them. */
+static ox_val sigmoids(const ox_node *n)
+{
+    ox_val x = ox_made_of_rank(n, 0, 1, 8), w = ox_made_input(n, 2);
+    ox_dim rows = ox_dim_of(1);
+    for (int d = 0; d < x->rank - 1; d++) {
+        rows = ox_shape_dim_times(n, rows, x->dims[d]);
+    }
+    const ox_dim flat[] = {rows, x->dims[x->rank - 1]};
+    x = ox_reshape(x, 2, flat);
+    return ox_unary("Sigmoid", w == NULL ? x : ox_matmul(x, ox_swap_last(w)));
+}
+
+void decompose_group_router(const ox_node *n, ox_val *outputs)
+{
+    ox_val s = sigmoids(n), scores = ox_made_plus(s, ox_made_input(n, 1)), allowed = NULL;
+    int64_t groups = ox_node_int(n, "n_group", 1), active = ox_node_int(n, "topk_group", 1);
+    int64_t count = ox_made_size(n, s, -1), k = ox_node_int(n, "top_k", 0);
+    if (groups < 1 || count < 1 || count > 1024 || count % groups != 0 || active < 1 || k < 1 ||
+        ox_node_int(n, "group_topk", 2) < 1) {
+        ox_made_fail(n, "no rule for how it chooses experts");
+    }
+    if (active < groups) {
+        allowed = of_best_groups(n, scores, groups, active);
+    }
+    ox_val zero = ox_number(s, 0.5), taken = chosen(scores, k, FIRST_FIRST, allowed);
+    ox_val log = ox_log(ox_max(s, ox_number(s, 1e-20)));
+    ox_val rest = ox_number(s, ox_node_float(n, "router_sentinel", -10000));
+    ox_val made[] = {ox_where(ox_greater(taken, zero), log, rest), scores, s};
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+        if (ox_made_has_output(n, i)) {
+            outputs[i] = ox_made_result(n, i, made[i]);
+        }
+    }
 }

@@ -2,9 +2,7 @@
  * CausalConvWithState, LinearAttention, TensorScatter. */
 #include <string.h>
 
-#include "rules/decompose.h"
-
-enum { MAX_STEPS = 4096 };
+#include "rules/heads.h"
 
 /* ---- CausalConvWithState ------------------------------------------------------------------- */
 
@@ -68,8 +66,7 @@ static ox_val at_step(ox_val v, int64_t t)
     return v == NULL ? NULL : ox_slice(v, -2, t, t + 1, 1);
 }
 
-/* The state after one token, [B, H, key, value]: decayed, corrected, and with k v added. */
-static ox_val next_state(ox_val state, ox_val k, ox_val v, ox_val decay, ox_val beta)
+ox_val ox_heads_state(ox_val state, ox_val k, ox_val v, ox_val decay, ox_val beta)
 {
     state = decay == NULL ? state : ox_mul(state, ox_swap_last(ox_exp(decay)));
     v = beta == NULL ? v : ox_mul(beta, ox_sub(v, ox_matmul(k, state)));
@@ -88,7 +85,7 @@ static heads heads_of(const ox_node *n, ox_val q, ox_val k, ox_val v)
     if (h.kv_heads < 1 || h.q_heads < h.kv_heads || h.q_heads % h.kv_heads != 0) {
         ox_made_fail(n, "its numbers of heads do not fit");
     }
-    if (h.steps < 1 || h.steps > MAX_STEPS) {
+    if (h.steps < 1 || h.steps > OX_HEADS_STEPS) {
         ox_made_fail(n, "its sequence is empty or too long to be unrolled");
     }
     ox_budget_spend(n->graph->arena, OX_COST_NODES, (uint64_t)h.steps);
@@ -131,8 +128,8 @@ void decompose_linear_attention(const ox_node *n, ox_val *outputs)
     ox_val state = first_state(&h, k);
     ox_val *reads = ox_arena_alloc(n->graph->arena, (size_t)h.steps, sizeof *reads);
     for (int64_t t = 0; t < h.steps; t++) {
-        state =
-            next_state(state, at_step(k, t), at_step(v, t), at_step(decay, t), at_step(beta, t));
+        state = ox_heads_state(state, at_step(k, t), at_step(v, t), at_step(decay, t),
+                               at_step(beta, t));
         ox_val query = ox_squeeze(ox_slice(q, -3, t, t + 1, 1), -3);
         reads[t] = ox_unsqueeze(ox_matmul(query, state), 1); /* [B, 1, kv heads, .., value] */
     }

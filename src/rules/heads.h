@@ -26,4 +26,11 @@ ox_val ox_heads_cap(ox_val x, double limit);
  * cosine and sine are given. 0 stands for all. */
 ox_val ox_heads_turn(const ox_node *n, ox_val x, ox_val cosine, ox_val sine, int64_t size);
 
+/* Steps that linear attention is unrolled over at most. */
+enum { OX_HEADS_STEPS = 4096 };
+
+/* The state of linear attention after one token, [B, H, key, value]: decayed, corrected, and with
+ * k v added. k and v are [B, H, 1, ..], decay and beta NULL or of the same rank. */
+ox_val ox_heads_state(ox_val state, ox_val k, ox_val v, ox_val decay, ox_val beta);
+
 #endif

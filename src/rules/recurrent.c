@@ -16,23 +16,26 @@ enum { MAX_STEPS = 10000, MAX_DIRECTIONS = 2 };
 /* Layers of fewer steps are unrolled: that takes less nodes than the rule. */
 enum { LONG = 8 };
 
-/* State after a step, [1, N, H]; NULL is zeros. c is the cell's of an LSTM. */
+/* State after a step, [1, N, H]; NULL is zeros. c is the cell's of an LSTM, read what attention
+ * found, [1, N, A]. */
 typedef struct state {
-    ox_val h, c;
+    ox_val h, c, read;
 } state;
 
 /* One direction of a node. */
 typedef struct cell {
     const ox_node *node;
-    int64_t hidden;       /* H */
-    const ox_gate *gates; /* of gates, of what is new, of an LSTM's output */
-    double clip;          /* 0: none */
-    ox_val w;             /* [C, G H] */
-    ox_val r;             /* [H, G H]; of a GRU [H, 2 H], that of the gates */
-    ox_val bias;          /* [G H] or NULL */
-    ox_val r_new;         /* of a GRU: [H, H], that of the new state */
-    ox_val bias_new;      /* of a GRU that resets after its product: the bias of that, or NULL */
-    ox_val peepholes[3];  /* of an LSTM: [H] to the input, output and forget gate, or NULL */
+    int64_t hidden;          /* H */
+    const ox_gate *gates;    /* of gates, of what is new, of an LSTM's output */
+    double clip;             /* 0: none */
+    ox_val w;                /* [C, G H] */
+    ox_val r;                /* [H, G H]; of a GRU [H, 2 H], that of the gates */
+    ox_val bias;             /* [G H] or NULL */
+    ox_val r_new;            /* of a GRU: [H, H], that of the new state */
+    ox_val bias_new;         /* of a GRU that resets after its product: the bias of that, or NULL */
+    ox_val peepholes[3];     /* of an LSTM: [H] to the input, output and forget gate, or NULL */
+    ox_val w_read;           /* [A, G H]: of what attention found in the step before, or NULL */
+    const ox_memory *memory; /* what attention reads, or NULL */
 } cell;
 
 /* The state after the one before and a step's part of x W^T + bias, [1, N, G H]. */
@@ -200,6 +203,11 @@ static void read_weights(cell *k, const kind *what, int d)
     ox_val bias = weights(n, 3, 2, d, 2 * rows);
     k->w = ox_swap_last(w);
     k->r = ox_swap_last(r);
+    if (k->memory != NULL) {
+        int64_t own = ox_made_size(n, ox_made_ranked(n, 0), -1);
+        k->w_read = ox_slice(k->w, -2, own, INT64_MAX, 1);
+        k->w = ox_slice(k->w, -2, 0, own, 1);
+    }
     ox_val bias_r = bias == NULL ? NULL : ox_slice(bias, -1, rows, 2 * rows, 1);
     if (what->gates == 3) {
         k->r_new = ox_slice(k->r, -1, 2 * k->hidden, rows, 1);
@@ -268,10 +276,12 @@ static ox_val unroll(const cell *k, cell_step step, bool backward, ox_val x, sta
     for (int64_t i = 0; i < steps; i++) {
         int64_t t = backward ? steps - 1 - i : i;
         ox_val within = longer_than(n, t);
-        state next = step(k, parts[t], *s);
+        state next = step(k, ox_made_plus(parts[t], product(s->read, k->w_read)), *s);
+        next.read = k->memory == NULL ? NULL : ox_recurrent_read(k->memory, next.h);
         h[t] = choose(within, next.h, NULL);
         s->h = choose(within, next.h, s->h);
         s->c = choose(within, next.c, s->c);
+        s->read = choose(within, next.read, s->read);
     }
     return ox_unsqueeze(ox_concat(n->graph, (size_t)steps, h, 0), 1);
 }
@@ -370,7 +380,7 @@ static bool is_plain(const ox_node *n)
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
         constant = constant && !ox_input_varies(n, fixed[i]);
     }
-    return constant && !n->graph->unrolls && long_enough;
+    return constant && !n->graph->unrolls && long_enough && n->domain[0] == '\0';
 }
 
 /* Whether the rule can take it as it stands: one direction, with the states of all steps. */
@@ -448,6 +458,7 @@ static void decompose(const ox_node *n, const kind *what, ox_val *outputs)
         cell k = {.node = n, .hidden = hidden_size(n), .clip = ox_node_float(n, "clip", 0)};
         size_t functions = 0;
         k.gates = ox_gates_of(n, d, &functions);
+        k.memory = strcmp(n->op, "AttnLSTM") == 0 ? ox_recurrent_memory(n, d) : NULL;
         read_weights(&k, what, d);
         state s = {.h = initial(n, 5, directions, d)};
         s.c = what->has_cell ? initial(n, 6, directions, d) : NULL;
@@ -469,6 +480,11 @@ void decompose_lstm(const ox_node *n, ox_val *outputs)
 {
     static const kind lstm = {4, true, step_lstm};
     decompose(n, &lstm, outputs);
+}
+
+void decompose_attn_lstm(const ox_node *n, ox_val *outputs)
+{
+    decompose_lstm(n, outputs);
 }
 
 void decompose_gru(const ox_node *n, ox_val *outputs)

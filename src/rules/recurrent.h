@@ -12,6 +12,15 @@ int ox_recurrent_directions(const ox_node *n);
 /* The lengths of the sequences, [N]; NULL where all have all steps. */
 ox_val ox_recurrent_lengths(const ox_node *n);
 
+/* ---- rules/recurrent_memory.c --------------------------------------------------------------- */
+
+/* What the attention of an AttnLSTM reads, in one direction. */
+typedef struct ox_memory ox_memory;
+const ox_memory *ox_recurrent_memory(const ox_node *n, int direction);
+
+/* What a state [1, N, H] finds there, [1, N, A]. */
+ox_val ox_recurrent_read(const ox_memory *m, ox_val h);
+
 /* ---- rules/recurrent_gates.c ---------------------------------------------------------------- */
 
 /* y = f(x) of a gate or a cell, with up to two parameters. */

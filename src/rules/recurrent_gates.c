@@ -51,6 +51,7 @@ static const struct {
     size_t count;
     const char *names[3];
 } usual[] = {
+    {"AttnLSTM", 3, {"Sigmoid", "Tanh", "Tanh"}},
     {"GRU", 2, {"Sigmoid", "Tanh", NULL}},
     {"LSTM", 3, {"Sigmoid", "Tanh", "Tanh"}},
     {"RNN", 1, {"Tanh", NULL, NULL}},

@@ -343,3 +343,69 @@ void infer_group_query_attention(ox_node *n)
         ox_shape_set(n, i, type, rank < 0 || own < 1 ? -1 : 4, kept);
     }
 }
+
+/* ---- tokens in a row ------------------------------------------------------------------------- */
+
+/* x [T, C], a state [B, C, L]; of each sequence some tokens [B, capacity, C]. */
+void infer_varlen_causal_conv(ox_node *n)
+{
+    int rank = ox_shape_need(n, 0, 2, 2), state = ox_shape_need(n, 4, 3, 3);
+    ox_shape_same(n, 0, 0);
+    ox_shape_same(n, 1, 4);
+    ox_dim made[3] = {state < 0 ? ox_shape_any(n) : ox_shape_dims(n, 4)[0],
+                      ox_dim_of(ox_node_int(n, "state_update_capacity", 0)),
+                      rank < 0 ? ox_shape_any(n) : ox_shape_dims(n, 0)[1]};
+    ox_shape_set(n, 2, ox_shape_type(n, 0), 3, made);
+}
+
+/* Values [tokens, H, D], or behind queries and keys in a row; the state [B, H, D, key]. */
+void infer_gated_delta_net(ox_node *n)
+{
+    bool packed = ox_node_input(n, 1) == NULL;
+    int rank = ox_shape_need(n, packed ? 0 : 2, packed ? 2 : 3, packed ? 3 : 4);
+    int state = ox_shape_need(n, 6, 4, 4), out = packed ? rank + 1 : rank;
+    ox_dim any = ox_shape_any(n), kept[4] = {any, any, any, any};
+    ox_dim *dims = rank < 0 ? NULL : ox_shape_room(n, rank + 1);
+    for (int k = 0; k < rank; k++) {
+        dims[k] = ox_shape_dims(n, packed ? 0 : 2)[k];
+    }
+    if (packed && rank > 0) {
+        dims[out - 2] = state < 0 ? ox_shape_any(n) : ox_shape_dims(n, 6)[1];
+        dims[out - 1] = state < 0 ? ox_shape_any(n) : ox_shape_dims(n, 6)[2];
+    }
+    ox_shape_set(n, 0, ox_shape_type(n, 0), rank < 0 ? -1 : out, dims);
+    if (state == 4) {
+        memcpy(kept, ox_shape_dims(n, 6), sizeof kept);
+    } else if (rank == 3 || rank == 4) {
+        memcpy(kept, (ox_dim[]){rank == 4 ? dims[0] : any, dims[rank - 2], dims[rank - 1], any},
+               sizeof kept);
+    }
+    ox_shape_set(n, 1, OX_FLOAT, 4, kept);
+}
+
+/* Scores of experts [.., E], or what a matrix [E, width] makes them of, as [tokens, E]. */
+void infer_group_router(ox_node *n)
+{
+    int rank = ox_shape_rank(n, 0), weights = ox_shape_need(n, 2, 2, 2);
+    ox_dim dims[2] = {ox_dim_of(1), ox_shape_any(n)};
+    for (int k = 0; k + 1 < rank; k++) {
+        dims[0] = ox_shape_dim_times(n, dims[0], ox_shape_dims(n, 0)[k]);
+    }
+    if (weights == 2) {
+        dims[1] = ox_shape_dims(n, 2)[0];
+    } else if (rank > 0 && ox_node_input(n, 2) == NULL) {
+        dims[1] = ox_shape_dims(n, 0)[rank - 1];
+    }
+    ox_shape_set(n, 0, ox_shape_type(n, 0), rank < 1 ? -1 : 2, dims);
+    ox_shape_set(n, 1, OX_FLOAT, rank < 1 ? -1 : 2, dims);
+    ox_shape_set(n, 2, OX_FLOAT, rank < 1 ? -1 : 2, dims);
+}
+
+/* Words [S, L] and filters [F, 1, k, E]. */
+void infer_word_conv(ox_node *n)
+{
+    int rank = ox_shape_need(n, 0, 2, 2), filters = ox_shape_need(n, 1, 4, 4);
+    ox_dim dims[2] = {rank < 0 ? ox_shape_any(n) : ox_shape_dims(n, 0)[0],
+                      filters < 0 ? ox_shape_any(n) : ox_shape_dims(n, 1)[0]};
+    ox_shape_set(n, 0, ox_shape_type(n, 1), 2, dims);
+}

@@ -124,8 +124,7 @@ static void copy_node(ox_tuner *t, ox_node *n)
         ox_form *f = ox_form_in(n, i);
         inputs[i] = f == NULL ? NULL : ox_form_plain(t, f);
     }
-    ox_node *copy = ox_graph_emit_node(t->g, n->domain, n->op, n->input_count, inputs,
-                                       n->output_count, n->attr_count, n->attrs);
+    ox_node *copy = ox_graph_emit_like(t->g, n, inputs);
     for (size_t i = 0; i < n->output_count; i++) {
         if (n->outputs[i] != NULL && n->outputs[i]->name[0] != '\0') {
             ox_form *f = ox_form_of(n->outputs[i]);
