@@ -513,12 +513,13 @@ ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, siz
 
 ox_node *ox_graph_emit_like(ox_graph *g, const ox_node *n, const ox_val *inputs)
 {
+    bool standard = n->domain[0] == '\0';
     return emit(g, (ox_node){.op = n->op,
                              .domain = n->domain,
                              .input_count = n->input_count,
                              .inputs = (ox_val *)(uintptr_t)inputs,
                              .output_count = n->output_count,
-                             .outputs = n->outputs,
+                             .outputs = standard ? NULL : n->outputs,
                              .attr_count = n->attr_count,
                              .attrs = n->attrs});
 }
