@@ -3,8 +3,8 @@
     bench/load.py FOLDER ... [--rounds 5]
 
 Each folder has model.onnx, background.npy and input.npy. Sessions of the plain model, of the
-explained one with kernels and without, and on the plan that a first start keeps take turns in one
-thread; figures are the least CPU time, and the least wall time of one sample with that session."""
+explained one with kernels and without, and on what a first start keeps take turns in one thread;
+*own kernels*: those that the model has, as sessions of ours register them. Figures are the least CPU time, and the least wall time of one sample with that session."""
 import argparse
 import os
 import subprocess
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 
 from models import COMMAND, KERNELS
@@ -20,9 +21,13 @@ from models import COMMAND, KERNELS
 ENDING = 24  # bytes behind a plan that is kept
 
 
-def options(kernels):
+def options(kernels, names=None, kept=False):
     made = onnxruntime.SessionOptions()
     made.intra_op_num_threads, made.log_severity_level = 1, 4
+    if kept:
+        made.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if names is not None:
+        made.add_session_config_entry("onnxexplainer.kernels", names)
     if kernels:
         made.register_custom_ops_library(str(KERNELS))
     return made
@@ -39,6 +44,10 @@ def explained(folder, work):
     return model, data or None
 
 
+def kernels_of(model):
+    return {p.key: p.value for p in model.metadata_props}.get("onnxexplainer.kernels", "")
+
+
 def measure(folder, rounds):
     """(CPU seconds of loading, wall seconds of a sample) by kind."""
     with tempfile.TemporaryDirectory() as name:
@@ -46,15 +55,16 @@ def measure(folder, rounds):
         sample = np.load(folder / "input.npy")[:1]
         np.save(work / "one.npy", sample)
         model, plan = explained(folder, work)
+        names = kernels_of(onnx.load(model))
         kinds = {"plain": (str(folder / "model.onnx"), False), "kernels": (str(model), True),
-                 "portable": (str(model), False)}
+                 "own kernels": (str(model), True, names), "portable": (str(model), False)}
         if plan is not None:
-            kinds["second start"] = (plan, True)
+            kinds["second start"] = (plan, True, kernels_of(onnx.load_from_string(plan)), True)
         least = {kind: [np.inf, np.inf] for kind in kinds}
         for _ in range(rounds):
-            for kind, (source, kernels) in kinds.items():
+            for kind, (source, *how) in kinds.items():
                 before = time.process_time()
-                session = onnxruntime.InferenceSession(source, options(kernels),
+                session = onnxruntime.InferenceSession(source, options(*how),
                                                        providers=["CPUExecutionProvider"])
                 least[kind][0] = min(least[kind][0], time.process_time() - before)
                 feeds = {session.get_inputs()[0].name: sample}
@@ -71,13 +81,13 @@ def main():
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    print("| model | plain load s | kernels | portable | second start | plain ms | kernels | portable "
-          "| second start |\n| --- |" + " ---: |" * 8)
+    kinds = ("kernels", "own kernels", "portable", "second start")
+    heads = " | ".join(kinds)
+    print(f"| model | plain load s | {heads} | plain ms | {heads} |\n| --- |" + " ---: |" * 10)
     for folder in given.folders:
         least = measure(folder, given.rounds)
         load, run = least["plain"]
         cells = [f"{load:.3f}"]
-        kinds = ("kernels", "portable", "second start")
         cells += [f"{least[k][0] / load:.1f}" if k in least else "" for k in kinds]
         cells += [f"{1e3 * run:.3f}"]
         cells += [f"{least[k][1] / run:.2f}" if k in least else "" for k in kinds]

@@ -300,7 +300,33 @@ static OrtStatus *fake_add_domain(OrtSessionOptions *options, OrtCustomOpDomain 
     return NULL;
 }
 
+/* What sessions want of the operators, NULL: all. */
+static const char *volatile fake_wanted;
+
+static OrtStatus *fake_has_entry(const OrtSessionOptions *options, const char *key, int *there)
+{
+    (void)options;
+    *there = fake_wanted != NULL && strcmp(key, "onnxexplainer.kernels") == 0;
+    return NULL;
+}
+
+static OrtStatus *fake_entry(const OrtSessionOptions *options, const char *key, char *value,
+                             size_t *size)
+{
+    (void)options;
+    (void)key;
+    const char *wanted = fake_wanted;
+    size_t length = wanted == NULL ? 0 : strlen(wanted);
+    if (value != NULL && length < *size) {
+        memcpy(value, wanted == NULL ? "" : wanted, length + 1);
+    }
+    *size = length + 1;
+    return NULL;
+}
+
 static const OrtApi fake_api = {
+    .HasSessionConfigEntry = fake_has_entry,
+    .GetSessionConfigEntry = fake_entry,
     .CreateStatus = fake_fail,
     .ReleaseStatus = fake_release_status,
     .GetTensorTypeAndShape = fake_shape_of,

@@ -390,6 +390,35 @@ static void check_operator(const OrtCustomOp *op)
     }
 }
 
+/* How many operators are registered for a session that wants these. */
+static size_t count_wanted(const char *wanted)
+{
+    size_t before = fake_domain.count;
+    fake_wanted = wanted;
+    OrtStatus *status = RegisterCustomOps(NULL, &fake_base);
+    fake_wanted = NULL;
+    size_t count = fake_domain.count - before;
+    fake_domain.count = before;
+    return status == NULL ? count : SIZE_MAX;
+}
+
+/* A session takes what it wants, and what was made for another one like it is not made again. */
+static void check_wanted(void)
+{
+    static const struct {
+        const char *wanted;
+        size_t count;
+    } cases[] = {{"ReluFlow,MeanFlow", 2}, {"ReluFlow,MeanFlow", 0},       {"MeanFlow", 1},
+                 {"Relu,Mean", 0},         {"ReluFlow,ReluSumFlow,No", 2}, {"", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t count = count_wanted(cases[i].wanted);
+        if (count != cases[i].count) {
+            printf("of \"%s\" %zu are registered\n", cases[i].wanted, count);
+            failures++;
+        }
+    }
+}
+
 int main(void)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -401,6 +430,7 @@ int main(void)
     for (size_t i = 0; i < fake_domain.count; i++) {
         check_operator(fake_domain.ops[i]);
     }
+    check_wanted();
     printf("%zu operators, %ld models, %ld refused, %d failures\n", fake_domain.count, runs,
            refused, failures);
     return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -136,6 +136,27 @@ def test_constants(name, cli, explain, tmp_path):
     assert same(start(), plain) and same(first, plain)
 
 
+def names_of_nodes(graph):
+    for node in graph.node:
+        if node.domain == "onnxexplainer":
+            yield node.op_type
+        for attribute in node.attribute:
+            yield from names_of_nodes(attribute.g)
+
+
+def test_kernels_are_named(start, cli, explain, tmp_path):
+    """The metadata name the operators of ours that a session registers: of the model, of one in
+    steps, and of a plan."""
+    model, shape = without_convolutions("mlp")
+    references = np.random.default_rng(2).normal(size=(4, *shape)).astype(np.float32)
+    steps = onnx.load(explain(model, references, "--target=1", "--chunk=2"))
+    _, plan = started(start)
+    for made in (onnx.load(start.model), steps, onnx.load_from_string(plan.read_bytes()[:-24])):
+        used = set(names_of_nodes(made.graph))
+        kept = {p.key: p.value for p in made.metadata_props}["onnxexplainer.kernels"]
+        assert used and set(kept.split(",")) == used
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other"])
 def test_damaged(start, damage):
     first = start()

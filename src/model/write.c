@@ -370,6 +370,11 @@ static void add_name(ox_arena *a, name_list *list, const char *name)
     list->names[list->count++] = TEXT(name);
 }
 
+typedef struct kernel_names {
+    ox_arena *a;
+    name_list list;
+} kernel_names;
+
 static Onnx__OperatorSetIdProto *write_import(const writer *w, const char *domain)
 {
     Onnx__OperatorSetIdProto *p = ox_proto_new(w->a, &onnx__operator_set_id_proto__descriptor);
@@ -448,6 +453,62 @@ static void write_functions(writer *w, Onnx__ModelProto *p)
 
 /* ---- models ----------------------------------------------------------------------------- */
 
+static const char KERNELS[] = "onnxexplainer.kernels";
+
+static void note_kernel(void *user, Onnx__NodeProto *n)
+{
+    kernel_names *k = user;
+    if (strcmp(ox_proto_domain(n->domain), "onnxexplainer") == 0) {
+        add_name(k->a, &k->list, ox_proto_text(n->op_type));
+    }
+}
+
+/* The names of our functions that the graph uses, "A,B": a session takes the kernels of these. */
+static const char *list_kernels(ox_arena *a, Onnx__GraphProto *g)
+{
+    kernel_names k = {.a = a};
+    const ox_proto_walk walk = {.node = note_kernel, .user = &k};
+    ox_proto_walk_graph(&walk, g);
+    size_t size = 1;
+    for (size_t i = 0; i < k.list.count; i++) {
+        size += strlen(k.list.names[i]) + 1;
+    }
+    char *text = ox_arena_alloc(a, size, 1), *at = text;
+    for (size_t i = 0; i < k.list.count; i++) {
+        size_t length = strlen(k.list.names[i]);
+        *at = ',';
+        at += i > 0;
+        memcpy(at, k.list.names[i], length);
+        at += length;
+    }
+    *at = '\0';
+    return text;
+}
+
+static void add_property(ox_arena *a, Onnx__ModelProto *p, const char *key, const char *value)
+{
+    Onnx__StringStringEntryProto *entry =
+        ox_proto_new(a, &onnx__string_string_entry_proto__descriptor);
+    entry->key = TEXT(key);
+    entry->value = TEXT(value);
+    p->metadata_props[p->n_metadata_props++] = entry;
+}
+
+static void write_properties(ox_arena *a, const ox_model *m, Onnx__ModelProto *p)
+{
+    p->n_metadata_props = 0;
+    p->metadata_props = ox_arena_alloc(a, m->property_count + 1, sizeof *p->metadata_props);
+    for (size_t i = 0; i < m->property_count; i++) {
+        if (strcmp(m->properties[i].key, KERNELS) != 0) { /* of what was read */
+            add_property(a, p, m->properties[i].key, m->properties[i].value);
+        }
+    }
+    const char *kernels = list_kernels(a, p->graph);
+    if (kernels[0] != '\0') {
+        add_property(a, p, KERNELS, kernels);
+    }
+}
+
 void ox_model_build(ox_arena *a, const ox_model *m, ox_file *out)
 {
     writer w = {.a = a, .m = m, .out = out};
@@ -467,15 +528,7 @@ void ox_model_build(ox_arena *a, const ox_model *m, ox_file *out)
     }
     p->n_opset_import = domains.count;
     p->opset_import = write_imports(&w, &domains);
-    p->n_metadata_props = m->property_count;
-    p->metadata_props = ox_arena_alloc(a, m->property_count, sizeof *p->metadata_props);
-    for (size_t i = 0; i < m->property_count; i++) {
-        Onnx__StringStringEntryProto *entry =
-            ox_proto_new(a, &onnx__string_string_entry_proto__descriptor);
-        entry->key = TEXT(m->properties[i].key);
-        entry->value = TEXT(m->properties[i].value);
-        p->metadata_props[i] = entry;
-    }
     p->graph = write_main(&w, from == NULL ? NULL : from->graph);
+    write_properties(a, m, p);
     write_functions(&w, p);
 }

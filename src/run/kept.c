@@ -7,10 +7,11 @@
 #include <time.h>
 
 #include "base/table.h"
+#include "run/plan.h"
 #include "run/run.h"
 
 static const char FOLDER[] = "onnxexplainer", LOCK[] = "lock", KEY[] = "key";
-static const char ENDING[] = ".plan", PART[] = ".part", MAGIC[8] = "oxplan1";
+static const char ENDING[] = ".plan", PART[] = ".part", MAGIC[8] = "oxplan2";
 
 /* Bytes of one plan, of all; seconds that one may take to be written. */
 static const uint64_t MOST = UINT64_C(1) << 30, MOST_OF_ALL = UINT64_C(4) << 30;
@@ -328,7 +329,7 @@ static bool write_ending(const ox_kept *k, const stream *s)
     return write_all(s->fd, &end, sizeof end);
 }
 
-void ox_kept_write(const ox_kept *k, const ox_model *plan)
+void ox_kept_write(const ox_kept *k, const ox_model *plan, const ox_session_options *options)
 {
     char part[sizeof k->name + 32];
     int fd = k->folder == NULL ? -1 : begin_file(k->folder, k->name, part, sizeof part);
@@ -336,7 +337,7 @@ void ox_kept_write(const ox_kept *k, const ox_model *plan)
         return;
     }
     stream s = {.fd = fd};
-    bool good = plan == NULL || ox_serialize(plan, append, &s, NULL);
+    bool good = plan == NULL || ox_optimise(plan, options, append, &s);
     end_file(k->folder, fd, good && write_ending(k, &s), part, k->name);
     make_room(k);
 }

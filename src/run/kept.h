@@ -37,8 +37,8 @@ ox_kept_what ox_kept_find(ox_kept *k, const void **data, size_t *size);
 /* Waits until no other process makes a plan; until ox_kept_close none does. */
 void ox_kept_lock(ox_kept *k);
 
-/* NULL: there is none that gains. */
-void ox_kept_write(const ox_kept *k, const ox_model *plan);
+/* The plan as ONNX Runtime has it after its optimisations. NULL: there is none that gains. */
+void ox_kept_write(const ox_kept *k, const ox_model *plan, const ox_session_options *options);
 
 /* A file that cannot be used. */
 void ox_kept_drop(const ox_kept *k);

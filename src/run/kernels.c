@@ -33,7 +33,19 @@ bool ox_kernels_path(char *path, size_t size)
     return named == NULL ? find_beside(path, size) : (size_t)length < size;
 }
 
-void ox_kernels_register(ox_session *s)
+/* ONNX Runtime refuses entries that are longer. */
+enum { MOST_TEXT = 1024 };
+
+static void say_wanted(ox_session *s, const ox_tail *end)
+{
+    static const char key[] = "onnxexplainer.kernels";
+    char names[MOST_TEXT];
+    if (ox_tail_text(end, key, names, sizeof names)) {
+        ox_runtime_check(s->arena, s->api, s->api->AddSessionConfigEntry(s->options, key, names));
+    }
+}
+
+void ox_kernels_register(ox_session *s, const ox_tail *end)
 {
     const char *named = find_named();
     char path[4096];
@@ -45,6 +57,7 @@ void ox_kernels_register(ox_session *s)
         ox_fail(s->arena, OX_IO, "ONNXEXPLAINER_OPS: %s: %s", named,
                 ox_os_reason(errno, reason, sizeof reason));
     }
+    say_wanted(s, end);
     ox_os_char room[OX_OS_PATH];
     OrtStatus *status = s->api->RegisterCustomOpsLibrary_V2(
         s->options, ox_os_native(named != NULL ? named : path, room));

@@ -228,6 +228,17 @@ static ox_model *copy_of(const ox_model *explained, ox_error *err)
     return c.model;
 }
 
+ox_model *ox_plan_constants(const ox_model *explained, const ox_session_options *options,
+                            ox_error *err)
+{
+    ox_model *m = copy_of(explained, err);
+    if (m != NULL && !fold_constants(m, options, true, err)) {
+        ox_free(m);
+        return NULL;
+    }
+    return m;
+}
+
 ox_model *ox_plan_make(const ox_model *explained, bool any, const ox_session_options *options,
                        ox_error *err)
 {
@@ -238,11 +249,9 @@ ox_model *ox_plan_make(const ox_model *explained, bool any, const ox_session_opt
     }
     int64_t block = find_block(options, &why);
     ox_model *m = block > 0 ? ox_tune_layout(explained, block, true, &why) : NULL;
-    bool copied = m == NULL && any && why.code == OX_UNSUPPORTED;
-    if (copied) {
-        m = copy_of(explained, &why);
-    }
-    if (m != NULL && !fold_constants(m, options, copied, &why)) {
+    if (m == NULL && any && why.code == OX_UNSUPPORTED) {
+        m = ox_plan_constants(explained, options, &why);
+    } else if (m != NULL && !fold_constants(m, options, false, &why)) {
         ox_free(m);
         m = NULL;
     }

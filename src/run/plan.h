@@ -9,6 +9,8 @@
  * constants computed, which is loaded sooner. */
 ox_model *ox_plan_make(const ox_model *explained, bool any, const ox_session_options *options,
                        ox_error *err);
+ox_model *ox_plan_constants(const ox_model *explained, const ox_session_options *options,
+                            ox_error *err); /* that model */
 bool ox_plan_is_blocked(const ox_model *plan);
 
 /* run/trial.c: a model that is explained, in a file too where there is one, beside its plan. */
@@ -34,9 +36,14 @@ void ox_trial_close(ox_trial *t);
 ox_session *ox_session_plain(const char *path, const ox_model *model,
                              const ox_session_options *options, ox_error *err);
 
-/* The same on bytes, which may go afterwards; `large` where memory is worth more than time. */
-ox_session *ox_session_bytes(const void *data, size_t size, bool large,
-                             const ox_session_options *options, ox_error *err);
+/* The same on what ox_optimise gave, which may go afterwards; `large` where memory is worth more
+ * than time. */
+ox_session *ox_session_optimised(const void *data, size_t size, bool large,
+                                 const ox_session_options *options, ox_error *err);
+
+/* The model as ONNX Runtime has it after its optimisations, to the sink. */
+bool ox_optimise(const ox_model *model, const ox_session_options *options, ox_sink sink,
+                 void *user);
 
 /* Whether an explained model, in a file or in memory, takes much in a run, as it says itself; other
  * models do not say so. */

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "os.h"
+#include "run/tail.h"
 
 /* The library, open for as long as the program runs. Of `api` only functions that the oldest
  * accepted version has may be called. */
@@ -32,8 +33,9 @@ void ox_runtime_check(ox_arena *a, const OrtApi *api, OrtStatus *status);
 struct ox_session;
 
 /* Registers the kernels of libonnxexplainer_ops with the session's options: those that
- * ONNXEXPLAINER_OPS names, which are used or an error, else those beside this library, if any. */
-void ox_kernels_register(struct ox_session *s);
+ * ONNXEXPLAINER_OPS names, which are used or an error, else those beside this library, if any. Of
+ * these the ones that the model has, as the end of it says, all where it does not. */
+void ox_kernels_register(struct ox_session *s, const ox_tail *end);
 
 /* Their path; false where there are none. */
 bool ox_kernels_path(char *path, size_t size);

@@ -1,6 +1,7 @@
 /* Sessions: models from files and from memory loaded into ONNX Runtime, as they are. */
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,13 +16,16 @@ typedef struct source {
     const char *path;
     const void *data;
     size_t size;
-    bool large; /* memory is worth more than time */
+    bool large;               /* memory is worth more than time */
+    bool optimised;           /* by ONNX Runtime itself, before */
+    const char *optimised_to; /* a file that it writes then, or NULL */
 } source;
 
 typedef struct opening {
     ox_session *session;
     const ox_session_options *options;
     source from;
+    ox_tail end; /* of the model */
 } opening;
 
 static void check(const ox_session *s, OrtStatus *status)
@@ -42,22 +46,37 @@ static void check_profile(ox_session *s, const char *prefix)
     }
 }
 
-static void set_options(ox_session *s, const ox_session_options *options, bool large)
+static void set_level(ox_session *s, const ox_session_options *options, const source *from)
 {
+    const OrtApi *api = s->api;
+    bool none = options->no_optimization || from->optimised;
+    GraphOptimizationLevel level = none ? ORT_DISABLE_ALL : ORT_ENABLE_ALL;
+    check(s, api->SetSessionGraphOptimizationLevel(s->options, level));
+    if (from->optimised_to != NULL) {
+        ox_os_char room[OX_OS_PATH];
+        check(s,
+              api->SetOptimizedModelFilePath(s->options, ox_os_native(from->optimised_to, room)));
+    }
+}
+
+static void set_options(const opening *opened)
+{
+    ox_session *s = opened->session;
+    const ox_session_options *options = opened->options;
     const OrtApi *api = s->api;
     check(s, api->CreateSessionOptions(&s->options));
     OrtSessionOptions *o = s->options;
     check(s, api->SetSessionLogSeverityLevel(o, ORT_LOGGING_LEVEL_FATAL));
     check(s, api->SetIntraOpNumThreads(o, options->threads));
     check(s, api->SetInterOpNumThreads(o, 1));
-    if (large) { /* a pattern is one block beside those of the run that it was found in */
+    if (opened->from
+            .large) { /* a pattern is one block beside those of the run that it was found in */
         check(s, api->DisableMemPattern(o));
     }
     check(s, api->SetSessionExecutionMode(o, ORT_SEQUENTIAL));
     /* threads that wait leave the cores to other sessions */
     check(s, api->AddSessionConfigEntry(o, "session.intra_op.allow_spinning", "0"));
-    GraphOptimizationLevel level = options->no_optimization ? ORT_DISABLE_ALL : ORT_ENABLE_ALL;
-    check(s, api->SetSessionGraphOptimizationLevel(o, level));
+    set_level(s, options, &opened->from);
     if (options->profile != NULL) {
         check_profile(s, options->profile);
         ox_os_char room[OX_OS_PATH];
@@ -67,7 +86,7 @@ static void set_options(ox_session *s, const ox_session_options *options, bool l
         ox_provider_append(s, options->provider);
     }
     if (!options->no_kernels) {
-        ox_kernels_register(s);
+        ox_kernels_register(s, &opened->end);
     }
 }
 
@@ -142,7 +161,7 @@ static void open_body(void *user)
     ox_session *s = o->session;
     const OrtApi *api = s->api;
     check(s, api->CreateEnv(ORT_LOGGING_LEVEL_FATAL, "onnxexplainer", &s->env));
-    set_options(s, o->options, o->from.large);
+    set_options(o);
     OrtStatus *status;
     if (o->from.path != NULL) {
         ox_os_char room[OX_OS_PATH];
@@ -174,7 +193,16 @@ static ox_session *open_source(source from, const ox_session_options *options, o
     s->arena = arena;
     s->api = runtime.api;
     opening o = {.session = s, .options = options, .from = from};
-    if (!ox_arena_try(arena, open_body, &o, err)) {
+    if (from.path == NULL) {
+        o.end = ox_tail_of(from.data, from.size);
+    } else if (!options->no_kernels) {
+        ox_tail_read(&o.end, from.path);
+    }
+    bool good = ox_arena_try(arena, open_body, &o, err);
+    if (from.path != NULL) {
+        ox_tail_free(&o.end);
+    }
+    if (!good) {
         ox_session_free(s);
         return NULL;
     }
@@ -268,10 +296,56 @@ static ox_session *open_through_file(const ox_model *model, const ox_session_opt
     return session;
 }
 
-ox_session *ox_session_bytes(const void *data, size_t size, bool large,
-                             const ox_session_options *options, ox_error *err)
+ox_session *ox_session_optimised(const void *data, size_t size, bool large,
+                                 const ox_session_options *options, ox_error *err)
 {
-    return open_source((source){.data = data, .size = size, .large = large}, options, err);
+    source from = {.data = data, .size = size, .large = large, .optimised = true};
+    return open_source(from, options, err);
+}
+
+/* What a file has, to the sink. */
+static bool pass_on(const char *path, ox_sink sink, void *user)
+{
+    enum { ROOM = 1 << 16 };
+    FILE *file = fopen(path, "rb");
+    char *room = malloc(ROOM);
+    size_t size = ROOM;
+    bool good = file != NULL && room != NULL;
+    while (good && size == ROOM) {
+        size = fread(room, 1, ROOM, file);
+        good = sink(user, room, size) && !ferror(file);
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    free(room);
+    return good;
+}
+
+bool ox_optimise(const ox_model *model, const ox_session_options *options, ox_sink sink, void *user)
+{
+    static const char file[] = "/optimised.onnx";
+    ox_scratch scratch;
+    buffer b = {.data = NULL};
+    if (!ox_scratch_open(&scratch, NULL)) {
+        return false;
+    }
+    char *path = malloc(strlen(scratch.path) + sizeof file);
+    bool good = path != NULL && ox_serialize(model, append, &b, NULL);
+    if (good) {
+        strcat(strcpy(path, scratch.path), file);
+        source from = {.data = b.data, .size = b.size, .large = true, .optimised_to = path};
+        ox_session *session = open_source(from, options, NULL);
+        free(b.data);
+        b.data = NULL;
+        good = session != NULL;
+        ox_session_free(session);
+        good = good && pass_on(path, sink, user);
+    }
+    free(b.data);
+    free(path);
+    ox_scratch_close(&scratch);
+    return good;
 }
 
 ox_session *ox_session_plain(const char *path, const ox_model *model,

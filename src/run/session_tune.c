@@ -56,7 +56,7 @@ static ox_session *open_kept(ox_kept *kept, bool large, const ox_session_options
     size_t size;
     ox_kept_what what = ox_kept_find(kept, &data, &size);
     ox_session *session =
-        what == OX_KEPT_PLAN ? ox_session_bytes(data, size, large, options, NULL) : NULL;
+        what == OX_KEPT_PLAN ? ox_session_optimised(data, size, large, options, NULL) : NULL;
     if (what == OX_KEPT_PLAN && session == NULL) {
         ox_kept_drop(kept);
     }
@@ -68,22 +68,51 @@ static ox_session *open_kept(ox_kept *kept, bool large, const ox_session_options
  * it is sooner loaded, as much but for chance. */
 static const double FASTER = 0.98, AS_FAST = 1.05;
 
+/* Whether the plan gains, with a session on it, or on the model; NULL and err where it cannot be
+ * used. */
+static ox_session *try_plan(const char *path, const ox_model *model, const ox_model *plan,
+                            const ox_session_options *options, bool *gains, ox_error *err)
+{
+    ox_trial trial;
+    if (!ox_trial_open(&trial, model, path, plan, options, err)) {
+        return NULL;
+    }
+    *gains = ox_trial_keeps_to(&trial, ox_plan_is_blocked(plan) ? FASTER : AS_FAST);
+    ox_session *session = ox_trial_take(&trial, *gains);
+    ox_trial_close(&trial);
+    return session;
+}
+
+/* Where a blocked plan does not gain, the model with its constants computed is still sooner
+ * loaded. */
+static void keep(const ox_kept *kept, const ox_model *model, const ox_model *plan, bool gains,
+                 const ox_session_options *options)
+{
+    if (gains || !ox_plan_is_blocked(plan) || kept->folder == NULL) {
+        ox_kept_write(kept, gains ? plan : NULL, options);
+        return;
+    }
+    ox_model *constants = ox_plan_constants(model, options, NULL);
+    ox_session *session =
+        constants == NULL ? NULL : try_plan(NULL, model, constants, options, &gains, NULL);
+    ox_session_free(session);
+    ox_kept_write(kept, gains ? constants : NULL, options);
+    ox_free(constants);
+}
+
 /* A session on a plan that is made here, or on the model where that is as fast; which of them is
  * kept. NULL and err where there is no plan. */
 static ox_session *make_plan(const ox_kept *kept, const char *path, const ox_model *model,
                              const ox_session_options *options, ox_error *err)
 {
     ox_error why = {.code = OX_OK};
-    ox_trial trial;
-    ox_session *session = NULL;
     ox_model *plan = ox_plan_make(model, kept->folder != NULL, options, &why);
-    if (plan != NULL && ox_trial_open(&trial, model, path, plan, options, &why)) {
-        bool gains = ox_trial_keeps_to(&trial, ox_plan_is_blocked(plan) ? FASTER : AS_FAST);
-        session = ox_trial_take(&trial, gains);
-        ox_trial_close(&trial);
-        ox_kept_write(kept, gains ? plan : NULL);
+    bool gains = false;
+    ox_session *session = plan == NULL ? NULL : try_plan(path, model, plan, options, &gains, &why);
+    if (session != NULL) {
+        keep(kept, model, plan, gains, options);
     } else if (why.code == OX_UNSUPPORTED) {
-        ox_kept_write(kept, NULL);
+        ox_kept_write(kept, NULL, options);
     }
     ox_free(plan);
     if (session == NULL) {

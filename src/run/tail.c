@@ -2,6 +2,7 @@
 #include "run/tail.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,4 +51,29 @@ const char *ox_tail_find(const ox_tail *tail, const char *key, size_t *left)
         at += at != NULL;
     }
     return NULL;
+}
+
+bool ox_tail_text(const ox_tail *tail, const char *key, char *to, size_t room)
+{
+    enum { TAG = 0x12, MORE = 0x80, BITS = 7 }; /* of a value of one or two bytes of length */
+    size_t left = 0;
+    const unsigned char *at = (const unsigned char *)ox_tail_find(tail, key, &left);
+    if (at == NULL || left < 3 || at[0] != TAG) {
+        return false;
+    }
+    bool two = at[1] >= MORE;
+    size_t length = two ? (size_t)(at[1] - MORE) + ((size_t)at[2] << BITS) : at[1];
+    size_t before = two ? 3 : 2;
+    if ((two && at[2] >= MORE) || length > left - before || length >= room) {
+        return false;
+    }
+    memcpy(to, at + before, length);
+    to[length] = '\0';
+    return true;
+}
+
+ox_tail ox_tail_of(const void *data, size_t size)
+{
+    size_t before = size > TAIL ? size - TAIL : 0;
+    return (ox_tail){(char *)(uintptr_t)data + before, size - before};
 }

@@ -19,4 +19,10 @@ void ox_tail_free(ox_tail *tail);
  * where the key is not. */
 const char *ox_tail_find(const ox_tail *tail, const char *key, size_t *left);
 
+/* The value of a metadata key into `to`; false where the key is not, or there is no room. */
+bool ox_tail_text(const ox_tail *tail, const char *key, char *to, size_t room);
+
+/* The last bytes of a model in memory, which are not to be freed. */
+ox_tail ox_tail_of(const void *data, size_t size);
+
 #endif
