@@ -88,22 +88,28 @@ static bool find_phase(const ox_window *w, int64_t f, phase *out)
     return w->out + smaller(out->begin, 0) > 0 && w->out + smaller(out->end, 0) > 0;
 }
 
-static ox_val take_taps(ox_val filters, int64_t axis, const phase *p, int64_t kernel)
-{
-    if (p->taps == 1 && kernel == 1) {
-        return filters;
-    }
-    int64_t before = p->last - p->taps * p->step;
-    return ox_slice(filters, axis, p->last, before < 0 ? INT64_MIN : before, -p->step);
-}
-
+/* The taps of the phases at work, the last one first. */
 static ox_val phase_filters(const adjoint *v)
 {
-    ox_val filters = v->filters;
-    for (int k = 0; k < v->axes; k++) {
-        filters = take_taps(filters, 2 + k, &v->phases[k], v->w[k].kernel);
+    int64_t axes[MAX_AXES], from[MAX_AXES], to[MAX_AXES], steps[MAX_AXES];
+    size_t count = (size_t)v->axes;
+    bool one = true;
+    for (size_t k = 0; k < count; k++) {
+        const phase *p = &v->phases[k];
+        int64_t before = p->last - p->taps * p->step;
+        axes[k] = 2 + (int64_t)k;
+        from[k] = p->last;
+        to[k] = before < 0 ? INT64_MIN : before;
+        steps[k] = -p->step;
+        one = one && p->taps == 1 && v->w[k].kernel == 1;
     }
-    return filters;
+    if (one) {
+        return v->filters;
+    }
+    ox_graph *g = v->g;
+    ox_val in[] = {v->filters, ox_ints(g, count, from), ox_ints(g, count, to),
+                   ox_ints(g, count, axes), ox_ints(g, count, steps)};
+    return ox_graph_emit(g, "Slice", 5, in, 0, NULL);
 }
 
 /* [B, C, ceil(in / stride)...], with the paddings of the phases at work. */
@@ -335,6 +341,12 @@ static ox_val swap_channels(ox_val filters, int64_t group)
     int64_t outputs = filters->dims[0].size / group, inputs = filters->dims[1].size;
     if (outputs == 1 && inputs == 1) {
         return filters;
+    }
+    if (group == 1) {
+        for (int i = 0; i < rank; i++) {
+            permutation[i] = i < 2 ? 1 - i : i;
+        }
+        return ox_transpose(filters, permutation);
     }
     dims[0] = ox_dim_of(group);
     dims[1] = ox_dim_of(outputs);
