@@ -357,6 +357,7 @@ FURTHER = ["y", "mean", "var", "saved_mean", "saved_var"]
     (9, ["y", "", ""], {}, None),
     (9, ["y"], {}, None),
     (14, ["y", "", ""], {}, None),
+    (15, ["y", "used", ""], {}, "its further outputs"),
 ])
 def test_batch_normalization_for_training(lift, opset, outputs, attrs, by):
     """Further outputs that have a name train, used or not; ONNX Runtime does the same."""
@@ -364,8 +365,10 @@ def test_batch_normalization_for_training(lift, opset, outputs, attrs, by):
     nodes = [helper.make_node("BatchNormalization", list(arrays), outputs, "node", **attrs),
              helper.make_node("Relu", ["y"], ["z"])]
     inputs = [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in arrays.items()]
-    result = helper.make_tensor_value_info("z", TensorProto.FLOAT, x4.shape)
-    model = helper.make_model(helper.make_graph(nodes, "g", inputs, [result]), ir_version=7,
+    results = [helper.make_tensor_value_info("z", TensorProto.FLOAT, x4.shape)]
+    if "used" in outputs:
+        results.append(helper.make_tensor_value_info("used", TensorProto.FLOAT, None))
+    model = helper.make_model(helper.make_graph(nodes, "g", inputs, results), ir_version=7,
                               opset_imports=[helper.make_opsetid("", opset)])
     said = lift(model)
     if by is None:

@@ -191,23 +191,29 @@ static void respell_softplus(ox_node *n, int64_t opset)
 }
 
 /* Up to opset 13 a further output, used or not, says that the node trains: it normalises by the
- * batch at hand then, so that samples depend on each other. Later an attribute says so. */
-static bool trains(const ox_node *n, int64_t opset)
+ * batch at hand then, so that samples depend on each other. Later an attribute says so; without it
+ * there are no further outputs. NULL where it does not train. */
+static const char *trains_by(const ox_node *n, int64_t opset)
 {
-    bool named = false;
-    for (size_t i = 1; i < n->output_count; i++) {
-        named = named || n->outputs[i]->name[0] != '\0';
+    if (opset >= 14 && ox_node_int(n, "training_mode", 0) != 0) {
+        return "training_mode=1";
     }
-    return opset < 14 ? named : ox_node_int(n, "training_mode", 0) != 0;
+    for (size_t i = 1; i < n->output_count; i++) {
+        if (opset < 14 ? n->outputs[i]->name[0] != '\0' : n->outputs[i]->needed) {
+            return "its further outputs";
+        }
+    }
+    return NULL;
 }
 
 static void respell_batch_normalization(ox_node *n, int64_t opset)
 {
-    if (trains(n, opset)) {
+    const char *by = trains_by(n, opset);
+    if (by != NULL) {
         ox_fail(arena_of(n), OX_UNSUPPORTED,
                 "%s: is in training mode, by %s; export the model for inference, in PyTorch after "
                 "model.eval()",
-                ox_node_label(n), opset < 14 ? "its further outputs" : "training_mode=1");
+                ox_node_label(n), by);
     }
     if (ox_node_int(n, "spatial", 1) == 0) {
         refuse(n, opset, "spatial=0");
