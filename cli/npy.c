@@ -1,7 +1,8 @@
-/* Reading and writing .npy: a magic number, a header that is a Python dict, the elements. Files
- * are untrusted: every length is checked before it is believed. */
+/* Reading .npy: a magic number, a header that is a Python dict, the elements. Files are untrusted:
+ * every length is checked before it is believed. */
 #define _XOPEN_SOURCE 700 /* fseeko */
 #include "npy.h"
+#include "npy_header.h"
 #include "os.h"
 
 #include <errno.h>
@@ -9,189 +10,6 @@
 #include <string.h>
 
 enum { HEADER_LIMIT = 1 << 16 };
-
-/* Bytes of a character of numpy.str_, and its longest text. */
-enum { UNIT = 4, WIDTH_MAX = 1 << 24 };
-
-/* What a header says. */
-typedef struct header {
-    char kind; /* f i u b, S U for text */
-    int bytes; /* of an element */
-    bool swapped;
-    bool fortran;
-    int rank;
-    int64_t dims[OX_RANK_MAX];
-} header;
-
-static bool is_little_endian(void)
-{
-    const uint16_t one = 1;
-    unsigned char first;
-    memcpy(&first, &one, 1);
-    return first == 1;
-}
-
-/* ---- the dict -------------------------------------------------------------------------- */
-
-static void skip_space(const char **c)
-{
-    while (**c == ' ' || **c == '\t' || **c == '\n' || **c == '\r') {
-        ++*c;
-    }
-}
-
-static bool take(const char **c, char wanted)
-{
-    skip_space(c);
-    if (**c != wanted) {
-        return false;
-    }
-    ++*c;
-    return true;
-}
-
-static bool take_word(const char **c, const char *word)
-{
-    skip_space(c);
-    size_t length = strlen(word);
-    if (strncmp(*c, word, length) != 0) {
-        return false;
-    }
-    *c += length;
-    return true;
-}
-
-static bool take_string(const char **c, char *text, size_t size)
-{
-    skip_space(c);
-    char quote = **c;
-    if (quote != '\'' && quote != '"') {
-        return false;
-    }
-    const char *end = strchr(*c + 1, quote);
-    if (!end || (size_t)(end - *c) > size) {
-        return false;
-    }
-    size_t length = (size_t)(end - *c) - 1;
-    memcpy(text, *c + 1, length);
-    text[length] = 0;
-    *c = end + 1;
-    return true;
-}
-
-static bool take_shape(const char **c, header *h)
-{
-    if (!take(c, '(')) {
-        return false;
-    }
-    bool comma = true;
-    h->rank = 0;
-    while (!take(c, ')')) {
-        if (!comma || h->rank == OX_RANK_MAX || **c < '0' || **c > '9') {
-            return false;
-        }
-        int64_t dim = 0;
-        for (; **c >= '0' && **c <= '9'; ++*c) {
-            if (dim > (INT64_MAX - 9) / 10) {
-                return false;
-            }
-            dim = dim * 10 + (**c - '0');
-        }
-        if (**c == 'L') { /* Python 2 */
-            ++*c;
-        }
-        h->dims[h->rank++] = dim;
-        comma = take(c, ',');
-    }
-    return h->rank != 1 || comma; /* (3) is a number, not a tuple */
-}
-
-/* The number that a type ends with; 0 where it is none, or none that an element can have. */
-static int width_of(const char *digits)
-{
-    int width = 0;
-    for (; *digits >= '0' && *digits <= '9' && width < WIDTH_MAX; digits++) {
-        width = 10 * width + *digits - '0';
-    }
-    return *digits || width > WIDTH_MAX ? 0 : width;
-}
-
-static bool take_type(const char **c, header *h, const char *file, ox_error *err)
-{
-    char text[32];
-    if (take(c, '[')) {
-        return ox_cli_error(err, OX_INVALID, "%s: structured arrays are not supported", file);
-    }
-    if (!take_string(c, text, sizeof text)) {
-        return ox_cli_error(err, OX_INVALID, "%s: not a .npy file: broken header", file);
-    }
-    const char *order = strchr("<>|=", text[0]);
-    const char *code = text[0] && order ? text + 1 : text;
-    h->kind = code[0];
-    h->bytes = code[0] ? width_of(code + 1) * (code[0] == 'U' ? UNIT : 1) : 0;
-    h->swapped = text[0] == (is_little_endian() ? '>' : '<');
-    return true;
-}
-
-static bool parse_header(const char *text, header *h, const char *file, ox_error *err)
-{
-    bool type = false, order = false, shape = false;
-    const char *c = text;
-    bool good = take(&c, '{');
-    while (good && !take(&c, '}')) {
-        char key[32];
-        good = take_string(&c, key, sizeof key) && take(&c, ':');
-        if (!good) {
-            break;
-        }
-        if (!strcmp(key, "descr") && !type) {
-            if (!take_type(&c, h, file, err)) {
-                return false;
-            }
-            type = true;
-        } else if (!strcmp(key, "fortran_order") && !order) {
-            h->fortran = take_word(&c, "True");
-            good = order = h->fortran || take_word(&c, "False");
-        } else if (!strcmp(key, "shape") && !shape) {
-            good = shape = take_shape(&c, h);
-        } else {
-            good = false;
-        }
-        if (good && !take(&c, ',')) {
-            good = take(&c, '}');
-            break;
-        }
-    }
-    skip_space(&c);
-    if (!good || *c || !type || !order || !shape) {
-        return ox_cli_error(err, OX_INVALID, "%s: not a .npy file: broken header", file);
-    }
-    return true;
-}
-
-static ox_type type_of(char kind, int bytes)
-{
-    switch (kind) {
-    case 'f':
-        return bytes == 4 ? OX_FLOAT : bytes == 8 ? OX_DOUBLE : bytes == 2 ? OX_FLOAT16 : OX_NONE;
-    case 'i':
-        return bytes == 1   ? OX_INT8
-               : bytes == 2 ? OX_INT16
-               : bytes == 4 ? OX_INT32
-               : bytes == 8 ? OX_INT64
-                            : OX_NONE;
-    case 'u':
-        return bytes == 1   ? OX_UINT8
-               : bytes == 2 ? OX_UINT16
-               : bytes == 4 ? OX_UINT32
-               : bytes == 8 ? OX_UINT64
-                            : OX_NONE;
-    case 'b': return bytes == 1 ? OX_BOOL : OX_NONE;
-    case 'S':
-    case 'U': return bytes > 0 ? OX_STRING : OX_NONE;
-    default: return OX_NONE;
-    }
-}
 
 /* ---- elements -------------------------------------------------------------------------- */
 
@@ -237,7 +55,8 @@ static bool reorder(ox_array *array, size_t size, ox_error *err)
 
 /* ---- text ------------------------------------------------------------------------------ */
 
-/* A character as UTF-8, in up to UNIT bytes; returns how many, 0 for what is no character. */
+/* A character as UTF-8, in up to OX_NPY_UNIT bytes; returns how many, 0 for what is no character.
+ */
 static size_t put_utf8(char *to, uint32_t c)
 {
     static const unsigned char first[] = {0, 0, 0xc0, 0xe0, 0xf0};
@@ -257,7 +76,7 @@ static size_t put_utf8(char *to, uint32_t c)
 /* Bytes of an element without the zeros that fill it up. */
 static size_t used_bytes(const char *element, size_t size, size_t unit)
 {
-    static const char zeros[UNIT] = {0};
+    static const char zeros[OX_NPY_UNIT] = {0};
     while (size > 0 && !memcmp(element + size - unit, zeros, unit)) {
         size -= unit;
     }
@@ -275,10 +94,10 @@ static char *put_text(char *to, const char *element, size_t size, char kind)
         memcpy(to, element, used);
         return to + used;
     }
-    size_t used = used_bytes(element, size, UNIT);
-    for (size_t i = 0; i < used; i += UNIT) {
+    size_t used = used_bytes(element, size, OX_NPY_UNIT);
+    for (size_t i = 0; i < used; i += OX_NPY_UNIT) {
         uint32_t c;
-        memcpy(&c, element + i, UNIT);
+        memcpy(&c, element + i, OX_NPY_UNIT);
         size_t bytes = put_utf8(to, c);
         if (!bytes) {
             return NULL;
@@ -331,7 +150,7 @@ static bool fill(ox_npy_source source, void *user, const char *file, void *into,
     return true;
 }
 
-static bool read_header(ox_npy_source source, void *user, const char *file, header *h,
+static bool read_header(ox_npy_source source, void *user, const char *file, ox_npy_dict *h,
                         ox_error *err)
 {
     unsigned char start[12];
@@ -364,7 +183,7 @@ static bool read_header(ox_npy_source source, void *user, const char *file, head
     }
     char *text = ox_cli_alloc(length + 1, 1, err);
     bool good =
-        text && fill(source, user, file, text, length, err) && parse_header(text, h, file, err);
+        text && fill(source, user, file, text, length, err) && ox_npy_parse(text, h, file, err);
     free(text);
     return good;
 }
@@ -379,10 +198,10 @@ static bool refuse_type(char kind, const char *file, ox_error *err)
 }
 
 /* Elements as the header says; `array` owns nothing on failure. */
-static bool read_elements(ox_npy_source source, void *user, const char *file, const header *h,
+static bool read_elements(ox_npy_source source, void *user, const char *file, const ox_npy_dict *h,
                           uint64_t available, ox_array *array, ox_error *err)
 {
-    *array = (ox_array){.type = type_of(h->kind, h->bytes), .rank = h->rank};
+    *array = (ox_array){.type = ox_npy_type(h->kind, h->bytes), .rank = h->rank};
     if (array->type == OX_NONE) {
         return refuse_type(h->kind, file, err);
     }
@@ -397,8 +216,8 @@ static bool read_elements(ox_npy_source source, void *user, const char *file, co
     array->data = array->file ? ox_cli_alloc(count, size, err) : NULL;
     bool good = array->data && fill(source, user, file, array->data, count * size, err);
     if (good && h->swapped) {
-        swap_bytes(array->data, h->kind == 'U' ? count * size / UNIT : count,
-                   h->kind == 'U' ? UNIT : size);
+        swap_bytes(array->data, h->kind == 'U' ? count * size / OX_NPY_UNIT : count,
+                   h->kind == 'U' ? OX_NPY_UNIT : size);
     }
     if (good && array->type == OX_BOOL) {
         for (size_t i = 0; i < count; i++) {
@@ -416,7 +235,7 @@ static bool read_elements(ox_npy_source source, void *user, const char *file, co
 bool ox_npy_read(ox_npy_source source, void *user, const char *file, uint64_t available,
                  ox_array *array, ox_error *err)
 {
-    header h = {.kind = 0};
+    ox_npy_dict h = {.kind = 0};
     if (!read_header(source, user, file, &h, err) ||
         !read_elements(source, user, file, &h, available, array, err)) {
         return false;
@@ -499,20 +318,20 @@ bool ox_npy_read_file(const char *path, ox_array *array, ox_error *err)
 struct ox_npy {
     FILE *file;
     char *path;
-    header header;
+    ox_npy_dict header;
     off_t start; /* of the elements */
     size_t row;  /* bytes of one */
 };
 
 static bool find_rows(ox_npy *npy, uint64_t size, ox_error *err)
 {
-    header *h = &npy->header;
+    ox_npy_dict *h = &npy->header;
     size_t count = 0, bytes = (size_t)h->bytes;
     if (!read_header(read_file, npy->file, npy->path, h, err)) {
         return false;
     }
     npy->start = ftello(npy->file);
-    if (type_of(h->kind, h->bytes) == OX_NONE) {
+    if (ox_npy_type(h->kind, h->bytes) == OX_NONE) {
         return refuse_type(h->kind, npy->path, err);
     }
     bytes = (size_t)h->bytes;
@@ -564,7 +383,7 @@ size_t ox_npy_rows(const ox_npy *npy)
 
 bool ox_npy_read_rows(ox_npy *npy, size_t first, size_t count, ox_array *array, ox_error *err)
 {
-    header h = npy->header;
+    ox_npy_dict h = npy->header;
     if (h.rank) {
         h.dims[0] = (int64_t)count;
     }
@@ -572,41 +391,4 @@ bool ox_npy_read_rows(ox_npy *npy, size_t first, size_t count, ox_array *array, 
         return ox_cli_system_error(err, npy->path, "read");
     }
     return read_elements(read_file, npy->file, npy->path, &h, UINT64_MAX, array, err);
-}
-
-/* ---- writing --------------------------------------------------------------------------- */
-
-size_t ox_npy_header(const ox_array *array, char text[OX_NPY_HEADER_MAX])
-{
-    char kind = array->type == OX_BOOL              ? 'b'
-                : array->type == OX_BFLOAT16        ? 0
-                : ox_cli_type_is_float(array->type) ? 'f'
-                : array->type == OX_UINT8 || array->type == OX_UINT16 || array->type == OX_UINT32 ||
-                        array->type == OX_UINT64
-                    ? 'u'
-                : ox_type_is_whole(array->type) ? 'i'
-                                                : 0;
-    if (!kind) {
-        return 0;
-    }
-    int bytes = (int)ox_type_size(array->type);
-    char order = bytes == 1 ? '|' : is_little_endian() ? '<' : '>';
-    memset(text, ' ', OX_NPY_HEADER_MAX);
-    size_t used = 10;
-    used += (size_t)snprintf(text + used, OX_NPY_HEADER_MAX - used,
-                             "{'descr': '%c%c%d', 'fortran_order': False, 'shape': (", order, kind,
-                             bytes);
-    for (int i = 0; i < array->rank; i++) {
-        used += (size_t)snprintf(text + used, OX_NPY_HEADER_MAX - used, "%s%lld", i ? ", " : "",
-                                 (long long)array->dims[i]);
-    }
-    used += (size_t)snprintf(text + used, OX_NPY_HEADER_MAX - used, "%s), }",
-                             array->rank == 1 ? "," : "");
-    size_t total = (used + 1 + 63) / 64 * 64;
-    memset(text + used, ' ', total - used);
-    text[total - 1] = '\n';
-    memcpy(text, "\x93NUMPY\x01\x00", 8);
-    text[8] = (char)((total - 10) & 255);
-    text[9] = (char)((total - 10) >> 8);
-    return total;
 }

@@ -10,20 +10,7 @@
 
 typedef double num;
 
-typedef struct pair {
-    num x, x0, y, y0, a, b;
-} pair;
-
-typedef struct unit {
-    num a, dy, inverse;
-} unit;
-
-typedef struct flows {
-    num m, q;
-} flows;
-
-#define SLOPE(id) static inline num slope_##id(const pair *p)
-#define UNIT(id) static inline unit unit_##id(const pair *p, num v)
+#include "num_pair.h"
 
 #define num_add(a, b) ((a) + (b))
 #define num_sub(a, b) ((a) - (b))

@@ -11,20 +11,7 @@
 
 typedef vec num;
 
-typedef struct pair {
-    num x, x0, y, y0, a, b;
-} pair;
-
-typedef struct unit {
-    num a, dy, inverse;
-} unit;
-
-typedef struct flows {
-    num m, q;
-} flows;
-
-#define SLOPE(id) static inline num slope_##id(const pair *p)
-#define UNIT(id) static inline unit unit_##id(const pair *p, num v)
+#include "num_pair.h"
 
 #define num_add vec_add
 #define num_sub vec_sub

@@ -5,20 +5,15 @@
 
 #include <string.h>
 
+#include "lift/progression.h"
 #include "shape/shape.h"
-
-/* `each` t + `first`, for t = 0, 1, .. */
-typedef struct progression {
-    bool known;
-    int64_t each, first;
-} progression;
 
 /* A value of the body as it was met: with an axis of steps or without; and what it is in step t,
  * where it is one whole number that is known. */
 typedef struct mark {
     ox_val value;
     bool by_step;
-    progression is;
+    ox_progression is;
 } mark;
 
 typedef struct batch {
@@ -266,88 +261,25 @@ static ox_val of_reshape(batch *b, const ox_node *n)
 
 /* ---- places that are counted ----------------------------------------------------------------- */
 
-static progression progression_of(const batch *b, ox_val v)
+static ox_progression progression_of(const batch *b, ox_val v)
 {
     const mark *m = v == NULL ? NULL : find_mark(b, v);
-    return m != NULL ? m->is : (progression){.known = false};
+    return m != NULL ? m->is : (ox_progression){.known = false};
 }
 
-/* Of numbers that are all known. */
-static progression of_known(ox_val v)
-{
-    const ox_dim *e = ox_shape_elements(v);
-    size_t count = 0;
-    progression p = {.known = e != NULL && v->rank == 1 &&
-                              ox_shape_count(v->rank, v->dims, &count) && count > 1};
-    for (size_t i = 0; p.known && i < count; i++) {
-        int64_t step = i == 0 ? 0 : e[i].size - e[i - 1].size;
-        p.known = ox_dim_is_static(e[i]) && (i < 2 || step == p.each);
-        p.first = i == 0 ? e[i].size : p.first;
-        p.each = i == 1 ? step : p.each;
-    }
-    return p;
-}
-
-static progression table_of(ox_val v, int depth);
-
-/* A Range, and behind it the number that would come next. */
-static progression of_parts(const ox_node *n, int depth)
-{
-    progression p = table_of(n->inputs[0], depth);
-    ox_val last = n->input_count == 2 ? n->inputs[1] : NULL;
-    const ox_dim *e = last == NULL ? NULL : ox_shape_elements(last);
-    p.known = p.known && p.first == 0 && p.each > 0 && e != NULL && last->rank == 1 &&
-              ox_dim_is(last->dims[0], 1) && n->inputs[0]->rank == 1 &&
-              ox_dim_equal(ox_dim_mul(n->graph, n->inputs[0]->dims[0], ox_dim_of(p.each)), e[0]);
-    return p;
-}
-
-/* What is left from an element on. */
-static progression of_rest(const ox_node *n, int depth)
-{
-    progression p = table_of(n->inputs[0], depth);
-    ox_shape_list from = ox_shape_input_list(n, 1), step = ox_shape_input_list(n, 4);
-    bool ones = !step.given || (step.fixed && step.count == 1 && step.items[0].size == 1);
-    p.known = p.known && ones && from.fixed && from.count == 1 && from.items[0].size >= 0;
-    if (p.known) {
-        p.first += p.each * from.items[0].size;
-    }
-    return p;
-}
-
-/* The elements of a vector that is the same for all steps. */
-static progression table_of(ox_val v, int depth)
-{
-    const ox_node *n = v->node;
-    progression p = of_known(v);
-    if (p.known || n == NULL || depth == 0) {
-        return p;
-    }
-    if (ox_node_is(n, "Range")) {
-        p.known = ox_shape_number(n, 0, &p.first) && ox_shape_number(n, 2, &p.each);
-    } else if (ox_node_is(n, "Concat")) {
-        p = of_parts(n, depth - 1);
-    } else if (ox_node_is(n, "Slice")) {
-        p = of_rest(n, depth - 1);
-    } else if (ox_node_is(n, "Identity") || ox_node_is(n, "Cast")) {
-        p = table_of(n->inputs[0], depth - 1);
-    }
-    return p;
-}
-
-/* How far back a table is looked for; numbers beyond are not those of places. */
-enum { DEPTH = 16 };
+/* Numbers beyond are not those of places. */
 #define MOST (INT64_C(1) << 40)
 
 /* What the result of n is in step t. */
-static progression counted(const batch *b, const ox_node *n)
+static ox_progression counted(const batch *b, const ox_node *n)
 {
     if (ox_node_has(n, OX_KEEPS_ELEMENTS)) {
         return progression_of(b, n->inputs[0]);
     }
-    progression p = {.known = false};
+    ox_progression p = {.known = false};
     if (ox_node_is(n, "Gather") && !is_by_step(b, n->inputs[0]) && n->inputs[0]->rank == 1) {
-        progression at = progression_of(b, n->inputs[1]), table = table_of(n->inputs[0], DEPTH);
+        ox_progression at = progression_of(b, n->inputs[1]),
+                       table = ox_progression_of(n->inputs[0]);
         p.known = at.known && table.known && at.each >= 0 && at.first >= 0 && at.each < MOST &&
                   at.first < MOST && table.each < MOST && table.each > -MOST;
         p.known = p.known && ox_int_mul(table.each, at.each, &p.each) &&
@@ -361,8 +293,8 @@ static progression counted(const batch *b, const ox_node *n)
 static ox_val of_slice(batch *b, const ox_node *n)
 {
     ox_val x = n->inputs[0];
-    progression from = progression_of(b, ox_node_input(n, 1));
-    progression to = progression_of(b, ox_node_input(n, 2));
+    ox_progression from = progression_of(b, ox_node_input(n, 1));
+    ox_progression to = progression_of(b, ox_node_input(n, 2));
     ox_shape_list axes = ox_shape_input_list(n, 3), step = ox_shape_input_list(n, 4);
     bool first = !axes.given || (axes.fixed && axes.count == 1 && axes.items[0].size == 0);
     bool ones = !step.given || (step.fixed && step.count == 1 && step.items[0].size == 1);
@@ -583,7 +515,7 @@ static ox_val step_numbers(batch *b)
     b->like = t;
     t = ox_control_rank(b->c, "body", 0) == 1 ? ox_unsqueeze(t, 1) : t;
     note(b, t, true);
-    find_mark(b, t)->is = (progression){true, 1, 0};
+    find_mark(b, t)->is = (ox_progression){true, 1, 0};
     return t;
 }
 
