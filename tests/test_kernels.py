@@ -12,9 +12,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+import kernels
 from conftest import BUILD, ROOT
 
-LIBRARY = str(BUILD / "libonnxexplainer_ops.so")
 SETS = ["plain", "neon", "avx2", "avx512"]  # one that the machine lacks runs as its best
 
 # m [K, R, N, C, H, W] and so on, with what x, x0 and parameters have of it
@@ -204,7 +204,7 @@ def outputs(model, inputs, library=True):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if library:
-        options.register_custom_ops_library(LIBRARY)
+        kernels.register(options, model)
     session = onnxruntime.InferenceSession(model.SerializeToString(), options,
                                            providers=["CPUExecutionProvider"])
     return session.run(None, inputs)

@@ -7,9 +7,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+import kernels
 from conftest import BUILD
 from test_attention import BETWEEN, REFERENCES, attention
-from test_kernels import LIBRARY, SETS, logarithms
+from test_kernels import SETS, logarithms
 
 OUTPUTS = ["to_q", "to_k", "to_v"]
 # lead axes of m, the sample, the reference; queries, keys, width, depth
@@ -59,7 +60,7 @@ def compute(op, inputs, isa=None, functions=(), symbolic=False, monkeypatch=None
     options.log_severity_level = 4
     if isa is not None:
         monkeypatch.setenv("ONNXEXPLAINER_ISA", isa)
-        options.register_custom_ops_library(LIBRARY)
+        kernels.register(options, model)
     session = onnxruntime.InferenceSession(model.SerializeToString(), options,
                                            providers=["CPUExecutionProvider"])
     return session.run(None, inputs)

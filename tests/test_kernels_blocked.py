@@ -6,9 +6,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from conftest import BUILD
+import kernels
 
-LIBRARY = str(BUILD / "libonnxexplainer_ops.so")
 SETS = ["plain", "neon", "avx2", "avx512"]  # one that the machine lacks runs as its best
 BLOCK = 16
 
@@ -26,7 +25,7 @@ def run(op, inputs, **attributes):
     model = helper.make_model(graph, ir_version=8, opset_imports=[
         helper.make_opsetid("", 18), helper.make_opsetid("onnxexplainer", 1)])
     options = onnxruntime.SessionOptions()
-    options.register_custom_ops_library(LIBRARY)
+    kernels.register(options, model)
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options,
                                            providers=["CPUExecutionProvider"])

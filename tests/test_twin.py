@@ -13,6 +13,7 @@ import pytest
 
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph, NotImplemented
 
+import kernels
 import library
 import twin
 import twin_operators
@@ -22,19 +23,18 @@ from twin_beyond import BEYOND
 GRAPHS = int(os.environ.get("OX_GRAPHS", 200))
 FIRST = int(os.environ.get("OX_GRAPHS_FROM", 0))
 PART = 50
-KERNELS = str(BUILD / "libonnxexplainer_ops.so")
 OPTIONS = [{}, {"cache": 1}, {"cache": 3}, {"no_functions": True}, {"chunk": 1, "cache": 3},
            {"gap": True}]
 SAMPLES, REFERENCES = 2, 2
 COUNTS = collections.Counter()
 
 
-def session(model, kernels):
+def session(model, fast):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
-    if kernels:
-        options.register_custom_ops_library(KERNELS)
+    if fast:
+        kernels.register(options, model)
     return onnxruntime.InferenceSession(model.SerializeToString(), options,
                                         providers=["CPUExecutionProvider"])
 
@@ -62,7 +62,7 @@ def check(seed):
     x = rng.normal(size=(SAMPLES, *graph.shape)).astype(graph.kind)
     r = rng.normal(size=(REFERENCES, *graph.shape)).astype(graph.kind)
     special(rng, x, r)
-    options, kernels = OPTIONS[int(rng.integers(len(OPTIONS)))], bool(rng.integers(2))
+    options, fast = OPTIONS[int(rng.integers(len(OPTIONS)))], bool(rng.integers(2))
     model = graph.model()
     try:
         original = session(model, False)
@@ -70,7 +70,7 @@ def check(seed):
         COUNTS["not in ONNX Runtime"] += 1
         return
     explained = library.explain(model, {"x": r}, target="all", **options)
-    runner = session(explained, kernels)
+    runner = session(explained, fast)
     outputs = runner.run(None, {"x": x})
     again = runner.run(None, {"x": x})  # the same bits, at this number of threads
     assert all(a.tobytes() == b.tobytes() for a, b in zip(outputs, again)), f"graph {seed}\n{graph}"
@@ -81,7 +81,7 @@ def check(seed):
     eps = float(np.finfo(graph.kind).eps)
     for n in range(SAMPLES):
         for target in range(2):
-            compare(seed, graph, found, prediction, plain, x, r, n, target, eps, (options, kernels))
+            compare(seed, graph, found, prediction, plain, x, r, n, target, eps, (options, fast))
 
 
 def check_wild(where, rng, runner, original, x, outputs):

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from conftest import BUILD
+import kernels
 
 MODES = {"BRANCH_LEQ": operator.le, "BRANCH_LT": operator.lt, "BRANCH_GTE": operator.ge,
          "BRANCH_GT": operator.gt, "BRANCH_EQ": operator.eq, "BRANCH_NEQ": operator.ne}
@@ -18,12 +18,12 @@ VALUES = np.array([-1.0, -0.5, 0.0, 0.25, 0.5, 1.0])  # thresholds, and often wh
 WHOLE = np.array([0.0, 1.0, 2.0])  # members: of others ONNX Runtime (1.32) has none, or errs
 
 
-def session(model, kernels=False):
+def session(model, fast=False):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
-    if kernels:
-        options.register_custom_ops_library(str(BUILD / "libonnxexplainer_ops.so"))
+    if fast:
+        kernels.register(options, model)
     return onnxruntime.InferenceSession(model.SerializeToString(), options,
                                         providers=["CPUExecutionProvider"])
 
