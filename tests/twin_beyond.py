@@ -28,6 +28,9 @@ BEYOND = {
         ms:QEmbedLayerNormalization QLinearConv ms:QLinearConv ms:QLinearWhere ms:SampleOp
         ms:ScaledSiLU SwiGLU ms:SwiGLU ms:TorchEmbedding ms:TransposeMatMul ms:Trilu
         ms:UnfoldTensor"""),
+    "test_rules_contrib_packed.py": ("packed sequences, states and experts", """
+        ms:AttnLSTM ms:GatedDeltaNet ms:MoEGroupRouter ms:VarlenCausalConvWithState
+        ms:WordConvEmbedding"""),
     "test_rules_contrib_reference.py": ("fused: the parts are drawn", """
         ms:BiasAdd ms:EmbedLayerNormalization ms:GroupNorm ms:NhwcConv ms:SkipGroupNorm"""),
     "test_rules_contrib_weights.py": ("weights of few bits: a constant made of them, and MatMul", """
