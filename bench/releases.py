@@ -1,7 +1,8 @@
 """releases.py [REF] [--rounds=N]: this version beside another, by default that of the last tag before
-it: built in build/releases, then both explain and run the models of examples/ and ../shared/models in
-turn. Prints, of each, the least seconds over the rounds and their ratio: below 1 this version is the
-faster. Exit code 1 where `explain` or a run of one model takes more than a tenth longer."""
+it (where there is none a commit has to be named): built in build/releases, then both explain and run
+the models of examples/ and ../shared/models in turn. Prints, of each, the least seconds over the
+rounds and their ratio: below 1 this version is the faster. Exit code 1 where `explain` or a run of
+one model takes more than a tenth longer, or the versions have no model in common."""
 
 import argparse
 import json
@@ -82,7 +83,7 @@ def main():
     options = parser.parse_args()
     ref = options.ref or call("git", "describe", "--tags", "--abbrev=0", "HEAD^")
     commit, before = build(ref)
-    slower = []
+    slower, measured = [], 0
     print(f"| model | explain, {commit} | now | ratio | run, {commit} | now | ratio |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, *files in models():
@@ -90,11 +91,14 @@ def main():
         if least is None:
             print(f"| {name} | not by both | | | | | |")
             continue
+        measured += 1
         cells = []
         for was, now in zip(*least):
             cells += [f"{was:.3f}", f"{now:.3f}", f"{now / was:.2f}"]
             slower += [name] if now > SLOWER * was and now - was > 0.005 else []
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    if not measured:
+        sys.exit(f"releases.py: {commit} explains and runs no model as this version does")
     if slower:
         sys.exit(f"releases.py: slower: {', '.join(sorted(set(slower)))}")
 
