@@ -276,10 +276,8 @@ const char *ox_model_symbol(const ox_model *m, ox_val v, int axis, const Onnx__V
     if (is_batch(d)) { /* one name, where the model that was read gave it several */
         return m->batch_symbol;
     }
-    if (symbol[0] == '\0' && d.unknown == 0 && d.size == 1 && d.batch == 0 && d.refs == 1) {
-        return m->refs_symbol;
-    }
-    return symbol;
+    bool refs = ox_dim_equal(d, (ox_dim){.size = 1, .refs = 1});
+    return symbol[0] == '\0' && refs ? m->refs_symbol : symbol;
 }
 
 /* ---- the public view -------------------------------------------------------------------- */
