@@ -139,6 +139,26 @@ def test_tuned_models_agree(cli, explain, name, options):
         assert_same(run_all(tuned, x), run_all(explained, x, kernels=False))
 
 
+def test_model_that_amplifies_its_rounding(cli, explain):
+    """The last bits of its inputs change all that it says, and those of a plan's sums may."""
+    model = parser.parse_model("""
+        <ir_version: 8, opset_import: ["": 18]>
+        net (float[N, 3, 12, 12] x) => (float[N, K] y) <float big = {3000.0}> {
+            c = Conv<pads=[1,1,1,1]>(x, W)  r = Relu(c)  f = Conv(r, U)  q = Sigmoid(f)
+            a = Mul(f, q)  g = GlobalAveragePool(a)  h = Conv(g, S)  i = Mul(h, big)  j = Sin(i)
+            k = Mul(a, j)  l = Conv(k, T)  o = Mul(l, big)  v = Sin(o)  y = Flatten(v) }""")
+    rng = np.random.default_rng(3)
+    for name, shape in {"W": (40, 3, 3, 3), "U": (24, 40, 1, 1), "S": (24, 24, 1, 1),
+                        "T": (40, 24, 1, 1)}.items():
+        value = rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))
+        model.graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
+    r = rng.normal(size=(2, 3, 12, 12)).astype(np.float32)
+    explained = explain(onnx.shape_inference.infer_shapes(model), r, "--splits=1")
+    plain, tuned = (run_all(path, r[:1] / 2 + 1) for path in (explained, tune(cli, explained)))
+    assert np.abs(plain["x_shap"] - tuned["x_shap"]).max() > 0.1 * np.abs(plain["x_shap"]).max()
+    assert np.isfinite(tuned["x_shap"]).all()
+
+
 @pytest.mark.parametrize("references", [1, 5])
 def test_one_sample_and_other_counts_of_references(cli, explain, references):
     rng = np.random.default_rng(2)
