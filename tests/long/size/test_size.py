@@ -87,7 +87,7 @@ def test_weights_beyond_two_gib(large):
 
 def test_cache_beyond_two_gib(tmp_path):
     """What is kept of the references lies in a second file, and gives what keeping nothing gives."""
-    width, stages, references = 4096, 24, 6000
+    width, stages, references = 4096, 24, 4000
     rng = np.random.default_rng(1)
     weights = [numpy_helper.from_array(rng.normal(size=s).astype(np.float32) / 16, n)
                for n, s in (("w", (16, width)), ("v", (width, 1)))]
