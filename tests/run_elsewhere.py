@@ -24,18 +24,23 @@ def onnxruntime(path, feed):
     return dict(zip([o.name for o in session.get_outputs()], session.run(None, feed)))
 
 
-def tract(path, feed):
+def tract(path, feed, free=False):
+    """free: the symbol of the batch stays in the shapes of inputs."""
     import onnx
     import tract
 
     graph = onnx.load(path).graph
     model = tract.onnx().load(path)
     names = [i.name for i in graph.input]
-    for i, name in enumerate(names):
+    for i, name in enumerate([] if free else names):
         kind = {"float32": "f32", "int64": "i64"}[feed[name].dtype.name]
         model.set_input_fact(i, ",".join(map(str, feed[name].shape)) + "," + kind)
     results = model.into_model().into_runnable().run([feed[name] for name in names])
     return {o.name: r.to_numpy() for o, r in zip(graph.output, results)}
+
+
+def tract_free(path, feed):
+    return tract(path, feed, free=True)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@
 
 enum { MAX_STEPS = 10000, MAX_DIRECTIONS = 2 };
 
-/* Layers of fewer steps are unrolled: that takes less nodes than the rule. */
-enum { LONG = 8 };
+/* Layers of fewer steps are unrolled: that takes less nodes than the rule. Without functions more
+ * are, as other runtimes have trouble with a Scan whose body reads the graph around it. */
+enum { LONG = 8, LONG_ELSEWHERE = 64 };
 
 /* State after a step, [1, N, H]; NULL is zeros. c is the cell's of an LSTM, read what attention
  * found, [1, N, A]. */
@@ -376,7 +377,9 @@ static bool is_plain(const ox_node *n)
     static const size_t fixed[] = {1, 2, 3, 4, 7};
     ox_val x = ox_node_input(n, 0);
     const ox_dim steps = x->dims[ox_node_int(n, "layout", 0) != 0 ? 1 : 0];
-    bool long_enough = !ox_dim_is_static(steps) || steps.size >= LONG, constant = true;
+    bool elsewhere = ox_graph_outermost(n->graph)->no_functions, constant = true;
+    int64_t least = elsewhere ? LONG_ELSEWHERE : LONG;
+    bool long_enough = !ox_dim_is_static(steps) || steps.size >= least;
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
         constant = constant && !ox_input_varies(n, fixed[i]);
     }

@@ -13,10 +13,17 @@ static ox_val half(ox_val l)
     return ox_scale(ox_max(l, ox_number(l, lowest)), 0.5);
 }
 
+/* Written out for other runtimes: tract (0.23) takes the logarithm of what Softmax makes, which is
+ * -inf where that is 0. */
 ox_val ox_log_softmax(ox_val x)
 {
+    const int64_t last = -1;
     ox_attr axis = ox_attr_int("axis", -1);
-    return ox_graph_emit(x->graph, "LogSoftmax", 1, &x, 1, &axis);
+    if (!ox_graph_outermost(x->graph)->no_functions) {
+        return ox_graph_emit(x->graph, "LogSoftmax", 1, &x, 1, &axis);
+    }
+    ox_val d = ox_sub(x, ox_reduce("ReduceMax", x, 1, &last, true));
+    return ox_sub(d, ox_log(ox_sum(ox_exp(d), -1, true)));
 }
 
 /* The logarithmic means L = dy/dl of both sides' probabilities y, where l = log y: with dy =
