@@ -15,6 +15,9 @@
 
 static const uint64_t DEFAULT_MEMORY = UINT64_C(2) << 30;
 
+/* So many tensors of the largest size are there at a time. */
+enum { ALIVE = 10 };
+
 /* What keeps ONNX Runtime from folding; NULL: nothing. */
 static const char *unfoldable(const ox_explain_state *s)
 {
@@ -118,7 +121,7 @@ uint64_t ox_plan_pair_bytes(ox_explain_state *s, bool backwards)
 {
     uint64_t sum, of_held, largest;
     activation_bytes(s, &sum, &of_held, &largest);
-    return 10 * largest + (backwards ? sum : 0);
+    return ALIVE * largest + (backwards ? sum : 0);
 }
 
 /* What fills up the last of steps of `each` is lost, and would be kept of references. */
@@ -170,7 +173,7 @@ static need find_need(ox_explain_state *s, const ox_plan *plan)
     uint64_t sum, of_held, largest;
     double memory = (double)ox_plan_memory(s);
     activation_bytes(s, &sum, &of_held, &largest);
-    need n = {.room = memory / 2, .pair = 10 * (double)largest};
+    need n = {.room = memory / 2, .pair = ALIVE * (double)largest};
     n.reference = plan->pairs ? (double)of_held : 0;
     if (plan->cache == OX_CACHE_NONE) {
         n.reference = (double)sum;
@@ -178,6 +181,14 @@ static need find_need(ox_explain_state *s, const ox_plan *plan)
     }
     n.reference += s->options->order > 1 ? (double)(s->options->order - 1) * (double)sum : 0;
     return n;
+}
+
+/* References of a step whose largest tensors stay in the processor's caches between passes; but a
+ * few of them read a weight once for all. */
+static double cached_together(const need *n, int64_t targets)
+{
+    const double caches = 16 << 20, few = 4;
+    return fmax(few, caches / (n->pair / ALIVE * (double)targets));
 }
 
 /* Where a run is expected to exceed the memory: some targets at a time, with all references; or,
@@ -198,7 +209,8 @@ static void choose_steps(ox_explain_state *s, ox_plan *plan)
         double most = (n.room / refs - n.reference) / n.pair;
         plan->target_chunk = ox_plan_even_steps(targets, most);
     } else {
-        plan->chunk = ox_plan_even_steps(s->bind->refs_count, n.room / each);
+        double most = fmin(n.room / each, cached_together(&n, targets));
+        plan->chunk = ox_plan_even_steps(s->bind->refs_count, most);
     }
 }
 
