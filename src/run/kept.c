@@ -313,6 +313,21 @@ static bool append(void *user, const void *data, size_t size)
     return s->size <= MOST && write_all(s->fd, data, size);
 }
 
+static bool count(void *user, const void *data, size_t size)
+{
+    uint64_t *sum = user;
+    (void)data;
+    *sum += size;
+    return *sum <= MOST;
+}
+
+/* What is larger from the start is not worth making. */
+static bool write_plan(stream *s, const ox_model *plan, const ox_session_options *options)
+{
+    uint64_t size = 0;
+    return ox_serialize(plan, count, &size, NULL) && ox_optimise(plan, options, append, s);
+}
+
 /* The hash of what was written, read back as the next session will: of all bytes at once. */
 static bool write_ending(const ox_kept *k, const stream *s)
 {
@@ -337,7 +352,7 @@ void ox_kept_write(const ox_kept *k, const ox_model *plan, const ox_session_opti
         return;
     }
     stream s = {.fd = fd};
-    bool good = plan == NULL || ox_optimise(plan, options, append, &s);
+    bool good = plan == NULL || write_plan(&s, plan, options);
     end_file(k->folder, fd, good && write_ending(k, &s), part, k->name);
     make_room(k);
 }
