@@ -130,13 +130,19 @@ static int64_t lost(int64_t count, int64_t each)
     return (each - count % each) % each;
 }
 
-int64_t ox_plan_even_steps(int64_t count, double most)
+int64_t ox_plan_even_steps(int64_t count, int64_t most)
 {
-    int64_t fit = most < 1 ? 1 : most < (double)count ? (int64_t)most : count, best = fit;
+    int64_t fit = most < 1 ? 1 : most < count ? most : count, best = fit;
     for (int64_t each = fit; 2 * each > fit; each--) {
         best = lost(count, each) < lost(count, best) ? each : best;
     }
     return best;
+}
+
+static int64_t even_steps(int64_t count, double most)
+{
+    int64_t fit = most < 1 ? 1 : most < (double)count ? (int64_t)most : count;
+    return ox_plan_even_steps(count, fit);
 }
 
 /* In the body of a Scan, ONNX Runtime does not fold what is kept in float16 back to float32; and
@@ -146,7 +152,7 @@ static void choose_narrow_chunk(ox_explain_state *s, ox_plan *plan)
     uint64_t sum, of_held, largest;
     activation_bytes(s, &sum, &of_held, &largest);
     double most = sum == 0 ? HUGE_VAL : (double)ox_plan_memory(s) / 4 / (double)sum;
-    int64_t chunk = ox_plan_even_steps(s->bind->refs_count, most);
+    int64_t chunk = even_steps(s->bind->refs_count, most);
     plan->chunk = plan->chunk == 0 || chunk < plan->chunk ? chunk : plan->chunk;
 }
 
@@ -207,10 +213,10 @@ static void choose_steps(ox_explain_state *s, ox_plan *plan)
     bool one_target = refs * (n.reference + n.pair) <= n.room;
     if (can_target && (one_target || each > n.room)) {
         double most = (n.room / refs - n.reference) / n.pair;
-        plan->target_chunk = ox_plan_even_steps(targets, most);
+        plan->target_chunk = even_steps(targets, most);
     } else {
         double most = fmin(n.room / each, cached_together(&n, targets));
-        plan->chunk = ox_plan_even_steps(s->bind->refs_count, most);
+        plan->chunk = even_steps(s->bind->refs_count, most);
     }
 }
 

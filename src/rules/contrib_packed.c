@@ -321,7 +321,7 @@ void decompose_gated_delta_net(const ox_node *n, ox_val *outputs)
 {
     ox_val q = ox_made_of_rank(n, 0, 2, 4), first = ox_made_input(n, FIRST), in[3];
     net t = net_of(n, q, first);
-    places p = {NULL};
+    places p = {.own = NULL};
     if (ox_node_input(n, OFFSETS) != NULL) {
         p = find_places(n, OFFSETS, ox_made_counted(q, 0));
     }
