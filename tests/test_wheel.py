@@ -27,7 +27,7 @@ def given(installed, tmp_path_factory):  # noqa: F811
     """A virtual environment with it."""
     folder = tmp_path_factory.mktemp("given")
     done = subprocess.run([sys.executable, ROOT / "tools/wheel", f"--from={installed.wheel}", folder],
-                          capture_output=True, text=True)
+                          capture_output=True, text=True, umask=0o002)
     assert done.returncode == 0, done.stdout + done.stderr
     wheel, = folder.glob("*.whl")
     assert done.stdout.strip() == str(wheel)
@@ -53,6 +53,14 @@ def test_size(given):
     size = given.wheel.stat().st_size
     print(f"{given.wheel.name}: {size / 1e6:.1f} MB")
     assert size < 6e6
+
+
+def test_modes_are_those_of_every_umask(given):
+    """It was made with one that lets the group write."""
+    with zipfile.ZipFile(given.wheel) as wheel:
+        modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in wheel.infolist()}
+    assert set(modes.values()) == {0o755, 0o644}
+    assert all(modes[name] == 0o755 for name in modes if name.endswith("bin/onnxexplainer"))
 
 
 def test_needs_nothing_of_the_machine(given):
