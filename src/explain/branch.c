@@ -45,6 +45,18 @@ static ox_fork *new_branch(ox_explain_state *s, int lead)
     return b;
 }
 
+/* Lengths that are known of values outside alone go into the body of a Scan like others. */
+static ox_val take_in(void *user, ox_val outside)
+{
+    return ox_scan_state(user, outside);
+}
+
+static void let_take(ox_explain_state *s, ox_fork *b)
+{
+    b->flow->take = take_in;
+    b->flow->taker = s;
+}
+
 void ox_fork_begin(ox_explain_state *s)
 {
     const ox_plan *plan = s->plan;
@@ -54,6 +66,9 @@ void ox_fork_begin(ox_explain_state *s)
     b->refs = plan->cache == OX_CACHE_FILE ? ox_graph_inside(s->g, "onnxexplainer/kept")
               : plan->cache == OX_CACHE_LOAD || plan->chunk == 0 ? s->g
                                                                  : b->flow;
+    if (steps) {
+        let_take(s, b);
+    }
     if (steps && s->g->batch_size != NULL) {
         b->flow->batch_size = ox_scan_state(s, s->g->batch_size);
     }
@@ -65,6 +80,7 @@ void ox_fork_points(ox_explain_state *s, bool folded)
     b->flow = b->refs = ox_graph_inside(s->g, "onnxexplainer/point");
     b->points = true;
     b->folded = folded;
+    let_take(s, b);
     if (s->g->batch_size != NULL && !folded) {
         b->flow->batch_size = ox_scan_state(s, s->g->batch_size);
     }

@@ -162,6 +162,9 @@ static ox_val value_with(ox_graph *g, uint32_t unknown)
 static ox_val unknown_at_run_time(ox_graph *g, ox_dim d)
 {
     ox_val v = value_with(g, d.unknown);
+    if (v == NULL && g->take != NULL) {
+        return g->take(g->taker, unknown_at_run_time(g->outer, d));
+    }
     if (v == NULL) {
         ox_fail(g->arena, OX_UNSUPPORTED, "%s: a dimension is needed that is not known",
                 ox_graph_at(g));

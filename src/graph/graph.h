@@ -147,15 +147,18 @@ struct ox_graph {
     bool no_functions;      /* of the outermost graph: bodies are written out, see ox_call */
     bool unrolls;           /* recurrent layers are written out step by step */
     bool described;         /* the shapes of inner values are written, too */
-    ox_val batch_size;      /* int64 [1], N at run time, where it is free */
-    ox_val refs_size;       /* int64 [1], R at run time, where it is free */
-    const char *scope;      /* names of new nodes start with it */
-    const ox_node *origin;  /* the original that they are for, or NULL */
-    uint32_t unknowns;      /* ids given out, in the outermost graph */
-    ox_table names;         /* of the outermost graph: names in use */
-    ox_table shared;        /* added nodes and small constants, to find equal ones */
-    ox_table unknown;       /* values by the unknown dimensions that they have, the first ones */
-    size_t unknown_seen;    /* values that have been entered there */
+    ox_val (*take)(void *user, ox_val outer); /* of a Scan built here: a value of the graph around
+                                               * it, inside; or NULL */
+    void *taker;                              /* its `user` */
+    ox_val batch_size;                        /* int64 [1], N at run time, where it is free */
+    ox_val refs_size;                         /* int64 [1], R at run time, where it is free */
+    const char *scope;                        /* names of new nodes start with it */
+    const ox_node *origin;                    /* the original that they are for, or NULL */
+    uint32_t unknowns;                        /* ids given out, in the outermost graph */
+    ox_table names;                           /* of the outermost graph: names in use */
+    ox_table shared;     /* added nodes and small constants, to find equal ones */
+    ox_table unknown;    /* values by the unknown dimensions that they have, the first ones */
+    size_t unknown_seen; /* values that have been entered there */
 };
 
 /* ---- making ---------------------------------------------------------------------------- */

@@ -184,29 +184,33 @@ void flow_reverse_sequence(ox_ctx *c)
 
 /* ---- Compress ------------------------------------------------------------------------------ */
 
+/* The positions that a condition keeps, int64: constant, or counted as it runs. */
+static ox_val kept_by(const ox_node *n, ox_val condition)
+{
+    const ox_dim *kept = ox_shape_elements(condition);
+    int64_t size = kept == NULL ? 0 : condition->dims[0].size;
+    int64_t *index = ox_arena_alloc(n->graph->arena, (size_t)size + 1, sizeof *index);
+    size_t count = 0;
+    for (int64_t i = 0; kept != NULL && i < size; i++) {
+        kept = ox_dim_is_static(kept[i]) ? kept : NULL;
+        index[count] = i;
+        count += kept != NULL && kept[i].size != 0;
+    }
+    if (kept == NULL && ox_input_varies(n, 1)) {
+        ox_made_fail(n, "its condition is not constant");
+    }
+    return kept != NULL ? ox_ints(n->graph, count, index)
+                        : ox_squeeze(ox_unary("NonZero", condition), 0);
+}
+
 /* A Gather of the positions that the condition keeps. */
 void decompose_compress(const ox_node *n, ox_val *outputs)
 {
-    ox_val x = ox_made_ranked(n, 0), condition = ox_node_input(n, 1);
-    const ox_dim *kept = condition == NULL ? NULL : ox_shape_elements(condition);
-    if (kept == NULL || condition->rank != 1) {
-        ox_made_fail(n, "its condition is not constant");
-    }
+    ox_val x = ox_made_ranked(n, 0), index = kept_by(n, ox_made_of_rank(n, 1, 1, 1));
     bool flat = ox_node_attr(n, "axis") == NULL;
-    int64_t size = condition->dims[0].size;
-    int64_t *index = ox_arena_alloc(n->graph->arena, (size_t)size + 1, sizeof *index);
-    size_t count = 0;
-    for (int64_t i = 0; i < size; i++) {
-        if (!ox_dim_is_static(kept[i])) {
-            ox_made_fail(n, "its condition is not constant");
-        }
-        index[count] = i;
-        count += kept[i].size != 0;
-    }
     ox_dim all = ox_val_size(x);
     int axis = flat ? -1 : ox_shape_axis(n, ox_node_int(n, "axis", 0), x->rank) - x->rank;
-    ox_val from = flat ? ox_reshape(x, 1, &all) : x;
-    outputs[0] = ox_made_result(n, 0, ox_gather(from, ox_ints(n->graph, count, index), axis));
+    outputs[0] = ox_made_result(n, 0, ox_gather(flat ? ox_reshape(x, 1, &all) : x, index, axis));
 }
 
 /* ---- OneHot -------------------------------------------------------------------------------- */
