@@ -461,3 +461,19 @@ def test_empty_fields_of_csv(cli, tmp_path):
     assert not (tmp_path / "y.npz").exists()
     assert run(onnx.TensorProto.FLOAT).returncode == 0
     np.testing.assert_equal(np.load(tmp_path / "y.npz")["y"], np.float32([[1, 2], [np.nan, 4]]))
+
+
+def test_more_inputs_than_a_word_has_bits(cli, tmp_path):
+    """Under the sanitizers, too, which found what was asked of input 32."""
+    parts = [f"p{i}" for i in range(40)]
+    onnx.save(model([("Split", ["x"], parts, {"axis": 1, "num_outputs": 40}),
+                     ("Concat", parts, ["y"], {"axis": 1})],
+                    [("x", TensorProto.FLOAT, ["N", 40])], [("y", TensorProto.FLOAT, ["N", 40])], []),
+              tmp_path / "parts.onnx")
+    x = np.arange(1, 41, dtype=np.float32)[None]
+    np.save(tmp_path / "x.npy", x)
+    for command in (["explain", "parts.onnx", "-r", "fill:0", "--target=36", "-o", "e.onnx", "-q"],
+                    ["run", "e.onnx", "-i", "x.npy", "-o", "y.npz", "-q"]):
+        done = subprocess.run([cli, *command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["x_shap"], x * (np.arange(40) == 36))

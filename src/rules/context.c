@@ -128,7 +128,7 @@ ox_val ox_y0(ox_ctx *c, size_t i)
 bool ox_varies(ox_ctx *c, size_t i)
 {
     ox_val v = ox_node_input(c->node, i);
-    bool frozen = (c->frozen >> i & 1) != 0;
+    bool frozen = i < 32 && (c->frozen >> i & 1) != 0; /* those that are frozen are the first few */
     return v != NULL && !frozen && ox_side_of(v)->varies;
 }
 
