@@ -69,8 +69,7 @@ static void set_options(const opening *opened)
     check(s, api->SetSessionLogSeverityLevel(o, ORT_LOGGING_LEVEL_FATAL));
     check(s, api->SetIntraOpNumThreads(o, options->threads));
     check(s, api->SetInterOpNumThreads(o, 1));
-    if (opened->from
-            .large) { /* a pattern is one block beside those of the run that it was found in */
+    if (opened->from.large) { /* a pattern is one block beside those of the run that found it */
         check(s, api->DisableMemPattern(o));
     }
     check(s, api->SetSessionExecutionMode(o, ORT_SEQUENTIAL));
