@@ -101,8 +101,8 @@ static void visit_composite(ox_explain_state *s, const ox_node *n)
     for (size_t i = 0; i < n->output_count; i++) {
         const ox_side *from = ox_side_of(n->outputs[i]);
         if (from->m != NULL && from->alias == NULL) {
-            ox_fail(s->arena, OX_UNSUPPORTED, "%s: no rule for its output %zu", ox_node_label(n),
-                    i);
+            ox_fail(s->arena, OX_UNSUPPORTED, "%s: no rule for its output %zu" OX_RUNS_ANY,
+                    ox_node_label(n), i);
         }
         if (from->m != NULL) {
             ox_side_add(from->alias, from->m);
