@@ -129,6 +129,9 @@ static void check(const char *name, bool fixed_batch, const ox_options *options)
         allocations = 0;
         failing = n;
         bool good = use(&bytes, options, &err);
+        if (good && allocations < n) {
+            continue; /* tables are by addresses, and may have had room: none has failed */
+        }
         if (good || err.code != OX_MEMORY) {
             fprintf(stderr, "%s: allocation %zu of %zu: %s\n", name, n, count,
                     good ? "not noticed" : err.message);
