@@ -36,17 +36,15 @@ static bool evaluate(void *user, const ox_model *model, const ox_tensor *inputs,
         size_t bytes = ox_type_size(infos[i].type);
         int rank = infos[i].rank < 0 ? 0 : infos[i].rank;
         int64_t *dims = calloc((size_t)rank + 1, sizeof *dims);
-        for (int k = 0; k < rank; k++) {
+        bool small = bytes != 0;
+        for (int k = 0; k < rank && small; k++) {
             dims[k] = infos[i].dims[k] < 0 ? 2 : infos[i].dims[k];
-            if (bytes == 0 || (dims[k] > 0 && bytes > FUZZ_ELEMENTS * 8 / (size_t)dims[k])) {
-                bytes = 0;
-                break;
-            }
+            small = dims[k] == 0 || bytes <= FUZZ_ELEMENTS * 8 / (size_t)dims[k];
             bytes *= (size_t)dims[k];
         }
-        void *data = infos[i].type == OX_STRING ? NULL : calloc(1, bytes + 1);
+        void *data = infos[i].type == OX_STRING || !small ? NULL : calloc(1, bytes + 1);
         outputs[i] = (ox_tensor){NULL, infos[i].type, rank, dims, data};
-        if (data == NULL || (bytes == 0 && rank == 0)) {
+        if (data == NULL) {
             *err = (ox_error){.code = OX_RUNTIME, .message = "an output that is not made"};
             for (size_t k = 0; k <= i; k++) {
                 ox_tensor_free(&outputs[k]);
