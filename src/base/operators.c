@@ -15,6 +15,7 @@ enum {
     TRAIT(OVERFLOWS),
     TRAIT(PARTIAL),
     TRAIT(RANDOM),
+    TRAIT(SIZES),
 #undef TRAIT
 };
 

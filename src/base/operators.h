@@ -16,6 +16,7 @@ enum {
     OX_OVERFLOWS = 64,     /* finite numbers may become infinite */
     OX_PARTIAL = 128,      /* not all numbers have a finite result */
     OX_RANDOM = 256,
+    OX_SIZES = 512, /* how much comes out is decided by what is in the inputs (OF_FIRST: the others) */
 };
 
 /* How many there are. */

@@ -9,6 +9,7 @@
 #include "explain/place.h"
 #include "explain/plan.h"
 #include "explain/steps.h"
+#include "graph/body.h"
 #include "model/model.h"
 #include "rules/rules.h"
 #include "rules/side.h"
@@ -66,16 +67,43 @@ static void copy_dequantized(const ox_copying *t, const ox_node *n, ox_val *inpu
     copy_shape(t, n->outputs[0], *to);
 }
 
+typedef struct capturing {
+    const ox_copying *copying;
+    ox_map *map;
+    ox_node *copy;
+} capturing;
+
+static void capture(void *user, ox_val v)
+{
+    const capturing *c = user;
+    ox_val copy = *slot(c->copying, v);
+    if (ox_map_find(c->map, v) != copy) {
+        ox_map_add(c->map, v, copy);
+        ox_node_captures(c->copy, copy);
+    }
+}
+
+/* A node whose body decides as it runs, so that it could not be written out. */
+static ox_node *copy_with_body(const ox_copying *t, const ox_node *n, const ox_val *inputs)
+{
+    static const ox_body_copier plain = {0};
+    ox_arena *a = t->s->arena;
+    ox_map map = {.values.arena = a};
+    ox_node like = *n;
+    like.graph = t->graph;
+    like.captured = NULL;
+    like.captured_count = 0;
+    capturing c = {t, &map, &like};
+    ox_body_visit_captured(n, capture, &c);
+    ox_body_copy_attrs(&plain, t->graph, &map, &like);
+    return ox_graph_emit_like(t->graph, &like, inputs);
+}
+
 static void copy_node(const ox_copying *t, const ox_node *n)
 {
     ox_val *inputs = ox_arena_alloc(t->s->arena, n->input_count, sizeof *inputs);
     for (size_t i = 0; i < n->input_count; i++) {
         inputs[i] = n->inputs[i] == NULL ? NULL : *slot(t, n->inputs[i]);
-    }
-    if (ox_node_has_body(n)) {
-        ox_fail(t->s->arena, OX_UNSUPPORTED,
-                "%s: what its body does is decided as it runs, so that references cannot pass it",
-                ox_node_label(n));
     }
     if (ox_only_moves(n->op)) {
         inputs[0] = ox_apart(inputs[0]);
@@ -90,12 +118,13 @@ static void copy_node(const ox_copying *t, const ox_node *n)
     bool fused = t->twin || (t->references && !t->apart);
     if (strcmp(n->op, "DequantizeLinear") == 0 && !fused) {
         copy_dequantized(t, n, inputs);
-    } else if (n->output_count == 1 && n->domain[0] == '\0') {
+    } else if (n->output_count == 1 && n->domain[0] == '\0' && !ox_node_has_body(n)) {
         *slot(t, n->outputs[0]) =
             ox_graph_emit(t->graph, n->op, n->input_count, inputs, n->attr_count, n->attrs);
         copy_shape(t, n->outputs[0], *slot(t, n->outputs[0]));
     } else {
-        ox_node *copy = ox_graph_emit_like(t->graph, n, inputs);
+        ox_node *copy = ox_node_has_body(n) ? copy_with_body(t, n, inputs)
+                                            : ox_graph_emit_like(t->graph, n, inputs);
         for (size_t i = 0; i < n->output_count; i++) {
             *slot(t, n->outputs[i]) = copy->outputs[i];
             copy_shape(t, n->outputs[i], copy->outputs[i]);
@@ -178,35 +207,44 @@ static bool ready(const ox_copying *t, ox_val v)
 }
 
 /* An explicit stack, since models may be deep. */
+typedef struct pending {
+    const ox_copying *copying;
+    ox_val *stack;
+    size_t count, top;
+} pending;
+
+static void need(void *user, ox_val v)
+{
+    pending *p = user;
+    if (v == NULL || ready(p->copying, v)) {
+        return;
+    }
+    if (p->top == p->count) {
+        p->stack = ox_arena_grow(p->copying->s->arena, p->stack, p->count++, sizeof *p->stack);
+    }
+    p->stack[p->top++] = ox_made_as(v);
+}
+
 ox_val ox_copy(const ox_copying *t, ox_val v)
 {
-    ox_val *stack = NULL;
-    size_t count = 0, top = 0;
-    v = ox_made_as(v);
-    if (ready(t, v)) {
-        return *slot(t, v);
-    }
-    stack = ox_arena_grow(t->s->arena, stack, count++, sizeof *stack);
-    stack[top++] = v;
-    while (top > 0) {
-        ox_val at = stack[top - 1];
-        size_t before = top;
-        for (size_t i = 0; *slot(t, at) == NULL && i < at->node->input_count; i++) {
-            ox_val in = at->node->inputs[i];
-            if (in != NULL && !ready(t, in)) {
-                if (top == count) {
-                    stack = ox_arena_grow(t->s->arena, stack, count++, sizeof *stack);
-                }
-                stack[top++] = ox_made_as(in);
+    pending p = {.copying = t};
+    need(&p, v);
+    while (p.top > 0) {
+        ox_val at = p.stack[p.top - 1];
+        size_t before = p.top;
+        if (*slot(t, at) == NULL) {
+            for (size_t i = 0; i < at->node->input_count; i++) {
+                need(&p, at->node->inputs[i]);
             }
+            ox_body_visit_captured(at->node, need, &p);
         }
-        if (top > before) {
+        if (p.top > before) {
             continue;
         }
         if (*slot(t, at) == NULL) {
             copy_node(t, at->node);
         }
-        top--;
+        p.top--;
     }
     return *slot(t, v);
 }

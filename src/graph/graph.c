@@ -521,16 +521,15 @@ ox_node *ox_graph_emit_like(ox_graph *g, const ox_node *n, const ox_val *inputs)
                              .output_count = n->output_count,
                              .outputs = standard ? NULL : n->outputs,
                              .attr_count = n->attr_count,
-                             .attrs = n->attrs});
+                             .attrs = n->attrs,
+                             .captured_count = n->captured_count,
+                             .captured = n->captured});
 }
 
 void ox_node_captures(ox_node *n, ox_val v)
 {
-    size_t at = 0;
-    while (n->captured[at] != NULL) {
-        at++;
-    }
-    n->captured[at] = v;
+    n->captured = ox_arena_grow(n->graph->arena, n->captured, n->captured_count, sizeof(ox_val));
+    n->captured[n->captured_count++] = v;
 }
 
 ox_val ox_graph_known(ox_graph *g, ox_val v)

@@ -94,8 +94,6 @@ typedef struct ox_attr {
     const void *proto; /* the AttributeProto it was read from, or NULL */
 } ox_attr;
 
-enum { OX_CAPTURED = 2 };
-
 struct ox_node {
     ox_graph *graph;
     const char *op, *domain, *name; /* domain "" is the default one, never "ai.onnx" */
@@ -107,7 +105,8 @@ struct ox_node {
     const ox_node *origin;        /* of added ones: the original that they are for, or NULL */
     size_t index;                 /* of original nodes: position in the model that was read */
     const void *proto;            /* the NodeProto it was read from, or NULL */
-    ox_val captured[OX_CAPTURED]; /* of a Scan built here: what its body reads of the graph */
+    size_t captured_count;
+    ox_val *captured; /* of a node with a body that is built here: what that reads of the graph */
     ox_val *parts;        /* what its outputs are, where lift/control.c has written it out */
     const char *no_parts; /* why that could not be done */
     bool moves_int8;      /* int8 values, dequantised, and moved at most; see ox_apart */
@@ -204,7 +203,7 @@ ox_node *ox_graph_emit_node(ox_graph *g, const char *domain, const char *op, siz
  */
 ox_node *ox_graph_emit_like(ox_graph *g, const ox_node *n, const ox_val *inputs);
 
-/* The body of n, a Scan, reads v of the graph around it, one of OX_CAPTURED at most. */
+/* The body of n reads v of the graph around it. */
 void ox_node_captures(ox_node *n, ox_val v);
 
 /* Whether ONNX Runtime takes the operator for one that only moves values. */

@@ -50,10 +50,8 @@ void ox_graph_prune(ox_graph *g)
                 n->inputs[k]->needed = true;
             }
         }
-        for (size_t k = 0; n->needed && k < OX_CAPTURED; k++) {
-            if (n->captured[k] != NULL) {
-                n->captured[k]->needed = true;
-            }
+        for (size_t k = 0; n->needed && k < n->captured_count; k++) {
+            n->captured[k]->needed = true;
         }
     }
     size_t nodes = 0, values = 0;

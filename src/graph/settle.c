@@ -49,7 +49,7 @@ static void reach(order *o, ox_node *n)
     while (o->depth > 0) {
         visit *top = &o->stack[o->depth - 1];
         size_t count = top->node->input_count;
-        if (top->next == count + OX_CAPTURED) {
+        if (top->next == count + top->node->captured_count) {
             leave(o, top->node);
             continue;
         }

@@ -2,6 +2,8 @@
 #include "rules/decompose.h"
 
 #include "base/operators.h"
+#include "rules/rules.h"
+#include "rules/side.h"
 
 _Noreturn void ox_made_fail(const ox_node *n, const char *message)
 {
@@ -34,11 +36,29 @@ const char *ox_shape_reason(ox_val v)
     return v->node == NULL ? "" : as_that_of(where_unknown(v->node));
 }
 
+/* The first value from the inputs of n upwards whose contents vary and decide sizes. */
+static ox_val where_sized(const ox_node *n)
+{
+    ox_val sized = NULL;
+    for (size_t i = 0; i < n->input_count; i++) {
+        ox_val v = n->inputs[i];
+        if (v != NULL && v->node != NULL && ox_side_of(v)->sized) {
+            sized = v;
+            n = v->node;
+            i = (size_t)-1;
+        }
+    }
+    return sized;
+}
+
 _Noreturn void ox_shape_fail(const ox_node *n)
 {
     const ox_node *first = where_unknown(n);
-    ox_fail(n->graph->arena, OX_UNSUPPORTED, "%s: its shape is not known%s", ox_node_label(n),
-            first == n ? "" : as_that_of(first));
+    ox_val sized = where_sized(n);
+    bool places = sized != NULL && (sized->type == OX_INT64 || sized->type == OX_BOOL);
+    ox_arena *a = n->graph->arena;
+    ox_fail(a, OX_UNSUPPORTED, "%s: its shape is not known%s%s", ox_node_label(n),
+            first == n ? "" : as_that_of(first), places ? ox_hold_hint(a, sized) : "");
 }
 
 ox_val ox_made_input(const ox_node *n, size_t i)

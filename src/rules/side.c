@@ -35,8 +35,8 @@ bool ox_draws(const ox_node *n)
     return ox_node_has(n, OX_RANDOM);
 }
 
-/* Shape, Size and EyeLike say the same for sample and reference, whatever the data; and no data go
- * into random numbers. */
+/* Shape, Size and EyeLike say the same for sample and reference, unless data decide the size; and
+ * no data go into random numbers. */
 bool ox_only_shape(const ox_node *n)
 {
     return ox_node_has(n, OX_OF_SHAPE | OX_RANDOM);
@@ -48,6 +48,23 @@ static bool is_known(ox_val v)
     size_t count = 0;
     return v->elements != NULL && ox_shape_count(v->rank, v->dims, &count) &&
            ox_dims_static((int)count, v->elements);
+}
+
+/* Whether the sizes of v are of data that vary. */
+static bool is_sized(ox_val v)
+{
+    const ox_node *n = v->node;
+    bool sizes = ox_node_has(n, OX_SIZES), known = v->rank >= 0;
+    bool sized = ox_node_has_body(n) && v->side->varies;
+    for (size_t i = 0; i < n->input_count; i++) {
+        const ox_side *side = n->inputs[i] == NULL ? NULL : ox_side_of(n->inputs[i]);
+        bool decides = sizes && (i > 0 || !ox_node_has(n, OX_OF_FIRST));
+        sized = sized || (side != NULL && (side->sized || (decides && side->varies)));
+    }
+    for (int i = 0; i < v->rank; i++) {
+        known = known && v->dims[i].unknown == 0;
+    }
+    return sized && !known;
 }
 
 static void inherit(void *user, ox_val from)
@@ -82,6 +99,7 @@ ox_side *ox_side_of(ox_val v)
     }
     if (v->node->parts != NULL) {
         inherit(side, v->node->parts[v->output]);
+        side->sized = ox_side_of(v->node->parts[v->output])->sized;
         side->fusible = ox_side_fusible(v);
         return side;
     }
@@ -91,7 +109,11 @@ ox_side *ox_side_of(ox_val v)
         }
     }
     ox_body_visit_captured(v->node, inherit, side);
-    side->varies = side->varies && !ox_only_shape(v->node);
+    side->sized = is_sized(v);
+    if (ox_only_shape(v->node)) {
+        ox_val of = v->node->input_count == 0 ? NULL : v->node->inputs[0];
+        side->varies = of != NULL && ox_side_of(of)->sized && !ox_draws(v->node);
+    }
     if (ox_draws(v->node)) { /* in a body that was written out: not what the body drew */
         side->depends = side->varies = true;
     }

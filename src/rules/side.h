@@ -25,6 +25,7 @@ typedef struct ox_place {
 typedef struct ox_side {
     bool depends; /* on an input, if only through its shape */
     bool varies;  /* may differ between sample and reference */
+    bool sized;   /* may differ in its sizes */
     bool held;    /* the sample's on both sides, whatever it is computed from */
     bool of_held; /* it, or computed from it, if only from its shape: another for each sample */
     bool counts;  /* does not vary, but depends on the number of samples */
