@@ -477,9 +477,11 @@ ox_val ox_pad(ox_val a, int count, const int64_t *before, const int64_t *after)
     bool none = true;
     need_axes(a, count);
     for (int i = 0; i < count; i++) {
-        pads[a->rank - count + i] = before[i];
-        pads[2 * a->rank - count + i] = after[i];
-        none = none && before[i] == 0 && after[i] == 0;
+        int64_t ends[] = {before[i], after[i]};
+        a = ox_cut_ends(a, i - count, ends);
+        pads[a->rank - count + i] = ends[0];
+        pads[2 * a->rank - count + i] = ends[1];
+        none = none && ends[0] == 0 && ends[1] == 0;
     }
     return none ? a : ox_binary("Pad", a, ox_ints(a->graph, 2 * (size_t)a->rank, pads));
 }

@@ -18,6 +18,19 @@ void ox_front_axes(ox_val v, size_t count, int64_t *axes)
     }
 }
 
+/* tract (0.23) ends on a Pad that cuts off. */
+ox_val ox_cut_ends(ox_val v, int64_t axis, int64_t ends[2])
+{
+    bool first = ends[0] < 0, last = ends[1] < 0;
+    if (!is_portable(v) || !(first || last)) {
+        return v;
+    }
+    v = ox_slice(v, axis, first ? -ends[0] : 0, last ? ends[1] : INT64_MAX, 1);
+    ends[0] = first ? 0 : ends[0];
+    ends[1] = last ? 0 : ends[1];
+    return v;
+}
+
 /* Whether v is a matrix of weights, as it is or moved by nodes of ours. */
 static bool is_weight(ox_val v)
 {

@@ -299,5 +299,7 @@ ox_role ox_second_role(ox_ctx *c, ox_rule rule)
 
 void ox_second_forward(ox_ctx *c, ox_rule rule)
 {
-    find(rule)->forward(c);
+    if (any_variance(c) != NULL) { /* values of unknown rank have none */
+        find(rule)->forward(c);
+    }
 }

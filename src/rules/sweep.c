@@ -7,13 +7,13 @@ enum { MOST_INPUTS = 6, MOST_STATES = 2, MOST_CAPTURED = 2 };
 
 /* ---- a Scan --------------------------------------------------------------------------------- */
 
-/* One that is being built in `graph`, over the third axis from the end of what enters; states are
- * carried on, weights seen from outside. */
+/* One that is being built in `graph`, over the axis of steps of what enters; states are
+ * carried on, weights seen from outside, or kept as states that stay, for other runtimes. */
 typedef struct loop {
     ox_graph *graph, *body;
     bool up;
-    size_t states, count, captured_count;
-    ox_val given[MOST_INPUTS]; /* states, then what is taken step by step */
+    size_t states, kept, count, captured_count;
+    ox_val given[MOST_INPUTS + MOST_CAPTURED]; /* states, what is kept, what is taken by steps */
     ox_val captured[MOST_CAPTURED];
 } loop;
 
@@ -41,8 +41,23 @@ static ox_val carry(loop *l, ox_val first)
     return enter(l, first);
 }
 
+/* Between the states and what is taken step by step. */
+static ox_val keep(loop *l, ox_val v)
+{
+    ox_val inside = ox_graph_input(l->body, NULL, v->type, v->rank, v->dims);
+    size_t at = l->states + l->kept++, behind = l->count++ - at;
+    memmove(l->given + at + 1, l->given + at, behind * sizeof v);
+    memmove(l->body->inputs + at + 1, l->body->inputs + at, behind * sizeof v);
+    l->given[at] = v;
+    l->body->inputs[at] = inside;
+    return inside;
+}
+
 static ox_val see(loop *l, ox_val v)
 {
+    if (ox_graph_outermost(l->graph)->no_functions) {
+        return keep(l, v);
+    }
     l->captured[l->captured_count++] = v;
     return v;
 }
@@ -61,14 +76,18 @@ static void give(loop *l, ox_val v)
 /* What each step makes, of all steps. */
 static ox_val end(loop *l, const ox_val *states, ox_val made)
 {
-    int64_t axes[MOST_INPUTS], directions[MOST_INPUTS], last = -3;
-    size_t steps = l->count - l->states;
+    int64_t axes[MOST_INPUTS], directions[MOST_INPUTS];
+    int64_t axis = ALL_RANK - 3; /* tract miscounts one from the end */
+    size_t carried = l->states + l->kept, steps = l->count - carried;
     for (size_t i = 0; i < steps; i++) {
-        axes[i] = last;
+        axes[i] = axis;
         directions[i] = l->up ? 0 : 1;
     }
     for (size_t i = 0; i < l->states; i++) {
         give(l, states[i]);
+    }
+    for (size_t i = l->states; i < carried; i++) {
+        give(l, ox_unary("Identity", l->body->inputs[i]));
     }
     give(l, made);
     ox_graph_prune(l->body);
@@ -78,16 +97,16 @@ static ox_val end(loop *l, const ox_val *states, ox_val made)
         ox_attr_int("num_scan_inputs", (int64_t)steps),
         ox_attr_ints("scan_input_axes", steps, axes),
         ox_attr_ints("scan_input_directions", steps, directions),
-        ox_attr_ints("scan_output_axes", 1, &last),
+        ox_attr_ints("scan_output_axes", 1, &axis),
         ox_attr_ints("scan_output_directions", 1, directions),
     };
     ox_node *scan =
-        ox_graph_emit_node(l->graph, "", "Scan", l->count, l->given, l->states + 1, 6, attrs);
+        ox_graph_emit_node(l->graph, "", "Scan", l->count, l->given, carried + 1, 6, attrs);
     for (size_t i = 0; i < l->captured_count; i++) {
         ox_node_captures(scan, l->captured[i]);
     }
-    scan->outputs[l->states]->type = l->given[l->states]->type;
-    return scan->outputs[l->states];
+    scan->outputs[carried]->type = l->given[0]->type;
+    return scan->outputs[carried];
 }
 
 /* ---- functions ------------------------------------------------------------------------------ */
