@@ -99,12 +99,56 @@ def test_trained(explain, run, shared, tmp_path, name, runtime):
     check(found, wanted, np.abs(shap).sum(axis=tuple(range(1, shap.ndim))))
 
 
-def test_trained_bert(explain, run, shared, tmp_path):
-    """MiniLM, of which the ids are explained: a Scan over references, which tract does not take."""
+@pytest.mark.parametrize("runtime", ["openvino", "tract"])
+def test_trained_bert(explain, run, shared, tmp_path, runtime):
+    """MiniLM, of which the ids are explained and the mask is held."""
     folder = shared / "models" / "minilm_l3_topics"
     x = {name: np.load(folder / f"input_{name}.npy")[:2] for name in ("input_ids", "attention_mask")}
     references = {"input_ids": np.load(folder / "background_input_ids.npy")[:3]}
     path = explain(folder / "model.onnx", references, "--no-functions",
                    "--hold=attention_mask", "--target=1", "--gap")
-    found, wanted = elsewhere("openvino", path, x, tmp_path), run(path, x)
+    found, wanted = elsewhere(runtime, path, x, tmp_path), run(path, x)
     check(found, wanted, np.abs(found["input_ids_shap"]).sum(axis=1))
+
+
+def recurrent(kind, steps, **attributes):
+    gates, hidden = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind], 6
+    nodes = [("Transpose", "x", "s", {"perm": [1, 0, 2]}),
+             (kind, "s w r b", " h", {"hidden_size": hidden, **attributes}),
+             ("Squeeze", "h first", "l", {}), ("MatMul", "l v", "y", {})]
+    graph = helper.make_graph(
+        [helper.make_node(op, i.split(), o.split(" "), **a) for op, i, o, a in nodes], "recurrent",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", steps, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
+        [weights("w", 1, gates * hidden, 3), weights("r", 1, gates * hidden, hidden),
+         weights("b", 1, 2 * gates * hidden), weights("v", hidden, 4),
+         numpy_helper.from_array(np.array([0]), "first")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("runtime, kind", [
+    ("openvino", "LSTM"), ("openvino", "GRU"), ("openvino", "RNN"), ("tract", "GRU")])
+def test_many_steps(explain, run, tmp_path, runtime, kind):
+    """More than are unrolled: a Scan, whose body reads nothing of the graph around it."""
+    references, x = (RNG.normal(size=(rows, 100, 3)).astype(np.float32) for rows in (3, 2))
+    path = explain(recurrent(kind, 100), references, "--no-functions", "--target=3", "--gap")
+    assert "Scan" in [n.op_type for n in onnx.load(path).graph.node]
+    found = elsewhere(runtime, path, {"x": x}, tmp_path)
+    check(found, run(path, x), np.abs(found["x_shap"]).sum(axis=(1, 2)))
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "tract"])
+def test_unread_borders(explain, run, tmp_path, runtime):
+    """Strides that leave the last rows unread, where the walk back cuts off."""
+    nodes = [helper.make_node("Conv", ["x", "f1"], ["a"], strides=[3, 3], pads=[1, 0, 0, 1]),
+             helper.make_node("Sigmoid", ["a"], ["b"]),
+             helper.make_node("ConvTranspose", ["b", "f2"], ["c"], strides=[2, 2], pads=[1, 1, 0, 0]),
+             helper.make_node("Tanh", ["c"], ["d"]), helper.make_node("Flatten", ["d"], ["y"])]
+    graph = helper.make_graph(
+        nodes, "borders", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", "K"])],
+        [weights("f1", 4, 1, 3, 3), weights("f2", 4, 2, 3, 3)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    path = explain(model, BLANKS, "--no-functions", "--target=3", "--gap")
+    found = elsewhere(runtime, path, {"x": IMAGES}, tmp_path)
+    check(found, run(path, IMAGES), np.abs(found["x_shap"]).sum(axis=(1, 2, 3)))
