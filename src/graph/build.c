@@ -471,6 +471,19 @@ ox_val ox_reverse(ox_val a, int64_t axis)
     return ox_slice(a, axis, -1, INT64_MIN, -1);
 }
 
+/* What numbers below 0 at the ends of an axis cut off; tract (0.23) ends on a Pad that does. */
+static ox_val cut_ends(ox_val v, int64_t axis, int64_t ends[2])
+{
+    bool first = ends[0] < 0, last = ends[1] < 0;
+    if (!ox_is_portable(v) || !(first || last)) {
+        return v;
+    }
+    v = ox_slice(v, axis, first ? -ends[0] : 0, last ? ends[1] : INT64_MAX, 1);
+    ends[0] = first ? 0 : ends[0];
+    ends[1] = last ? 0 : ends[1];
+    return v;
+}
+
 ox_val ox_pad(ox_val a, int count, const int64_t *before, const int64_t *after)
 {
     int64_t pads[2 * OX_MAX_RANK] = {0};
@@ -478,7 +491,7 @@ ox_val ox_pad(ox_val a, int count, const int64_t *before, const int64_t *after)
     need_axes(a, count);
     for (int i = 0; i < count; i++) {
         int64_t ends[] = {before[i], after[i]};
-        a = ox_cut_ends(a, i - count, ends);
+        a = cut_ends(a, i - count, ends);
         pads[a->rank - count + i] = ends[0];
         pads[2 * a->rank - count + i] = ends[1];
         none = none && ends[0] == 0 && ends[1] == 0;

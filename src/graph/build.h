@@ -60,8 +60,7 @@ ox_val ox_cast(ox_val a, ox_type type); /* a itself where it has the type */
 
 void ox_front_axes(ox_val v, size_t count, int64_t *axes); /* counts axes of v from the front */
 
-/* Does what is cut off an axis by numbers below 0 at its ends: leaves 0 there. */
-ox_val ox_cut_ends(ox_val v, int64_t axis, int64_t ends[2]);
+bool ox_is_portable(ox_val v);
 
 /* A square matrix of weights, or filters from as many channels to as many, apart from other uses.
  */

@@ -101,13 +101,13 @@ struct ox_node {
     ox_val *inputs; /* NULL for one left out */
     ox_val *outputs;
     const ox_attr *attrs;
-    bool original;                /* of the model that was read, as opposed to added by us */
-    const ox_node *origin;        /* of added ones: the original that they are for, or NULL */
-    size_t index;                 /* of original nodes: position in the model that was read */
-    const void *proto;            /* the NodeProto it was read from, or NULL */
+    bool original;         /* of the model that was read, as opposed to added by us */
+    const ox_node *origin; /* of added ones: the original that they are for, or NULL */
+    size_t index;          /* of original nodes: position in the model that was read */
+    const void *proto;     /* the NodeProto it was read from, or NULL */
     size_t captured_count;
     ox_val *captured; /* of a node with a body that is built here: what that reads of the graph */
-    ox_val *parts;        /* what its outputs are, where lift/control.c has written it out */
+    ox_val *parts;    /* what its outputs are, where lift/control.c has written it out */
     const char *no_parts; /* why that could not be done */
     bool moves_int8;      /* int8 values, dequantised, and moved at most; see ox_apart */
     bool needed;

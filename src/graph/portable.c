@@ -4,7 +4,7 @@
 
 #include "graph/build.h"
 
-static bool is_portable(ox_val v)
+bool ox_is_portable(ox_val v)
 {
     return ox_graph_outermost(v->graph)->no_functions;
 }
@@ -13,22 +13,9 @@ static bool is_portable(ox_val v)
  * end is another one, or none. */
 void ox_front_axes(ox_val v, size_t count, int64_t *axes)
 {
-    for (size_t i = 0; is_portable(v) && v->rank >= 0 && i < count; i++) {
+    for (size_t i = 0; ox_is_portable(v) && v->rank >= 0 && i < count; i++) {
         axes[i] += axes[i] < 0 ? v->rank : 0;
     }
-}
-
-/* tract (0.23) ends on a Pad that cuts off. */
-ox_val ox_cut_ends(ox_val v, int64_t axis, int64_t ends[2])
-{
-    bool first = ends[0] < 0, last = ends[1] < 0;
-    if (!is_portable(v) || !(first || last)) {
-        return v;
-    }
-    v = ox_slice(v, axis, first ? -ends[0] : 0, last ? ends[1] : INT64_MAX, 1);
-    ends[0] = first ? 0 : ends[0];
-    ends[1] = last ? 0 : ends[1];
-    return v;
 }
 
 /* Whether v is a matrix of weights, as it is or moved by nodes of ours. */
@@ -53,7 +40,7 @@ static ox_val own(ox_val v, int row, int column)
 {
     bool square = ox_dim_equal(v->dims[row], v->dims[column]);
     ox_val twice[] = {v, v};
-    bool moved = is_portable(v) && square && is_weight(v);
+    bool moved = ox_is_portable(v) && square && is_weight(v);
     return moved ? ox_graph_emit(v->graph, "Max", 2, twice, 0, NULL) : v;
 }
 

@@ -11,12 +11,6 @@ void ox_rule_fail(ox_ctx *c, const char *message)
     ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: %s", ox_node_label(c->node), message);
 }
 
-const char *ox_hold_hint(ox_arena *a, ox_val v)
-{
-    bool named = v->name != NULL && v->name[0] != '\0' && (v->node == NULL || v->node->original);
-    return named ? ox_arena_format(a, "; --hold=%s keeps the sample's value of it", v->name) : "";
-}
-
 void ox_rule_hole(ox_ctx *c, const char *message)
 {
     if (!c->sides->hole(c, message)) {

@@ -2,6 +2,7 @@
  * Gather from a constant, which is how tokens become embeddings; where it does, by force, the
  * sample's counts on both sides. */
 #include "rules/move.h"
+#include "rules/side.h"
 #include "shape/shape.h"
 
 #include <string.h>

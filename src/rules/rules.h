@@ -184,9 +184,6 @@ const char *ox_shape_reason(ox_val v);
 int64_t ox_axis(ox_ctx *c, int64_t otherwise);
 
 /* Ends refusals of what runs all the same. */
-/* "; --hold=NAME ..": how v can be held, or "" where it has no name in the model. */
-const char *ox_hold_hint(ox_arena *a, ox_val v);
-
 #define OX_RUNS_ANY "; --method=kernel explains any model by its outputs"
 
 /* Gives up because completeness would be lost; where it is lost by force, counts and names it. */

@@ -121,6 +121,12 @@ ox_side *ox_side_of(ox_val v)
     return side;
 }
 
+const char *ox_hold_hint(ox_arena *a, ox_val v)
+{
+    bool named = v->name != NULL && v->name[0] != '\0' && (v->node == NULL || v->node->original);
+    return named ? ox_arena_format(a, "; --hold=%s keeps the sample's value of it", v->name) : "";
+}
+
 /* ---- multipliers ---------------------------------------------------------------------------- */
 
 ox_type ox_side_type(ox_type own)

@@ -59,6 +59,9 @@ typedef struct ox_side {
 
 ox_side *ox_side_of(ox_val v);
 
+/* "; --hold=NAME ..": how v can be held, or "" where it has no name in the model. */
+const char *ox_hold_hint(ox_arena *a, ox_val v);
+
 /* Holds v, before anything else is asked of it. */
 void ox_side_hold(ox_val v);
 
