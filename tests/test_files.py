@@ -415,6 +415,16 @@ def test_nesting(tmp_path):
     assert "nest too deeply" in refused(model, tmp_path)
 
 
+@pytest.mark.parametrize("key", [b"\x00", b"\x80\x80\x00", b"\x80\x80\x80\x80\x10"],
+                         ids=["0", "0 at length", "2^29"])
+def test_field_numbers(tmp_path, key):
+    """There are none beyond 1 to 2^29 - 1: what kept them could not be read back."""
+    small = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 17]> '
+                                    "g (float[2] x) => (float[2] y) { y = Relu(x) }")
+    data = small.SerializeToString() + key + b"\x01"
+    assert refused(data, tmp_path) == "truncated or damaged ONNX model"
+
+
 # ---- writing --------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@
 #include "shape/shape.h"
 
 enum { OLDEST_IR = 3, NEWEST_IR = 14, MAX_NESTING = 100, MAX_MERGED = 4 };
+enum { MAX_NUMBER = (1 << 29) - 1 }; /* of a field */
 
 /* ---- the wire format -------------------------------------------------------------------- */
 
@@ -47,15 +48,17 @@ static scan_result scan(const ProtobufCMessageDescriptor *d, bytes b, int depth)
             return SCAN_DAMAGED;
         }
         unsigned wire = key & 7;
+        uint64_t number = key >> 3;
         bool known = wire == 2   ? read_varint(&b, &length)
                      : wire == 0 ? read_varint(&b, &key)
                                  : wire == 1 || wire == 5;
         length = wire == 1 ? 8 : wire == 5 ? 4 : length;
+        known = known && number > 0 && number <= MAX_NUMBER;
         if (!known || length > (uint64_t)(b.end - b.at)) {
             return SCAN_DAMAGED;
         }
         const ProtobufCFieldDescriptor *f =
-            wire == 2 ? protobuf_c_message_descriptor_get_field(d, (unsigned)(key >> 3)) : NULL;
+            wire == 2 ? protobuf_c_message_descriptor_get_field(d, (unsigned)number) : NULL;
         if (f != NULL && f->type == PROTOBUF_C_TYPE_MESSAGE) {
             parts += f->label != PROTOBUF_C_LABEL_REPEATED;
             if (parts > d->n_fields + MAX_MERGED) {
