@@ -18,7 +18,7 @@ for target in $targets; do
     program=$OUT/fuzz_$target
     cp "build/oss/fuzz/fuzz_$target" "$program"
     # Libraries of the system and our own travel with it, but those of the C library.
-    LD_LIBRARY_PATH=build/oss ldd "$program" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' |
+    LD_LIBRARY_PATH=$PWD/build/oss ldd "$program" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' |
         grep -vE '/(libc|libm|libdl|libpthread|librt|libgcc_s|ld-linux[^/]*)\.so' |
         xargs -I{} cp -Ln {} "$OUT/lib/"
     patchelf --set-rpath "\$ORIGIN/lib" "$program"
