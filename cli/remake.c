@@ -80,6 +80,24 @@ static bool take_constants(const ox_model *m, ox_remake *r, ox_error *err)
     return good;
 }
 
+/* Whether inputs that have SHAP values all have some: of text none are kept beside a cache. */
+static bool is_whole(const ox_model *m, const ox_arrays *references)
+{
+    size_t inputs, outputs;
+    const ox_value_info *in = ox_inputs(m, &inputs), *out = ox_outputs(m, &outputs);
+    const char *prefix = told(m, "onnxexplainer.prefix");
+    for (size_t i = 0; i < inputs; i++) {
+        bool needed = false;
+        for (size_t k = 0; k < outputs; k++) {
+            needed = needed || ox_cli_is_joined(out[k].name, prefix, in[i].name, "_shap");
+        }
+        if (needed && !ox_arrays_find(references, in[i].name)) {
+            return false;
+        }
+    }
+    return references->count > 0;
+}
+
 static bool find_references(const ox_model *m, const ox_remake_from *from, ox_remake *r,
                             ox_error *err)
 {
@@ -104,7 +122,7 @@ static bool find_references(const ox_model *m, const ox_remake_from *from, ox_re
     if (!strcmp(source, "paired")) {
         r->cannot = "each sample has a reference of its own";
     }
-    if (good && !r->references.count) {
+    if (good && !from->references->count && !is_whole(m, &r->references)) {
         r->cannot = "the references are not in the model any more: --references gives them";
     }
     return r->tensors != NULL;

@@ -208,7 +208,13 @@ static ox_val transformed(const ox_node *n, ox_val scores, int64_t count)
 static ox_val linear(const ox_node *n, int64_t rows)
 {
     ox_val x = floats_of(n, 0);
-    int64_t dims[] = {rows, ox_made_size(n, x, -1)};
+    int64_t dims[] = {rows, ox_made_size(n, x, -1)}, count = attr_count(n, "coefficients");
+    if (rows > 0 && count % rows == 0 && count / rows != dims[1]) {
+        ox_made_fail(n, ox_arena_format(n->graph->arena,
+                                        "it has coefficients for %lld values of its input's %lld: "
+                                        "the converter left something out before it",
+                                        (long long)(count / rows), (long long)dims[1]));
+    }
     ox_val w = numbers(n, "coefficients", 2, dims), b = numbers(n, "intercepts", 1, dims);
     if (w == NULL) {
         ox_made_fail(n, "it has no coefficients");
@@ -227,7 +233,8 @@ void decompose_linear_classifier(const ox_node *n, ox_val *outputs)
 {
     int64_t labels = attr_count(n, "classlabels_ints") + attr_count(n, "classlabels_strings");
     int64_t width = ox_made_size(n, ox_made_ranked(n, 0), -1);
-    int64_t rows = width > 0 ? attr_count(n, "coefficients") / width : 0;
+    int64_t rows = attr_count(n, "intercepts");
+    rows = rows == 0 && width > 0 ? attr_count(n, "coefficients") / width : rows;
     if (n->output_count < 2) {
         ox_made_fail(n, "its labels are no numbers");
     }
