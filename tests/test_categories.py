@@ -1,5 +1,7 @@
 """Categories: one SHAP value per column, whatever encodes it."""
 
+import subprocess
+
 import numpy as np
 import onnx
 import pytest
@@ -147,3 +149,22 @@ def test_scores_one_behind_the_other(explain, run):
     np.testing.assert_allclose(out["x_shap"][:, 0], (x[:, None] ** 2 - r[None] ** 2).mean(1),
                                atol=1e-5)
     np.testing.assert_allclose(out["x_shap"][:, 1], x - r.mean(0), atol=1e-5)
+
+
+def test_check_of_text(explain, cli, tmp_path):
+    """Beside a cache no references of text are kept, though those of numbers are."""
+    nodes = [ml("OneHotEncoder", "x", "o", cats_strings=["a", "b"]), HEAD[0],
+             helper.make_node("Concat", ["f", "n"], ["all"], axis=1),
+             helper.make_node("MatMul", ["all", "w"], ["h"]), HEAD[2]]
+    model = make(nodes, TensorProto.STRING, ["N", 3], flat=np.int64([-1, 6]), w=W[:8])
+    model.graph.input.append(helper.make_tensor_value_info("n", TensorProto.FLOAT, ["N", 2]))
+    made = {"x": rng.choice(["a", "b"], (6, 3)), "n": rng.normal(size=(6, 2)).astype(np.float32)}
+    np.savez(tmp_path / "x.npz", **made)
+    explained = explain(model, {k: v[:4] for k, v in made.items()})
+    np.savez(tmp_path / "r.npz", **{k: v[:4] for k, v in made.items()})
+    asked = [cli, "check", explained, f"--input={tmp_path / 'x.npz'}"]
+    done = subprocess.run(asked, capture_output=True, text=True)
+    assert done.returncode == 0 and "--references gives them" in done.stdout
+    done = subprocess.run([*asked, f"--references={tmp_path / 'r.npz'}"], capture_output=True,
+                          text=True)
+    assert done.returncode == 0 and "with exact over 5 values" in done.stdout

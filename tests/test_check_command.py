@@ -198,6 +198,29 @@ def test_what_cannot_be_compared(check):
     assert code == 1 and "missing.npy" in message
 
 
+def test_captured(check):
+    """What a body reads of the graph around it is in the model that is taken out, too."""
+    value = onnx.helper.make_tensor_value_info
+    body = onnx.helper.make_graph(
+        [onnx.helper.make_node("Gather", ["seen", "i"], ["one"], axis=1),
+         onnx.helper.make_node("Add", ["state", "one"], ["sum"]),
+         onnx.helper.make_node("Tanh", ["sum"], ["next"]),
+         onnx.helper.make_node("Identity", ["go"], ["on"])], "body",
+        [value("i", 7, []), value("go", 9, []), value("state", 1, ["N"])],
+        [value("on", 9, []), value("next", 1, ["N"])])
+    model = onnx.helper.make_model(onnx.helper.make_graph(
+        [onnx.helper.make_node("Mul", ["x", "x"], ["seen"]),
+         onnx.helper.make_node("ReduceMax", ["x", "last"], ["start"], keepdims=0),
+         onnx.helper.make_node("Loop", ["six", "", "start"], ["end"], body=body),
+         onnx.helper.make_node("Unsqueeze", ["end", "last"], ["y"])], "g",
+        [value("x", 1, ["N", 6])], [value("y", 1, ["N", 1])],
+        [onnx.numpy_helper.from_array(np.array(6), "six"),
+         onnx.numpy_helper.from_array(np.array([1]), "last")]),
+        ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    got, code = check(model=model)
+    assert code == 0 and got["prediction"]["difference"] == 0 and got["agreement"]["method"]
+
+
 def test_not_explained(cli, tmp_path):
     onnx.save(table(), tmp_path / "m.onnx")
     np.save(tmp_path / "x.npy", X)

@@ -10,13 +10,17 @@ from rulecheck import floats, ints, node
 
 T, C, R = 6, 4, 3
 WEIGHTS = {"w": floats(C, 3), "rows": ints(0), "steps": ints(1), "all": ints(-1), "four": ints(C),
-           "own": ints(1, 3), "second": np.array(1)}
+           "own": ints(1, 3), "second": np.array(1), "two": ints(2), "end": ints(2**63 - 1), "but": ints(-1)}
 X, REFERENCES = floats(1, T, C, seed=1), floats(R, T, C, seed=2)
 IDS = ints([1, 1, 0, 0, 1, 1])
 MEAN = [node("MatMul", "p w", "q"), node("Tanh", "q", "t"), node("ReduceSum", "t steps", "y", keepdims=0)]
 # Nodes up to y, and what is held.
 MODELS = {
     "past": ([node("Concat", "h x", "p", axis=1), *MEAN], floats(1, 2, C)),
+    "slice": ([node("Concat", "h x", "c", axis=1), node("Relu", "c", "d"),
+               node("Slice", "d two end steps", "p"), *MEAN], floats(1, 3, C)),
+    "slice of both ends": ([node("Concat", "x h", "c", axis=1), node("Relu", "c", "d"),
+                            node("Slice", "d steps but steps", "p"), *MEAN], floats(1, 3, C)),
     "empty past": ([node("Concat", "h x", "p", axis=1), *MEAN], floats(1, 0, C)),
     "past of a shape": ([node("Shape", "h", "n"), node("Reshape", "h n", "r", allowzero=1),
                          node("Concat", "r x", "p", axis=1), *MEAN], floats(1, 0, C)),

@@ -1,6 +1,9 @@
 """ai.onnx.ml: what converters of classical models write, as standard operators."""
 
+import subprocess
+
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 from rulecheck import Rule, check, check_additive, floats, ints, node
@@ -65,6 +68,18 @@ def test_linear_classifier(explain, run, transform, classes, rows):
                 intercepts=numbers(rows, seed=1), classlabels_ints=list(range(classes)),
                 post_transform=transform)]
     check(Rule(nodes, {"x": (4,)}, domains=ML), explain, run)
+
+
+@pytest.mark.parametrize("nodes", [
+    [ml("LinearClassifier", "x", "label y", coefficients=numbers(3, 8), intercepts=numbers(3),
+        classlabels_ints=[0, 1, 2])],
+    [ml("LinearRegressor", "x", "y", targets=3, coefficients=numbers(3, 8), intercepts=numbers(3))]])
+def test_coefficients_of_more(cli, tmp_path, nodes):
+    """skl2onnx leaves out the columns of SimpleImputer(add_indicator=True): ONNX Runtime multiplies by
+    coefficients of others, which is told."""
+    onnx.save(Rule(nodes, {"x": (4,)}, domains=ML).model, tmp_path / "m.onnx")
+    done = subprocess.run([cli, "show", str(tmp_path / "m.onnx")], capture_output=True, text=True)
+    assert done.returncode == 1 and "coefficients for 8 values of its input's 4" in done.stderr
 
 
 @pytest.mark.parametrize("kernel", ["LINEAR", "POLY", "RBF", "SIGMOID"])

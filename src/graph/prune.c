@@ -31,6 +31,12 @@ static void prune_functions(ox_graph *g)
     g->function_count = kept;
 }
 
+static void mark_needed(void *user, ox_val v)
+{
+    (void)user;
+    v->needed = true;
+}
+
 void ox_graph_prune(ox_graph *g)
 {
     for (size_t i = 0; i < g->value_count; i++) {
@@ -52,6 +58,9 @@ void ox_graph_prune(ox_graph *g)
         }
         for (size_t k = 0; n->needed && k < n->captured_count; k++) {
             n->captured[k]->needed = true;
+        }
+        if (n->needed) {
+            ox_body_visit_captured(n, mark_needed, NULL);
         }
     }
     size_t nodes = 0, values = 0;

@@ -235,6 +235,13 @@ void flow_split(ox_ctx *c)
     ox_send(c, 0, ox_concat(c->g, count, parts, axis));
 }
 
+/* Whether a slice leaves out as many at each end, whatever the size is. */
+static bool leaves_out(int64_t start, int64_t end, int64_t step)
+{
+    return step == 1 && start >= 0 && start < INT32_MAX &&
+           (end >= INT32_MAX || (end < 0 && end > INT32_MIN));
+}
+
 /* Back to where a slice along one axis came from. */
 static ox_val unslice(ox_ctx *c, ox_val m, int axis, int64_t start, int64_t end, int64_t step)
 {
@@ -243,6 +250,10 @@ static ox_val unslice(ox_ctx *c, ox_val m, int axis, int64_t start, int64_t end,
     bool all = step == 1 && ox_dim_equal(x->dims[x->rank + axis], y->dims[y->rank + axis]);
     if (all) {
         return m;
+    }
+    ox_dim along = x->dims[x->rank + axis];
+    if (!ox_dim_is_static(along) && along.batch == 0 && leaves_out(start, end, step)) {
+        return ox_pad_axis(m, axis, start, end < 0 ? -end : 0);
     }
     int64_t size = ox_static_dim(c, 0, axis);
     if (step == 0 || step == INT64_MIN) {
