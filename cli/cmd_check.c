@@ -154,6 +154,17 @@ static bool find_gaps(const ox_values *v, ox_trust *t, ox_error *err)
     return t->gaps != NULL;
 }
 
+/* What another order of additions makes of a prediction, another place for casts where values have
+ * 16 bits. */
+static double rounding_of(const ox_model *m)
+{
+    const char *type = ox_metadata(m, "onnxexplainer.precision");
+    if (type && !strcmp(type, "bfloat16")) {
+        return 0x1p-5;
+    }
+    return type && !strcmp(type, "float16") ? 0x1p-8 : 1e-4;
+}
+
 static bool measure(const arguments *a, explained *e, const ox_trust_runner *r, ox_trust *t,
                     ox_error *err)
 {
@@ -167,6 +178,7 @@ static bool measure(const arguments *a, explained *e, const ox_trust_runner *r, 
     t->adds_up = !sum || strcmp(sum, "none") != 0;
     t->cannot = made.cannot;
     t->prediction.taken_out = !a->original;
+    t->prediction.most = rounding_of(e->model);
     good = good && ox_cli_find_runtime(&made.options, err) && run_explained(e, r, t, err) &&
            find_gaps(&e->values, t, err) && ox_trust_predict(t, r, &made, &e->outputs, err) &&
            ox_trust_jitter(t, r, e->model, &e->values, err);

@@ -14,6 +14,7 @@ typedef struct ox_prediction {
     char output[128];            /* the one that differs most */
     double difference, relative; /* to the output's largest value */
     bool taken_out;              /* the original was taken out of the explained model */
+    double most; /* that rounding makes of it */
 } ox_prediction;
 
 /* How far values are from Shapley values, relative L2 for each sample and target. */

@@ -4,9 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* A prediction may differ by what another order of additions does, and values of a method from
- * Shapley values by half their size, before that is told. */
-static const double MOST_DIFFERENCE = 1e-4, MOST_DISTANCE = 0.5;
+/* Values of a method may differ from Shapley values by half their size before that is told. */
+static const double MOST_DISTANCE = 0.5;
 
 /* The base value is rounded like f(x), and a few draws do not find the most. */
 static const double OF_A_MOVE = 8;
@@ -60,7 +59,7 @@ void ox_trust_judge(ox_trust *t, double tolerance)
     if (t->found.unknown && t->adds_up) {
         doubt(t, "sums are not checked: explain with --gap");
     }
-    if (!(t->prediction.relative <= MOST_DIFFERENCE)) {
+    if (!(t->prediction.relative <= t->prediction.most)) {
         fail(t, "predictions differ from the original's");
     }
     if (a->method && tolerance >= 0 && !(a->worst <= tolerance + 3 * a->noise)) {
