@@ -5,7 +5,8 @@ import subprocess
 import pytest
 
 EXPORTS = {
-    "model.pt": "torch.onnx.export", "model.pth": "torch.onnx.export",
+    "model.pt": "torch.onnx.export", "model.pt2": "torch.onnx.export", "model.ubj": "convert_xgboost",
+    "model.cbm": "save_model", "model.pth": "torch.onnx.export",
     "model.safetensors": "optimum-cli export onnx", "model.keras": 'format="onnx"',
     "model.h5": "tf2onnx.convert --keras", "frozen.pb": "tf2onnx.convert --graphdef",
     "saved_model.pb": "tf2onnx.convert --saved-model", "model.tflite": "tf2onnx.convert --tflite",
@@ -23,6 +24,23 @@ def test_says_how_to_export(cli, tmp_path, command, name):
     assert done.returncode == 1
     assert EXPORTS[name] in done.stderr and done.stderr.count("\n") == 1
     assert done.stderr.startswith(f"onnxexplainer: {path}: ")
+
+
+STARTS = {
+    b"version https://git-lfs": "git lfs pull", b"<!DOCTYPE html><html>": "a web page",
+    b'{"learner":{}}': "convert_xgboost", b"tree\nversion=v4\n": "convert_lightgbm",
+    b"": "an empty file",
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_says_what_it_begins_with(cli, tmp_path, start):
+    """Under the name of a model, or another."""
+    for name in ("model.onnx", "model.txt"):
+        (tmp_path / name).write_bytes(start + b"\nand more" if start else b"")
+        done = subprocess.run([cli, "show", name], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 1 and STARTS[start] in done.stderr
+        assert done.stderr.startswith(f"onnxexplainer: {name}: ") and done.stderr.count("\n") == 1
 
 
 def test_folder_of_tensorflow(cli, tmp_path):
