@@ -134,6 +134,24 @@ def test_fix_refuses(cli, tmp_path, options, message):
         assert found.stderr.strip() == f"onnxexplainer: {message}"
 
 
+def test_says_that_it_is_a_setting(cli, tmp_path):
+    """A number of steps that comes in: neither refusal leaves out that --fix makes it a constant."""
+    body = helper.make_graph(
+        [node("MatMul", ["s", "w"], ["t"]), node("Tanh", ["t"], ["u"]), node("Identity", ["c"], ["d"])],
+        "body", [value("i", TensorProto.INT64, []), value("c", TensorProto.BOOL, []),
+                 value("s", TensorProto.FLOAT, None)],
+        [value("d", TensorProto.BOOL, []), value("u", TensorProto.FLOAT, None)])
+    onnx.save(model([node("Loop", ["n", "", "x"], ["y"], body=body)],
+                    [value("x", TensorProto.FLOAT, ["N", 4]), value("n", TensorProto.INT64, [])],
+                    {"w": W}), tmp_path / "m.onnx")
+    np.save(tmp_path / "r.npy", R)
+    command = [cli, "explain", "m.onnx", "--references=x=r.npy", "-o", "e.onnx"]
+    for more, said in (([], "fix=n=VALUE makes it a constant"), (["--hold=n"], "--fix=NAME=VALUE"),
+                       (["--fix=n=3"], "wrote e.onnx")):
+        done = subprocess.run([*command, *more], capture_output=True, text=True, cwd=tmp_path)
+        assert said in done.stderr and (done.returncode == 0) == ("wrote" in said)
+
+
 def test_show_fix(cli, tmp_path):
     onnx.save(branches(), tmp_path / "m.onnx")
     shown = subprocess.run([cli, "show", tmp_path / "m.onnx", "--fix=sr=8000"],

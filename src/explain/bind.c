@@ -276,8 +276,8 @@ static void find_batch(ox_explain_state *s, ox_binding *b, bool force_fixed)
         if (b->inputs[i].batch_axis < 0 && (b->batch_free || b->batch > 1)) {
             ox_fail(s->arena, OX_UNSUPPORTED,
                     "input \"%s\" has no batch axis, so that all samples share its values; "
-                    "hold=%s keeps it out",
-                    b->inputs[i].x->name, b->inputs[i].x->name);
+                    "hold=%s keeps it out, fix=%s=VALUE makes it a constant",
+                    b->inputs[i].x->name, b->inputs[i].x->name, b->inputs[i].x->name);
         }
     }
     if (force_fixed || !b->batch_free) {

@@ -202,7 +202,8 @@ static bool known_condition(const ox_control *c, ox_val condition)
     const ox_dim *known = ox_shape_elements(condition);
     if (known == NULL || !ox_shape_count(condition->rank, condition->dims, &count) || count != 1 ||
         !ox_dim_is_static(known[0])) {
-        ox_control_fail(c, "whether it goes on is known at run time only");
+        ox_control_fail(c, "whether it goes on is known at run time only; where an input says it, "
+                           "--fix=NAME=VALUE makes it known");
     }
     return known[0].size != 0;
 }
@@ -212,7 +213,8 @@ static int64_t trip_count(const ox_control *c)
 {
     int64_t trips = INT64_MAX;
     if (ox_node_input(c->node, 0) != NULL && !ox_shape_number(c->node, 0, &trips)) {
-        ox_control_fail(c, "its number of steps is known at run time only");
+        ox_control_fail(c, "its number of steps is known at run time only; where an input says it, "
+                           "--fix=NAME=VALUE makes it known");
     }
     return trips;
 }
