@@ -2,6 +2,7 @@
 nearly, each with what there is no rule for."""
 
 import re
+import subprocess
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ from onnx import numpy_helper
 from library import Refused, explain
 
 HINT = "; --method=kernel explains any model by its outputs"
-OPSETS = '"" : 22, "com.microsoft" : 1, "ai.onnx.ml" : 4'
+OPSETS = '"" : 24, "com.microsoft" : 1, "ai.onnx.ml" : 4'
 
 
 def f(*shape):
@@ -40,6 +41,11 @@ def message(shape, node, **constants):
 
 
 MS = "com.microsoft."
+LINEAR, LINES = "LinearAttention <q_num_heads = 2, kv_num_heads = ", "update_rule = \"linear\">"
+GROUPED = "GroupQueryAttention <num_heads = 2, kv_num_heads = "
+PLACES = {"s": np.int32([2]), "t": np.int32(3)}
+BITS = "MatMulNBits <N = 2, K = 8, block_size = 16, "
+CODES = np.zeros((2, 1, 8), np.uint8)
 MOVES = [
     ("4 is not a multiple of 9", (4, 2, 2), "y = DepthToSpace <blocksize = 3> (x)", {}),
     ("perm does not fit rank 3", (3, 2), "y = Transpose <perm = [0, 1, 1]> (x)", {}),
@@ -51,6 +57,7 @@ MOVES = [
     ("it has a bias that depends on the input, for more than one sample", (2, 4),
      "b = ReduceSum <keepdims = 0> (x, a)  c = Squeeze (b)  y = Conv (x, w, c)",
      {"w": f(2, 2, 1), "a": i(0, 2)}),
+    ("an index is out of range", (4,), "y = Gather <axis = 1> (x, j)", {"j": i(7)}),
 ]
 SPATIAL = [
     ("dimensions 3 and 2 do not fit", (3, 4), "y = Conv <group = 2> (x, w)", {"w": f(4, 1, 2)}),
@@ -65,6 +72,25 @@ SPATIAL = [
      {"r": np.float32([[0, 0, 0, 1e10, 1]])}),
     ("its scale fits neither its groups nor its channels", (4, 3),
      "y = GroupNormalization <num_groups = 2> (x, s, b)", {"s": f(3), "b": f(3)}),
+    ("no rule for its number of axes", (4, 2), "y = Col2Im (x, a, b)", {"a": i(2, 2), "b": i(1)}),
+    ("its shapes are not known or do not fit", (5, 3), "y = GroupNormalization <num_groups = 2> (x, s, s)", {"s": f(5)}),
+    ("an axis from 30000 to 20000 is too large", (1, 1, 30000), "y = Resize <mode = \"cubic\"> (x, , , s)",
+     {"s": i(1, 1, 1, 20000)}),
+    ("group does not divide the channels", (3, 4),
+     "w = ReduceSum (x, a)  u = Expand (w, e)  y = Conv <group = 2> (q, u)",
+     {"a": i(0, 1, 2), "e": i(3, 1, 1), "q": f(1, 2, 3)}),
+    ("no rule for filters that vary with this padding", (2, 4),
+     "w = ReduceSum (x, a)  y = ConvTranspose <auto_pad = \"SAME_UPPER\"> (q, w)", {"a": i(), "q": f(1, 1, 3)}),
+    ("no rule for its number of axes", (3, 4), "y = DeformConv (x, w, o)", {"w": f(2, 3, 2), "o": f(1, 4, 3)}),
+    ("its shapes do not fit", (3, 4, 4), "y = DeformConv <offset_group = 2> (x, w, o)",
+     {"w": f(2, 3, 2, 2), "o": f(1, 16, 3, 3)}),
+    ("a region of it is too large", (1, 4, 4), "y = RoiAlign (x, r, b)",
+     {"r": np.float32([[0, 0, 1e9, 1e9]]), "b": i(0)}),
+    ("it has too many samples", (1, 4, 4), "y = RoiAlign <sampling_ratio = 1000000000> (x, r, b)",
+     {"r": f(1, 4), "b": i(0)}),
+    ("no rule for mode max where regions take unequal numbers of samples", (1, 4, 4),
+     "y = RoiAlign <mode = \"max\", output_height = 1, output_width = 1> (x, r, b)",
+     {"r": np.float32([[0, 0, 1, 1], [0, 0, 3, 3]]), "b": i(0, 0)}),
 ]
 CONTRIB = [
     ("no rule for transBatchA and transBatchB", (3, 3),
@@ -108,12 +134,18 @@ FOURIER = [
     ("axis 5 with rank 3", (4, 1), "y = DFT (x, , a)", {"a": i(5)[0]}),
     ("its window is not as long as its frames", (8, 1),
      "y = STFT (x, s, w, l)", {"s": i(2)[0], "w": f(3), "l": i(4)[0]}),
+    ("its length cannot be used: up to some thousand values", (4, 1), "y = DFT (x, l)", {"l": i(0)[0]}),
+    ("its length is not constant", (4, 1), "s = Shape (x)  l = ReduceMin <keepdims = 0> (s)  y = DFT (x, l)", {}),
+    ("its axis is out of range", (4, 1), "y = DFT (x, , a)", {"a": i(-1)[0]}),
 ]
 RECURRENT = [
     ("its weights do not fit", (3, 2), "h = Transpose <perm = [1, 0, 2]> (x)  y = RNN <hidden_size = 2> (h, w, r)",
      {"w": f(1, 3, 2), "r": f(1, 2, 2)}),
     ("its activations are too few or too many", (3, 2),
      "h = Transpose <perm = [1, 0, 2]> (x)  y = RNN <hidden_size = 2, activations = [\"Tanh\", \"Relu\"]> (h, w, r)",
+     {"w": f(1, 2, 2), "r": f(1, 2, 2)}),
+    ("the shape of an input is not known", (3, 2),
+     "h = Transpose <perm = [1, 0, 2]> (x)  n = NonZero (x)  y = RNN <hidden_size = 2> (h, w, r, , , n)",
      {"w": f(1, 2, 2), "r": f(1, 2, 2)}),
 ]
 LEARNED = [
@@ -124,15 +156,98 @@ LEARNED = [
      "support_vectors = [1.0, 2.0, 3.0], rho = [0.5], kernel_type = \"LINEAR\"> (x)", {}),
     ("no rule for post_transform PROBIT", (3,),
      "y = ai.onnx.ml.LinearRegressor <coefficients = [1.0, 2.0, 3.0], post_transform = \"PROBIT\"> (x)", {}),
+    ("no rule for post_transform PROBIT", (3,), "l, y = ai.onnx.ml.LinearClassifier <coefficients = [1.0, 2.0, 3.0], "
+     "classlabels_ints = [0, 1], post_transform = \"PROBIT\"> (x)", {}),
+    ("coefficients has 2 numbers", (3,), "y = ai.onnx.ml.LinearRegressor <coefficients = [1.0, 2.0]> (x)", {}),
+    ("its labels do not fit", (4,), "y = SoftmaxCrossEntropyLoss (x, l)", {"l": i(1)[0]}),
+    ("its labels do not fit", (4,), "y = NegativeLogLikelihoodLoss (x, l)", {"l": i(1)[None]}),
+    ("it leaves out words, so that others take their place", (4,),
+     "s = Cast <to = 8> (x)  y = StringNormalizer <stopwords = [\"a\"]> (s)", {}),
+]
+
+ATTENTION = [
+    ("its heads do not fit", (4, 12), "y = Attention <q_num_heads = 3, kv_num_heads = 2> (x, k, k)", {"k": f(1, 4, 8)}),
+    ("its mask does not fit", (4, 6), "y = Attention <q_num_heads = 2, kv_num_heads = 2> (x, x, x, m)", {"m": f(4, 5)}),
+    ("its nonpad_kv_seqlen does not fit", (4, 6),
+     "y = Attention <q_num_heads = 2, kv_num_heads = 2> (x, x, x, , , , n)", {"n": i(4)[None]}),
+    ("its rotary_embedding_dim does not fit", (2, 4, 6),
+     "y = RotaryEmbedding <rotary_embedding_dim = 3> (x, c, c)", {"c": f(1, 4, 2)}),
+    ("no rule for the shape of its mask", (3, 4), "y = " + MS + "Attention <num_heads = 2> (x, w, b, m)",
+     {"w": f(4, 12), "b": f(12), "m": np.ones(5, np.int32)}),
+    ("its packed inputs do not fit", (3, 4), "y = " + MS + "MultiHeadAttention <num_heads = 2> (x)", {}),
+    ("no rule for a past in a shared buffer", (3, 4),
+     "y = " + MS + "MultiHeadAttention <num_heads = 2> (x, x, x, , , , , , s)", {"s": np.int32([1])}),
+]
+DECODERS = [
+    (said, shape, f"{outputs} = {MS}{node}", constants) for said, shape, outputs, node, constants in (
+        ("no rule for its dilation", (4, 3), "y, s", "CausalConvWithState <dilation = 2> (x, w)", {"w": f(4, 1, 2)}),
+        ("its activation is not known", (4, 3), "y, s", "CausalConvWithState <activation = \"tanh\"> (x, w)",
+         {"w": f(4, 1, 2)}),
+        ("no rule for its update_rule with these inputs", (3, 4), "y, s", f"{LINEAR}2, {LINES} (x, x, x, , x)", {}),
+        ("its numbers of heads do not fit", (3, 4), "y, s", f"{LINEAR}4, {LINES} (x, x, x)", {}),
+        ("its shapes do not fit", (3, 4), "y, s", f"{LINEAR}1, {LINES} (x, x, x)", {}),
+        ("its shapes do not fit", (3, 4), "y, s", f"{LINEAR}2, update_rule = \"gated\"> (x, x, x, , d)",
+         {"d": f(1, 3, 2, 2)}),
+        ("its sequence is empty or too long to be unrolled", (5000, 2), "y, s", f"{LINEAR}2, {LINES} (x, x, x)", {}),
+        ("its heads do not fit", (3, 6), "y, k, v", f"{GROUPED}1> (x, , , , , s, t)", PLACES),
+        ("no rule for more or fewer keys than queries", (3, 8), "y, k, v", f"{GROUPED}2> (x, a, a, , , s, t)",
+         PLACES | {"a": f(1, 2, 8)}),
+        ("its lengths of sequences do not fit", (3, 8), "y, k, v", f"{GROUPED}2> (x, x, x, , , t, t)", PLACES),
+        ("keys without values", (3, 8), "y, k, v", f"{GROUPED}2> (x, x, , , , s, t)", PLACES),
+        ("no rule for a quantised cache", (3, 8), "y, k, v", f"{GROUPED}2> (x, x, x, p, p, s, t)",
+         PLACES | {"p": np.zeros((1, 2, 2, 4), np.int8)}),
+        ("its window does not fit", (3, 8), "y, k, v", f"{GROUPED}2, sliding_window_cache = 1> (x, x, x, p, p, s, t)",
+         PLACES | {"p": f(1, 2, 2, 4)}),
+        ("its positions do not fit", (3, 8), "y, k, v", f"{GROUPED}2, do_rotary = 1> (x, x, x, , , s, t, c, c, q)",
+         PLACES | {"c": f(8, 2), "q": i(0, 1, 2)}),
+        ("its positions do not fit", (3, 8), "y", "RotaryEmbedding (x, p, c, c)", {"p": i(0)[0], "c": f(8, 4)}),
+        ("no rule for packed batches", (3, 8), "y", "RotaryEmbedding <is_packed_batching = 1> (x, p, c, c)",
+         {"p": i(0), "c": f(8, 4)}),
+        ("no rule for a scale, or without mrope_section", (2, 3, 8), "y",
+         "MRotaryEmbedding <mrope_section = [2, 1, 1], scale = 2.0> (x, p, c, c)",
+         {"p": np.zeros((3, 1, 3), np.int64), "c": f(8, 4)}),
+        ("its shapes do not fit", (4,), "y", "GatedRMSNorm (x, s, x)", {"s": f(3)}),
+        ("its branches do not fit", (5,), "y", "BranchwiseRMSNorm <num_branches = 2> (x)", {}),
+        ("no rule for its activation tanh", (4,), "y", "MoE <k = 1, activation_type = \"tanh\"> (x, r, w, , w)",
+         {"r": f(1, 2), "w": f(2, 4, 4)}),
+        ("no rule for how it chooses experts", (4,), "a, y", "MoEGroupRouter <top_k = 2, n_group = 3> (x, b)", {"b": f(4)}))
+]
+PACKED = [
+    (said, (8,), f"y = {MS}{node}", constants) for said, node, constants in (
+        ("no rule for its kind of weights", f"{BITS}bits = 3> (x, w, s)", {"w": CODES, "s": f(2)}),
+        ("no rule for its kind of weights", f"{BITS}weight_prepacked = 1> (x, w, s)", {"w": CODES, "s": f(2)}),
+        ("its shapes do not fit", f"{BITS}bits = 4> (x, w, s)", {"w": CODES[:1], "s": f(2)}),
+        ("no rule for packed zero points of columns in groups", f"{BITS}bits = 4> (x, w, s, z, g)",
+         {"w": CODES, "s": f(2), "z": np.uint8([0, 0]), "g": np.zeros(8, np.int32)}),
+        ("no rule for its kind of weights", "MatMulBnb4 <N = 2, K = 8, block_size = 16, quant_type = 2> (x, w, s)",
+         {"w": CODES.ravel()[:8], "s": f(1)}),
+        ("no rule for its kind of weights", "QMoE <k = 1, quant_type = \"fp4\"> (x, r, w, s, , w, s)",
+         {"r": f(1, 2), "w": np.zeros((2, 8, 8), np.uint8), "s": f(2, 8)}))
 ]
 
 
 @pytest.mark.parametrize("said, shape, node, constants", [
-    *MOVES, *SPATIAL, *CONTRIB, *CHOICES, *FOURIER, *RECURRENT, *LEARNED])
+    *MOVES, *SPATIAL, *CONTRIB, *CHOICES, *FOURIER, *RECURRENT, *LEARNED, *ATTENTION, *DECODERS,
+    *PACKED])
 def test_a_rule_says_what_it_cannot_take(said, shape, node, constants):
     operators = re.findall(r"= ([\w.]+)", re.sub(r"<.*?>", "", node))
     line = f'node {len(operators) - 1} "" ({operators[-1]}): {said}'
     assert message(shape, node, **constants) in (line, line + HINT)
+
+
+def test_training_mode_that_is_an_input(cli, tmp_path):
+    """What is refused says the way out, which is one."""
+    onnx.save(onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 22]> graph (float[N, 4] x, bool t) => (float[N, 4] y) '
+        "{ y = Dropout (x, , t) }"), tmp_path / "m.onnx")
+    np.save(tmp_path / "r.npy", f(2, 4))
+    command = [cli, "explain", "m.onnx", "-qr", "x=r.npy", "-o", "e.onnx", "--target=0"]
+    done = subprocess.run([*command, "--hold=t"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == ('onnxexplainer: node 0 "" (Dropout): whether it is in training mode is not known; '
+                           "--fix=NAME=0 says that an input is false\n")
+    subprocess.run([*command, "--fix=t=0"], cwd=tmp_path, check=True)
+
 
 
 EXPECTED = ("expected top, INDEX, i:j:k, i:top, a-b, input, all, top:K, bottom:K, absolute:K, logit:.., loss, "

@@ -370,9 +370,6 @@ static ox_val lead_last(ox_ctx *c, ox_val v, bool back)
 void flow_gather_nd(ox_ctx *c)
 {
     ox_need_fixed(c, 1);
-    if (ox_node_int(c->node, "batch_dims", 0) != 0) {
-        ox_rule_fail(c, "no rule for batch_dims");
-    }
     ox_attr add = ox_attr_string("reduction", "add");
     ox_val in[] = {lead_last(c, zeros_like_x(c), false), ox_x(c, 1), lead_last(c, c->m, false)};
     ox_send(c, 0, lead_last(c, ox_graph_emit(c->g, "ScatterND", 3, in, 1, &add), true));

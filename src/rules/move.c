@@ -27,13 +27,14 @@ static int from_end(ox_ctx *c, int64_t axis, int rank)
 
 void flow_identity(ox_ctx *c)
 {
-    if (strcmp(c->node->op, "Dropout") == 0 && ox_node_input(c->node, 2) != NULL) {
-        size_t count = 0;
-        const int64_t *training = ox_known_ints(c, 2, &count);
-        if (training == NULL) {
+    ox_val given = ox_node_input(c->node, 2);
+    if (strcmp(c->node->op, "Dropout") == 0 && given != NULL) {
+        if (ox_shape_elements(given) == NULL) {
             ox_rule_fail(c, "whether it is in training mode is not known; --fix=NAME=0 says that "
                             "an input is false");
         }
+        size_t count = 0;
+        const int64_t *training = ox_known_ints(c, 2, &count);
         if (count > 0 && training[0] != 0) {
             ox_rule_fail(c, "is in training mode");
         }

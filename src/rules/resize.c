@@ -7,6 +7,7 @@
  * neighbours. */
 #include "rules/rules.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -15,7 +16,7 @@ static const int64_t MAX_ENTRIES = INT64_C(1) << 24;
 
 /* What is the same for all axes, and the axis at work. */
 typedef struct resize {
-    ox_arena *arena;
+    ox_ctx *c;
     const char *mode, *coordinates, *nearest_mode;
     bool antialias, exclude_outside, crop;
     float a; /* of the cubic kernel */
@@ -131,7 +132,7 @@ static void fill_row(const resize *r, int64_t p, double *row)
 /* A [out, in]. */
 static const double *make_matrix(const resize *r)
 {
-    double *matrix = ox_arena_alloc(r->arena, (size_t)(r->out * r->in), sizeof *matrix);
+    double *matrix = ox_arena_alloc(r->c->g->arena, (size_t)(r->out * r->in), sizeof *matrix);
     for (int64_t p = 0; p < r->out; p++) {
         fill_row(r, p, matrix + p * r->in);
     }
@@ -172,19 +173,20 @@ static ox_val multiply(const resize *r, ox_val m, int axis)
 {
     int64_t dims[] = {r->out, r->in};
     if (r->in > MAX_ENTRIES / r->out) {
-        ox_fail(r->arena, OX_UNSUPPORTED, "a Resize from %lld to %lld is too large",
-                (long long)r->in, (long long)r->out);
+        ox_rule_fail(r->c, ox_arena_format(m->graph->arena,
+                                           "an axis from %" PRId64 " to %" PRId64 " is too large",
+                                           r->in, r->out));
     }
     ox_val matrix = ox_floats(m->graph, m->type, 2, dims, make_matrix(r));
     if (axis == -1) {
         return ox_matmul(m, matrix);
     }
     int rank = m->rank + axis + 2;
-    ox_dim *flat = ox_arena_copy(r->arena, m->dims, (size_t)rank, sizeof *flat);
+    ox_dim *flat = ox_arena_copy(m->graph->arena, m->dims, (size_t)rank, sizeof *flat);
     for (int i = rank; i < m->rank; i++) {
         flat[rank - 1] = ox_dim_mul(m->graph, flat[rank - 1], m->dims[i]);
     }
-    ox_dim *back = ox_arena_copy(r->arena, m->dims, (size_t)m->rank, sizeof *back);
+    ox_dim *back = ox_arena_copy(m->graph->arena, m->dims, (size_t)m->rank, sizeof *back);
     back[m->rank + axis] = ox_dim_of(r->in);
     return ox_reshape(ox_matmul(ox_swap_last(matrix), ox_reshape(m, rank, flat)), m->rank, back);
 }
@@ -306,7 +308,7 @@ void flow_resize(ox_ctx *c)
     }
     const char *coordinates = ox_node_string(n, "coordinate_transformation_mode", "half_pixel");
     resize r = {
-        .arena = c->g->arena,
+        .c = c,
         .mode = ox_node_string(n, "mode", "nearest"),
         .coordinates = coordinates,
         .nearest_mode = ox_node_string(n, "nearest_mode", "round_prefer_floor"),
