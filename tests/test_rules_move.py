@@ -192,6 +192,11 @@ def test_gather(index, axis, explain, run):
     check_op("Gather", (3, 4), explain, run, index, axis=axis)
 
 
+def test_gather_one_place_much_more_often(explain, run):
+    """All that goes there is added up, without room for as many at each other place."""
+    check_op("Gather", (12, 2), explain, run, ints(*[5] * 60, 2), axis=1)
+
+
 def test_gather_many(explain, run):
     """More indices than are evaluated while shapes are inferred."""
     index = np.random.default_rng(5).permutation(5000)

@@ -156,6 +156,20 @@ def test_any_attributes(seed, explain, run):
     check(Case(seed).rule(seed), explain, run)
 
 
+@pytest.mark.parametrize("activations", [["Sigmoid", "Tanh", "Tanh"], ["Affine", "Tanh", "Affine"]])
+def test_peepholes_of_coupled_gates(activations, explain, run):
+    rng, size = np.random.default_rng(4), 2
+    constants = {"W": rng.normal(size=(1, 4 * size, 3)), "R": rng.normal(size=(1, 4 * size, size)),
+                 "P": rng.normal(size=(1, 3 * size))}
+    constants = {k: v.astype(np.float32) / 2 for k, v in constants.items()} | {"rows": ints(0, -1)}
+    affine = {"activation_alpha": [0.5, 0.7], "activation_beta": [0.1, 0.2]} if "Affine" in activations else {}
+    nodes = [node("Transpose", "x", "t", perm=[1, 0, 2]),
+             helper.make_node("LSTM", ["t", "W", "R", "", "", "", "", "P"], ["h"], hidden_size=size,
+                              input_forget=1, activations=activations, **affine),
+             node("Transpose", "h", "f", perm=[2, 0, 1, 3]), node("Reshape", "f rows", "y")]
+    check(Rule(nodes, {"x": (4, 3)}, constants), explain, run)
+
+
 @pytest.mark.parametrize("seed", range(16))
 def test_long(seed, explain, run):
     check(Case(seed, long=True).rule(seed), explain, run)

@@ -77,6 +77,12 @@ def test_reduce(explain, run, op, axes, keepdims):
     check_complete(explain, run, reduce_model(op, axes, keepdims, shape), x, r)
 
 
+@pytest.mark.parametrize("size", [3, 5, 7])
+def test_product_of_an_odd_number(explain, run, size):
+    x, r = pairs((size, 2), 5)
+    check_complete(explain, run, reduce_model("ReduceProd", [1], 0, (size, 2)), x, r)
+
+
 def test_reduce_log_sum(explain, run):
     x, r = pairs(SHAPE, 2, 0.1, 3)
     check_complete(explain, run, reduce_model("ReduceLogSum", [2], 1), x, r)
@@ -88,6 +94,15 @@ def test_reduce_nothing(explain, run, op):
     node = helper.make_node(op, ["x"], ["y"], noop_with_empty_axes=1)
     x, r = pairs((4,), 3)
     check_complete(explain, run, model_of(node, (4,), (4,)), x, r)
+
+
+def test_log_sum_exp_of_nothing(explain, run):
+    """Of one value each: that value."""
+    node = helper.make_node("ReduceLogSumExp", ["x"], ["y"], noop_with_empty_axes=1)
+    x, r = pairs((4,), 3)
+    model = model_of(node, (4,), (4,), linear=False)
+    phi = run(explain(model, r[:1], "--target=all"), x)["x_shap"]
+    assert (phi == np.eye(4, dtype=np.float32) * (x - r[0])[:, None]).all()
 
 
 @pytest.mark.parametrize("op", ["ReduceMax", "ReduceMin"])

@@ -241,6 +241,14 @@ def test_global_average_pool(explain, run, shape):
     check_linear(explain, run, single("GlobalAveragePool", shape), shape)
 
 
+def test_average_of_a_convolution_of_one_tap(explain, run):
+    """Its multiplier, which is repeated, is convolved before that."""
+    kernel = np.random.default_rng(3).normal(size=(3, 2, 1, 1)).astype(np.float32)
+    nodes = [helper.make_node("Conv", ["x", "k"], ["h"]),
+             helper.make_node("AveragePool", ["h"], ["y"], kernel_shape=[2, 3], strides=[2, 3])]
+    check_linear(explain, run, build(nodes, (2, 6, 7), {"k": kernel}), (2, 6, 7))
+
+
 # ---- maxima -----------------------------------------------------------------------------------
 
 

@@ -53,6 +53,20 @@ def test_unit(op, explain, run):
     rulecheck.check_second(rule, explain, run)
 
 
+@pytest.mark.parametrize("order", [2, 3])
+def test_many_probabilities(explain, run, order):
+    """More than have a link each with each other."""
+    model = onnx.parser.parse_model("""<ir_version: 9, opset_import: ["" : 18]>
+        graph (float[N, 5] x) => (float[N, 70] y) { s = MatMul (x, w)  y = Softmax <axis = 1> (s) }""")
+    model.graph.initializer.append(numpy_helper.from_array(floats(5, 70), "w"))
+    x, picked = floats(4, 5, seed=1), [0, 1, 69]
+    for reference in floats(3, 5, seed=2):
+        path = explain(model, reference[None], "--target=0,1,69", f"--order={order}")
+        out = run(path, x)
+        gap = out["y"][:, picked] - out["base_value"] - out["x_shap"].sum(axis=2)
+        assert np.abs(gap).max() <= 1e-5
+
+
 @pytest.mark.parametrize("scale", [1, 30])
 @pytest.mark.parametrize("order", [2, 3])
 def test_probabilities(explain, run, order, scale):
