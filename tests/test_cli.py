@@ -14,8 +14,10 @@ import pty
 import re
 import struct
 import subprocess
+import zipfile
 import zlib
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
@@ -154,6 +156,12 @@ def data(tmp_path_factory):
     zipped[zipped.index(b"NUMPY") + 130] ^= 255
     (folder / "damaged.npz").write_bytes(zipped)
     (folder / "text.npz").write_text("numbers\n")
+    with zipfile.ZipFile(folder / "stray.npz", "w") as stray:
+        stray.writestr("notes.txt", "numbers\n")
+    (folder / "empty.csv").write_text("")
+    (folder / "version.npy").write_bytes(npy[:6] + b"\x09" + npy[7:])
+    (folder / "unclosed.npy").write_bytes(npy[:10] + npy[10:].replace(b"}", b" ", 1))
+    np.save(folder / "fields.npy", np.zeros(5, [("p", "f4"), ("q", "f4")]))
 
     write_csv(folder / "x.csv", ["p", "q", "r", "s"], x)
     shuffled = np.hstack([x[:, ::-1], x[:, :1] * 0 - 1])
@@ -265,6 +273,46 @@ def test_npy(ox, data, tmp_path, dtype, order, version):
         np.lib.format.write_array(file, x, version)
     ox("run", data / "explained.onnx", "--input", "x.npy", "-o", "o.npz", "-q")
     agree(tmp_path / "o.npz", truth(data / "explained.onnx", {"x": x.astype(np.float32)}))
+
+
+HALVES = [0, -0.0, 1, -1 / 3, 65504, 65519.9, 65520, -1e9, 6.1e-5, 6e-8, 2.9e-8, np.inf, -np.inf, np.nan]
+WHOLE = [0, 1, 127, 128, 255, 32767, 65535, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1, -1, -128, -2**31, -2**63]
+
+
+@pytest.mark.parametrize("given", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", [np.float16, ml_dtypes.bfloat16, np.float64])
+def test_numbers_of_another_width(ox, tmp_path, given, kind):
+    """Rounded to the nearest, as NumPy does."""
+    x = np.array(HALVES, given)
+    name = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    onnx.save(model([("Cast", ["x"], ["y"], {"to": TensorProto.DOUBLE})], [("x", name, ["N"])],
+                    [("y", TensorProto.DOUBLE, ["N"])]), tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", x)
+    ox("run", "m.onnx", "-i", "x.npy", "-o", "o.npz", "-q")
+    with np.errstate(over="ignore"):
+        expected = x.astype(kind).astype(np.float64)
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npz")["y"], expected)
+
+
+@pytest.mark.parametrize("kind", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
+@pytest.mark.parametrize("given", ["i8", "u8"])
+def test_whole_numbers_of_another_width(cli, ox, tmp_path, given, kind):
+    """Those that fit are what they were; the first that does not is named."""
+    fits = [v for v in WHOLE if np.iinfo(given).min <= v <= np.iinfo(given).max]
+    good = np.array([v for v in fits if np.iinfo(kind).min <= v <= np.iinfo(kind).max], given)
+    bad = [v for v in fits if not np.iinfo(kind).min <= v <= np.iinfo(kind).max]
+    name = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    onnx.save(model([("Identity", ["x"], ["y"])], [("x", name, ["N"])], [("y", name, ["N"])]), tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", good)
+    ox("run", "m.onnx", "-i", "x.npy", "-o", "o.npz", "-q")
+    y = np.load(tmp_path / "o.npz")["y"]
+    assert y.dtype == np.dtype(kind) and y.tolist() == good.tolist()
+    for v in bad:
+        np.save(tmp_path / "x.npy", np.array([0, 1, v], given))
+        done = subprocess.run([cli, "run", "m.onnx", "-i", "x.npy", "-o", "o.npz"], cwd=tmp_path,
+                              capture_output=True, text=True)
+        assert done.returncode == 1
+        assert done.stderr == f"onnxexplainer: x.npy: {float(v):.17g} at [2] does not fit {np.dtype(kind).name}\n"
 
 
 @pytest.mark.parametrize("batch", [[], ["--batch=1"], ["--batch", "4"], ["--batch=all"],

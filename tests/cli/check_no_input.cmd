@@ -1,0 +1,1 @@
+"$OX" check "$DATA/explained.onnx"

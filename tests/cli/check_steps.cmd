@@ -1,0 +1,1 @@
+"$OX" check "$DATA/linear.onnx" -i "$DATA/x.npy" --steps=100000

@@ -1,0 +1,1 @@
+"$OX" explain "$DATA/linear.onnx" -r "$DATA/zeros.npy" --fix=x=maybe -o e.onnx

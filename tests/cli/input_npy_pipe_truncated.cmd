@@ -1,0 +1,1 @@
+cat "$DATA/truncated.npy" | "$OX" run "$DATA/linear.onnx" -i -

@@ -1,0 +1,1 @@
+"$OX" run "$DATA/linear.onnx" -i "$DATA/version.npy"

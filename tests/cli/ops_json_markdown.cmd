@@ -1,0 +1,1 @@
+"$OX" ops --json --markdown

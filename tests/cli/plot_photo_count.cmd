@@ -1,0 +1,1 @@
+"$OX" plot "$DATA/images.npz" --image="$DATA/nhwc.npy" -o p.png

@@ -1,0 +1,1 @@
+"$OX" explain "$DATA/linear.onnx" -r "x=$DATA/zeros.npy" -r "x=$DATA/zeros.npy" -o e.onnx

@@ -1,0 +1,1 @@
+"$OX" tune "$DATA/linear.onnx"
