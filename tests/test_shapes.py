@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 import onnx
+import onnx.reference
 import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
@@ -140,6 +141,42 @@ def test_node_with_symbols(name):
         inferred = infer_case(model)
         for value, array in zip(model.graph.output, outputs, strict=True):
             check(inferred, value.name, array, inputs[0].shape[0])
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_node_without_shapes(name):
+    """Of an input without a shape, and of inputs that are known to exist only, nothing false is said."""
+    model, _, outputs = make_case(name)
+    graph = model.graph
+    for given in ("constants", "nothing"):
+        if given == "nothing":
+            graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, None) for t in graph.initializer)
+            del graph.initializer[:]
+        for value in graph.input:
+            value.type.tensor_type.ClearField("shape")
+        inferred = infer_case(model)
+        for value, array in zip(graph.output, outputs, strict=True):
+            check(inferred, value.name, array)
+
+
+CONTENTS = ["GreaterOrEqual (a, b)", "LessOrEqual (a, b)", "Greater (a, b)", "Equal (a, b)", "Add (a, b)",
+            "Sub (a, b)", "Mul (a, b)", "Div (a, b)", "Mod (a, b)", "Min (a, b)", "Max (a, b)", "Abs (a)", "Neg (a)",
+            "Where (c, a, b)", "NonZero (a)", "ReduceSum (a)", "ReduceProd (a)", "ReduceMax (a)", "ReduceMin (a)",
+            "Squeeze (d)", "Concat <axis = 0> (a, b)", "Gather (a, i)", "Slice (a, i, j)", "CumSum (a, z)", "Not (c)",
+            "Identity (a)", "Cast <to = 6> (a)", "Tile (a, i)", "Expand (z, i)", "ConstantOfShape (i)", "Range (z, k, o)",
+            "Constant <value_int = 7> ()", "Constant <value_ints = [7, 8]> ()"]
+
+
+@pytest.mark.parametrize("node", CONTENTS)
+def test_contents(node):
+    """What is computed of whole numbers while shapes are inferred, to the last."""
+    model = onnx.parser.parse_model(
+        f'<ir_version: 9, opset_import: ["" : 18]> graph (float[N] x) => (int64[M] y) {{ y = {node} }}')
+    known = {"a": [3, -2, 0, 5], "b": [3, 7, -1, -5], "d": [[4]], "i": [2], "j": [4], "z": 0, "k": 5, "o": 2}
+    known = {name: np.int64(value) for name, value in known.items()} | {"c": np.bool_([1, 0, 0, 1])}
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), k) for k, v in known.items())
+    strip(model)
+    check(infer(model), "y", onnx.reference.ReferenceEvaluator(model).run(None, {"x": np.zeros(1, np.float32)})[0])
 
 
 # ---- real models ----------------------------------------------------------------------------
