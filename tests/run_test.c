@@ -3,6 +3,7 @@
  * Runtime and ONNXRUNTIME_LIBRARY does not demand one. */
 #define _POSIX_C_SOURCE 200809L
 
+#include <glob.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -421,6 +422,23 @@ static void test_broken_files(const char *folder, const bytes *model)
     CHECK_ERROR(OX_IO, "profile: /no/such/folder/prefix: No such file or directory");
 }
 
+static void test_profile(const char *folder, const char *path)
+{
+    char prefix[128], pattern[160];
+    snprintf(prefix, sizeof prefix, "%s/profile", folder);
+    snprintf(pattern, sizeof pattern, "%s*.json", prefix);
+    ox_session_options options = OX_SESSION_OPTIONS_INIT;
+    options.profile = prefix;
+    ox_session *s = ox_session_open(path, &options, NULL);
+    CHECK(s != NULL);
+    ox_session_free(s);
+    glob_t found;
+    if (CHECK(glob(pattern, 0, NULL, &found) == 0 && found.gl_pathc == 1)) {
+        unlink(found.gl_pathv[0]);
+    }
+    globfree(&found);
+}
+
 static void test_all(const char *folder, const char *path, const bytes *model)
 {
     ox_error err;
@@ -443,6 +461,7 @@ static void test_all(const char *folder, const char *path, const bytes *model)
     CHECK(strcmp(ox_type_name(OX_FLOAT16), "float16") == 0);
     CHECK(strcmp(ox_type_name((ox_type)14), "?") == 0);
     test_model(model);
+    test_profile(folder, path);
     test_broken_files(folder, model);
     test_search(folder, path);
 }

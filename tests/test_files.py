@@ -222,6 +222,33 @@ def test_sparse_initializers_become_dense(tmp_path):
         assert numpy_helper.to_array(after.graph.initializer[0]).tolist() == [5, 0, 7]
 
 
+def test_lists_of_graphs_survive(tmp_path):
+    """An attribute of an operator that nobody knows, with subgraphs that use the graph around them."""
+    def part(op):
+        return helper.make_graph([helper.make_node(op, ["h"], ["p"])], "part", [],
+                                 [helper.make_tensor_value_info("p", TensorProto.FLOAT, None)],
+                                 [numpy_helper.from_array(np.float32([1]), "own")])
+    model = chain()
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+    model.graph.node.append(helper.make_node("Many", ["y"], ["z"], domain="com.example",
+                                             parts=[part("Tanh"), part("Neg")]))
+    model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, None))
+    assert_same(model, rewritten(model, tmp_path))
+    model.graph.node[-1].attribute[0].graphs[1].node[0].output[0] = "own"
+    assert 'its subgraph defines "own" again' in refused(model, tmp_path)
+
+
+def test_graphs_of_training_are_read(tmp_path):
+    """Their tensors, too, are what they say; the model is that of inference."""
+    model = chain()
+    start = model.training_info.add()
+    start.initialization.CopyFrom(chain().graph)
+    start.algorithm.CopyFrom(chain().graph)
+    assert rewritten(model, tmp_path).graph == rewritten(chain(), tmp_path).graph
+    start.algorithm.initializer[0].dims[0] = 4
+    assert 'initializer "w" has 12 bytes' in refused(model, tmp_path)
+
+
 def large(columns=300_000):
     weights = np.arange(3 * columns, dtype=np.float32).reshape(3, columns)
     graph = helper.make_graph(
@@ -344,6 +371,12 @@ def broken(change):
     return model
 
 
+def sparse(graph, indices):
+    tensor = graph.sparse_initializer.add(dims=[3])
+    tensor.values.CopyFrom(numpy_helper.from_array(np.float32([5, 7]), "s"))
+    tensor.indices.CopyFrom(numpy_helper.from_array(np.int64(indices)))
+
+
 @pytest.mark.parametrize("change, message", [
     (lambda m, g: setattr(m, "ir_version", 15), "IR version 15 is not supported (3 to 14 are)"),
     (lambda m, g: m.ClearField("opset_import"), "no operator set"),
@@ -367,6 +400,12 @@ def broken(change):
     (lambda m, g: g.node[0].ClearField("op_type"), "node 0 \"first\" () has no operator"),
     (lambda m, g: g.node[0].attribute.add(name="a", type=4), "attribute \"a\" is incomplete"),
     (lambda m, g: g.node[0].attribute.add(name="a", type=1, ref_attr_name="b"), "outside of any"),
+    (lambda m, g: g.initializer[0].segment.SetInParent(), "is a segment of a tensor"),
+    (lambda m, g: g.sparse_initializer.add(dims=[3]), "is sparse and incomplete"),
+    (lambda m, g: sparse(g, [0, 3]), "initializer \"s\" has the sparse index 3 out of bounds"),
+    (lambda m, g: sparse(g, [0]), "initializer \"s\" is sparse, and its values, indices and shape disagree"),
+    (lambda m, g: g.node[0].attribute.append(helper.make_attribute("a", TensorProto(data_type=1, dims=[2], raw_data=bytes(4)))),
+     "node \"first\" (Relu): the tensor of attribute a has 4 bytes"),
 ])
 def test_broken_models(change, message, tmp_path):
     assert message in refused(broken(change), tmp_path)
