@@ -58,6 +58,22 @@ MOVES = [
      "b = ReduceSum <keepdims = 0> (x, a)  c = Squeeze (b)  y = Conv (x, w, c)",
      {"w": f(2, 2, 1), "a": i(0, 2)}),
     ("an index is out of range", (4,), "y = Gather <axis = 1> (x, j)", {"j": i(7)}),
+    ("starts, ends, axes and steps differ in length", (4,), "y = Slice (x, a, a, b)", {"a": i(0), "b": i(1, 1)}),
+    ("3 sizes for 2 outputs", (4,), "y, z = Split <axis = 1> (x, p)", {"p": i(1, 1, 2)}),
+    ("the parts exceed 4", (4,), "y, z = Split <axis = 1> (x, p)", {"p": i(3, 3)}),
+    ("3 repeats for rank 2", (4,), "y = Tile (x, p)", {"p": i(1, 1, 2)}),
+    ("3 pads for 2 axes", (4,), "y = Pad (x, p)", {"p": i(1, 1, 2)}),
+    ("axis 1 of [N,4,1] is not 1", (4, 1), "y = Squeeze (x, p)", {"p": i(1)}),
+    ("axis 1 is given twice", (4, 1), "y = ReduceSum (x, p)", {"p": i(1, 1)}),
+    ("a scale is -2", (4,), "y = Resize (x, , s)", {"s": np.float32([1, -2])}),
+    ("3 scales for 2 axes", (4,), "y = Resize (x, , s)", {"s": np.float32([1, 1, 2])}),
+    ("axis 5 with rank 2", (4,), "y = Resize <axes = [5]> (x, , s)", {"s": np.float32([2])}),
+    ("pads leave nothing of the output", (2, 4), "y = ConvTranspose <pads = [9, 9]> (x, w)", {"w": f(2, 2, 2)}),
+    ("6 sizes", (2, 3), "y = AffineGrid (x, s)", {"s": i(2, 3, 2, 2, 2, 2)}),
+    ("frames of 8, each 2, of 4 values", (4, 1), "y = STFT (x, s, , l)", {"s": i(2)[0], "l": i(8)[0]}),
+    ("6 values for 4 heads", (4, 6), "y = Attention <q_num_heads = 4, kv_num_heads = 4> (x, x, x)", {}),
+    *(("the equation does not fit the inputs", (4,), f"y = Einsum <equation = \"{equation}\"> (x)", {})
+      for equation in ("n1->n", "na-n", "n..a->n", "na->nb", "na,nb->n")),
 ]
 SPATIAL = [
     ("dimensions 3 and 2 do not fit", (3, 4), "y = Conv <group = 2> (x, w)", {"w": f(4, 1, 2)}),
@@ -225,6 +241,34 @@ PACKED = [
          {"r": f(1, 2), "w": np.zeros((2, 8, 8), np.uint8), "s": f(2, 8)}))
 ]
 
+SEQUENCES = [
+    (said, (4,), f"{nodes} y = SequenceAt (s, z)", constants | {"z": i(0)[0]}) for said, nodes, constants in (
+        ("its position is beyond its sequence", "r = SequenceConstruct (x) s = SequenceInsert (r, x, p)", {"p": i(7)[0]}),
+        ("its parts have no length", "s = SplitToSequence <axis = 1> (x, p)", {"p": i(0)[0]}),
+        ("its parts do not fit", "s = SplitToSequence <axis = 1> (x, p)", {"p": i(5, -1)}),
+        ("its parts do not fit", "s = SplitToSequence <axis = 1> (x, p)", {"p": i(1, 1)}),
+        ("its parts do not fit", "s = SplitToSequence <axis = 1> (x, p)", {"p": i(3)}),
+        ("its sequences differ in length", "a = SequenceConstruct (x, x) b = SequenceConstruct (x) "
+         "s = SequenceMap <body = b (float[N,4] e, float[N,4] u) => (float[N,4] o) { o = Add (e, u) }> (a, b)", {}))
+]
+STEPS = "q = Transpose <perm = [1, 0, 2]> (x) "
+BOTH = "body = b (float[N,3] e, float[3] u) => (float[N,3] o) { o = Add (e, u) }"
+SUBGRAPHS = [
+    ("If", "its subgraph has too few outputs", "y, z = If <then_branch = t () => (float[N,4,3] a) { a = Tanh (x) }, "
+     "else_branch = e () => (float[N,4,3] b) { b = Neg (x) }> (c)", {"c": np.bool_(True)}),
+    ("Scan", "num_scan_inputs is 5", STEPS + "y = Scan <num_scan_inputs = 5, body = b (float[N,3] e) => (float[N,3] o) "
+     "{ o = Tanh (e) }> (q)", {}),
+    ("Scan", "its subgraph has too few outputs", STEPS + "y, z = Scan <num_scan_inputs = 1, body = b (float[N,3] e) => "
+     "(float[N,3] o) { o = Tanh (e) }> (q)", {}),
+    ("Scan", "its subgraph takes 2 inputs, not 1", STEPS + "y = Scan <num_scan_inputs = 1, " + BOTH + "> (q)", {}),
+    ("Scan", "what it scans differs in length", STEPS + "y = Scan <num_scan_inputs = 2, " + BOTH + "> (q, w)", {"w": f(3, 3)}),
+    ("Scan", "it takes no step", STEPS + "y = Scan <num_scan_inputs = 2, " + BOTH + "> (q, w)", {"w": f(0, 3)}),
+    ("Loop", "its subgraph has too few outputs", "y, z = Loop <body = b (int64 k, bool g, float[N,4,3] h) => (bool o, "
+     "float[N,4,3] p) { o = Identity (g) p = Tanh (h) }> (t, c, x)", {"t": i(2)[0], "c": np.bool_(True)}),
+    ("Loop", "its subgraph takes 2 inputs, not 3", "y = Loop <body = b (int64 k, bool g) => (bool o) { o = Identity (g) }> "
+     "(t, c, x)", {"t": i(2)[0], "c": np.bool_(True)}),
+]
+
 
 @pytest.mark.parametrize("said, shape, node, constants", [
     *MOVES, *SPATIAL, *CONTRIB, *CHOICES, *FOURIER, *RECURRENT, *LEARNED, *ATTENTION, *DECODERS,
@@ -233,6 +277,19 @@ def test_a_rule_says_what_it_cannot_take(said, shape, node, constants):
     operators = re.findall(r"= ([\w.]+)", re.sub(r"<.*?>", "", node))
     line = f'node {len(operators) - 1} "" ({operators[-1]}): {said}'
     assert message(shape, node, **constants) in (line, line + HINT)
+
+
+@pytest.mark.parametrize("said, shape, nodes, constants", SEQUENCES)
+def test_sequences_that_do_not_fit(said, shape, nodes, constants):
+    """The node that takes a tensor out of them names the one that is wrong."""
+    text = message(shape, nodes, **constants).removesuffix(HINT)
+    assert re.fullmatch(rf'node \d "" \(SequenceAt\): node \d "" \(\w+\): {re.escape(said)}', text)
+
+
+@pytest.mark.parametrize("op, said, nodes, constants", SUBGRAPHS)
+def test_subgraphs_that_do_not_fit(op, said, nodes, constants):
+    at = int(nodes.startswith(STEPS))
+    assert message((4, 3), nodes, **constants).removesuffix(HINT) == f'node {at} "" ({op}): {said}'
 
 
 def test_training_mode_that_is_an_input(cli, tmp_path):

@@ -154,6 +154,9 @@ static const int64_t *part_lengths(const ox_control *c, int64_t length, size_t *
         }
         length -= lengths[i];
     }
+    if (length > 0) {
+        ox_control_fail(c, "its parts do not fit");
+    }
     return lengths;
 }
 
