@@ -159,6 +159,25 @@ def test_node_without_shapes(name):
             check(inferred, value.name, array)
 
 
+CONTRIB = ["NhwcConv (x, x)", "NhwcMaxPool <kernel_shape = [2]> (q)", "GatherBlockQuantized (q, i, x)",
+           "QLinearAdd (q, x, q, q, x, q, x, q)", "QLinearConcat <axis = 1> (x, q, q, x, q)",
+           "QLinearGlobalAveragePool (q, x, q, x, q)", "QLinearWhere (c, q, x, q, q, x, q, x, q)",
+           "Attention <num_heads = 2> (x, x, x)", "MultiHeadAttention <num_heads = 2> (x, x, x)",
+           "QAttention <num_heads = 2> (q, q, x, x, x)", "MatMulNBits <K = 8, N = 2, bits = 4, block_size = 16> (x, q, x)"]
+
+
+@pytest.mark.parametrize("node", CONTRIB)
+def test_contrib_without_shapes(node):
+    """Of inputs whose ranks nobody knows nothing is said."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 18, "com.microsoft" : 1]> '
+        f"graph (float x, uint8 q, int64 i, bool c) => (float y) {{ y = com.microsoft.{node} }}")
+    for value in model.graph.input:
+        value.type.tensor_type.ClearField("shape")
+    strip(model)
+    assert infer(model)["y"][1] is None
+
+
 CONTENTS = ["GreaterOrEqual (a, b)", "LessOrEqual (a, b)", "Greater (a, b)", "Equal (a, b)", "Add (a, b)",
             "Sub (a, b)", "Mul (a, b)", "Div (a, b)", "Mod (a, b)", "Min (a, b)", "Max (a, b)", "Abs (a)", "Neg (a)",
             "Where (c, a, b)", "NonZero (a)", "ReduceSum (a)", "ReduceProd (a)", "ReduceMax (a)", "ReduceMin (a)",
