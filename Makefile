@@ -46,7 +46,6 @@ check-sanitize: all
 	@tools/check-sanitize
 
 coverage: all
-	@PYTHON=$(PYTHON) tools/setup gcovr
 	@tools/coverage
 
 demo: all

@@ -144,6 +144,8 @@ CHOICES = [
      "y = ScatterElements <axis = 1, reduction = \"mul\"> (x, p, u)",
      {"p": np.int64([[1, 1]]), "u": f(1, 2)}),
     ("input 1 must be constant", (4,), "s = Shape (x)  a = ReduceSum <keepdims = 0> (s)  y = CumSum (x, a)", {}),
+    ("no rule for reduction mean", (4,), "y = ScatterElements <axis = 1, reduction = \"mean\"> (x, p, u)",
+     {"p": i(0, 1)[None], "u": f(1, 2)}),
 ]
 FOURIER = [
     ("its values are neither real nor complex", (4, 3), "y = DFT (x)", {}),
@@ -318,6 +320,7 @@ EXPECTED = ("expected top, INDEX, i:j:k, i:top, a-b, input, all, top:K, bottom:K
     ("0:1:2:3:4", "5 indices for an output of 1 axes after the batch"),
     ("x", EXPECTED),
     ("top:", EXPECTED),
+    ("top:2x", "unexpected characters after the number"),
     ("0:z", EXPECTED),
     ("mask", "the array is missing, target_array"),
     ("cosine", "the array is missing, target_array"),
@@ -341,6 +344,10 @@ def test_targets_that_are_none(target, said):
     (4, {"method": "integrated-gradients", "steps": 2**30}, "steps: 1073741824 are more than 1024"),
     (4, {"method": "kernel", "samples": 2},
      "method kernel: 2 coalitions do not tell 4 players apart: samples takes more"),
+    (60, {"method": "kernel", "samples": 2**60}, "1152921504606846976 coalitions of 60 players are too many"),
+    (4, {"method": "smoothgrad", "samples": 2**40}, "1099511627776 points are too many, 1048576 can be taken at most"),
+    (4, {"method": "expected-gradients", "samples": 2**40},
+     "1099511627776 points are too many, 1048576 can be taken at most"),
 ])
 def test_methods_that_cannot(width, options, said):
     with pytest.raises(Refused) as refused:
