@@ -173,7 +173,8 @@ static bool measure(const arguments *a, explained *e, const ox_trust_runner *r, 
                                  &a->samples.pixels, &e->inputs,     a->samples.limit};
     bool good = ox_remake_read(e->model, &from, &made, err);
     const char *sum = ox_metadata(e->model, "onnxexplainer.sum");
-    t->method = ox_metadata(e->model, "onnxexplainer.method");
+    const char *method = ox_metadata(e->model, "onnxexplainer.method");
+    t->method = method ? method : "a method that is not told";
     t->whole = e->signature.whole;
     t->adds_up = !sum || strcmp(sum, "none") != 0;
     t->cannot = made.cannot;

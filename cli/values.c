@@ -108,6 +108,7 @@ bool ox_values_read(ox_values *v, const ox_signature *s, const char *axes, const
         return ox_cli_error(err, OX_INVALID, "no shap_target and base_value that fit the samples");
     }
     v->targets = count / samples;
+    axes = axes ? axes : ""; /* a model that was not explained by us may lack it */
     if (!read_inputs(v, s, axes, outputs, stacked, err)) {
         return false;
     }

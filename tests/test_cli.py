@@ -113,13 +113,28 @@ def pooled():
                  [("y", TensorProto.FLOAT, ["batch", 3])])
 
 
+def channels_last():
+    return model([("ReduceMean", ["x", "axes"], ["y"], {"keepdims": 0})],
+                 [("x", TensorProto.FLOAT, ["batch", 8, 12, 3])],
+                 [("y", TensorProto.FLOAT, ["batch", 3])], [("axes", np.int64([1, 2]))])
+
+
+def switched():
+    """x, or less x where a flag is false."""
+    return model([("Neg", ["x"], ["less"]), ("Where", ["flag", "x", "less"], ["y"])],
+                 [("x", TensorProto.FLOAT, ["batch", 4]), ("flag", TensorProto.BOOL, [])],
+                 [("y", TensorProto.FLOAT, ["batch", 4])])
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
     """The folder of models and arrays that the cases use."""
     folder = tmp_path_factory.mktemp("data")
     for name, made in {"linear": linear(), "explained": explained(), "norule": norule(),
                        "several": several(), "fixed": linear(3), "spare": spare(),
-                       "root": root(), "cnn": pooled()}.items():
+                       "root": root(), "cnn": pooled(), "last": channels_last(), "switched": switched(),
+                       "large": model([("Identity", ["x"], ["y"])], [("x", TensorProto.UINT64, ["batch", 1])],
+                                      [("y", TensorProto.UINT64, ["batch", 1])])}.items():
         onnx.save(made, folder / f"{name}.onnx")
     whole = (folder / "linear.onnx").read_bytes()
     (folder / "truncated.onnx").write_bytes(whole[: len(whole) // 2])
@@ -138,6 +153,8 @@ def data(tmp_path_factory):
     arrays["one"] = x[0]
     arrays["objects"] = x.astype(object)
     arrays["nhwc"] = np.zeros((2, 8, 12, 3), np.float32)
+    arrays["few_rows"], arrays["large"] = x[:2, :3], np.uint64([[2**64 - 1], [2**53 + 1]])
+    arrays["nchw"], arrays["chw"] = np.zeros((2, 3, 8, 12), np.float32), np.zeros((3, 8, 12), np.float32)
     arrays["pixels"] = np.float32([[0, 255, 17, 90], [204, 51, 128, 3]])
     arrays["bytes"] = arrays["pixels"].astype(np.uint8)
     arrays["unit"] = arrays["pixels"] / 255
@@ -180,6 +197,7 @@ def data(tmp_path_factory):
     phi[:, 0, 0, 0], phi[:, 0, 3, 3] = 1, -1
     np.savez(folder / "images.npz", x_shap=phi, shap_target=np.int64([0, 0]))
     np.savez(folder / "table.npz", x_shap=x, shap_target=np.int64([0] * 5))
+    np.savez(folder / "no_images.npz", x_shap=phi[:0], shap_target=np.int64([]))
     np.savez(folder / "broken.npz", x_shap=phi * np.float32("nan"))
     np.save(folder / "images.npy", np.abs(phi))
     return folder

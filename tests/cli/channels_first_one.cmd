@@ -1,0 +1,1 @@
+"$OX" run "$DATA/last.onnx" -i "$DATA/chw.npy"

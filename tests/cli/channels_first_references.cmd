@@ -1,0 +1,1 @@
+"$OX" explain "$DATA/last.onnx" -r "$DATA/nchw.npy" -o e.onnx

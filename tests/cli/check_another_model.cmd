@@ -1,0 +1,1 @@
+"$OX" check "$DATA/explained.onnx" -i "$DATA/x.npy" --model="$DATA/spare.onnx"

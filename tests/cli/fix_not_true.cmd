@@ -1,0 +1,1 @@
+"$OX" explain "$DATA/switched.onnx" -r "$DATA/zeros.npy" --fix=flag=2 -o e.onnx

@@ -1,0 +1,1 @@
+"$OX" run "$DATA/spare.onnx" -i photo.png -o o.npz

@@ -1,0 +1,1 @@
+"$OX" plot "$DATA/no_images.npz" -o p.png
