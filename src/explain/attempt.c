@@ -162,7 +162,7 @@ static bool begin(ox_explain_state *s, bool force_fixed)
     if (!prepare(s, b, force_fixed)) {
         return false;
     }
-    s->g->no_functions = s->options->no_functions;
+    s->g->no_functions = s->g->elsewhere = s->options->no_functions;
     b->type = output_type(s);
     find_output_batch(s, b);
     find_batch_size(s);

@@ -144,6 +144,7 @@ struct ox_graph {
     ox_val *outputs;
     ox_function *functions; /* of the outermost graph */
     bool no_functions;      /* of the outermost graph: bodies are written out, see ox_call */
+    bool elsewhere;         /* the same: spelled as other runtimes need it, see portable.c */
     bool unrolls;           /* recurrent layers are written out step by step */
     bool described;         /* the shapes of inner values are written, too */
     ox_val (*take)(void *user, ox_val outer); /* of a Scan built here: a value of the graph around

@@ -6,7 +6,7 @@
 
 bool ox_is_portable(ox_val v)
 {
-    return ox_graph_outermost(v->graph)->no_functions;
+    return ox_graph_outermost(v->graph)->elsewhere;
 }
 
 /* OpenVINO (2026.4) moves a Reshape behind a ReduceMean, where an axis that is counted from the

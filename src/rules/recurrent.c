@@ -377,7 +377,7 @@ static bool is_plain(const ox_node *n)
     static const size_t fixed[] = {1, 2, 3, 4, 7};
     ox_val x = ox_node_input(n, 0);
     const ox_dim steps = x->dims[ox_node_int(n, "layout", 0) != 0 ? 1 : 0];
-    bool elsewhere = ox_graph_outermost(n->graph)->no_functions, constant = true;
+    bool elsewhere = ox_graph_outermost(n->graph)->elsewhere, constant = true;
     int64_t least = elsewhere ? LONG_ELSEWHERE : LONG;
     bool long_enough = !ox_dim_is_static(steps) || steps.size >= least;
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {

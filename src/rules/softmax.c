@@ -19,7 +19,7 @@ ox_val ox_log_softmax(ox_val x)
 {
     const int64_t last = -1;
     ox_attr axis = ox_attr_int("axis", -1);
-    if (!ox_graph_outermost(x->graph)->no_functions) {
+    if (!ox_graph_outermost(x->graph)->elsewhere) {
         return ox_graph_emit(x->graph, "LogSoftmax", 1, &x, 1, &axis);
     }
     ox_val d = ox_sub(x, ox_reduce("ReduceMax", x, 1, &last, true));
