@@ -148,6 +148,14 @@ static bool split_sum(ox_ctx *c, ox_val terms[2])
     return true;
 }
 
+/* What an Expand of ours repeats along axes that it has: the sum does so, too. */
+static ox_val before_expand(ox_val v)
+{
+    const ox_node *n = v->node;
+    bool ours = n != NULL && !n->original && strcmp(n->op, "Expand") == 0;
+    return ours && n->inputs[0]->rank == v->rank ? n->inputs[0] : v;
+}
+
 /* The unit of an entry at the node at hand, in the type of V. */
 static ox_unit unit_of(ox_ctx *c, const entry *e, ox_val v)
 {
@@ -204,8 +212,9 @@ static void send_slope(ox_ctx *c, const entry *e)
     }
     bool sum = split_sum(c, terms);
     if (sum) {
-        in[0] = terms[0];
-        in[count++] = terms[1];
+        bool first = before_expand(terms[0]) != terms[0];
+        in[0] = terms[first];
+        in[count++] = before_expand(terms[!first]);
     }
     const char *name = ox_arena_format(c->g->arena, sum ? "%sSumFlow" : "%sFlow", e->op);
     ox_send(c, 0, ox_call(name, sum ? unary_sum_body : unary_body, e, count, in));

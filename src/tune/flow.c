@@ -23,6 +23,12 @@ static bool is_flow(const ox_tuner *t, const ox_form *f)
     return f->rank >= 4 && !f->constant && ox_form_fits(t, f) && ox_form_ready(t, f);
 }
 
+/* More than one number a channel. */
+static bool is_wide(const ox_form *f)
+{
+    return ox_form_size(f, 1) > 1 || ox_form_size(f, 2) > 1;
+}
+
 static ox_form *times(ox_tuner *t, ox_form *a, ox_form *b)
 {
     return a == NULL || b == NULL
@@ -70,7 +76,7 @@ bool layout_mul(ox_tuner *t, ox_node *n)
     }
     for (size_t i = 0; i < 2; i++) {
         ox_form *m = ox_form_in(n, i), *scale = with_axes(t, ox_form_in(n, 1 - i));
-        bool wide = is_flow(t, m) && (ox_form_size(m, 1) > 1 || ox_form_size(m, 2) > 1);
+        bool wide = is_flow(t, m) && is_wide(m);
         if (wide && is_channels(t, scale, m) && put_off_scale(t, n, m, scale)) {
             return true;
         }
@@ -82,7 +88,7 @@ bool layout_mul(ox_tuner *t, ox_node *n)
 bool layout_mul_flow(ox_tuner *t, ox_node *n)
 {
     ox_form *m = ox_form_in(n, 0), *g = ox_form_in(n, 1), *g0 = ox_form_in(n, 2);
-    bool wide = is_flow(t, m) && (ox_form_size(m, 1) > 1 || ox_form_size(m, 2) > 1);
+    bool wide = is_flow(t, m) && is_wide(m);
     if (wide && is_channels(t, g, m) && is_channels(t, g0, m)) {
         ox_val sum = ox_add(ox_form_plain(t, g), ox_form_plain(t, g0));
         if (put_off_scale(t, n, m, ox_form_new(t, ox_scale(sum, 0.5)))) {
@@ -177,6 +183,12 @@ bool ox_tune_plays(const ox_form *x, const ox_form *x0, int rank, const ox_dim *
            (own == 0 || ox_dim_equal(x0->dims[0], dims[rank - 5]));
 }
 
+static void put_off_channels(ox_tuner *t, ox_form *out, ox_form *m, ox_form *add)
+{
+    ox_form *base = m->put_off ? m->base : m, *scale = m->put_off ? m->scale : NULL;
+    ox_form_put_off(t, out, base, scale, plus(t, m->put_off ? m->add : NULL, add));
+}
+
 /* m + m2 as a form; NULL where nothing takes it in. */
 static ox_form *sum_of(ox_tuner *t, ox_form *m, ox_form *m2)
 {
@@ -184,6 +196,10 @@ static ox_form *sum_of(ox_tuner *t, ox_form *m, ox_form *m2)
     *sum = (ox_form){.rank = m->rank, .dims = m->dims, .uses = 1};
     if (!is_flow(t, m) || !is_flow(t, m2)) {
         return NULL;
+    }
+    if (m->rank == m2->rank && is_channels(t, m2, m) && is_wide(m)) {
+        put_off_channels(t, sum, m, m2);
+        return sum;
     }
     if (ox_tune_fuse_sum(t, sum, m, m2)) {
         return sum;
@@ -301,8 +317,7 @@ static bool put_off_term(ox_tuner *t, ox_form *out, ox_form *m, ox_form *thin)
     if (!t->kernels || !thin->put_off || thin->base != NULL || !is_flow(t, m)) {
         return false;
     }
-    ox_form *base = m->put_off ? m->base : m, *scale = m->put_off ? m->scale : NULL;
-    ox_form_put_off(t, out, base, scale, plus(t, m->put_off ? m->add : NULL, thin->add));
+    put_off_channels(t, out, m, thin->add);
     return true;
 }
 
