@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from rulecheck import Rule, floats, node
+from rulecheck import Rule, check_near, check_pairs, floats, node
 
 STRIDED = {"strides": [2, 2]}
 CASES = {
@@ -58,3 +58,56 @@ def test_two_uses_are_summed_in_the_flow(explain, run):
     want = run(path, one.x)["x_shap"]
     apart = run(explain(one.model, one.r, "--no-functions"), one.x)["x_shap"]
     np.testing.assert_allclose(apart, want, rtol=0, atol=one.tolerance(want, one.head))
+
+
+def plane_rule(nodes, constants, size=8):
+    return Rule([*nodes], {"x": (8, size, size)}, constants, np.float32)
+
+
+def flows(model, name):
+    return [n for n in model.graph.node if n.op_type == name]
+
+
+def same_apart(one, path, explain, run):
+    """Written out, the values are those of `path`; and they are complete."""
+    out = run(path, one.x)
+    want, tolerance = out["x_shap"], one.tolerance(out["x_shap"], one.head)
+    apart = run(explain(one.model, one.r, "--target=all", "--no-functions"), one.x)["x_shap"]
+    np.testing.assert_allclose(apart, want, rtol=0, atol=tolerance)
+    check_pairs(one, explain, run)
+    check_near(one, explain, run)
+
+
+@pytest.mark.parametrize("activation", ["Relu", "HardSwish", "LeakyRelu"])
+def test_phases_go_through_a_flow_and_a_convolution(activation, explain, run):
+    """A thin convolution, an activation and a strided convolution: what comes back is put together
+    where there are less channels."""
+    nodes = [node("Conv", "x w", "a"), node(activation, "a", "b"),
+             node("Conv", "b v", "y", group=16, pads=[1, 1, 1, 1], **STRIDED)]
+    one = plane_rule(nodes, {"w": floats(16, 8, 1, 1), "v": floats(16, 1, 3, 3)})
+    path = explain(one.model, one.r, "--target=all")
+    model = onnx.load(path)
+    assert len(flows(model, f"{activation}Flow")) == 4
+    assert len(flows(model, "Interleave2x2")) == 1
+    same_apart(one, path, explain, run)
+
+
+def test_phases_of_what_is_used_twice_stay_together(explain, run):
+    nodes = [node("Conv", "x w", "a"), node("Relu", "a", "b"),
+             node("Conv", "b v", "c", group=16, pads=[1, 1, 1, 1], **STRIDED), node("Flatten", "c", "d"),
+             node("Flatten", "a", "e"), node("Concat", "d e", "y", axis=1)]
+    one = plane_rule(nodes, {"w": floats(16, 8, 1, 1), "v": floats(16, 1, 3, 3)})
+    path = explain(one.model, one.r, "--target=all")
+    assert len(flows(onnx.load(path), "ReluFlow")) == 1
+    same_apart(one, path, explain, run)
+
+
+def test_a_flow_repeats_what_a_global_average_sends(explain, run):
+    nodes = [node("Relu", "x", "a"), node("GlobalAveragePool", "a", "p"), node("Sigmoid", "p", "s"),
+             node("Mul", "a s", "y")]
+    one = plane_rule(nodes, {}, 3)
+    path = explain(one.model, one.r, "--target=all")
+    model = onnx.load(path)
+    assert len(flows(model, "ReluSumFlow")) == 1
+    assert not any("flow" in n.name for n in flows(model, "Expand"))
+    same_apart(one, path, explain, run)

@@ -117,6 +117,9 @@ typedef void (*ox_body_of_many)(const ox_val *inputs, ox_val *outputs, const voi
  * where that cannot be said or is not worth it. */
 ox_val ox_after(ox_val m, ox_val v);
 
+/* What ox_after made v of, which waits for another multiplier from here on; else v itself. */
+ox_val ox_not_after(ox_val v);
+
 /* A node `onnxexplainer.<name>` with a model-local function as body, or the body itself where the
  * graph has no functions. Elementwise with broadcasting: the result has the shape of the inputs
  * broadcast together. */

@@ -94,6 +94,16 @@ ox_val ox_after(ox_val m, ox_val v)
     return after(m, v, 2);
 }
 
+ox_val ox_not_after(ox_val v)
+{
+    ox_val own = v->node != NULL && v->node->input_count > 0 ? v->node->inputs[0] : NULL;
+    if (own == NULL || own->late != v) {
+        return v;
+    }
+    own->late = NULL;
+    return own;
+}
+
 /* The node, nothing known of its results but the type; NULL where there are no functions. */
 static ox_node *call_node(function f, size_t count, const ox_val *inputs)
 {

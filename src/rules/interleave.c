@@ -4,6 +4,11 @@
  * have; the names of those where it cuts off the end of the phases go on with "Cut". */
 #include "rules/spatial.h"
 
+#include <stdio.h>
+#include <string.h>
+
+#include "base/ours.h"
+
 enum { ROWS = 2, COLUMNS = 3 }; /* axes */
 
 typedef struct phases {
@@ -94,6 +99,80 @@ ox_val ox_interleave(const int64_t steps[2], ox_val *parts, const int64_t size[2
     const char *name = ox_arena_format(parts[0]->graph->arena, "Interleave%lldx%lld",
                                        (long long)steps[0], (long long)steps[1]);
     return emit(name, interleave_body, &p, (size_t)(steps[0] * steps[1]), parts, size);
+}
+
+/* ---- a flow of what was put together ------------------------------------------------------ */
+
+/* The node of ours that puts phases together which do not overhang, behind a Reshape or not. */
+static const ox_node *putting_together(ox_val m, int64_t steps[2])
+{
+    const ox_node *n = m->node;
+    long long rows, columns;
+    int end = 0;
+    if (n != NULL && !n->original && strcmp(n->op, "Reshape") == 0) {
+        n = n->inputs[0]->node;
+    }
+    if (n == NULL || strcmp(n->domain, "onnxexplainer") != 0 ||
+        sscanf(n->op, "Interleave%lldx%lld%n", &rows, &columns, &end) != 2 || n->op[end] != '\0') {
+        return NULL;
+    }
+    steps[0] = (int64_t)rows;
+    steps[1] = (int64_t)columns;
+    return n;
+}
+
+/* Every steps-th row and column of v; v itself where it has none. */
+static ox_val phase_of(ox_val v, const int64_t steps[2], const int64_t at[2], const ox_dim size[2])
+{
+    static const int64_t axes[] = {-2, -1}, ends[] = {INT64_MAX, INT64_MAX};
+    if (v->rank == 0) {
+        return v;
+    }
+    if (v->rank < 2 || !ox_dims_equal(2, v->dims + v->rank - 2, size)) {
+        return NULL;
+    }
+    ox_graph *g = v->graph;
+    ox_val in[] = {v, ox_ints(g, 2, at), ox_ints(g, 2, ends), ox_ints(g, 2, axes),
+                   ox_ints(g, 2, steps)};
+    return ox_graph_emit(g, "Slice", 5, in, 0, NULL);
+}
+
+bool ox_flow_of_phases(ox_ctx *c, ox_val m, ox_val *parts, int64_t steps[2])
+{
+    const ox_node *flow = m->node;
+    bool ours = flow != NULL && strcmp(flow->domain, "onnxexplainer") == 0;
+    bool sum = ours && strstr(flow->op, "SumFlow") != NULL; /* of a term that is not in phases */
+    const ox_ours *kind = ours && !sum ? ox_ours_find(flow->op) : NULL;
+    const ox_node *from = kind != NULL && kind->kind == OX_OURS_ELEMENTS
+                              ? putting_together(flow->inputs[0], steps)
+                              : NULL;
+    ox_val in[8], whole[8];
+    if (from == NULL || flow->input_count > sizeof in / sizeof *in) {
+        return false;
+    }
+    ox_val before = flow->inputs[0];
+    if (m->rank != c->lead + 4 || before->rank != m->rank) {
+        return false;
+    }
+    for (size_t i = 1; i < flow->input_count; i++) {
+        whole[i] = ox_not_after(flow->inputs[i]);
+    }
+    for (int64_t p = 0; p < steps[0] * steps[1]; p++) {
+        in[0] = ox_unfold(c, from->inputs[p], before);
+        for (size_t i = 1; i < flow->input_count; i++) {
+            int64_t at[] = {p / steps[1], p % steps[1]};
+            in[i] = phase_of(whole[i], steps, at, m->dims + m->rank - 2);
+            if (in[i] == NULL) {
+                return false;
+            }
+            in[i] = ox_after(in[0], in[i]);
+        }
+        ox_node *n =
+            ox_graph_emit_node(m->graph, flow->domain, flow->op, flow->input_count, in, 1, 0, NULL);
+        parts[p] = n->outputs[0];
+        parts[p]->type = m->type;
+    }
+    return true;
 }
 
 ox_val ox_put_apart(ox_val part, const int64_t steps[2], const int64_t at[2], const int64_t size[2])

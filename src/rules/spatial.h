@@ -31,4 +31,8 @@ ox_val ox_interleave(const int64_t steps[2], ox_val *parts, const int64_t size[2
 ox_val ox_put_apart(ox_val part, const int64_t steps[2], const int64_t at[2],
                     const int64_t size[2]);
 
+/* Where m, [..., C, H, W], is made by a flow of elements from all phases put together: what it
+ * makes of each of them. Gives false where it is not so. */
+bool ox_flow_of_phases(ox_ctx *c, ox_val m, ox_val *parts, int64_t steps[2]);
+
 #endif

@@ -306,7 +306,20 @@ static ox_val convolve_sparse(adjoint *v)
     return ox_graph_emit(v->g, "ConvTranspose", 2, in, 4, attrs);
 }
 
-/* ---- one tap: before a repetition ---------------------------------------------------------- */
+/* ---- one tap: before a repetition, or what puts phases together
+ * ---------------------------------------------------------- */
+
+static bool is_one_tap(adjoint *v)
+{
+    for (int k = 0; k < v->axes; k++) {
+        const ox_window *w = &v->w[k];
+        if (w->kernel != 1 || w->stride != 1 || w->begin != 0 || w->end != 0 ||
+            !find_phase(w, 0, &v->phases[k])) {
+            return false;
+        }
+    }
+    return true;
+}
 
 /* The multiplier of an AveragePool is repeated over the windows; a convolution of one tap commutes
  * with that, and is cheaper before. Gives NULL where it is not so. */
@@ -316,18 +329,31 @@ static ox_val convolve_before_repeat(adjoint *v)
     if (n == NULL || n->original || strcmp(n->op, "Resize") != 0) {
         return NULL;
     }
-    for (int k = 0; k < v->axes; k++) {
-        const ox_window *w = &v->w[k];
-        if (w->kernel != 1 || w->stride != 1 || w->begin != 0 || w->end != 0 ||
-            !find_phase(w, 0, &v->phases[k])) {
-            return NULL;
-        }
+    if (!is_one_tap(v)) {
+        return NULL;
     }
     ox_val repeated = v->m;
     v->m = n->inputs[0];
     ox_val in[] = {convolve(v, phase_filters(v)), NULL, n->inputs[2]};
     v->m = repeated;
     return ox_graph_emit(v->g, "Resize", 3, in, n->attr_count, n->attrs);
+}
+
+/* The same before phases are put together, of which less channels are quicker. */
+static ox_val convolve_before_interleave(ox_ctx *c, adjoint *v, ox_val m)
+{
+    ox_val parts[MAX_PHASES + 1];
+    int64_t steps[2];
+    bool fewer =
+        v->axes == 2 && v->group == 1 && 2 * v->filters->dims[0].size <= v->filters->dims[1].size;
+    if (!fewer || !is_one_tap(v) || !ox_flow_of_phases(c, m, parts, steps)) {
+        return NULL;
+    }
+    for (int64_t p = 0; p < steps[0] * steps[1]; p++) {
+        v->m = ox_fold(c, parts[p]);
+        parts[p] = convolve(v, phase_filters(v));
+    }
+    return ox_interleave(steps, parts, (int64_t[]){v->w[0].in, v->w[1].in});
 }
 
 /* ---- the adjoint ------------------------------------------------------------------------- */
@@ -411,6 +437,7 @@ ox_val ox_unconvolve(ox_ctx *c, ox_val m, ox_val filters, int64_t group, const o
     } else {
         v.filters = swap_channels(filters, group);
         folded = phases > 1 ? convolve_sparse(&v) : convolve_before_repeat(&v);
+        folded = folded == NULL ? convolve_before_interleave(c, &v, m) : folded;
         bool few = phases > 1 && group == 1 && v.filters->dims[0].size * phases <= BLOCK_CHANNELS;
         if (folded == NULL && few) {
             convolve_together(&v);
