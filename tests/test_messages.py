@@ -169,6 +169,14 @@ RECURRENT = [
 LEARNED = [
     ("it has no coefficients", (3,), "y = ai.onnx.ml.LinearRegressor (x)", {}),
     ("it has no support vectors", (3,), "y = ai.onnx.ml.SVMRegressor <n_supports = 0> (x)", {}),
+    ("its probabilities jump by thousandths, with the steps that ONNX Runtime takes to find them; "
+     "SVC(probability=False) has a rule", (3,),
+     "l, y = ai.onnx.ml.SVMClassifier <vectors_per_class = [1, 1], coefficients = [1.0, -1.0], "
+     "support_vectors = [1.0, 2.0, 3.0, 0.0, 1.0, 2.0], rho = [0.5], prob_a = [1.0], prob_b = [0.0], "
+     "classlabels_ints = [0, 1]> (x)", {}),
+    ("its support vectors, classes and coefficients are of different numbers", (3,),
+     "l, y = ai.onnx.ml.SVMClassifier <vectors_per_class = [1, 1], coefficients = [1.0, -1.0], "
+     "support_vectors = [1.0, 2.0, 3.0], rho = [0.5], classlabels_ints = [0, 1]> (x)", {}),
     ("its result is a sign", (3,),
      "y = ai.onnx.ml.SVMRegressor <n_supports = 1, one_class = 1, coefficients = [1.0], "
      "support_vectors = [1.0, 2.0, 3.0], rho = [0.5], kernel_type = \"LINEAR\"> (x)", {}),

@@ -35,9 +35,10 @@ def test_shown(cli, tmp_path):
     assert done.returncode == 1
     listed = done.stdout.partition("\nnodes\n")[2].splitlines()
     assert [line.split() for line in listed if "Loop" in line] == [
-        "3 Loop refused around its number of steps is known at run time only".split()]
+        ("3 Loop refused around its number of steps is known at run time only; where an input says it, "
+         "--fix=NAME=VALUE makes it known").split()]
     for op in ("Tanh", "ReduceSum", "Cast", "Reshape", "MatMul"):
         assert sum(f" {op} " in line for line in listed) == 1, op
     assert ('cannot be explained: node 3 "around" (Loop): its number of steps is known at run time '
-            "only\n") in done.stderr
+            "only; where an input says it, --fix=NAME=VALUE makes it known\n") in done.stderr
     assert done.stderr.endswith("explain --method=kernel explains any model by its outputs\n")

@@ -90,6 +90,27 @@ def test_svm_regressor(explain, run, kernel):
     check(Rule(nodes, {"x": (4,)}, domains=ML), explain, run)
 
 
+@pytest.mark.parametrize("transform", ["NONE", "SOFTMAX", "LOGISTIC"])
+@pytest.mark.parametrize("kernel, per_class", [
+    ("RBF", [3, 2]), ("LINEAR", [1, 1]), ("POLY", [2, 3, 2]), ("SIGMOID", [2, 1, 3, 2])])
+def test_svm_classifier(explain, run, kernel, per_class, transform):
+    """Scores of pairs of classes, of two for both."""
+    classes, vectors = len(per_class), sum(per_class)
+    nodes = [ml("SVMClassifier", "x", "label y", coefficients=numbers(classes - 1, vectors),
+                kernel_type=kernel, kernel_params=[0.1, 0.5, 3.0], vectors_per_class=per_class,
+                rho=numbers(classes * (classes - 1) // 2, seed=2), post_transform=transform,
+                classlabels_ints=list(range(classes)), support_vectors=numbers(vectors, 4, seed=1))]
+    check(Rule(nodes, {"x": (4,)}, domains=ML), explain, run)
+
+
+@pytest.mark.parametrize("transform", ["NONE", "SOFTMAX"])
+def test_linear_svm_classifier(explain, run, transform):
+    nodes = [ml("SVMClassifier", "x", "label y", coefficients=numbers(3, 4), rho=[0.3],
+                kernel_type="LINEAR", kernel_params=[0.0, 0.0, 3.0],
+                classlabels_strings=["a", "b", "c"], post_transform=transform)]
+    check(Rule(nodes, {"x": (4,)}, domains=ML), explain, run)
+
+
 def test_a_pipeline(explain, run):
     """Scaler, Normalizer, LinearClassifier, with labels beside the scores."""
     nodes = [ml("Scaler", "x", "s", offset=numbers(4), scale=numbers(4, seed=1)),

@@ -44,7 +44,7 @@ BEYOND = {
         ScatterND SoftmaxCrossEntropyLoss"""),
     "test_rules_ml.py": ("vectors of features: the parts are drawn", """
         ml:ArrayFeatureExtractor ml:Binarizer ml:FeatureVectorizer ml:LinearClassifier
-        ml:Normalizer ml:SVMRegressor"""),
+        ml:Normalizer ml:SVMClassifier ml:SVMRegressor"""),
     "test_rules_move.py": ("indices along the samples, or four axes", """
         GatherElements SpaceToDepth"""),
     "test_rules_product.py": ("a step wherever it wraps", """

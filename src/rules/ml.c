@@ -209,7 +209,7 @@ static ox_val linear(const ox_node *n, int64_t rows)
 {
     ox_val x = floats_of(n, 0);
     int64_t dims[] = {rows, ox_made_size(n, x, -1)}, count = attr_count(n, "coefficients");
-    if (rows > 0 && count % rows == 0 && count / rows != dims[1]) {
+    if (rows > 0 && count % rows == 0 && count / rows > dims[1]) {
         ox_made_fail(n, ox_arena_format(n->graph->arena,
                                         "it has coefficients for %lld values of its input's %lld: "
                                         "the converter left something out before it",
@@ -247,6 +247,8 @@ void decompose_linear_classifier(const ox_node *n, ox_val *outputs)
 }
 
 /* ---- support vectors ------------------------------------------------------------------------- */
+
+enum { PAIRED_MOST = 256 }; /* classes */
 
 /* The kernel of x and every support vector, [N, vectors]. */
 static ox_val svm_kernel(const ox_node *n, ox_val x, ox_val vectors)
@@ -287,4 +289,92 @@ void decompose_svm_regressor(const ox_node *n, ox_val *outputs)
     }
     ox_val scores = count > 0 ? svm_kernel(n, x, vectors) : x;
     outputs[0] = transformed(n, ox_made_plus(ox_matmul(scores, weights), rho), 1);
+}
+
+/* What each support vector adds to each pair of classes, [vectors, pairs], -1 of the second: the
+ * file has rows for "against the others", of which one's own is left out. */
+static ox_val pair_weights(const ox_node *n, int64_t classes, int64_t vectors, int64_t pairs)
+{
+    const ox_attr *each = ox_node_attr(n, "coefficients");
+    size_t listed = 0;
+    const int64_t *of_class = ox_node_ints(n, "vectors_per_class", &listed);
+    double *w = ox_arena_alloc(n->graph->arena, (size_t)(vectors * pairs), sizeof *w);
+    int64_t first = 0;
+    for (int64_t own = 0; own < classes; first += of_class[own++]) {
+        int64_t pair = 0;
+        for (int64_t i = 0; i < classes - 1; i++) {
+            for (int64_t j = i + 1; j < classes; j++, pair++) {
+                int64_t row = own == i ? j - 1 : i;
+                for (int64_t v = first; (own == i || own == j) && v < first + of_class[own]; v++) {
+                    w[v * pairs + pair] = (double)each->floats[row * vectors + v];
+                }
+            }
+        }
+    }
+    return ox_floats(n->graph, OX_FLOAT, 2, (const int64_t[]){vectors, pairs}, w);
+}
+
+/* How many support vectors all classes have; 0 where the lists do not agree. */
+static int64_t vectors_of(const ox_node *n, int64_t classes, int64_t width)
+{
+    size_t listed = 0;
+    const int64_t *of_class = ox_node_ints(n, "vectors_per_class", &listed);
+    int64_t all = 0, coefficients = 0;
+    for (size_t i = 0; i < listed; i++) {
+        if (of_class[i] < 0 || of_class[i] > attr_count(n, "support_vectors")) {
+            return 0;
+        }
+        all += of_class[i];
+    }
+    bool agree = (int64_t)listed == classes && ox_int_mul(all, classes - 1, &coefficients) &&
+                 coefficients == attr_count(n, "coefficients");
+    return agree && all > 0 && attr_count(n, "support_vectors") / all == width ? all : 0;
+}
+
+/* Output 0 is the label. Scores are of pairs of classes, before these vote; one of two classes is
+ * that of the first. */
+void decompose_svm_classifier(const ox_node *n, ox_val *outputs)
+{
+    int64_t classes = attr_count(n, "classlabels_ints") + attr_count(n, "classlabels_strings");
+    ox_val x = floats_of(n, 0);
+    int64_t width = ox_made_size(n, x, -1), pairs = classes * (classes - 1) / 2;
+    if (attr_count(n, "prob_a") > 0) {
+        ox_made_fail(n, "its probabilities jump by thousandths, with the steps that ONNX Runtime "
+                        "takes to find them; SVC(probability=False) has a rule");
+    }
+    if (attr_count(n, "vectors_per_class") == 0) {
+        int64_t dims[] = {classes, width}, one = 1;
+        ox_val w = numbers(n, "coefficients", 2, dims), rho = numbers(n, "rho", 1, &one);
+        if (w == NULL) {
+            ox_made_fail(n, "it has no coefficients");
+        }
+        outputs[1] = transformed(n, ox_made_plus(ox_matmul(x, ox_swap_last(w)), rho), classes);
+        return;
+    }
+    if (classes > PAIRED_MOST) {
+        ox_made_fail(n, "it has pairs of more than 256 classes");
+    }
+    int64_t vectors = classes < 2 ? 0 : vectors_of(n, classes, width);
+    if (vectors == 0 || attr_count(n, "rho") != pairs) {
+        ox_made_fail(n, "its support vectors, classes and coefficients are of different numbers");
+    }
+    int64_t dims[] = {vectors, width};
+    ox_val kernel = svm_kernel(n, x, numbers(n, "support_vectors", 2, dims));
+    ox_val scores = ox_matmul(kernel, pair_weights(n, classes, vectors, pairs));
+    scores = ox_add(scores, numbers(n, "rho", 1, &pairs));
+    if (classes > 2) {
+        outputs[1] = transformed(n, scores, pairs);
+        return;
+    }
+    if (is(n, "post_transform", "NONE", "PROBIT")) {
+        ox_made_fail(n, "no rule for post_transform PROBIT");
+    }
+    ox_val both[] = {ox_neg(scores), scores};
+    if (is(n, "post_transform", "NONE", "LOGISTIC")) {
+        both[0] = ox_unary("Sigmoid", both[0]);
+        both[1] = ox_unary("Sigmoid", both[1]);
+    } else if (!is(n, "post_transform", "NONE", "NONE")) {
+        both[0] = ox_shift(both[0], 1);
+    }
+    outputs[1] = ox_concat(n->graph, 2, both, -1);
 }

@@ -120,6 +120,19 @@ void infer_linear_classifier(ox_node *n)
     }
 }
 
+/* A score for each pair of classes, both for two; probabilities of classes, and where they are
+ * linear, one for each class. */
+void infer_svm_classifier(ox_node *n)
+{
+    infer_classifier(n);
+    size_t strings = attr_count(n, "classlabels_strings");
+    size_t classes = strings > 0 ? strings : attr_count(n, "classlabels_ints");
+    bool paired = attr_count(n, "prob_a") == 0 && attr_count(n, "vectors_per_class") > 0;
+    bool known = classes > 0 && classes < UINT16_MAX;
+    size_t scores = paired && classes > 2 ? classes * (classes - 1) / 2 : paired ? 2 : classes;
+    set_scores(n, 1, known ? ox_dim_of((int64_t)scores) : ox_shape_any(n));
+}
+
 /* ---- categories ------------------------------------------------------------------------- */
 
 void infer_one_hot_encoder(ox_node *n)
