@@ -55,7 +55,7 @@ static ox_val keep(loop *l, ox_val v)
 
 static ox_val see(loop *l, ox_val v)
 {
-    if (ox_graph_outermost(l->graph)->no_functions) {
+    if (ox_is_portable(v)) {
         return keep(l, v);
     }
     l->captured[l->captured_count++] = v;
