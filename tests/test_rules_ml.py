@@ -111,6 +111,19 @@ def test_linear_svm_classifier(explain, run, transform):
     check(Rule(nodes, {"x": (4,)}, domains=ML), explain, run)
 
 
+@pytest.mark.parametrize("transform", ["SOFTMAX", "LOGISTIC"])
+@pytest.mark.parametrize("op, outputs, attributes", [
+    ("LinearRegressor", "y", {"intercepts": [0.3]}),
+    ("SVMRegressor", "y", {"rho": [0.3], "kernel_params": [0.0, 0.0, 3.0]}),
+    ("SVMClassifier", "label y", {"rho": [0.3], "kernel_params": [0.0, 0.0, 3.0],
+                                  "classlabels_ints": [0]})])
+def test_a_single_score_stays(explain, run, op, outputs, attributes, transform):
+    """ONNX Runtime transforms several scores, and odds of LinearClassifier, alone."""
+    nodes = [ml(op, "x", outputs, coefficients=numbers(1, 4), post_transform=transform,
+                **attributes)]
+    check(Rule(nodes, {"x": (4,)}, domains=ML), explain, run)
+
+
 def test_a_pipeline(explain, run):
     """Scaler, Normalizer, LinearClassifier, with labels beside the scores."""
     nodes = [ml("Scaler", "x", "s", offset=numbers(4), scale=numbers(4, seed=1)),

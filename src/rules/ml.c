@@ -186,14 +186,15 @@ void flow_one_hot_encoder(ox_ctx *c)
 
 /* ---- linear models --------------------------------------------------------------------------- */
 
-/* What becomes of the scores [N, count]. A single one is not normalised, as in ONNX Runtime. */
+/* What becomes of the scores [N, count]. A single one stays as it is, as in ONNX Runtime. */
 static ox_val transformed(const ox_node *n, ox_val scores, int64_t count)
 {
     bool softmax = is(n, "post_transform", "NONE", "SOFTMAX");
-    if (is(n, "post_transform", "NONE", "NONE") || (softmax && count == 1)) {
+    bool logistic = is(n, "post_transform", "NONE", "LOGISTIC");
+    if (is(n, "post_transform", "NONE", "NONE") || ((softmax || logistic) && count == 1)) {
         return scores;
     }
-    if (is(n, "post_transform", "NONE", "LOGISTIC")) {
+    if (logistic) {
         return ox_unary("Sigmoid", scores);
     }
     if (softmax) {
@@ -238,7 +239,9 @@ void decompose_linear_classifier(const ox_node *n, ox_val *outputs)
     if (n->output_count < 2) {
         ox_made_fail(n, "its labels are no numbers");
     }
-    ox_val scores = transformed(n, linear(n, rows), rows);
+    ox_val scores = linear(n, rows);
+    bool odds = rows == 1 && is(n, "post_transform", "NONE", "LOGISTIC");
+    scores = odds ? ox_unary("Sigmoid", scores) : transformed(n, scores, rows);
     if (rows == 1 && labels == 2) {
         ox_val both[] = {ox_shift(ox_neg(scores), 1), scores};
         scores = ox_concat(n->graph, 2, both, -1);
