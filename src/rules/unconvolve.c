@@ -306,8 +306,7 @@ static ox_val convolve_sparse(adjoint *v)
     return ox_graph_emit(v->g, "ConvTranspose", 2, in, 4, attrs);
 }
 
-/* ---- one tap: before a repetition, or what puts phases together
- * ---------------------------------------------------------- */
+/* ---- one tap: before a repetition or an interleaving ----------------------------------------- */
 
 static bool is_one_tap(adjoint *v)
 {
