@@ -121,6 +121,9 @@ def compare(seed, graph, found, prediction, plain, x, r, n, target, eps, how):
         COUNTS["unclear"] += 1
         return
     phi = np.mean([p[0] for p in pairs], axis=0)[0].astype(np.float64)
+    if not np.isfinite(phi).all():  # a slope without bound times nothing, as of Acosh at 1
+        COUNTS["unclear"] += 1
+        return
     size = float(max(p[3] for p in pairs))
     if not np.isfinite(size) or size > 1e6:
         COUNTS["too large"] += 1

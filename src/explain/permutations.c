@@ -19,9 +19,9 @@ typedef struct orders {
 /* Each order is followed by the opposite one. */
 static orders draw(const ox_explain_state *s, int64_t pairs, int64_t players)
 {
-    orders o = {.count = 2 * pairs, .players = players};
+    orders o = {.players = players};
     size_t cells = 0;
-    if (!ox_size_mul((size_t)o.count, (size_t)players, &cells)) {
+    if (!ox_int_mul(pairs, 2, &o.count) || !ox_size_mul((size_t)o.count, (size_t)players, &cells)) {
         ox_fail(s->arena, OX_LIMIT, "%lld permutations are too many", (long long)pairs);
     }
     o.rank = ox_arena_alloc(s->arena, cells, sizeof *o.rank);
