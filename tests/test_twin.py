@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph, NotImplemented
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotImplemented
 
 import kernels
 import library
@@ -66,7 +66,7 @@ def check(seed):
     model = graph.model()
     try:
         original = session(model, False)
-    except (NotImplemented, InvalidGraph):
+    except (Fail, NotImplemented, InvalidGraph):
         COUNTS["not in ONNX Runtime"] += 1
         return
     explained = library.explain(model, {"x": r}, target="all", **options)
@@ -74,7 +74,7 @@ def check(seed):
     outputs = runner.run(None, {"x": x})
     again = runner.run(None, {"x": x})  # the same bits, at this number of threads
     assert all(a.tobytes() == b.tobytes() for a, b in zip(outputs, again)), f"graph {seed}\n{graph}"
-    check_wild(f"graph {seed}\n{graph}", rng, runner, original, x, outputs)
+    check_wild(f"graph {seed}\n{graph}", model.graph, rng, runner, original, x, outputs)
     found = dict(zip([o.name for o in explained.graph.output], outputs))
     prediction = found[model.graph.output[0].name]
     plain = original.run(None, {"x": x})[0]
@@ -84,10 +84,11 @@ def check(seed):
             compare(seed, graph, found, prediction, plain, x, r, n, target, eps, (options, fast))
 
 
-def check_wild(where, rng, runner, original, x, outputs):
+def check_wild(where, graph, rng, runner, original, x, outputs):
     """What is no number, or beyond all, in one sample: it predicts as it did, and the others get what
     they get without it, to the bit. Of float64 to the last one: functions that ONNX Runtime computes
-    some at a time round otherwise where one of them is NaN."""
+    some at a time round otherwise where one of them is NaN. A max pool of ONNX Runtime makes the least
+    finite number of -inf, and leaves NaN out, where it gives no indices: what it predicts is let be."""
     wild = x.copy()
     at = (0, *(int(rng.integers(n)) for n in x.shape[1:]))
     wild[at] = [np.nan, np.inf, -np.inf, 1e30, np.finfo(x.dtype).max][int(rng.integers(5))]
@@ -96,16 +97,14 @@ def check_wild(where, rng, runner, original, x, outputs):
         plain, = original.run(None, {"x": wild})
     for mine, usual in zip(found, outputs):
         near = x.dtype == np.float64 and np.allclose(mine[1:], usual[1:], rtol=1e-14, atol=1e-15)
-        assert near or np.array_equal(mine[1:], usual[1:]), where
-    assert same(found[0][0], plain[0]), f"{where}\n{found[0]}\n{plain}"
+        assert near or np.array_equal(mine[1:], usual[1:], equal_nan=True), where
+    pools = any(n.op_type in ("MaxPool", "GlobalMaxPool") for n in graph.node)
+    assert pools or same(found[0][0], plain[0]), f"{where}\n{found[0]}\n{plain}"
 
 
 def same(a, b):
-    """To rounding of large terms that cancel, which two fusions may take in another order. A max pool
-    of ONNX Runtime makes the least finite number of -inf where it gives no indices: what comes of
-    that counts as infinite."""
+    """To rounding of large terms that cancel, which two fusions may take in another order."""
     with np.errstate(all="ignore"):
-        a, b = (np.where(np.abs(v) > np.finfo(v.dtype).max / 16, np.inf * np.sign(v), v) for v in (a, b))
         finite = np.isfinite(a) & np.isfinite(b)
         size = max(np.abs(a[finite]).max(initial=1), np.abs(b[finite]).max(initial=1))
         near = np.abs(a - b) <= 1e-4 * size
@@ -121,7 +120,8 @@ def compare(seed, graph, found, prediction, plain, x, r, n, target, eps, how):
         COUNTS["unclear"] += 1
         return
     phi = np.mean([p[0] for p in pairs], axis=0)[0].astype(np.float64)
-    if not np.isfinite(phi).all():  # a slope without bound times nothing, as of Acosh at 1
+    if not np.isfinite(phi).all() or not np.isfinite(plain[n, target]):
+        # a slope without bound times nothing, as of Acosh at 1; 0 over 0 in the model itself
         COUNTS["unclear"] += 1
         return
     size = float(max(p[3] for p in pairs))
