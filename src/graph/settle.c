@@ -105,7 +105,9 @@ void ox_graph_sort(ox_graph *g)
         }
         place_value(&o, g->outputs[i]);
     }
-    memcpy(g->nodes, o.nodes, o.count * sizeof *g->nodes);
+    if (o.count > 0) {
+        memcpy(g->nodes, o.nodes, o.count * sizeof *g->nodes);
+    }
     g->node_count = o.count;
     if (g->value_count > 0) {
         qsort(g->values, g->value_count, sizeof(ox_val), by_position);
