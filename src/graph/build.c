@@ -275,8 +275,7 @@ ox_val ox_shift(ox_val a, double term)
  */
 ox_val ox_apart_from_zero(ox_val d, double little)
 {
-    bool portable = ox_graph_outermost(d->graph)->elsewhere;
-    return portable ? ox_max(ox_abs(d), ox_number(d, little)) : ox_shift(d, little);
+    return ox_is_portable(d) ? ox_max(ox_abs(d), ox_number(d, little)) : ox_shift(d, little);
 }
 ox_val ox_neg(ox_val a)
 {

@@ -294,8 +294,8 @@ void decompose_svm_regressor(const ox_node *n, ox_val *outputs)
     outputs[0] = transformed(n, ox_made_plus(ox_matmul(scores, weights), rho), 1);
 }
 
-/* What each support vector adds to each pair of classes, [vectors, pairs], -1 of the second: the
- * file has rows for "against the others", of which one's own is left out. */
+/* What each support vector adds to each pair of classes, [vectors, pairs]. Against class c it
+ * stands in row c of the file, or c - 1 where c comes after its own. */
 static ox_val pair_weights(const ox_node *n, int64_t classes, int64_t vectors, int64_t pairs)
 {
     const ox_attr *each = ox_node_attr(n, "coefficients");
