@@ -3,6 +3,7 @@
 #include "rules/second.h"
 
 #include <float.h>
+#include <math.h>
 
 /* ---- the words of slopes.inc --------------------------------------------------------------- */
 
@@ -200,12 +201,19 @@ static ox_val circle(ox_val x)
     return ox_sqrt(ox_mul(ox_one_minus(x), ox_shift(x, 1)));
 }
 
-/* tan(dy/2) = d / (c + c0), c = sqrt(1 - x^2). Two neighbours at 1 have c = 3e-4: the addend only
- * matters where both sides are 1 or -1. */
+/* The sum of both sides' roots, of which each is 0 at an end where the slope is infinite. The root
+ * of the number next to there is at least that of epsilon, which the sum is where both sides are at
+ * the same end, and x + x0 is 2 or -2: as steep as between neighbours, and no steeper. */
+static ox_val roots(const ox_pair *p, ox_val root, ox_val root0)
+{
+    ox_val least = ox_scale(ox_abs(ox_mean(p->x, p->x0)), sqrt(num_epsilon(root)));
+    return ox_max(ox_add(root, root0), least);
+}
+
+/* tan(dy/2) = d / (c + c0), c = sqrt(1 - x^2) */
 ox_val slope_asin(const ox_pair *p)
 {
-    ox_val d = distance(p->x, p->x0, 1);
-    ox_val c = ox_add(circle(p->x), ox_shift(circle(p->x0), 1e-12));
+    ox_val d = distance(p->x, p->x0, 1), c = roots(p, circle(p->x), circle(p->x0));
     return ox_scale(ox_div(ox_unary("Atan", ox_div(d, c)), d), 2);
 }
 
@@ -225,7 +233,7 @@ ox_val slope_asinh(const ox_pair *p)
     return smooth(p, asinh_slope(p->x), asinh_slope(p->x0));
 }
 
-/* sqrt((x - 1)(x + 1)); the addend as for asin. */
+/* sqrt((x - 1)(x + 1)) */
 static ox_val hyperbola(ox_val x)
 {
     return ox_sqrt(ox_mul(ox_shift(x, -1), ox_shift(x, 1)));
@@ -234,9 +242,8 @@ static ox_val hyperbola(ox_val x)
 /* tanh(dy/2) = d / (s + s0), s = sqrt(x^2 - 1), and dy = log u with u = (x + s)/(x0 + s0). */
 ox_val slope_acosh(const ox_pair *p)
 {
-    ox_val s = hyperbola(p->x), s0 = ox_shift(hyperbola(p->x0), 1e-12);
-    ox_val u = ox_div(ox_add(p->x, s), ox_add(p->x0, s0));
-    ox_val sum = ox_add(p->x0, s0);
-    ox_val grown = ox_shift(ox_div(ox_add(p->x, p->x0), ox_add(s, s0)), 1);
+    ox_val s = hyperbola(p->x), s0 = hyperbola(p->x0), sum = ox_add(p->x0, s0);
+    ox_val u = ox_div(ox_add(p->x, s), sum);
+    ox_val grown = ox_shift(ox_div(ox_add(p->x, p->x0), roots(p, s, s0)), 1);
     return ox_mul(log_ratio(u), ox_div(grown, sum));
 }
