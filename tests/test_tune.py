@@ -50,6 +50,12 @@ NETS = {
         l = Sigmoid(k)  o = Mul(b, l)  p = Conv(o, T)  y = Flatten(p)""",
               (3, 8, 8), {"W": (32, 3, 3, 3), "D": (32, 1, 3, 3), "U": (8, 32, 1, 1),
                           "V": (32, 8, 1, 1), "T": (24, 32, 4, 4)}),
+    "phases": ("""c = Conv<pads=[1,1,1,1]>(x, W)  r = Relu(c)  e = Conv(r, E)  q = Sigmoid(e)
+        a = Mul(e, q)  d = Conv<group=64, pads=[1,1,1,1], strides=[2,2]>(a, D)  s = Relu(d)
+        p = Conv(s, P)  f = Conv(p, E)  t = Relu(f)
+        h = Conv<group=64, pads=[1,1,1,1], strides=[2,2]>(t, D)  u = Relu(h)  y = Flatten(u)""",
+               (3, 8, 12), {"W": (16, 3, 3, 3), "E": (64, 16, 1, 1), "D": (64, 1, 3, 3),
+                            "P": (16, 64, 1, 1)}),
     "gates and a skip": ("""c = Conv<pads=[1,1,1,1]>(x, W)  q = Sigmoid(c)  a = Mul(c, q)
         d = Conv<group=32, pads=[1,1,1,1]>(a, D)  e = Sigmoid(d)  b = Mul(d, e)
         g = GlobalAveragePool(b)  h = Conv(g, U)  i = Sigmoid(h)  j = Mul(h, i)  k = Conv(j, V)
@@ -186,7 +192,7 @@ def operators(path):
     return [(n.domain, n.op_type) for n in onnx.load(path).graph.node]
 
 
-@pytest.mark.parametrize("name", ["plain", "residual", "uneven channels"])
+@pytest.mark.parametrize("name", ["plain", "residual", "uneven channels", "phases"])
 def test_flows_stay_in_the_blocked_layout(cli, explain, name):
     """Values change their layout where the graph ends only."""
     rng = np.random.default_rng(3)

@@ -194,12 +194,15 @@ static ox_form *sum_of(ox_tuner *t, ox_form *m, ox_form *m2)
 {
     ox_form *sum = ox_arena_alloc(t->arena, 1, sizeof *sum);
     *sum = (ox_form){.rank = m->rank, .dims = m->dims, .uses = 1};
-    if (!is_flow(t, m) || !is_flow(t, m2)) {
+    if (!is_flow(t, m)) {
         return NULL;
     }
     if (m->rank == m2->rank && is_channels(t, m2, m) && is_wide(m)) {
         put_off_channels(t, sum, m, m2);
         return sum;
+    }
+    if (!is_flow(t, m2)) {
+        return NULL;
     }
     if (ox_tune_fuse_sum(t, sum, m, m2)) {
         return sum;

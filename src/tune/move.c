@@ -130,43 +130,111 @@ bool layout_concat(ox_tuner *t, ox_node *n)
     return true;
 }
 
-/* An input that holds one known number. */
-static bool one_number(const ox_node *n, size_t i, int64_t *out)
+/* ---- slices ------------------------------------------------------------------------------- */
+
+/* What a Slice takes of an axis, counted from behind. */
+typedef struct slice {
+    int axis;
+    ox_run run;
+} slice;
+
+/* The numbers that input i holds, of which there have to be `count`, all known. */
+static bool find_numbers(const ox_node *n, size_t i, size_t count, int64_t *out)
 {
     const ox_form *f = ox_form_in(n, i);
     ox_val v = f == NULL ? NULL : f->plain;
     if (v == NULL || v->elements == NULL || v->rank > 1 ||
-        (v->rank == 1 && !ox_dim_is(v->dims[0], 1)) || !ox_dim_is_static(v->elements[0])) {
+        (v->rank == 1 ? !ox_dim_is(v->dims[0], (int64_t)count) : count != 1)) {
         return false;
     }
-    *out = v->elements[0].size;
-    return true;
+    bool known = true;
+    for (size_t k = 0; k < count; k++) {
+        known = known && ox_dim_is_static(v->elements[k]);
+        out[k] = v->elements[k].size;
+    }
+    return known;
 }
 
-bool layout_slice(ox_tuner *t, ox_node *n)
+/* How many of C, H and W the node cuts; 0 where it is not known, takes nothing or goes backwards,
+ * or cuts another axis. */
+static size_t find_slices(const ox_node *n, const ox_form *x, slice out[3])
 {
-    ox_form *x = ox_form_in(n, 0);
-    int64_t from, to, axis, step = 1;
-    if (!ox_form_ready(t, x) || !one_number(n, 1, &from) || !one_number(n, 2, &to) ||
-        !one_number(n, 3, &axis) || (n->input_count > 4 && !one_number(n, 4, &step))) {
-        return false;
+    const ox_form *starts = ox_form_in(n, 1);
+    int64_t from[3], to[3], axes[3], steps[3] = {1, 1, 1};
+    size_t count = 1;
+    if (starts->rank == 1 && ox_dim_is_static(starts->dims[0]) && starts->dims[0].size <= 3) {
+        count = (size_t)starts->dims[0].size;
     }
-    int64_t channels = ox_form_size(x, 3);
-    ox_run run = ox_run_of(channels, from, to, 1);
-    from = run.first;
-    to = run.first + run.count;
-    bool ends = to % t->block == 0 || to == channels;
-    if (ox_axis_front(axis, x->rank) != x->rank - 3 || step != 1 || run.count == 0 ||
-        from % t->block != 0 || !ends) {
+    if (!find_numbers(n, 1, count, from) || !find_numbers(n, 2, count, to) ||
+        !find_numbers(n, 3, count, axes) ||
+        (ox_form_in(n, 4) != NULL && !find_numbers(n, 4, count, steps))) {
+        return 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        out[i].axis = x->rank - (int)ox_axis_front(axes[i], x->rank);
+        if (out[i].axis < 1 || out[i].axis > 3 || steps[i] < 1) {
+            return 0;
+        }
+        out[i].run = ox_run_of(ox_form_size(x, out[i].axis), from[i], to[i], steps[i]);
+        if (out[i].run.count == 0) {
+            return 0;
+        }
+    }
+    return count;
+}
+
+/* Whole blocks of channels. */
+static bool slice_channels(ox_tuner *t, ox_form *out, ox_form *x, ox_run run)
+{
+    int64_t from = run.first, to = run.first + run.count;
+    bool ends = to % t->block == 0 || to == ox_form_size(x, 3);
+    if (run.step != 1 || from % t->block != 0 || !ends) {
         return false;
     }
     ox_dim dims[OX_TUNE_RANK];
     memcpy(dims, x->dims, (size_t)x->rank * sizeof *dims);
     dims[x->rank - 3] = ox_dim_of(to - from);
-    ox_val out = ox_slice(ox_form_blocked(t, x), 1, from, ox_tune_padded(t, to), 1);
-    ox_form_set(t, ox_form_of(n->outputs[0]), out, OX_FOLDED, x->rank, dims);
+    ox_val v = ox_slice(ox_form_blocked(t, x), 1, from, ox_tune_padded(t, to), 1);
+    ox_form_set(t, out, v, OX_FOLDED, x->rank, dims);
     return true;
 }
+
+/* Rows and columns, a block of channels at a time. */
+static bool slice_places(ox_tuner *t, ox_form *out, ox_form *x, size_t count, const slice *slices)
+{
+    int64_t from[2], to[2], axes[2], steps[2];
+    ox_dim dims[OX_TUNE_RANK];
+    memcpy(dims, x->dims, (size_t)x->rank * sizeof *dims);
+    for (size_t i = 0; i < count; i++) {
+        ox_run run = slices[i].run;
+        if (slices[i].axis == 3) {
+            return false;
+        }
+        from[i] = run.first;
+        to[i] = run.first + (run.count - 1) * run.step + 1;
+        axes[i] = x->rank - slices[i].axis;
+        steps[i] = run.step;
+        dims[axes[i]] = ox_dim_of(run.count);
+    }
+    ox_graph *g = t->g;
+    ox_val in[] = {ox_form_view(t, x, OX_SPLIT), ox_ints(g, count, from), ox_ints(g, count, to),
+                   ox_ints(g, count, axes), ox_ints(g, count, steps)};
+    ox_form_set(t, out, ox_graph_emit(g, "Slice", 5, in, 0, NULL), OX_SPLIT, x->rank, dims);
+    return true;
+}
+
+bool layout_slice(ox_tuner *t, ox_node *n)
+{
+    ox_form *x = ox_form_in(n, 0), *out = ox_form_of(n->outputs[0]);
+    slice slices[3];
+    size_t count = ox_form_ready(t, x) ? find_slices(n, x, slices) : 0;
+    if (count == 1 && slices[0].axis == 3) {
+        return slice_channels(t, out, x, slices[0].run);
+    }
+    return count > 0 && count <= 2 && slice_places(t, out, x, count, slices);
+}
+
+/* ---- the same value in more places -------------------------------------------------------- */
 
 /* [.., C, 1, 1] repeated over H and W. */
 bool layout_expand(ox_tuner *t, ox_node *n)
