@@ -92,6 +92,20 @@ def test_phases_go_through_a_flow_and_a_convolution(activation, explain, run):
     same_apart(one, path, explain, run)
 
 
+@pytest.mark.parametrize("option", ["--cache=none", "--chunk=1"])
+def test_phases_stay_together_where_references_are_computed_in_a_run(option, explain, run):
+    """Taking apart what is not folded at load costs more than phases apart gain."""
+    nodes = [node("Conv", "x w", "a"), node("Relu", "a", "b"),
+             node("Conv", "b v", "y", group=16, pads=[1, 1, 1, 1], **STRIDED)]
+    one = plane_rule(nodes, {"w": floats(16, 8, 1, 1), "v": floats(16, 1, 3, 3)})
+    path = explain(one.model, one.r, "--target=all", option)
+    graph = onnx.load(path).graph
+    body = next((a.g for n in graph.node if n.op_type == "Scan" for a in n.attribute if a.name == "body"), graph)
+    assert [n.op_type for n in body.node].count("ReluFlow") == 1
+    want = run(explain(one.model, one.r, "--target=all"), one.x)["x_shap"]
+    np.testing.assert_allclose(run(path, one.x)["x_shap"], want, rtol=0, atol=one.tolerance(want, one.head))
+
+
 def test_phases_of_what_is_used_twice_stay_together(explain, run):
     nodes = [node("Conv", "x w", "a"), node("Relu", "a", "b"),
              node("Conv", "b v", "c", group=16, pads=[1, 1, 1, 1], **STRIDED), node("Flatten", "c", "d"),

@@ -309,6 +309,7 @@ void ox_walk(ox_explain_state *s, ox_val seed)
     const char *pool = s->options->pool;
     bool second = s->options->order > 1;
     bool by_tree = second || (pool != NULL && strcmp(pool, "tree") == 0);
+    bool steps = s->plan->chunk > 0 || s->plan->target_chunk > 0;
     ox_side_of(s->bind->output)->m = seed;
     ox_sides sides = {
         .state = s,
@@ -323,6 +324,7 @@ void ox_walk(ox_explain_state *s, ox_val seed)
         .pairs = pairs,
         .unpairs = unpairs,
         .pairs_lead = !s->plan->one_at_a_time && !s->branch->legs,
+        .kept = !steps && s->plan->cache != OX_CACHE_NONE,
         .pool_tree = by_tree,
         .probabilities = second ? softmax_of(s) : NULL,
         .third = s->options->order > 2,

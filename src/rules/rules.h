@@ -43,6 +43,7 @@ typedef struct ox_sides {
     ox_val (*pairs)(ox_ctx *c, ox_val v, ox_val variance);
     ox_val (*unpairs)(ox_ctx *c, ox_val v, ox_val pairs);
     int pairs_lead;               /* lead axes of variances: that of references, or none */
+    bool kept;                    /* references are computed at load, so that more of them is free */
     bool pool_tree;               /* maxima are trees of maxima of two */
     const ox_node *probabilities; /* the Softmax whose results are explained, NULL for none */
     bool third;                   /* values have a mean path: rules/mean_path.c */

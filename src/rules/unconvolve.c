@@ -338,14 +338,15 @@ static ox_val convolve_before_repeat(adjoint *v)
     return ox_graph_emit(v->g, "Resize", 3, in, n->attr_count, n->attrs);
 }
 
-/* The same before phases are put together, of which less channels are quicker. */
+/* The same before phases are put together, of which less channels are quicker, where no reference is
+ * taken apart for it in a run. */
 static ox_val convolve_before_interleave(ox_ctx *c, adjoint *v, ox_val m)
 {
     ox_val parts[MAX_PHASES + 1];
     int64_t steps[2];
     bool fewer =
         v->axes == 2 && v->group == 1 && 2 * v->filters->dims[0].size <= v->filters->dims[1].size;
-    if (!fewer || !is_one_tap(v) || !ox_flow_of_phases(c, m, parts, steps)) {
+    if (!fewer || !c->sides->kept || !is_one_tap(v) || !ox_flow_of_phases(c, m, parts, steps)) {
         return NULL;
     }
     for (int64_t p = 0; p < steps[0] * steps[1]; p++) {
