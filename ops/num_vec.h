@@ -92,36 +92,40 @@ static inline num num_tanh(num x)
     return num_mul(x, vec_tanh_ratio(x));
 }
 
-/* Of x s + width s (1 - s), s = 1/(1 + e), e = e^-x: mid(s) + (mid(x) + width (1 - s - s0)) ds/d,
- * with ds = s s0 (e0 - e), or where that cancels ds/d = s s0 (e + e0) tanh(d/2)/d: two e^x in place
- * of three. Beyond -40 s is as good as 0; where both are beyond 100 nothing is left of ds. */
-static inline num wide_swish(num x, num x0, num width, int wide)
+/* Of x s, s = 1/(1 + e), e = e^-x: s s0 (1 + (e + e0)/2 + (x + x0)/2 (e0 - e)/d), d = x - x0, where
+ * the quotient cancels (e + e0) tanh(d/2)/d in its place: two e^x in place of three. Beyond -40 s
+ * is as good as 0; where both are beyond -100 nothing is left of it. */
+static inline num swish_of(num x, num x0)
+{
+    num e = vec_exp_down(num_clip(x, -40, 104)), e0 = vec_exp_down(num_clip(x0, -40, 104));
+    num both = num_mul(num_shift(e, 1), num_shift(e0, 1)), ends = num_add(e, e0);
+    x = num_finite(x);
+    x0 = num_finite(x0);
+    num d = num_sub(x, x0), sum = num_add(x, x0), middle = vec_max(sum, num_of(-200));
+    num near = vec_fma(middle, vec_quarter_tanh(num_square(d)), num_of(0.5));
+    near = vec_fma(ends, near, num_of(1));
+    num steep = num_div(num_sub(e0, e), num_add(d, d));
+    num far = vec_fma(sum, steep, vec_fma(ends, num_of(0.5), num_of(1)));
+    return num_div(vec_select(vec_less(num_abs(d), num_of(0.6)), near, far), both);
+}
+
+/* The same and width s (1 - s), of which the slope is width (1 - s - s0) ds/d, with ds/d =
+ * s s0 (e0 - e)/d. */
+static inline num widened_swish_of(num x, num x0, num width)
 {
     num most = num_of(40);
     num e = vec_exp(vec_min(most, num_neg(x))), e0 = vec_exp(vec_min(most, num_neg(x0)));
-    num sum = num_scale(num_add(e, e0), 0.5), both = num_mul(num_shift(e, 1), num_shift(e0, 1));
+    num sum = num_scale(num_add(e, e0), 0.5);
+    num inverse = num_inverse(num_mul(num_shift(e, 1), num_shift(e0, 1)));
     x = num_finite(x);
     x0 = num_finite(x0);
     num d = num_sub(x, x0), h = num_scale(d, 0.5), middle = num_mean(x, x0);
-    num inverse = wide ? num_inverse(both) : both;
-    num more = wide ? num_mul(width, num_mul(num_shift(num_mul(e, e0), -1), inverse)) : middle;
-    num inner = num_clip(middle, -100, 100);
+    num more = num_mul(width, num_mul(num_shift(num_mul(e, e0), -1), inverse));
     num near = num_mul(sum, vec_tanh_near(num_square(h))), far = num_div(num_sub(e0, e), d);
-    near = num_mul(near, wide ? num_add(inner, more) : inner);
-    far = num_mul(wide ? num_add(middle, more) : middle, far);
+    near = num_mul(near, num_add(num_clip(middle, -100, 100), more));
+    far = num_mul(num_add(middle, more), far);
     num ds = vec_select(vec_less(num_abs(h), num_of(0.625)), near, far);
-    num all = num_add(ds, num_shift(sum, 1));
-    return wide ? num_mul(all, inverse) : num_div(all, both);
-}
-
-static inline num swish_of(num x, num x0)
-{
-    return wide_swish(x, x0, x, 0);
-}
-
-static inline num widened_swish_of(num x, num x0, num width)
-{
-    return wide_swish(x, x0, width, 1);
+    return num_mul(num_add(ds, num_shift(sum, 1)), inverse);
 }
 
 #include "rules/slopes.inc"

@@ -26,6 +26,26 @@ VEC vec vec_exp(vec x)
     return vec_scale(p, n);
 }
 
+/* e^-x of x in [-89, 104], to two units in the last place */
+VEC vec vec_exp_down(vec x)
+{
+    vec n = vec_round(vec_mul(x, vec_set(-1.44269504F)));
+    vec r = vec_fma(n, vec_set(-0.693359375F), vec_sub(vec_set(0), x));
+    r = vec_fma(n, vec_set(2.12194440e-4F), r);
+    vec p = vec_step(vec_set(8.31252e-3F), r, 4.189015e-2F);
+    p = vec_step(p, r, 1.6667115e-1F);
+    p = vec_step(p, r, 4.9999232e-1F);
+    return vec_scale(vec_add(vec_fma(vec_mul(p, r), r, r), vec_set(1)), n);
+}
+
+/* tanh(d/2)/(2 d) for abs d < 0.6, of t = d^2 */
+VEC vec vec_quarter_tanh(vec t)
+{
+    vec p = vec_step(vec_set(-1.96743e-4F), t, 2.08044250e-3F);
+    p = vec_step(p, t, -2.08331631e-2F);
+    return vec_step(p, t, 0.25F);
+}
+
 /* tanh(d)/d for abs d < 0.625, of t = d^2 */
 VEC vec vec_tanh_near(vec t)
 {
