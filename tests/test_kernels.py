@@ -54,7 +54,7 @@ FLOWS = {
     "AtanFlow": ("y = Atan(x)", "m x x0 y y0", np.arctan),
     "CeilFlow": ("y = Ceil(x)", "m x x0 y y0", np.ceil),
     "CeluFlow": ("y = Celu<alpha = 0.7>(x)", "m x x0 a", None),
-    "ClipFlow": ("y = Clip(x, a, b)", "m x x0 y y0 a b", lambda x: np.clip(x, -1, 2)),
+    "ClipFlow": ("y = Clip(x, a, b)", "m x x0 a b", lambda x: np.clip(x, -1, 2)),
     "ConditionFlow": ("s = Neg(x) z = Sigmoid(x) c = Less(x, z) y = Where(c, s, z)",
                       "m c c0 x x0 b b0", None),
     "CubeFlow": ("y = Pow(x, three)", "m x x0", None),

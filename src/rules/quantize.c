@@ -134,9 +134,8 @@ static ox_val cut_slope(ox_ctx *c, ox_type type)
         return NULL;
     }
     ox_val u = ox_cast(ox_x(c, 0), type), u0 = ox_cast(ox_x0(c, 0), type);
-    ox_val cut = ox_clip(u, least, most), cut0 = ox_clip(u0, least, most);
-    return ox_flow("Clip", (ox_val[]){ox_number(u, 1), u, u0, cut, cut0, ox_number(u, least),
-                                      ox_number(u, most)});
+    return ox_flow("Clip",
+                   (ox_val[]){ox_number(u, 1), u, u0, ox_number(u, least), ox_number(u, most)});
 }
 
 ox_val ox_variance_of_rounded(ox_ctx *c)
@@ -162,8 +161,7 @@ void flow_rounded(ox_ctx *c)
     if (range_of(c->node->outputs[0]->type, &least, &most)) {
         a.cut = ox_clip(u, least, most);
         b.cut = ox_clip(u0, least, most);
-        m = ox_flow("Clip",
-                    (ox_val[]){m, u, u0, a.cut, b.cut, ox_number(m, least), ox_number(m, most)});
+        m = ox_flow("Clip", (ox_val[]){m, u, u0, ox_number(m, least), ox_number(m, most)});
     }
     if (ox_stands_in(c, 0)) {
         m = pass_beyond(c->m, m, &a, &b);
