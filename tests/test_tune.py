@@ -56,6 +56,12 @@ NETS = {
         h = Conv<group=64, pads=[1,1,1,1], strides=[2,2]>(t, D)  u = Relu(h)  y = Flatten(u)""",
                (3, 8, 12), {"W": (16, 3, 3, 3), "E": (64, 16, 1, 1), "D": (64, 1, 3, 3),
                             "P": (16, 64, 1, 1)}),
+    "pads": ("""c = Conv(x, W)  r = Relu(c)  a = Pad(r, around)  d = Conv<group=32>(a, D)
+        b = Clip(d, , high)  k = Pad<mode="constant">(b, less)  e = Conv(k, V)  s = Relu(e)
+        y = Flatten(s)""",
+             (3, 6, 7), {"W": (32, 3, 3, 3), "D": (32, 1, 3, 3), "V": (16, 32, 1, 1),
+                         "around": np.array([0, 0, 1, 2, 0, 0, 2, 0]), "high": 0.5,
+                         "less": np.array([0, 0, 0, -1, 0, 0, 1, 0])}),
     "gates and a skip": ("""c = Conv<pads=[1,1,1,1]>(x, W)  q = Sigmoid(c)  a = Mul(c, q)
         d = Conv<group=32, pads=[1,1,1,1]>(a, D)  e = Sigmoid(d)  b = Mul(d, e)
         g = GlobalAveragePool(b)  h = Conv(g, U)  i = Sigmoid(h)  j = Mul(h, i)  k = Conv(j, V)
@@ -86,6 +92,9 @@ NETS = {
 }
 
 
+INTEGERS = "around", "less"
+
+
 def build(name, batch):
     nodes, shape, weights = NETS[name]
     dims = ", ".join(map(str, (batch, *shape)))
@@ -99,7 +108,7 @@ def build(name, batch):
             value = rng.normal(size=value) / np.sqrt(fan)
             value = np.abs(value) + 0.5 if key[0] in "sv" and len(weights) > 8 else value
         model.graph.initializer.append(
-            numpy_helper.from_array(np.asarray(value, np.float32), key))
+            numpy_helper.from_array(np.asarray(value, np.int64 if key in INTEGERS else np.float32), key))
     return onnx.shape_inference.infer_shapes(model)
 
 
@@ -192,7 +201,7 @@ def operators(path):
     return [(n.domain, n.op_type) for n in onnx.load(path).graph.node]
 
 
-@pytest.mark.parametrize("name", ["plain", "residual", "uneven channels", "phases"])
+@pytest.mark.parametrize("name", ["plain", "residual", "uneven channels", "phases", "pads"])
 def test_flows_stay_in_the_blocked_layout(cli, explain, name):
     """Values change their layout where the graph ends only."""
     rng = np.random.default_rng(3)

@@ -82,10 +82,10 @@ static bool elementwise(ox_tuner *t, ox_node *n, bool finite)
     kind kinds[MOST];
     for (size_t i = 0; i < n->input_count; i++) {
         const ox_form *f = ox_form_in(n, i);
+        kinds[i] = f == NULL ? KIND_SCALAR : kind_of(f, sizes); /* left out: a bound of Clip */
         if (f == NULL) {
-            return false;
+            continue;
         }
-        kinds[i] = kind_of(f, sizes);
         some = some || (kinds[i] == KIND_FULL && !f->constant && ox_form_ready(t, f));
         split = split || kinds[i] == KIND_CHANNEL || kinds[i] == KIND_PLANE;
         bool blocks = kinds[i] != KIND_FULL || ox_form_fits(t, f);
@@ -99,13 +99,15 @@ static bool elementwise(ox_tuner *t, ox_node *n, bool finite)
     ox_view view = split ? OX_SPLIT : OX_FOLDED;
     for (size_t i = 0; i < n->input_count && view == OX_FOLDED; i++) {
         const ox_form *f = ox_form_in(n, i);
-        bool same = f->rank == rank && ox_dims_equal(rank, f->dims, dims);
-        view = kinds[i] == KIND_SCALAR || same ? OX_FOLDED : OX_AXES;
+        bool same =
+            kinds[i] == KIND_SCALAR || (f->rank == rank && ox_dims_equal(rank, f->dims, dims));
+        view = same ? OX_FOLDED : OX_AXES;
     }
     ox_val in[MOST];
     for (size_t i = 0; i < n->input_count; i++) {
         ox_form *f = ox_form_in(n, i);
-        in[i] = kinds[i] == KIND_SCALAR    ? ox_form_plain(t, f)
+        in[i] = f == NULL                  ? NULL
+                : kinds[i] == KIND_SCALAR  ? ox_form_plain(t, f)
                 : kinds[i] == KIND_CHANNEL ? split_channels(t, f, sizes[3])
                 : kinds[i] == KIND_PLANE   ? split_plane(t, f)
                                            : ox_form_view(t, f, view);

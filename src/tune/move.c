@@ -234,6 +234,39 @@ bool layout_slice(ox_tuner *t, ox_node *n)
     return count > 0 && count <= 2 && slice_places(t, out, x, count, slices);
 }
 
+/* ---- pads --------------------------------------------------------------------------------- */
+
+/* Rows and columns around it, or less of them. */
+bool layout_pad(ox_tuner *t, ox_node *n)
+{
+    ox_form *x = ox_form_in(n, 0);
+    int64_t pads[2 * OX_TUNE_RANK], all[2 * (OX_TUNE_RANK + 1)] = {0};
+    const ox_val y = n->outputs[0];
+    bool constant = strcmp(ox_node_string(n, "mode", "constant"), "constant") == 0;
+    if (!constant || !ox_form_ready(t, x) || ox_form_in(n, 3) != NULL || y->rank != x->rank ||
+        !ox_dims_static(2, y->dims + y->rank - 2) ||
+        !find_numbers(n, 1, 2 * (size_t)x->rank, pads)) {
+        return false;
+    }
+    ox_dim dims[OX_TUNE_RANK];
+    memcpy(dims, x->dims, (size_t)x->rank * sizeof *dims);
+    for (int i = 0; i < x->rank; i++) {
+        bool place = i >= x->rank - 2;
+        if (place ? y->dims[i].size <= 0 : pads[i] != 0 || pads[i + x->rank] != 0) {
+            return false;
+        }
+        dims[i] = place ? y->dims[i] : dims[i];
+        all[i] = pads[i];
+        all[i + x->rank + 1] = pads[i + x->rank];
+    }
+    ox_form *value = ox_form_in(n, 2);
+    ox_val in[] = {ox_form_view(t, x, OX_SPLIT), ox_ints(t->g, 2 * (size_t)(x->rank + 1), all),
+                   value == NULL ? NULL : ox_form_plain(t, value)};
+    ox_form_set(t, ox_form_of(y), ox_graph_emit(t->g, "Pad", 3, in, 0, NULL), OX_SPLIT, x->rank,
+                dims);
+    return true;
+}
+
 /* ---- the same value in more places -------------------------------------------------------- */
 
 /* [.., C, 1, 1] repeated over H and W. */
