@@ -75,6 +75,23 @@ def test_a_session_registers_the_kernels_beside_the_library(explained):
     assert not opens_with_kernels(explained, no_kernels=True)
 
 
+@pytest.mark.parametrize("kind", ("plain", "portable", "unlisted"))
+def test_a_session_loads_the_kernels_for_models_that_have_functions(explain, explained, tmp_path,
+                                                                    kind):
+    if kind == "plain":
+        path = str(tmp_path / "plain.onnx")
+        onnx.save(network(), path)
+    elif kind == "portable":
+        references = np.random.default_rng(1).standard_normal((4, 6)).astype(np.float32)
+        path = explain(network(), references, "--no-functions")
+    else: # which does not say of which it has kernels
+        model = onnx.load(explained)
+        del model.metadata_props[:]
+        path = str(tmp_path / "unlisted.onnx")
+        onnx.save(model, path)
+    assert opens_with_kernels(path) == (kind == "unlisted")
+
+
 def test_a_session_goes_without_kernels_that_are_not_there(explained, tmp_path):
     alone = tmp_path / "lib" / "libonnxexplainer.so"
     alone.parent.mkdir()

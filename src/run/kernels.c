@@ -36,20 +36,25 @@ bool ox_kernels_path(char *path, size_t size)
 /* ONNX Runtime refuses entries that are longer. */
 enum { MOST_TEXT = 1024 };
 
-static void say_wanted(ox_session *s, const ox_tail *end)
+/* Says which kernels the model has; false where it has none. One that does not list them has a
+ * domain of this name, of as many bytes as the byte before it says. */
+static bool say_wanted(ox_session *s, const ox_tail *end)
 {
-    static const char key[] = "onnxexplainer.kernels";
+    static const char key[] = "onnxexplainer.kernels", domain[] = "\ronnxexplainer";
     char names[MOST_TEXT];
-    if (ox_tail_text(end, key, names, sizeof names)) {
-        ox_runtime_check(s->arena, s->api, s->api->AddSessionConfigEntry(s->options, key, names));
+    size_t left;
+    if (!ox_tail_text(end, key, names, sizeof names)) {
+        return ox_tail_find(end, domain, &left) != NULL;
     }
+    ox_runtime_check(s->arena, s->api, s->api->AddSessionConfigEntry(s->options, key, names));
+    return true;
 }
 
 void ox_kernels_register(ox_session *s, const ox_tail *end)
 {
     const char *named = find_named();
     char path[4096];
-    if (named == NULL && !find_beside(path, sizeof path)) {
+    if ((named == NULL && !find_beside(path, sizeof path)) || !say_wanted(s, end)) {
         return;
     }
     if (named != NULL && !ox_os_can_read(named)) {
@@ -57,7 +62,6 @@ void ox_kernels_register(ox_session *s, const ox_tail *end)
         ox_fail(s->arena, OX_IO, "ONNXEXPLAINER_OPS: %s: %s", named,
                 ox_os_reason(errno, reason, sizeof reason));
     }
-    say_wanted(s, end);
     ox_os_char room[OX_OS_PATH];
     OrtStatus *status = s->api->RegisterCustomOpsLibrary_V2(
         s->options, ox_os_native(named != NULL ? named : path, room));

@@ -34,7 +34,8 @@ struct ox_session;
 
 /* Registers the kernels of libonnxexplainer_ops with the session's options: those that
  * ONNXEXPLAINER_OPS names, which are used or an error, else those beside this library, if any. Of
- * these the ones that the model has, as the end of it says, all where it does not. */
+ * these the ones that the model has, as the end of it says; all where it has some and does not say
+ * which. */
 void ox_kernels_register(struct ox_session *s, const ox_tail *end);
 
 /* Their path; false where there are none. */
