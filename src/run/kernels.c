@@ -36,17 +36,25 @@ bool ox_kernels_path(char *path, size_t size)
 /* ONNX Runtime refuses entries that are longer. */
 enum { MOST_TEXT = 1024 };
 
+static const char KEY[] = "onnxexplainer.kernels";
+
+bool ox_kernels_listed(const ox_tail *end)
+{
+    size_t left;
+    return ox_tail_find(end, KEY, &left) != NULL;
+}
+
 /* Says which kernels the model has; false where it has none. One that does not list them has a
  * domain of this name, of as many bytes as the byte before it says. */
 static bool say_wanted(ox_session *s, const ox_tail *end)
 {
-    static const char key[] = "onnxexplainer.kernels", domain[] = "\ronnxexplainer";
+    static const char domain[] = "\ronnxexplainer";
     char names[MOST_TEXT];
     size_t left;
-    if (!ox_tail_text(end, key, names, sizeof names)) {
+    if (!ox_tail_text(end, KEY, names, sizeof names)) {
         return ox_tail_find(end, domain, &left) != NULL;
     }
-    ox_runtime_check(s->arena, s->api, s->api->AddSessionConfigEntry(s->options, key, names));
+    ox_runtime_check(s->arena, s->api, s->api->AddSessionConfigEntry(s->options, KEY, names));
     return true;
 }
 

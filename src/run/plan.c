@@ -164,6 +164,8 @@ static bool fold_constants(ox_model *m, const ox_session_options *options, bool 
                            ox_error *err)
 {
     fold f = {.model = m};
+    ox_session_options once = *options; /* to optimise what runs once takes longer than the run */
+    once.no_optimization = true;
     if (!ox_arena_try(m->arena, find_wanted, &f, err)) {
         return false;
     }
@@ -177,7 +179,7 @@ static bool fold_constants(ox_model *m, const ox_session_options *options, bool 
     }
     bool good =
         f.part != NULL && ox_arena_try(f.part->arena, cut_part, &f, err) &&
-        ox_evaluate_runtime((void *)(uintptr_t)options, f.part, NULL, 0, f.results, f.count, err) &&
+        ox_evaluate_runtime(&once, f.part, NULL, 0, f.results, f.count, err) &&
         ox_arena_try(m->arena, take_results, &f, err);
     for (size_t i = 0; f.results != NULL && i < f.count; i++) {
         ox_tensor_free(&f.results[i]);

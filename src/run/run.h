@@ -38,6 +38,9 @@ struct ox_session;
  * which. */
 void ox_kernels_register(struct ox_session *s, const ox_tail *end);
 
+/* Whether a model, by its end, says that it has some. */
+bool ox_kernels_listed(const ox_tail *end);
+
 /* Their path; false where there are none. */
 bool ox_kernels_path(char *path, size_t size);
 

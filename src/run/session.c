@@ -360,6 +360,8 @@ ox_session *ox_session_plain(const char *path, const ox_model *model,
     ox_session_options own = *options;
     own.no_kernels = own.no_kernels || ox_opset(model, "onnxexplainer") == 0;
     if (ox_serialize(model, append, &b, &error)) {
+        ox_tail end = ox_tail_of(b.data, b.size); /* as it is written, it says what it has */
+        own.no_kernels = own.no_kernels || !ox_kernels_listed(&end);
         source from = {.data = b.data, .size = b.size, .large = ox_runs_large(NULL, model)};
         session = open_source(from, &own, err);
     } else if (b.full) {
