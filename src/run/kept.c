@@ -306,9 +306,8 @@ typedef struct stream {
     uint64_t size;
 } stream;
 
-static bool append(void *user, const void *data, size_t size)
+static bool append(stream *s, const void *data, size_t size)
 {
-    stream *s = user;
     s->size += size;
     return s->size <= MOST && write_all(s->fd, data, size);
 }
@@ -321,11 +320,28 @@ static bool count(void *user, const void *data, size_t size)
     return *sum <= MOST;
 }
 
-/* What is larger from the start is not worth making. */
-static bool write_plan(stream *s, const ox_model *plan, const ox_session_options *options)
+bool ox_kept_takes(const ox_kept *k, const ox_model *plan)
 {
     uint64_t size = 0;
-    return ox_serialize(plan, count, &size, NULL) && ox_optimise(plan, options, append, s);
+    return k->folder != NULL && ox_serialize(plan, count, &size, NULL);
+}
+
+static bool write_plan(stream *s, const char *path)
+{
+    enum { ROOM = 1 << 16 };
+    FILE *file = fopen(path, "rb");
+    char *room = malloc(ROOM);
+    size_t size = ROOM;
+    bool good = file != NULL && room != NULL;
+    while (good && size == ROOM) {
+        size = fread(room, 1, ROOM, file);
+        good = append(s, room, size) && !ferror(file);
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    free(room);
+    return good;
 }
 
 /* The hash of what was written, read back as the next session will: of all bytes at once. */
@@ -344,7 +360,7 @@ static bool write_ending(const ox_kept *k, const stream *s)
     return write_all(s->fd, &end, sizeof end);
 }
 
-void ox_kept_write(const ox_kept *k, const ox_model *plan, const ox_session_options *options)
+void ox_kept_write(const ox_kept *k, const char *path)
 {
     char part[sizeof k->name + 32];
     int fd = k->folder == NULL ? -1 : begin_file(k->folder, k->name, part, sizeof part);
@@ -352,7 +368,7 @@ void ox_kept_write(const ox_kept *k, const ox_model *plan, const ox_session_opti
         return;
     }
     stream s = {.fd = fd};
-    bool good = plan == NULL || write_plan(&s, plan, options);
+    bool good = path == NULL || write_plan(&s, path);
     end_file(k->folder, fd, good && write_ending(k, &s), part, k->name);
     make_room(k);
 }

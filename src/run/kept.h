@@ -37,8 +37,14 @@ ox_kept_what ox_kept_find(ox_kept *k, const void **data, size_t *size);
 /* Waits until no other process makes a plan; until ox_kept_close none does. */
 void ox_kept_lock(ox_kept *k);
 
-/* The plan as ONNX Runtime has it after its optimisations. NULL: there is none that gains. */
-void ox_kept_write(const ox_kept *k, const ox_model *plan, const ox_session_options *options);
+/* Whether the plan may be kept: one that is larger from the start is not worth optimising for it.
+ */
+bool ox_kept_takes(const ox_kept *k, const ox_model *plan);
+
+/* The file of a plan as ONNX Runtime has it after its optimisations. NULL: there is none that
+ * gains.
+ */
+void ox_kept_write(const ox_kept *k, const char *path);
 
 /* A file that cannot be used. */
 void ox_kept_drop(const ox_kept *k);

@@ -58,12 +58,12 @@ static bool say_wanted(ox_session *s, const ox_tail *end)
     return true;
 }
 
-void ox_kernels_register(ox_session *s, const ox_tail *end)
+bool ox_kernels_register(ox_session *s, const ox_tail *end)
 {
     const char *named = find_named();
     char path[4096];
     if ((named == NULL && !find_beside(path, sizeof path)) || !say_wanted(s, end)) {
-        return;
+        return false;
     }
     if (named != NULL && !ox_os_can_read(named)) {
         char reason[128];
@@ -79,10 +79,11 @@ void ox_kernels_register(ox_session *s, const ox_tail *end)
     if (status != NULL &&
         named == NULL) { /* made for another ONNX Runtime: as if it were missing */
         s->api->ReleaseStatus(status);
-        return;
+        return false;
     }
     if (status != NULL) {
         s->api->ReleaseStatus(status);
         ox_fail(s->arena, OX_RUNTIME, "ONNXEXPLAINER_OPS: %s: not a library of kernels", named);
     }
+    return true;
 }

@@ -177,10 +177,9 @@ static bool fold_constants(ox_model *m, const ox_session_options *options, bool 
     if (f.results == NULL) {
         ox_error_set(err, OX_MEMORY, "out of memory");
     }
-    bool good =
-        f.part != NULL && ox_arena_try(f.part->arena, cut_part, &f, err) &&
-        ox_evaluate_runtime(&once, f.part, NULL, 0, f.results, f.count, err) &&
-        ox_arena_try(m->arena, take_results, &f, err);
+    bool good = f.part != NULL && ox_arena_try(f.part->arena, cut_part, &f, err) &&
+                ox_evaluate_runtime(&once, f.part, NULL, 0, f.results, f.count, err) &&
+                ox_arena_try(m->arena, take_results, &f, err);
     for (size_t i = 0; f.results != NULL && i < f.count; i++) {
         ox_tensor_free(&f.results[i]);
     }
@@ -280,7 +279,7 @@ ox_model *ox_tune(const ox_model *explained, const ox_session_options *options, 
     }
     ox_model *m = ox_plan_make(explained, false, &own, err);
     ox_trial trial;
-    if (m != NULL && !ox_trial_open(&trial, explained, NULL, m, &own, err)) {
+    if (m != NULL && !ox_trial_open(&trial, explained, NULL, m, NULL, &own, err)) {
         ox_free(m);
         return NULL;
     }

@@ -21,9 +21,10 @@ typedef struct ox_trial {
     ox_tensor *outputs; /* room for both */
 } ox_trial;
 
-/* False and err also where the plan gives other values. */
+/* False and err also where the plan gives other values. The plan is written to `optimised_to`, as
+ * by ox_session_of, where that is not NULL and there is room. */
 bool ox_trial_open(ox_trial *t, const ox_model *explained, const char *path, const ox_model *plan,
-                   const ox_session_options *options, ox_error *err);
+                   const char *optimised_to, const ox_session_options *options, ox_error *err);
 
 /* Whether the plan takes at most so many times as long on one sample. */
 bool ox_trial_keeps_to(const ox_trial *t, double times);
@@ -36,14 +37,15 @@ void ox_trial_close(ox_trial *t);
 ox_session *ox_session_plain(const char *path, const ox_model *model,
                              const ox_session_options *options, ox_error *err);
 
-/* The same on what ox_optimise gave, which may go afterwards; `large` where memory is worth more
- * than time. */
+/* The same of a model in memory; where `optimised_to` is not NULL, ONNX Runtime writes the model as
+ * it is after its optimisations to that file, but one that has to be opened through a file. */
+ox_session *ox_session_of(const ox_model *model, const char *optimised_to,
+                          const ox_session_options *options, ox_error *err);
+
+/* The same on what was written so, which may go afterwards; `large` where memory is worth more than
+ * time. */
 ox_session *ox_session_optimised(const void *data, size_t size, bool large,
                                  const ox_session_options *options, ox_error *err);
-
-/* The model as ONNX Runtime has it after its optimisations, to the sink. */
-bool ox_optimise(const ox_model *model, const ox_session_options *options, ox_sink sink,
-                 void *user);
 
 /* Whether an explained model, in a file or in memory, takes much in a run, as it says itself; other
  * models do not say so. */

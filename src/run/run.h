@@ -35,8 +35,8 @@ struct ox_session;
 /* Registers the kernels of libonnxexplainer_ops with the session's options: those that
  * ONNXEXPLAINER_OPS names, which are used or an error, else those beside this library, if any. Of
  * these the ones that the model has, as the end of it says; all where it has some and does not say
- * which. */
-void ox_kernels_register(struct ox_session *s, const ox_tail *end);
+ * which. False where there are none. */
+bool ox_kernels_register(struct ox_session *s, const ox_tail *end);
 
 /* Whether a model, by its end, says that it has some. */
 bool ox_kernels_listed(const ox_tail *end);

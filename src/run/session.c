@@ -59,6 +59,17 @@ static void set_level(ox_session *s, const ox_session_options *options, const so
     }
 }
 
+/* Passes that change what is explained and gain nothing there: after each that changes something
+ * ONNX Runtime resolves the whole graph once more. Equal nodes are one already, but for max pools
+ * with and without places, which it merges ten times over; slices of weights are folded. */
+static void leave_out(const ox_session *s)
+{
+    static const char key[] = "optimization.disable_specified_optimizers";
+    static const char passes[] =
+        "CommonSubexpressionElimination;ConstantSharing;GatherSliceToSplitFusion";
+    check(s, s->api->AddSessionConfigEntry(s->options, key, passes));
+}
+
 static void set_options(const opening *opened)
 {
     ox_session *s = opened->session;
@@ -84,8 +95,8 @@ static void set_options(const opening *opened)
     if (options->provider != NULL) {
         ox_provider_append(s, options->provider);
     }
-    if (!options->no_kernels) {
-        ox_kernels_register(s, &opened->end);
+    if (!options->no_kernels && ox_kernels_register(s, &opened->end)) {
+        leave_out(s);
     }
 }
 
@@ -302,58 +313,9 @@ ox_session *ox_session_optimised(const void *data, size_t size, bool large,
     return open_source(from, options, err);
 }
 
-/* What a file has, to the sink. */
-static bool pass_on(const char *path, ox_sink sink, void *user)
+ox_session *ox_session_of(const ox_model *model, const char *optimised_to,
+                          const ox_session_options *options, ox_error *err)
 {
-    enum { ROOM = 1 << 16 };
-    FILE *file = fopen(path, "rb");
-    char *room = malloc(ROOM);
-    size_t size = ROOM;
-    bool good = file != NULL && room != NULL;
-    while (good && size == ROOM) {
-        size = fread(room, 1, ROOM, file);
-        good = sink(user, room, size) && !ferror(file);
-    }
-    if (file != NULL) {
-        fclose(file);
-    }
-    free(room);
-    return good;
-}
-
-bool ox_optimise(const ox_model *model, const ox_session_options *options, ox_sink sink, void *user)
-{
-    static const char file[] = "/optimised.onnx";
-    ox_scratch scratch;
-    buffer b = {.data = NULL};
-    if (!ox_scratch_open(&scratch, NULL)) {
-        return false;
-    }
-    char *path = malloc(strlen(scratch.path) + sizeof file);
-    bool good = path != NULL && ox_serialize(model, append, &b, NULL);
-    if (good) {
-        strcat(strcpy(path, scratch.path), file);
-        source from = {.data = b.data, .size = b.size, .large = true, .optimised_to = path};
-        ox_session *session = open_source(from, options, NULL);
-        free(b.data);
-        b.data = NULL;
-        good = session != NULL;
-        ox_session_free(session);
-        good = good && pass_on(path, sink, user);
-    }
-    free(b.data);
-    free(path);
-    ox_scratch_close(&scratch);
-    return good;
-}
-
-ox_session *ox_session_plain(const char *path, const ox_model *model,
-                             const ox_session_options *options, ox_error *err)
-{
-    if (path != NULL) {
-        return open_source((source){.path = path, .large = ox_runs_large(path, NULL)}, options,
-                           err);
-    }
     buffer b = {.data = NULL};
     ox_error error = {.code = OX_OK};
     ox_session *session = NULL;
@@ -362,7 +324,10 @@ ox_session *ox_session_plain(const char *path, const ox_model *model,
     if (ox_serialize(model, append, &b, &error)) {
         ox_tail end = ox_tail_of(b.data, b.size); /* as it is written, it says what it has */
         own.no_kernels = own.no_kernels || !ox_kernels_listed(&end);
-        source from = {.data = b.data, .size = b.size, .large = ox_runs_large(NULL, model)};
+        source from = {.data = b.data,
+                       .size = b.size,
+                       .large = ox_runs_large(NULL, model),
+                       .optimised_to = optimised_to};
         session = open_source(from, &own, err);
     } else if (b.full) {
         ox_error_set(err, OX_MEMORY, "out of memory");
@@ -373,4 +338,13 @@ ox_session *ox_session_plain(const char *path, const ox_model *model,
     }
     free(b.data);
     return session;
+}
+
+ox_session *ox_session_plain(const char *path, const ox_model *model,
+                             const ox_session_options *options, ox_error *err)
+{
+    if (path == NULL) {
+        return ox_session_of(model, NULL, options, err);
+    }
+    return open_source((source){.path = path, .large = ox_runs_large(path, NULL)}, options, err);
 }

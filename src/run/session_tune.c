@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/check.h"
+#include "base/scratch.h"
 #include "os.h"
 #include "run/kept.h"
 #include "run/plan.h"
@@ -68,36 +69,56 @@ static ox_session *open_kept(ox_kept *kept, bool large, const ox_session_options
  * it is sooner loaded, as much but for chance. */
 static const double FASTER = 0.98, AS_FAST = 1.05;
 
-/* Whether the plan gains, with a session on it, or on the model; NULL and err where it cannot be
- * used. */
-static ox_session *try_plan(const char *path, const ox_model *model, const ox_model *plan,
-                            const ox_session_options *options, bool *gains, ox_error *err)
+/* The name of a file in the folder; NULL where there is none. */
+static char *file_in(const ox_scratch *scratch)
 {
-    ox_trial trial;
-    if (!ox_trial_open(&trial, model, path, plan, options, err)) {
-        return NULL;
+    static const char name[] = "/plan.onnx";
+    char *path = scratch->path == NULL ? NULL : malloc(strlen(scratch->path) + sizeof name);
+    return path == NULL ? NULL : strcat(strcpy(path, scratch->path), name);
+}
+
+/* Whether the plan gains, with a session on it, or on the model; NULL and err where it cannot be
+ * used. What gains is kept as ONNX Runtime optimised it for this session. */
+static ox_session *try_plan(const ox_kept *kept, const char *path, const ox_model *model,
+                            const ox_model *plan, const ox_session_options *options, bool *gains,
+                            ox_error *err)
+{
+    ox_scratch scratch = {.path = NULL};
+    if (ox_kept_takes(kept, plan) && !ox_scratch_open(&scratch, NULL)) {
+        scratch.path = NULL;
     }
-    *gains = ox_trial_keeps_to(&trial, ox_plan_is_blocked(plan) ? FASTER : AS_FAST);
-    ox_session *session = ox_trial_take(&trial, *gains);
-    ox_trial_close(&trial);
+    char *file = file_in(&scratch);
+    ox_trial trial;
+    ox_session *session = NULL;
+    if (ox_trial_open(&trial, model, path, plan, file, options, err)) {
+        *gains = ox_trial_keeps_to(&trial, ox_plan_is_blocked(plan) ? FASTER : AS_FAST);
+        session = ox_trial_take(&trial, *gains);
+        ox_trial_close(&trial);
+    }
+    if (session != NULL && *gains && file != NULL) {
+        ox_kept_write(kept, file);
+    }
+    free(file);
+    if (scratch.path != NULL) {
+        ox_scratch_close(&scratch);
+    }
     return session;
 }
 
 /* Where a blocked plan does not gain, the model with its constants computed is still sooner
  * loaded. */
-static void keep(const ox_kept *kept, const ox_model *model, const ox_model *plan, bool gains,
-                 const ox_session_options *options)
+static void keep_other(const ox_kept *kept, const ox_model *model, const ox_model *plan,
+                       const ox_session_options *options)
 {
-    if (gains || !ox_plan_is_blocked(plan) || kept->folder == NULL) {
-        ox_kept_write(kept, gains ? plan : NULL, options);
-        return;
+    bool other = ox_plan_is_blocked(plan) && kept->folder != NULL, gains = false;
+    ox_model *constants = other ? ox_plan_constants(model, options, NULL) : NULL;
+    if (constants != NULL) {
+        ox_session_free(try_plan(kept, NULL, model, constants, options, &gains, NULL));
+        ox_free(constants);
     }
-    ox_model *constants = ox_plan_constants(model, options, NULL);
-    ox_session *session =
-        constants == NULL ? NULL : try_plan(NULL, model, constants, options, &gains, NULL);
-    ox_session_free(session);
-    ox_kept_write(kept, gains ? constants : NULL, options);
-    ox_free(constants);
+    if (!gains) {
+        ox_kept_write(kept, NULL);
+    }
 }
 
 /* A session on a plan that is made here, or on the model where that is as fast; which of them is
@@ -108,11 +129,12 @@ static ox_session *make_plan(const ox_kept *kept, const char *path, const ox_mod
     ox_error why = {.code = OX_OK};
     ox_model *plan = ox_plan_make(model, kept->folder != NULL, options, &why);
     bool gains = false;
-    ox_session *session = plan == NULL ? NULL : try_plan(path, model, plan, options, &gains, &why);
-    if (session != NULL) {
-        keep(kept, model, plan, gains, options);
-    } else if (why.code == OX_UNSUPPORTED) {
-        ox_kept_write(kept, NULL, options);
+    ox_session *session =
+        plan == NULL ? NULL : try_plan(kept, path, model, plan, options, &gains, &why);
+    if (session != NULL && !gains) {
+        keep_other(kept, model, plan, options);
+    } else if (session == NULL && why.code == OX_UNSUPPORTED) {
+        ox_kept_write(kept, NULL);
     }
     ox_free(plan);
     if (session == NULL) {
