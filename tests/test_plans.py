@@ -10,6 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 NAMED, XDG = "ONNXEXPLAINER_CACHE", "XDG_CACHE_HOME"
+REFERENCES = "onnxexplainer/references/"
 
 
 def network(channels=64, size=24):
@@ -224,3 +225,20 @@ def test_at_a_time(start):
     assert len(start.plans()) == 1
     assert sorted(p.name for p in start.folder.iterdir()) == sorted(
         ["key", "lock", start.plans()[0].name])
+
+
+@pytest.mark.parametrize("external", (False, True))
+def test_replaced(start, external):
+    """What is kept is of the bytes of the model, wherever they are: in its file, or beside it."""
+    model = onnx.load(start.model)
+    for factor in (1, -2):
+        held, = (i for i in model.graph.initializer if i.name.startswith(REFERENCES))
+        held.CopyFrom(numpy_helper.from_array(factor * numpy_helper.to_array(held), held.name))
+        changed = onnx.ModelProto()
+        changed.CopyFrom(model)
+        where = {"save_as_external_data": True, "location": "weights"} if external else {}
+        (start.folder.parent / "weights").unlink(missing_ok=True)
+        onnx.save(changed, start.model, **where)
+        for made in (start(), start()):
+            assert same(made, start("--no-tune"))
+    assert len(start.plans()) == 2

@@ -173,13 +173,28 @@ static void absorb(state *s, uint64_t word)
     s->v[0] ^= word;
 }
 
+static state begin(uint64_t hash)
+{
+    state s = {{UINT64_C(0x736f6d6570736575), UINT64_C(0x646f72616e646f6d),
+                UINT64_C(0x6c7967656e657261), UINT64_C(0x7465646279746573)}};
+    absorb(&s, hash);
+    return s;
+}
+
+static uint64_t end(state *s)
+{
+    s->v[2] ^= 0xff;
+    for (int i = 0; i < 3; i++) {
+        mix(s);
+    }
+    return s->v[0] ^ s->v[1] ^ s->v[2] ^ s->v[3];
+}
+
 uint64_t ox_hash(uint64_t hash, const void *data, size_t size)
 {
     const unsigned char *p = data;
-    state s = {{UINT64_C(0x736f6d6570736575), UINT64_C(0x646f72616e646f6d),
-                UINT64_C(0x6c7967656e657261), UINT64_C(0x7465646279746573)}};
+    state s = begin(hash);
     uint64_t word;
-    absorb(&s, hash);
     size_t rest = size;
     for (; rest >= sizeof word; rest -= sizeof word, p += sizeof word) {
         memcpy(&word, p, sizeof word);
@@ -190,11 +205,29 @@ uint64_t ox_hash(uint64_t hash, const void *data, size_t size)
         word |= (uint64_t)p[i] << (8 * i);
     }
     absorb(&s, word);
-    s.v[2] ^= 0xff;
-    for (int i = 0; i < 3; i++) {
-        mix(&s);
+    return end(&s);
+}
+
+uint64_t ox_hash_large(uint64_t hash, const void *data, size_t size)
+{
+    enum { LANES = 4 };
+    const unsigned char *p = data;
+    uint64_t word, ends[LANES + 1] = {size};
+    size_t each = size / LANES / sizeof word * sizeof word;
+    state s[LANES];
+    for (int i = 0; i < LANES; i++) {
+        s[i] = begin(hash);
     }
-    return s.v[0] ^ s.v[1] ^ s.v[2] ^ s.v[3];
+    for (size_t at = 0; at < each; at += sizeof word) {
+        for (size_t i = 0; i < LANES; i++) {
+            memcpy(&word, p + i * each + at, sizeof word);
+            absorb(&s[i], word);
+        }
+    }
+    for (int i = 0; i < LANES; i++) {
+        ends[i + 1] = end(&s[i]);
+    }
+    return ox_hash(ox_hash(hash, ends, sizeof ends), p + LANES * each, size - LANES * each);
 }
 
 uint64_t ox_hash_string(const char *text)

@@ -9,9 +9,10 @@
 #include "base/table.h"
 #include "run/plan.h"
 #include "run/run.h"
+#include "run/tail.h"
 
 static const char FOLDER[] = "onnxexplainer", LOCK[] = "lock", KEY[] = "key";
-static const char ENDING[] = ".plan", PART[] = ".part", MAGIC[8] = "oxplan2";
+static const char ENDING[] = ".plan", PART[] = ".part", MAGIC[8] = "oxplan3";
 
 /* Bytes of one plan, of all; seconds that one may take to be written. */
 static const uint64_t MOST = UINT64_C(1) << 30, MOST_OF_ALL = UINT64_C(4) << 30;
@@ -183,21 +184,83 @@ static bool add_to_hash(void *user, const void *data, size_t size)
     return true;
 }
 
-void ox_kept_open(ox_kept *k, const ox_model *explained, const ox_session_options *options)
+/* The bytes of a file into *hash; false where it cannot be read, or other files belong to it: these
+ * have their place under a key "location". */
+static bool hash_contents(uint64_t *hash, const char *path)
+{
+    static const char elsewhere[] = "location";
+    enum { BEFORE = sizeof elsewhere - 2, ROOM = 1 << 16 };
+    char *room = calloc(BEFORE + ROOM, 1);
+    int fd = room == NULL ? -1 : ox_os_open(path);
+    int64_t size = fd < 0 ? -1 : 1;
+    size_t left;
+    for (size_t before = 0; size > 0; before = BEFORE) {
+        size = ox_os_read(fd, room + BEFORE, ROOM);
+        size_t known = size < 0 ? 0 : (size_t)size;
+        const ox_tail part = {room + BEFORE - before, before + known};
+        if (ox_tail_find(&part, elsewhere, &left) != NULL) {
+            size = -1;
+        }
+        *hash = ox_hash_large(*hash, room + BEFORE, known);
+        memmove(room, room + known, BEFORE);
+    }
+    if (fd >= 0) {
+        ox_os_close(fd);
+    }
+    free(room);
+    return size == 0;
+}
+
+/* The folder, with the name of what is found by `hash`. */
+static void open_named(ox_kept *k, const ox_session_options *options, ox_os_folder *f,
+                       uint64_t hash)
+{
+    k->folder = f;
+    snprintf(k->name, sizeof k->name, "%016llx%016llx%s", (unsigned long long)hash,
+             (unsigned long long)hash_machine(k->secret, options), ENDING);
+}
+
+/* NULL where nothing can be kept. */
+static ox_os_folder *open_mine(ox_kept *k)
 {
     *k = (ox_kept)OX_KEPT_INIT;
     ox_os_folder *f = open_folder();
     ox_os_info info;
-    bool good = f != NULL && ox_os_folder_stat(f, &info) && ox_os_is_mine(&info) &&
-                find_secret(f, &k->secret);
-    uint64_t hash = k->secret;
-    if (!good || !ox_serialize(explained, add_to_hash, &hash, NULL)) {
-        ox_os_folder_close(f);
-        return;
+    if (f != NULL && ox_os_folder_stat(f, &info) && ox_os_is_mine(&info) &&
+        find_secret(f, &k->secret)) {
+        return f;
     }
-    k->folder = f;
-    snprintf(k->name, sizeof k->name, "%016llx%016llx%s", (unsigned long long)hash,
-             (unsigned long long)hash_machine(k->secret, options), ENDING);
+    ox_os_folder_close(f);
+    return NULL;
+}
+
+void ox_kept_open(ox_kept *k, const ox_model *explained, const ox_session_options *options)
+{
+    ox_os_folder *f = open_mine(k);
+    uint64_t hash = k->secret;
+    if (f != NULL && ox_serialize(explained, add_to_hash, &hash, NULL)) {
+        open_named(k, options, f, hash);
+    } else {
+        ox_os_folder_close(f);
+    }
+}
+
+void ox_kept_open_file(ox_kept *k, const char *path, const ox_session_options *options)
+{
+    ox_os_folder *f = open_mine(k);
+    uint64_t hash = k->secret;
+    if (f != NULL && hash_contents(&hash, path)) {
+        open_named(k, options, f, hash);
+        k->of = hash;
+    } else {
+        ox_os_folder_close(f);
+    }
+}
+
+bool ox_kept_is_of(const ox_kept *k, const char *path)
+{
+    uint64_t hash = k->secret;
+    return k->folder != NULL && hash_contents(&hash, path) && hash == k->of;
 }
 
 void ox_kept_close(ox_kept *k)
@@ -242,7 +305,7 @@ ox_kept_what ox_kept_find(ox_kept *k, const void **data, size_t *size)
     *size = k->mapped - sizeof end;
     memcpy(&end, (const char *)k->mapping + *size, sizeof end);
     if (memcmp(end.magic, MAGIC, sizeof MAGIC) != 0 || end.size != *size ||
-        end.hash != ox_hash(k->secret, *data, *size)) {
+        end.hash != ox_hash_large(k->secret, *data, *size)) {
         ox_os_unmap(k->mapping, k->mapped);
         k->mapping = NULL;
         ox_kept_drop(k);
@@ -353,7 +416,7 @@ static bool write_ending(const ox_kept *k, const stream *s)
     if (s->size > 0 && data == NULL) {
         return false;
     }
-    end.hash = ox_hash(k->secret, data == NULL ? "" : data, (size_t)s->size);
+    end.hash = ox_hash_large(k->secret, data == NULL ? "" : data, (size_t)s->size);
     if (data != NULL) {
         ox_os_unmap(data, (size_t)s->size);
     }

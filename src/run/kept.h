@@ -11,6 +11,7 @@
 typedef struct ox_kept {
     ox_os_folder *folder; /* NULL: nothing is kept */
     uint64_t secret;      /* what names and checks are made with */
+    uint64_t of;          /* hash of the file that holds the model */
     char name[48];        /* of the plan's file */
     int lock;             /* -1: none */
     void *mapping;        /* of the file that was found, or NULL */
@@ -29,6 +30,14 @@ typedef enum ox_kept_what {
 } ox_kept_what;
 
 void ox_kept_open(ox_kept *k, const ox_model *explained, const ox_session_options *options);
+
+/* The same by the bytes of a file, which is not parsed; nothing is kept so of one that other files
+ * belong to. */
+void ox_kept_open_file(ox_kept *k, const char *path, const ox_session_options *options);
+
+/* Whether it is found by these bytes, still. */
+bool ox_kept_is_of(const ox_kept *k, const char *path);
+
 void ox_kept_close(ox_kept *k);
 
 /* The bytes of a plan live until ox_kept_close. */

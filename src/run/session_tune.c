@@ -17,21 +17,32 @@
 
 static const char VERSION_KEY[] = "onnxexplainer.version", PLAN_KEY[] = "onnxexplainer.plan";
 
-/* Whether a file is worth reading. */
-static bool looks_explained(const char *path, ox_error *err)
+/* What the end of a file tells before it is read. */
+typedef struct ending {
+    bool explained; /* and no plan */
+    bool changes;   /* its sessions may make another of the model, see run/steady.h */
+} ending;
+
+static ending look_at(const char *path, ox_error *err)
 {
+    char text[128];
     ox_tail tail;
     size_t left;
     if (!ox_tail_read(&tail, path)) {
         if (errno == ENOMEM) {
             ox_error_set(err, OX_MEMORY, "out of memory");
         }
-        return false;
+        return (ending){.explained = false};
     }
-    bool explained = ox_tail_find(&tail, VERSION_KEY, &left) != NULL &&
-                     ox_tail_find(&tail, PLAN_KEY, &left) == NULL;
+    ending is = {.explained = ox_tail_find(&tail, VERSION_KEY, &left) != NULL &&
+                              ox_tail_find(&tail, PLAN_KEY, &left) == NULL};
+    bool told =
+        ox_tail_text(&tail, "onnxexplainer.memory", text, sizeof text) && strchr(text, ' ') != NULL;
+    is.changes = !told || ox_steady_keeps(text) > 0 ||
+                 !ox_tail_text(&tail, "onnxexplainer.references", text, sizeof text) ||
+                 strcmp(text, "input") == 0;
     ox_tail_free(&tail);
-    return explained;
+    return is;
 }
 
 static bool is_explained(const ox_model *m)
@@ -143,35 +154,32 @@ static ox_session *make_plan(const ox_kept *kept, const char *path, const ox_mod
     return session;
 }
 
-/* `again`: the same model may be opened once more. */
-static ox_session *open_planned(const char *path, const ox_model *model, bool again,
+/* `kept`: NULL where the same model is not opened once more. */
+static ox_session *open_planned(const char *path, const ox_model *model, ox_kept *kept,
                                 const ox_session_options *options, ox_error *err)
 {
     bool large = ox_runs_large(NULL, model), known;
-    ox_kept kept = OX_KEPT_INIT;
-    if (again) {
-        ox_kept_open(&kept, model, options);
+    ox_kept none = OX_KEPT_INIT;
+    if (kept != NULL && kept->folder == NULL) {
+        ox_kept_open(kept, model, options);
     }
-    ox_session *session = open_kept(&kept, large, options, &known);
+    kept = kept == NULL ? &none : kept;
+    ox_session *session = open_kept(kept, large, options, &known);
     if (!known) { /* of processes that start at a time one makes it */
-        ox_kept_lock(&kept);
-        session = open_kept(&kept, large, options, &known);
+        ox_kept_lock(kept);
+        session = open_kept(kept, large, options, &known);
     }
-    if (!known) {
-        session = make_plan(&kept, path, model, options, err);
-    }
-    ox_kept_close(&kept);
-    return session;
+    return known ? session : make_plan(kept, path, model, options, err);
 }
 
 /* Where there is no plan, options->note is told why; want of memory is an error. */
-static ox_session *open_best(const char *path, const ox_model *model, bool again,
+static ox_session *open_best(const char *path, const ox_model *model, ox_kept *kept,
                              const ox_session_options *options, ox_error *err)
 {
     bool wanted = model != NULL && !options->no_tune && !options->no_kernels &&
                   !options->no_optimization && is_explained(model);
     ox_error why = {.code = OX_OK};
-    ox_session *session = wanted ? open_planned(path, model, again, options, &why) : NULL;
+    ox_session *session = wanted ? open_planned(path, model, kept, options, &why) : NULL;
     if (session == NULL && why.code == OX_MEMORY) {
         ox_error_set(err, why.code, "%s", why.message);
         return NULL;
@@ -186,14 +194,15 @@ static ox_session *open_best(const char *path, const ox_model *model, bool again
 static ox_session *open_fixed(const ox_model *model, const ox_session_options *options,
                               ox_error *err)
 {
-    return open_best(NULL, model, false, options, err);
+    return open_best(NULL, model, NULL, options, err);
 }
 
 /* A session for programs: one whose references come in finds out where these stay the same. */
-static ox_session *open_steady(const char *path, const ox_model *model,
+static ox_session *open_steady(const char *path, const ox_model *model, ox_kept *kept,
                                const ox_session_options *options, ox_error *err)
 {
-    ox_session *session = open_best(path, model, true, options, err);
+    ox_session *session = open_best(path, model, kept, options, err);
+    ox_kept_close(kept);
     ox_error why = {.code = OX_OK};
     if (session != NULL && model != NULL) {
         session->steady =
@@ -205,6 +214,22 @@ static ox_session *open_steady(const char *path, const ox_model *model,
         return NULL;
     }
     return session;
+}
+
+/* A session on what an earlier start found for a file of these bytes, which then is not read:
+ * *known. */
+static ox_session *open_known(const char *path, const ending *is, ox_kept *kept,
+                              const ox_session_options *options, bool *known, ox_error *err)
+{
+    if (options->no_kernels) {
+        return NULL;
+    }
+    ox_kept_open_file(kept, path, options);
+    if (is->changes) {
+        return NULL;
+    }
+    ox_session *session = open_kept(kept, ox_runs_large(path, NULL), options, known);
+    return *known && session == NULL ? ox_session_plain(path, NULL, options, err) : session;
 }
 
 ox_session *ox_session_open(const char *path, const ox_session_options *options, ox_error *err)
@@ -219,14 +244,25 @@ ox_session *ox_session_open(const char *path, const ox_session_options *options,
         return NULL;
     }
     ox_error why = {.code = OX_OK};
-    bool may_change = !own.no_tune && !own.no_optimization;
-    ox_model *read = may_change && looks_explained(path, &why) ? ox_read(path, &why) : NULL;
+    bool may_change = !own.no_tune && !own.no_optimization, known = false;
+    ending is = may_change ? look_at(path, &why) : (ending){.explained = false};
+    ox_kept kept = OX_KEPT_INIT;
+    ox_session *session = is.explained ? open_known(path, &is, &kept, &own, &known, err) : NULL;
+    if (known) {
+        ox_kept_close(&kept);
+        return session;
+    }
+    ox_model *read = is.explained ? ox_read(path, &why) : NULL;
     if (read == NULL && why.code == OX_MEMORY) {
+        ox_kept_close(&kept);
         ox_error_set(err, why.code, "%s", why.message);
         return NULL;
     }
+    if (!ox_kept_is_of(&kept, path)) { /* it was replaced meanwhile */
+        ox_kept_close(&kept);
+    }
     tell(&own, &why);
-    ox_session *session = open_steady(path, read, &own, err);
+    session = open_steady(path, read, &kept, &own, err);
     ox_free(read);
     return session;
 }
@@ -238,5 +274,6 @@ ox_session *ox_session_open_model(const ox_model *model, const ox_session_option
     if (!ox_check_given("model", model, err) || !ox_check_session_options(options, &own, err)) {
         return NULL;
     }
-    return open_steady(NULL, model, &own, err);
+    ox_kept kept = OX_KEPT_INIT;
+    return open_steady(NULL, model, &kept, &own, err);
 }

@@ -286,10 +286,8 @@ ox_session *ox_pin_session(const ox_pin *pin)
 
 /* ---- life ------------------------------------------------------------------------------- */
 
-/* How many samples may be kept of: what a run takes of each, while it is loaded and in a run. */
-static uint64_t samples_kept(const ox_model *explained)
+uint64_t ox_steady_keeps(const char *memory)
 {
-    const char *memory = ox_metadata(explained, "onnxexplainer.memory");
     uint64_t loads, holds, works, all;
     bool told = memory != NULL && sscanf(memory, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64,
                                          &loads, &holds, &works, &all) == 4;
@@ -306,7 +304,7 @@ ox_steady *ox_steady_new(const ox_model *explained, const ox_session_options *op
                          ox_opener opener, ox_error *err)
 {
     bool come_in = references_come_in(explained);
-    uint64_t keeps = come_in ? 0 : samples_kept(explained);
+    uint64_t keeps = come_in ? 0 : ox_steady_keeps(ox_metadata(explained, "onnxexplainer.memory"));
     if ((!come_in && keeps == 0) || options->no_tune || options->no_optimization ||
         options->profile != NULL) {
         return NULL;

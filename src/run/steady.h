@@ -12,6 +12,11 @@ typedef struct ox_opener {
     void (*free)(ox_session *session);
 } ox_opener;
 
+/* Of how many samples a session may keep what held values make of references, as the metadata
+ * "onnxexplainer.memory" say: what a run takes of each, while it is loaded and in a run. 0: none.
+ */
+uint64_t ox_steady_keeps(const char *memory);
+
 /* For a session on a model in which references come in; NULL for all others, and err only without
  * memory. Keeps the model. */
 ox_steady *ox_steady_new(const ox_model *explained, const ox_session_options *options,
