@@ -142,6 +142,23 @@ def test_constants(name, cli, explain, tmp_path):
     assert same(start(), plain) and same(first, plain)
 
 
+def test_constants_of_nodes(cli, explain, tmp_path):
+    """Weights that are nodes, as some exporters write them, are constants as others are."""
+    model = network()
+    nodes = [onnx.helper.make_node("Constant", [], [i.name], value=i)
+             for i in model.graph.initializer]
+    nodes += model.graph.node
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.node.extend(nodes)
+    references = np.random.default_rng(2).normal(size=(4, 3, 24, 24)).astype(np.float32)
+    plan = str(tmp_path / "plan.onnx")
+    subprocess.run([cli, "tune", explain(model, references), "-o", plan], check=True)
+    graph = onnx.load(plan).graph
+    said = [n for n in graph.node if n.op_type == "Constant"]
+    constants = {"", *(i.name for i in graph.initializer), *(n.output[0] for n in said)}
+    assert not [n.name for n in graph.node if n not in said and constants.issuperset(n.input)]
+
+
 def names_of_nodes(graph):
     for node in graph.node:
         if node.domain == "onnxexplainer":

@@ -91,7 +91,9 @@ static void find_wanted(void *user)
     }
     for (size_t i = 0; i < g->node_count; i++) {
         const ox_node *n = g->nodes[i];
-        bool constant = n->input_count > 0 && !ox_tune_dequantizes(n) && !ox_node_has(n, OX_RANDOM);
+        bool said = ox_node_is(n, "Constant");
+        bool constant =
+            said || (n->input_count > 0 && !ox_tune_dequantizes(n) && !ox_node_has(n, OX_RANDOM));
         for (size_t k = 0; k < n->input_count; k++) {
             constant = constant && is_constant(n->inputs[k]);
         }
@@ -100,7 +102,8 @@ static void find_wanted(void *user)
         }
         for (size_t k = 0; !constant && k < n->input_count; k++) {
             ox_val v = n->inputs[k];
-            if (v != NULL && v->instead != NULL && !v->needed) {
+            bool computed = v != NULL && v->instead != NULL && !ox_node_is(v->node, "Constant");
+            if (computed && !v->needed) {
                 v->needed = true;
                 f->wanted = ox_arena_grow(g->arena, f->wanted, f->count, sizeof *f->wanted);
                 f->wanted[f->count++] = v;
@@ -279,7 +282,7 @@ ox_model *ox_tune(const ox_model *explained, const ox_session_options *options, 
     }
     ox_model *m = ox_plan_make(explained, false, &own, err);
     ox_trial trial;
-    if (m != NULL && !ox_trial_open(&trial, explained, NULL, m, NULL, &own, err)) {
+    if (m != NULL && !ox_trial_open(&trial, explained, NULL, NULL, m, NULL, &own, err)) {
         ox_free(m);
         return NULL;
     }

@@ -21,10 +21,12 @@ typedef struct ox_trial {
     ox_tensor *outputs; /* room for both */
 } ox_trial;
 
-/* False and err also where the plan gives other values. The plan is written to `optimised_to`, as
- * by ox_session_of, where that is not NULL and there is room. */
-bool ox_trial_open(ox_trial *t, const ox_model *explained, const char *path, const ox_model *plan,
-                   const char *optimised_to, const ox_session_options *options, ox_error *err);
+/* False and err also where the plan gives other values. `open` is a session on the model, or NULL;
+ * it stays the caller's where this fails. The plan is written to `optimised_to`, as by
+ * ox_session_of, where that is not NULL and there is room. */
+bool ox_trial_open(ox_trial *t, const ox_model *explained, const char *path, ox_session *open,
+                   const ox_model *plan, const char *optimised_to,
+                   const ox_session_options *options, ox_error *err);
 
 /* Whether the plan takes at most so many times as long on one sample. */
 bool ox_trial_keeps_to(const ox_trial *t, double times);

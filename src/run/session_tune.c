@@ -88,45 +88,46 @@ static char *file_in(const ox_scratch *scratch)
     return path == NULL ? NULL : strcat(strcpy(path, scratch->path), name);
 }
 
-/* Whether the plan gains, with a session on it, or on the model; NULL and err where it cannot be
- * used. What gains is kept as ONNX Runtime optimised it for this session. */
-static ox_session *try_plan(const ox_kept *kept, const char *path, const ox_model *model,
-                            const ox_model *plan, const ox_session_options *options, bool *gains,
-                            ox_error *err)
+/* Sessions on the model, which is `open` where that is not NULL, and on the plan, and whether it
+ * gains; false and err where it cannot be used. What gains is kept as ONNX Runtime optimised it for
+ * this session. */
+static bool try_plan(ox_trial *trial, const ox_kept *kept, const char *path, const ox_model *model,
+                     ox_session *open, const ox_model *plan, const ox_session_options *options,
+                     bool *gains, ox_error *err)
 {
     ox_scratch scratch = {.path = NULL};
     if (ox_kept_takes(kept, plan) && !ox_scratch_open(&scratch, NULL)) {
         scratch.path = NULL;
     }
     char *file = file_in(&scratch);
-    ox_trial trial;
-    ox_session *session = NULL;
-    if (ox_trial_open(&trial, model, path, plan, file, options, err)) {
-        *gains = ox_trial_keeps_to(&trial, ox_plan_is_blocked(plan) ? FASTER : AS_FAST);
-        session = ox_trial_take(&trial, *gains);
-        ox_trial_close(&trial);
+    bool good = ox_trial_open(trial, model, path, open, plan, file, options, err);
+    if (good) {
+        *gains = ox_trial_keeps_to(trial, ox_plan_is_blocked(plan) ? FASTER : AS_FAST);
     }
-    if (session != NULL && *gains && file != NULL) {
+    if (good && *gains && file != NULL) {
         ox_kept_write(kept, file);
     }
     free(file);
     if (scratch.path != NULL) {
         ox_scratch_close(&scratch);
     }
-    return session;
+    return good;
 }
 
 /* Where a blocked plan does not gain, the model with its constants computed is still sooner
- * loaded. */
-static void keep_other(const ox_kept *kept, const ox_model *model, const ox_model *plan,
-                       const ox_session_options *options)
+ * loaded than the model, on which there is a session. */
+static void keep_other(const ox_kept *kept, const ox_model *model, ox_session *open,
+                       const ox_model *plan, const ox_session_options *options)
 {
     bool other = ox_plan_is_blocked(plan) && kept->folder != NULL, gains = false;
     ox_model *constants = other ? ox_plan_constants(model, options, NULL) : NULL;
-    if (constants != NULL) {
-        ox_session_free(try_plan(kept, NULL, model, constants, options, &gains, NULL));
-        ox_free(constants);
+    ox_trial trial;
+    if (constants != NULL &&
+        try_plan(&trial, kept, NULL, model, open, constants, options, &gains, NULL)) {
+        ox_trial_take(&trial, false);
+        ox_trial_close(&trial);
     }
+    ox_free(constants);
     if (!gains) {
         ox_kept_write(kept, NULL);
     }
@@ -140,10 +141,14 @@ static ox_session *make_plan(const ox_kept *kept, const char *path, const ox_mod
     ox_error why = {.code = OX_OK};
     ox_model *plan = ox_plan_make(model, kept->folder != NULL, options, &why);
     bool gains = false;
-    ox_session *session =
-        plan == NULL ? NULL : try_plan(kept, path, model, plan, options, &gains, &why);
+    ox_session *session = NULL;
+    ox_trial trial;
+    if (plan != NULL && try_plan(&trial, kept, path, model, NULL, plan, options, &gains, &why)) {
+        session = ox_trial_take(&trial, gains);
+        ox_trial_close(&trial);
+    }
     if (session != NULL && !gains) {
-        keep_other(kept, model, plan, options);
+        keep_other(kept, model, session, plan, options);
     } else if (session == NULL && why.code == OX_UNSUPPORTED) {
         ox_kept_write(kept, NULL);
     }

@@ -151,10 +151,11 @@ static ox_session *open_plan(const ox_model *plan, const char *optimised_to,
     return session != NULL ? session : ox_session_of(plan, NULL, options, err);
 }
 
-bool ox_trial_open(ox_trial *t, const ox_model *explained, const char *path, const ox_model *plan,
-                   const char *optimised_to, const ox_session_options *options, ox_error *err)
+bool ox_trial_open(ox_trial *t, const ox_model *explained, const char *path, ox_session *open,
+                   const ox_model *plan, const char *optimised_to,
+                   const ox_session_options *options, ox_error *err)
 {
-    *t = (ox_trial){.inputs = NULL};
+    *t = (ox_trial){.sessions = {open, NULL}};
     ox_inputs(explained, &t->input_count);
     ox_outputs(explained, &t->output_count);
     size_t count = t->output_count;
@@ -166,8 +167,10 @@ bool ox_trial_open(ox_trial *t, const ox_model *explained, const char *path, con
         ox_error_set(err, OX_MEMORY, "out of memory");
     }
     for (int side = 0; good && side < 2; side++) {
-        t->sessions[side] = side == 0 ? ox_session_plain(path, explained, options, err)
-                                      : open_plan(plan, optimised_to, options, err);
+        if (t->sessions[side] == NULL) {
+            t->sessions[side] = side == 0 ? ox_session_plain(path, explained, options, err)
+                                          : open_plan(plan, optimised_to, options, err);
+        }
         good = t->sessions[side] != NULL && run(t, side, t->outputs + (size_t)side * count, err);
     }
     if (good && !agree(t, explained)) {
@@ -175,6 +178,7 @@ bool ox_trial_open(ox_trial *t, const ox_model *explained, const char *path, con
     }
     free_outputs(t->outputs, t->outputs == NULL ? 0 : 3 * count);
     if (!good) {
+        t->sessions[0] = t->sessions[0] == open ? NULL : t->sessions[0];
         ox_trial_close(t);
     }
     return good;
