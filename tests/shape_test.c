@@ -286,6 +286,16 @@ static void moved_contents(ox_graph *g)
              "[0,0,0,0,3,4,-3,-4,1,2,-1,-2]");
 }
 
+/* Nodes of a body may read what is around it. */
+static void seen_from_inside(ox_graph *g)
+{
+    ox_val outside = INPUT(g, d(6), d(5));
+    ox_graph *body = ox_graph_inside(ox_graph_inside(g, "outer"), "inner");
+    ox_val product = EMIT(body, "MatMul", INPUT(body, d(2), d(6)), outside);
+    EXPECT(product, "[2,5]");
+    assert(product->graph == body && product->node->inputs[1] == outside);
+}
+
 static void hints(ox_graph *g)
 {
     ox_dim any = ox_dim_unknown(g);
@@ -430,6 +440,7 @@ static const test tests[] = {
     {"reductions", reductions, NULL},
     {"contents", contents, NULL},
     {"moved_contents", moved_contents, NULL},
+    {"seen_from_inside", seen_from_inside, NULL},
     {"hints", hints, NULL},
     {"bad_broadcast", bad_broadcast, "shapes [3,2] and [4,2] do not fit"},
     {"bad_reshape", bad_reshape, "shape [3,2] does not fit into [4,?]"},

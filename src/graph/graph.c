@@ -468,7 +468,11 @@ static ox_node *emit(ox_graph *g, ox_node like)
         like.input_count--;
     }
     for (size_t i = 0; i < like.input_count; i++) {
-        assert(like.inputs[i] == NULL || like.inputs[i]->graph == g);
+        const ox_graph *around = g; /* a body may read what is around it */
+        while (like.inputs[i] != NULL && around != NULL && around != like.inputs[i]->graph) {
+            around = around->outer;
+        }
+        assert(around != NULL);
     }
     like.hash = hash_node(&like);
     const char *base = ox_arena_format(g->arena, "%s/%s", g->scope, like.op);
