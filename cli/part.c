@@ -367,6 +367,9 @@ static bool put_in_place(ox_part *p, ox_error *err)
 
 bool ox_part_end(ox_part *p, bool good, ox_error *err)
 {
+    if (!good && !p->count && !remove(p->state)) { /* no rows to go on with */
+        ox_os_remove_folder(p->folder);
+    }
     good = good && put_in_place(p, err);
     free_part(p);
     return good;
