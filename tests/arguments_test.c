@@ -370,6 +370,31 @@ static void test_models(const ox_model *model)
     ox_report_free(NULL);
 }
 
+/* References that come out again, into too little room; and what fixes an input. */
+static void test_recovered(const ox_model *model)
+{
+    ox_options options = OX_OPTIONS_INIT;
+    options.references = &reference;
+    options.reference_count = 1;
+    ox_error err = {.code = OX_OK};
+    ox_model *explained = ox_explain(model, &options, &err);
+    ox_tensor found[1];
+    size_t count = 7;
+    expect("no room", ox_references(explained, found, 0, &count, &err), &err,
+           "room for 0 references is not enough");
+    expect("room", ox_references(explained, found, 1, &count, &err) && count == 1, &err, "");
+    expect("the same", memcmp(found[0].data, data, 48 * sizeof *data) == 0, &err, "");
+    ox_tensor_free(found);
+    ox_free(explained);
+    static const double doubles[48];
+    const ox_tensor wide = {"x", OX_DOUBLE, 4, dims, doubles},
+                    flat = {"x", OX_FLOAT, 1, dims, data};
+    OPTIONS("the value that fixes input \"x\" is float64, the input is float32", o.fix = &wide,
+            o.fix_count = 1);
+    OPTIONS("the value that fixes input \"x\" has not the shape of the input", o.fix = &flat,
+            o.fix_count = 1);
+}
+
 static void test_accessors(const ox_model *model)
 {
     ox_error err = {.code = OX_OK};
@@ -407,6 +432,7 @@ int main(void)
     test_sizes(model);
     test_sessions(model);
     test_models(model);
+    test_recovered(model);
     test_accessors(model);
     ox_free(model);
     free(bytes.data);
