@@ -3,6 +3,7 @@ that are rare and right."""
 
 import io
 import os
+import shutil
 import struct
 import subprocess
 import zipfile
@@ -12,6 +13,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from PIL import Image
+
+from conftest import ROOT
 
 X = (np.arange(20, dtype=np.float32).reshape(5, 4) - 6) / 4
 W = np.float32([[1, 0.5], [-2, 1], [0.25, 3], [4, -1]])
@@ -197,3 +200,38 @@ def test_outputs_that_others_changed(cli, data, tmp_path):
     assert set(np.load(tmp_path / "o.npz").files) == set(outputs) - {"base_value"}
     done = subprocess.run([*command, "--strict"], cwd=data, capture_output=True, text=True)
     assert done.returncode == 1
+
+
+FAKE = """
+#include <stddef.h>
+typedef struct base { const void *(*get)(unsigned version); const char *(*version)(void); } base;
+static const void *get(unsigned version) { (void)version; return NULL; }
+static const char *version(void) { return VERSION; }
+const base *OrtGetApiBase(void) { static const base it = {get, version}; return &it; }
+"""
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="no compiler")
+@pytest.mark.parametrize("version, said", [
+    ("1.2.3", "onnxruntime 1.2.3 is too old, 1."), ("0.9", "onnxruntime 0.9 is too old, 1."),
+    ("2.0.0", "onnxruntime 2.0.0 does not offer API version "), ("", "onnxruntime  is too old, 1.")])
+def test_other_runtimes(version, said, cli, data, tmp_path):
+    """Libraries that are ONNX Runtime, and cannot be used, are named with their version."""
+    (tmp_path / "fake.c").write_text(FAKE)
+    library = tmp_path / "libonnxruntime.so.1"
+    subprocess.run(["cc", "-shared", "-fPIC", f'-DVERSION="{version}"', tmp_path / "fake.c", "-o", library],
+                   check=True)
+    done = subprocess.run([cli, "run", "linear.onnx", "-ix.npy", f"-o{tmp_path}/o.npz"], cwd=data, text=True,
+                          capture_output=True, env=os.environ | {"ONNXRUNTIME_LIBRARY": str(library)})
+    assert done.returncode == 1 and f"{library}: {said}" in done.stderr, done.stderr
+    assert not (tmp_path / "o.npz").exists()
+
+
+def test_a_tuned_model_is_not_tuned_again(cli, data, tmp_path):
+    digits = ROOT / "examples/digits"
+    for command in (["explain", digits / "digits.onnx", "-r", digits / "references.npy", f"-o{tmp_path}/e.onnx"],
+                    ["tune", tmp_path / "e.onnx", f"-o{tmp_path}/t.onnx"]):
+        subprocess.run([cli, *command, "-q"], check=True)
+    done = subprocess.run([cli, "tune", tmp_path / "t.onnx", f"-o{tmp_path}/u.onnx"], capture_output=True, text=True)
+    assert done.returncode == 1 and "the model is tuned already" in done.stderr, done.stderr
+    assert not (tmp_path / "u.onnx").exists()
