@@ -287,6 +287,18 @@ def test_outputs_to_devices(folder, ox):
         assert (folder / "log").read_bytes() == b"before" + piped
 
 
+@pytest.mark.parametrize("path", ["/dev/fd/{}", "/proc/self/fd/{}"])
+def test_outputs_to_descriptors(folder, ox, path):
+    """What a shell has opened is gone on with, not begun anew."""
+    with open(folder / "o.onnx", "wb") as file:
+        file.write(b"before\n")
+        file.flush()
+        ox("explain", "m.onnx", "-r", "x.npy", "-o", path.format(file.fileno()), "-q",
+           pass_fds=[file.fileno()])
+    ox("explain", "m.onnx", "-r", "x.npy", "-o", "same.onnx", "-q")
+    assert (folder / "o.onnx").read_bytes() == b"before\n" + (folder / "same.onnx").read_bytes()
+
+
 def test_readers_that_leave(cli, folder):
     """A pipe that is closed is an error like others."""
     for command in (["run", "m.onnx", "-i", "x.npy", "-qo", "-"], ["ops"],
