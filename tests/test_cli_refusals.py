@@ -34,6 +34,7 @@ MODELS = {
     "scalar": graph("(float[N, 4] x, float r) => (float[N, 4] y, float z) { y = Mul (x, r) z = Identity (r) }"),
     "rows": graph("(float[N, 4] x) => (float[N, 4] y, float[3] z) { y = Neg (x) z = Identity (w) }",
                   w=np.float32([1, 2, 3])),
+    "any": graph("(float[N, M] x) => (float[N, 1] y) { y = ReduceSum (x, a) }", a=np.int64([1])),
     "free": graph("(float[N, M] a, float[N, 3] b) => (float[N, M] y, float[N, 3] z) { y = Neg (a) z = Neg (b) }"),
     "pair": graph("(float[N, 2] a, float[N, 1] b) => (float[N, 2] y) { y = Add (a, b) }"),
     "imaginary": graph("(float[N, 4] x, complex64[N] c) => (float[N, 4] y) { y = Neg (x) }"),
@@ -78,6 +79,9 @@ def data(tmp_path_factory, cli):
     (folder / "header.npy").write_bytes(b"\x93NUMPY\2\0" + struct.pack("<I", 1 << 20) + whole[10:])
     (folder / "axes.npy").write_bytes(whole.replace(b"(5, 4)", b"(5  4)"))
     (folder / "kind.npy").write_bytes(whole.replace(b"'<f4'", b"1<f4'"))
+    (folder / "long.npy").write_bytes(whole.replace(b"'<f4'", b"'<f4,"))
+    (folder / "bare.npy").write_bytes(whole.replace(b"(5, 4), }", b"(5, 4)}  "))
+    (folder / "five_wide.csv").write_text("p,q,r,s,t\n1,2,3,4,5\n6,7,8,9,10\n")
     (folder / "python2.npy").write_bytes(whole.replace(b"(5, 4), }  ", b"(5L, 4L), }"))
     (folder / "bomb.npz").write_bytes(bomb())
     np.savez(folder / "x.npz", x=X)
@@ -131,6 +135,8 @@ REFUSED = [
     (1, "header.npy: header of 1048576 bytes", [*RUN, "-iheader.npy"]),
     (1, "axes.npy: not a .npy file: broken header", [*RUN, "-iaxes.npy"]),
     (1, "kind.npy: not a .npy file: broken header", [*RUN, "-ikind.npy"]),
+    (1, "long.npy: not a .npy file: broken header", [*RUN, "-ilong.npy"]),
+    (1, "missing.npy: cannot read: no such file or directory", [*EXPLAIN, "--weights=missing.npy"]),
     (1, "bomb.npz: its entries overlap", [*RUN, "-ibomb.npz"]),
     (1, "complex.npy: element type is none of float16/32/64, integers, bool, text", ["run", "linear.onnx", "-icomplex.npy", "-oOUT/o/"]),
     (1, "the samples have no axis that can be cut: run without --shard and --resume",
@@ -151,11 +157,48 @@ def test_refused(code, said, command, cli, data, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["marked.csv", "spaced.csv", "python2.npy"])
+@pytest.mark.parametrize("name", ["marked.csv", "spaced.csv", "python2.npy", "bare.npy"])
 def test_read_all_the_same(name, cli, data, tmp_path):
-    """A byte order mark, spaces beside numbers, and sizes as Python 2 wrote them."""
+    """A byte order mark, spaces beside numbers, sizes as Python 2 wrote them, no comma before the brace."""
     subprocess.run([cli, "run", "linear.onnx", f"-i{name}", f"-o{tmp_path}/o.npz", "-q"], cwd=data, check=True)
     np.testing.assert_allclose(np.load(tmp_path / "o.npz")["y"], X @ W, rtol=1e-6)
+
+
+def test_columns_of_a_free_width(cli, data, tmp_path):
+    """One input of any width takes what columns there are."""
+    subprocess.run([cli, "run", "any.onnx", "-ifive_wide.csv", f"-o{tmp_path}/o.npz", "-q"], cwd=data, check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npz")["y"], [[15], [40]])
+
+
+def test_arrays_from_pipes(cli, data, tmp_path):
+    """Archives from a pipe, which cannot be sought in, and weights from standard input."""
+    os.mkfifo(tmp_path / "p.npz")
+    with subprocess.Popen([cli, "run", "linear.onnx", f"-i{tmp_path}/p.npz", f"-o{tmp_path}/o.npz", "-q"],
+                          cwd=data) as running:
+        (tmp_path / "p.npz").write_bytes((data / "x.npz").read_bytes())
+    assert running.returncode == 0
+    np.testing.assert_allclose(np.load(tmp_path / "o.npz")["y"], X @ W, rtol=1e-6)
+    weights = io.BytesIO()
+    np.save(weights, np.float64([1, 0, 0, 0, 0]))
+    subprocess.run([cli, "explain", "linear.onnx", "-rx.npy", "--weights=-", "--target=0", f"-o{tmp_path}/e.onnx",
+                    "-q"], cwd=data, check=True, input=weights.getvalue())
+    subprocess.run([cli, "run", tmp_path / "e.onnx", "-ix.npy", f"-o{tmp_path}/o.npz", "-q"], cwd=data, check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "o.npz")["x_shap"], (X - X[0]) * W[:, 0], atol=1e-5)
+
+
+def test_names_with_quotes(cli, data, tmp_path):
+    """Graphviz reads names as they are."""
+    made = graph("(float[N, 4] x) => (float[N, 2] y) { y = MatMul (x, w) }", w=W)
+    made.graph.node[0].name = 'a "quoted\\\\ name"'
+    onnx.save(made, tmp_path / "q.onnx")
+    done = subprocess.run([cli, "show", tmp_path / "q.onnx", "--dot"], capture_output=True, text=True, check=True)
+    assert 'a \\"quoted' in done.stdout, done.stdout
+
+
+def test_rows_by_a_provider(cli, data, tmp_path):
+    subprocess.run([cli, "run", "linear.onnx", "-ix.npy", "--provider=CPU", f"-o{tmp_path}/o/", "-q"], cwd=data,
+                   check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "o" / "y.npy"), X @ W, rtol=1e-6)
 
 
 def test_names_of_outputs_are_no_paths(cli, data, tmp_path):
