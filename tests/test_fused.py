@@ -92,6 +92,32 @@ def test_phases_go_through_a_flow_and_a_convolution(activation, explain, run):
     same_apart(one, path, explain, run)
 
 
+PADDED = [{"kernel_shape": [3, 3]}, {"strides": [2, 2]}, {"dilations": [2, 1], "pads": [0, 1, 1, 0]},
+          {"strides": [2, 1], "group": 4}, {"auto_pad": "SAME_UPPER", "strides": [2, 2]}]
+
+
+@pytest.mark.parametrize("attributes", PADDED, ids=str)
+@pytest.mark.parametrize("twice", [False, True])
+def test_margins_of_a_pad_get_nothing(attributes, twice, explain, run):
+    """A convolution of what was padded with numbers, also where another node takes that, too."""
+    nodes = [node("Relu", "x", "a"), node("Pad", "a pads seven", "b"),
+             node("Conv", "b w", "c" if twice else "y", **attributes)]
+    if twice:
+        nodes += [node("Tanh", "b", "t"), node("Flatten", "c", "d"), node("Flatten", "t", "e"),
+                  node("Concat", "d e", "y", axis=1)]
+    size = 8 // attributes.get("group", 1)
+    one = plane_rule(nodes, {"w": floats(12, size, 3, 3), "seven": np.float32(7),
+                             "pads": np.array([0, 0, 1, 0, 0, 0, 2, 2])}, 6)
+    path = explain(one.model, one.r, "--target=all")
+    model = onnx.load(path)
+    made = {output: n for n in model.graph.node for output in n.output}
+    relu, = flows(model, "ReluFlow")
+    before = made[relu.input[0]]
+    before = made[before.input[0]] if before.op_type == "Reshape" else before
+    assert (before.op_type == "Pad") == twice
+    same_apart(one, path, explain, run)
+
+
 @pytest.mark.parametrize("option", ["--cache=none", "--chunk=1"])
 def test_phases_stay_together_where_references_are_computed_in_a_run(option, explain, run):
     """Taking apart what is not folded at load costs more than phases apart gain."""

@@ -483,11 +483,36 @@ static ox_val cut_ends(ox_val v, int64_t axis, int64_t ends[2])
     return v;
 }
 
+/* What was padded to a by as much as is cut off now; else NULL. */
+static ox_val before_pad(ox_val a, int count, const int64_t *before, const int64_t *after)
+{
+    const ox_node *n = a->node;
+    ox_val pads = n == NULL || n->original || strcmp(n->op, "Pad") != 0 || n->input_count != 2
+                      ? NULL
+                      : n->inputs[1];
+    if (pads == NULL || pads->constant == NULL) {
+        return NULL;
+    }
+    const int64_t *padded = ox_const_ints(a->graph->arena, pads->constant);
+    for (int i = 0; i < a->rank; i++) {
+        int k = i - (a->rank - count);
+        if (padded[i] != (k < 0 ? 0 : -before[k]) ||
+            padded[i + a->rank] != (k < 0 ? 0 : -after[k])) {
+            return NULL;
+        }
+    }
+    return n->inputs[0];
+}
+
 ox_val ox_pad(ox_val a, int count, const int64_t *before, const int64_t *after)
 {
     int64_t pads[2 * OX_MAX_RANK] = {0};
     bool none = true;
     need_axes(a, count);
+    ox_val whole = before_pad(a, count, before, after);
+    if (whole != NULL) {
+        return whole;
+    }
     for (int i = 0; i < count; i++) {
         int64_t ends[] = {before[i], after[i]};
         a = cut_ends(a, i - count, ends);

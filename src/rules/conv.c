@@ -146,11 +146,63 @@ static void send_bias(ox_ctx *c)
     ox_send(c, 2, ox_reduce("ReduceSum", c->m, (size_t)axes + 1, summed, false));
 }
 
+/* ---- convolutions of what was padded ------------------------------------------------------- */
+
+typedef struct margins {
+    int64_t before[MAX_AXES], after[MAX_AXES];
+} margins;
+
+/* What a Pad puts around the spatial axes of the input, if it does nothing else. */
+static bool find_margins(ox_ctx *c, int axes, margins *out)
+{
+    const ox_node *n = ox_maker_of(c->node->inputs[0]);
+    ox_val pads = n == NULL || !ox_node_is(n, "Pad") ? NULL : ox_node_input(n, 1);
+    int64_t count = axes + 2;
+    if (pads == NULL || pads->elements == NULL || pads->rank != 1 ||
+        !ox_dim_is(pads->dims[0], 2 * count) || ox_node_input(n, 3) != NULL ||
+        ox_input_varies(n, 2) || strcmp(ox_node_string(n, "mode", "constant"), "constant") != 0) {
+        return false;
+    }
+    for (int64_t i = 0; i < 2 * count; i++) {
+        ox_dim d = pads->elements[i];
+        bool spatial = i % count >= 2;
+        if (!ox_dim_is_static(d) || d.size < 0 || d.size > MAX_NUMBER || (!spatial && d.size > 0)) {
+            return false;
+        }
+        if (spatial) {
+            (i < count ? out->before : out->after)[i % count - 2] = d.size;
+        }
+    }
+    return true;
+}
+
+/* The windows over what is inside of the margins. */
+static bool without_margins(int axes, const margins *around, ox_window *w)
+{
+    bool good = true;
+    for (int k = 0; k < axes; k++) {
+        w[k].in -= around->before[k] + around->after[k];
+        w[k].begin += around->before[k];
+        w[k].end += around->after[k];
+        good = good && w[k].in > 0;
+    }
+    return good;
+}
+
+/* Where a Pad comes before, what its margins get is not computed: it goes nowhere. Zeros take its
+ * place, which the rule of the Pad takes away again. */
 void flow_conv(ox_ctx *c)
 {
     int64_t group = ox_node_int(c->node, "group", 1);
     ox_val filters = filters_of(c, group), m = c->m;
-    const ox_window *w = ox_windows(c, filters);
+    int axes = ox_spatial_axes(c);
+    ox_window *w = ox_windows(c, filters);
+    margins around = {{0}, {0}};
+    bool padded = !ox_is_point(c->node->inputs[0]) && find_margins(c, axes, &around);
+    if (padded && !without_margins(axes, &around, w)) {
+        padded = false;
+        w = ox_windows(c, filters);
+    }
     if (c->squared && thin(filters, group)) {
         thin_filters f = thin_filters_of(filters);
         m = ox_unconvolve(c, ox_channel_sum(m, f.outputs), f.taps, 1, w);
@@ -159,7 +211,7 @@ void flow_conv(ox_ctx *c)
         m = ox_unconvolve(c, m, ox_factor(c, filters), group, w);
     }
     if (m != NULL) {
-        ox_send(c, 0, m);
+        ox_send(c, 0, padded ? ox_pad(m, axes, around.before, around.after) : m);
     }
     send_bias(c);
 }
