@@ -66,6 +66,24 @@ static void names(ox_arena *a)
     assert(ox_checksum(OX_CHECKSUM_START, "a", 1) == UINT64_C(0xaf63dc4c8601ec8c));
 }
 
+/* Every byte counts, wherever the bytes lie, and how many there are. */
+static void large(void)
+{
+    enum { MOST = 100 };
+    unsigned char bytes[MOST + 1] = {0};
+    for (size_t size = 0; size < MOST; size++) {
+        uint64_t hash = ox_hash_large(1, bytes, size);
+        assert(ox_hash_large(1, bytes + 1, size) == hash);
+        assert(ox_hash_large(2, bytes, size) != hash);
+        assert(ox_hash_large(1, bytes, size + 1) != hash);
+        for (size_t i = 0; i < size; i++) {
+            bytes[i] = 1;
+            assert(ox_hash_large(1, bytes, size) != hash);
+            bytes[i] = 0;
+        }
+    }
+}
+
 static void all(void *user)
 {
     ox_arena *a = user;
@@ -74,6 +92,7 @@ static void all(void *user)
     }
     same(a);
     names(a);
+    large();
 }
 
 int main(void)
