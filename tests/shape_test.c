@@ -296,6 +296,43 @@ static void seen_from_inside(ox_graph *g)
     assert(product->graph == body && product->node->inputs[1] == outside);
 }
 
+/* Nothing is known of a result where nothing is known of what it is made of. */
+static void unknown_ranks(ox_graph *g)
+{
+    static const struct {
+        const char *domain, *op;
+        size_t inputs;
+    } of[] = {
+        {"", "AffineGrid", 2},
+        {"", "CenterCropPad", 2},
+        {"", "Col2Im", 3},
+        {"", "GridSample", 2},
+        {"", "Pad", 2},
+        {"", "Resize", 3},
+        {"com.microsoft", "Attention", 3},
+        {"com.microsoft", "GatherBlockQuantized", 3},
+        {"com.microsoft", "QAttention", 5},
+        {"com.microsoft", "QLinearAdd", 8},
+        {"com.microsoft", "QLinearConcat", 8},
+        {"com.microsoft", "QLinearMul", 8},
+        {"com.microsoft", "QLinearWhere", 9},
+        {"com.microsoft", "UnfoldTensor", 1},
+        {"com.microsoft", "MultiHeadAttention", 3},
+    };
+    ox_val in[9];
+    for (size_t i = 0; i < 9; i++) {
+        in[i] = ox_graph_input(g, NULL, OX_FLOAT, -1, NULL);
+    }
+    ox_attr axis[] = {INT("axis", 1)};
+    EXPECT(EMIT(g, "Compress", in[0], in[1]), "[?]");
+    EXPECT(EMIT_WITH(g, "Compress", axis, in[0], in[1]), "?");
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        EXPECT(
+            ox_graph_emit_node(g, of[i].domain, of[i].op, of[i].inputs, in, 1, 0, NULL)->outputs[0],
+            "?");
+    }
+}
+
 static void hints(ox_graph *g)
 {
     ox_dim any = ox_dim_unknown(g);
@@ -441,6 +478,7 @@ static const test tests[] = {
     {"contents", contents, NULL},
     {"moved_contents", moved_contents, NULL},
     {"seen_from_inside", seen_from_inside, NULL},
+    {"unknown_ranks", unknown_ranks, NULL},
     {"hints", hints, NULL},
     {"bad_broadcast", bad_broadcast, "shapes [3,2] and [4,2] do not fit"},
     {"bad_reshape", bad_reshape, "shape [3,2] does not fit into [4,?]"},
