@@ -79,6 +79,7 @@ def data(tmp_path_factory, cli):
     (folder / "header.npy").write_bytes(b"\x93NUMPY\2\0" + struct.pack("<I", 1 << 20) + whole[10:])
     (folder / "axes.npy").write_bytes(whole.replace(b"(5, 4)", b"(5  4)"))
     (folder / "kind.npy").write_bytes(whole.replace(b"'<f4'", b"1<f4'"))
+    (folder / "binary.csv").write_bytes(b"x[0],x[1],x[2],x[3]\n1,2,3,4\n1,\0,3,4\n")
     (folder / "long.npy").write_bytes(whole.replace(b"'<f4'", b"'<f4,"))
     (folder / "bare.npy").write_bytes(whole.replace(b"(5, 4), }", b"(5, 4)}  "))
     (folder / "five_wide.csv").write_text("p,q,r,s,t\n1,2,3,4,5\n6,7,8,9,10\n")
@@ -137,6 +138,7 @@ REFUSED = [
     (1, "kind.npy: not a .npy file: broken header", [*RUN, "-ikind.npy"]),
     (1, "long.npy: not a .npy file: broken header", [*RUN, "-ilong.npy"]),
     (1, "missing.npy: cannot read: no such file or directory", [*EXPLAIN, "--weights=missing.npy"]),
+    (1, "binary.csv: not text", ["run", "linear.onnx", "-ibinary.csv", "-oOUT/o/"]),
     (1, "bomb.npz: its entries overlap", [*RUN, "-ibomb.npz"]),
     (1, "complex.npy: element type is none of float16/32/64, integers, bool, text", ["run", "linear.onnx", "-icomplex.npy", "-oOUT/o/"]),
     (1, "the samples have no axis that can be cut: run without --shard and --resume",
@@ -184,6 +186,14 @@ def test_arrays_from_pipes(cli, data, tmp_path):
                     "-q"], cwd=data, check=True, input=weights.getvalue())
     subprocess.run([cli, "run", tmp_path / "e.onnx", "-ix.npy", f"-o{tmp_path}/o.npz", "-q"], cwd=data, check=True)
     np.testing.assert_allclose(np.load(tmp_path / "o.npz")["x_shap"], (X - X[0]) * W[:, 0], atol=1e-5)
+
+
+def test_long_names_from_a_pipe(cli, data, tmp_path):
+    names = [f"{letter}{'-' * 40000}" for letter in "abcd"]
+    subprocess.run([cli, "explain", "linear.onnx", "-rx.npy", "--feature-names=/dev/stdin", f"-o{tmp_path}/e.onnx",
+                    "-q"], cwd=data, check=True, text=True, input="\n".join(names))
+    told = {p.key: p.value for p in onnx.load(tmp_path / "e.onnx").metadata_props}
+    assert told["onnxexplainer.feature_names"].split("\n") == names
 
 
 def test_names_with_quotes(cli, data, tmp_path):
