@@ -278,7 +278,7 @@ static ox_val find_constant(ox_graph *g, const ox_const *c, uint64_t hash)
 {
     size_t at = OX_TABLE_START;
     for (ox_val v; (v = ox_table_next(&g->shared, hash, &at)) != NULL;) {
-        if (v->constant != NULL && const_equal(v->constant, c)) {
+        if (v->constant != NULL && !v->gone && const_equal(v->constant, c)) {
             return v;
         }
     }
@@ -406,7 +406,7 @@ static ox_node *find_node(ox_graph *g, const ox_node *like)
 {
     size_t at = OX_TABLE_START;
     for (ox_val v; (v = ox_table_next(&g->shared, like->hash, &at)) != NULL;) {
-        if (v->node != NULL && node_equal(v->node, like)) {
+        if (v->node != NULL && !v->gone && node_equal(v->node, like)) {
             return v->node;
         }
     }

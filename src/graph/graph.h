@@ -57,6 +57,7 @@ struct ox_value {
     bool is_input;
     bool keep;            /* a named constant: stays although nothing uses it */
     bool needed;          /* set while pruning */
+    bool gone;            /* pruned: not found among shared things any more */
     size_t position;      /* set while sorting: in the order of values, from 1 */
     struct ox_side *side; /* explaining: rules/side.h */
     struct ox_form *form; /* tuning: tune/tune.h */

@@ -71,7 +71,8 @@ void ox_graph_prune(ox_graph *g)
     }
     for (size_t i = 0; i < g->value_count; i++) {
         ox_val v = g->values[i];
-        if (v->needed || v->is_input || (v->node != NULL && v->node->needed)) {
+        v->gone = !v->needed && !v->is_input && (v->node == NULL || !v->node->needed);
+        if (!v->gone) {
             g->values[values++] = v;
         }
     }
