@@ -461,6 +461,21 @@ static void bad_index(ox_graph *g)
     EMIT(g, "Gather", LIST(g, 1, 2), number(g, 2));
 }
 
+/* Constants and nodes are shared with equal ones that are in the graph, not with those it lost. */
+static void sharing_ends_with_pruning(ox_graph *g)
+{
+    ox_val x = INPUT(g, d(2)), three = LIST(g, 3);
+    ox_val lost = emit(g, "Abs", 1, &x, 0, NULL), kept = emit(g, "Relu", 1, &x, 0, NULL);
+    bool shared = LIST(g, 3) == three && emit(g, "Abs", 1, &x, 0, NULL) == lost;
+    ox_graph_output(g, kept, "y");
+    ox_graph_prune(g);
+    bool apart = LIST(g, 3) != three && emit(g, "Abs", 1, &x, 0, NULL) != lost;
+    if (!shared || !apart || emit(g, "Relu", 1, &x, 0, NULL) != kept) {
+        fprintf(stderr, "%s\n", shared ? "what was pruned is shared" : "nothing is shared");
+        failures++;
+    }
+}
+
 typedef struct test {
     const char *name;
     void (*body)(ox_graph *g);
@@ -485,6 +500,7 @@ static const test tests[] = {
     {"bad_reshape_sizes", bad_reshape_sizes, "shape [3,2] does not fit into [4,2]"},
     {"bad_reshape_number", bad_reshape_number, "the new shape has -9223372036854775808"},
     {"bad_axis", bad_axis, "axis 3 with rank 2"},
+    {"sharing_ends_with_pruning", sharing_ends_with_pruning, NULL},
     {"bad_perm", bad_perm, "perm does not fit rank 2"},
     {"bad_kernel", bad_kernel, "kernel_shape has -1"},
     {"bad_dilation", bad_dilation, "a size is too large"},
