@@ -192,8 +192,8 @@ static bool read_value(ox_array *array, const ox_value_info *info, const char *s
                        const char *value, ox_error *err)
 {
     if (!ox_type_size(info->type)) {
-        return ox_cli_error(err, OX_UNSUPPORTED, "--fix=%s: input \"%s\" takes %s, not numbers",
-                            spec, info->name, ox_type_name(info->type));
+        return ox_cli_error(err, OX_UNSUPPORTED, "--fix=%s: input \"%s\" takes no numbers", spec,
+                            info->name);
     }
     if (ox_cli_has_suffix(value, ".npy") && !ox_npy_read_file(value, array, err)) {
         return false;

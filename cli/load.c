@@ -56,8 +56,7 @@ static bool add_array(const ox_loader *loader, ox_arrays *arrays, ox_array *arra
         good = ox_cli_error(err, OX_ARGUMENT, "%s: a second array for input \"%s\"", array->file,
                             name);
     } else if (!ox_type_size(info->type)) {
-        good = ox_cli_error(err, OX_UNSUPPORTED, "input \"%s\" takes %s, which no array can hold",
-                            name, ox_type_name(info->type));
+        good = ox_cli_error(err, OX_UNSUPPORTED, "input \"%s\" takes what no array can hold", name);
     }
     if (good) {
         char *copy = ox_cli_copy(name, err); /* `name` may be the array's own */
