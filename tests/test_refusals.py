@@ -90,6 +90,9 @@ MODELS = [
                                    b=np.int64(4), d=np.int64(0))),
     ("axis 2 copies no axis of rank 2", model("y = Reshape (x, s)", s=np.int64([0, 2, 0]))),
     ("to is 300, not an element type", model("y = Cast <to = 300> (x)")),
+    ("its indices vary, but no multiplier passes: completeness would be lost",
+     model("(float[N, 4] x) => (float[N, 1, 2] y) { u = Unsqueeze (x, a)"
+           " p, i = MaxPool <kernel_shape = [3]> (u) y = Cast <to = 1> (i) }", a=np.int64([1]))),
     ('input "x" has no shape in the model', model("(float[] x) => (float y) { y = Neg (x) }")),
 ]
 
@@ -101,6 +104,10 @@ def data(tmp_path_factory):
                         "mask": np.ones((2, 2), np.float32), "rows": np.float32([1, 2]),
                         "labels": np.int64([0, 0, 1, 1])}.items():
         np.save(folder / f"{name}.npy", array)
+    np.save(folder / "ab.npy", X[:, :2])
+    np.save(folder / "one.npy", X[:, :1])
+    (folder / "names.txt").write_text("p\nq\ns\n")
+    (folder / "groups.txt").write_text("first: p,s\nsecond: q\n")
     (folder / "w.bin").write_bytes(W.tobytes())
     for name, made in OPTION_MODELS.items():
         onnx.save(made, folder / f"{name}.onnx")
@@ -129,6 +136,10 @@ OPTION_MODELS = {
     "norm": model("s = ReduceMean <keepdims = 0> (x, a) y = LayerNormalization (x, s)", a=np.int64([0])),
     "draws": model("u = RandomNormalLike (x) y = Mul (x, u)"),
     "hole": model("i = ArgMax <axis = 1> (x) f = Cast <to = 1> (i) y = Add (x, f)"),
+    "pair": model("(float[N, 2] a, float[N, 1] b) => (float[N, 2] y) { y = Add (a, b) }"),
+    "codes": model("(float[2, 4] x) => (float[2, 2] y) { s = DequantizeLinear (c, k) h = QuantizeLinear (x, k)"
+                   " d = DequantizeLinear (h, k) y = MatMul (d, s) }", c=np.int8([[1, 2], [3, 4], [5, 6], [7, 8]]),
+                   k=np.float32(0.1)),
     "taken": model("shap_target = Neg (x) y = Relu (shap_target)"),
 }
 OPTIONS = [
@@ -160,6 +171,9 @@ OPTIONS = [
     ("with references as input the chunk can only be 1", "net", "-rinput --chunk=2"),
     ("the mask has not the shape of one sample's output", "net", "-rr.npy --target=mask:mask.npy"),
     ("the array holds no numbers", "net", "-rr.npy --target=mask:words.npy"),
+    ('groups: "first": its features are of different inputs', "pair",
+     "-ra=ab.npy -rb=one.npy --feature-names=names.txt --groups=groups.txt"),
+    ("quantised models have no splits where their batch is fixed or values are held", "codes", "-rr.npy --splits=2"),
     ('no references for input "z"', "two", "-rx=r.npy"),
 ]
 
@@ -169,6 +183,26 @@ def test_options(said, name, options, cli, data, tmp_path):
     done = explain(cli, data, f"{name}.onnx", tmp_path, *options.split())
     assert done.returncode == 1 and said in done.stderr, done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_outside_of_a_pipe(cli, data, tmp_path):
+    """A model from a pipe has no folder that its weights could be in."""
+    done = subprocess.run([cli, "explain", "-", "-rr.npy", "-o", tmp_path / "e.onnx"], cwd=data, capture_output=True,
+                          input=outside(32).SerializeToString())
+    assert done.returncode == 1
+    assert b'"w" has external data, and the model was not read from a folder' in done.stderr
+
+
+@pytest.mark.parametrize("options, advice", [
+    ("--target=0 --chunk=3000", "a smaller chunk takes less"), ("--target=all", "fewer targets take less")])
+def test_more_than_the_memory(cli, data, tmp_path, options, advice):
+    onnx.save(model("(float[N, 8] x) => (float[N, 4000] y) { h = MatMul (x, w) y = Relu (h) }",
+                    w=np.ones((8, 4000), np.float32)), data / "large.onnx")
+    np.save(data / "many.npy", np.zeros((3000, 8), np.float32))
+    done = explain(cli, data, "large.onnx", tmp_path, "-rmany.npy", "--memory=1M", "--cache=none", *options.split())
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "warning: a run may take " in line]
+    assert len(said) == 1 and said[0].endswith(f"more than the memory (1.0 MB): {advice}"), done.stderr
 
 
 def test_lost_completeness_is_told(cli, data, tmp_path):

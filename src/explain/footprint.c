@@ -230,7 +230,8 @@ void ox_footprint_check(ox_explain_state *s)
                    cache_name(plan->cache), size_text(s, most), size_text(s, memory), why_text(s));
     }
     if (most > memory && most > SLACK) {
-        ox_warn(s, "a run may take %s, more than the memory (%s): fewer targets take less",
-                size_text(s, most), size_text(s, memory));
+        ox_warn(s, "a run may take %s, more than the memory (%s): %s", size_text(s, most),
+                size_text(s, memory),
+                s->options->chunk > 1 ? "a smaller chunk takes less" : "fewer targets take less");
     }
 }
