@@ -427,6 +427,7 @@ APART = { # of the state s [N, 3] and a row b [3]: nodes, how y is made of z, at
              {"scan_output_axes": [1], "scan_output_directions": [1]}),
     "columns": ([node("Mul", "b b", "c"), node("ReduceSum", "c", "d", keepdims=0),
                  node("Mul", "s d", "out")], [1, 0, 2], {"scan_input_axes": [1]}),
+    "softmax": ([node("Mul", "s b", "m"), node("Softmax", "m", "out", axis=1)], [1, 0, 2], {}),
     "gather": ([node("Cast", "b", "i", to=INT64), node("Gather", "table i", "g"),
                 node("Mul", "s g", "out")], [1, 0, 2], {}),
 }
