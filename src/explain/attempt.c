@@ -1,5 +1,6 @@
 /* The way that ox_explain and ox_inspect both take into a model: with the batch as it is declared
- * first and, where it does not stay free, once more from the start with a batch of 1. */
+ * first, one of 1 being taken as free, and, where it does not stay free, once more from the start
+ * with a batch of 1. */
 #include "explain/attempt.h"
 
 #include <stdio.h>
@@ -240,9 +241,9 @@ static void try_once(void *user)
     ox_budget_limit(s->arena, s->options->limit);
     s->method = ox_method_find(s->arena, s->options);
     t->again = !begin(s, t->fixed);
-    if (t->again) {
+    if (t->again && !s->bind->batch_taken) {
         snprintf(t->lost, sizeof t->lost, "%s", ox_place_lost(s));
-    } else {
+    } else if (!t->again) {
         t->work(s, t->user);
     }
 }
@@ -272,7 +273,7 @@ static bool attempt_all(ox_explain_state *s, const ox_model *source, const ox_op
                         ox_explain_work work, void *user, ox_error *err)
 {
     attempt t = {.state = s, .source = source, .work = work, .user = user};
-    bool good;
+    bool good, taken;
     s->model = NULL;
     do {
         const ox_explain_state before = *s;
@@ -283,8 +284,9 @@ static bool attempt_all(ox_explain_state *s, const ox_model *source, const ox_op
         s->options = options;
         s->model = ox_model_new(err);
         good = s->model != NULL && ox_arena_try(s->model->arena, try_once, &t, err);
-        t.fixed = t.fixed || t.again;
-    } while (good && (t.again || s->again));
+        taken = !good && s->model != NULL && s->bind != NULL && s->bind->batch_taken;
+        t.fixed = t.fixed || t.again || taken;
+    } while (taken || (good && (t.again || s->again)));
     if (!good) {
         ox_free(s->model);
         s->model = NULL;

@@ -257,6 +257,7 @@ static void find_batch(ox_explain_state *s, ox_binding *b, bool force_fixed)
     const char *symbol = shared_symbol(s);
     b->batch = 1;
     b->batch_free = false;
+    b->batch_taken = !force_fixed && !s->options->no_batch;
     for (size_t i = 0; i < b->input_count; i++) {
         ox_explained *e = &b->inputs[i];
         const ox_value_info *info = input_info(s->model, e->x->name);
@@ -264,6 +265,7 @@ static void find_batch(ox_explain_state *s, ox_binding *b, bool force_fixed)
             ox_fail(s->arena, OX_UNSUPPORTED, "input \"%s\" has no shape in the model", e->x->name);
         }
         e->batch_axis = s->options->no_batch ? -1 : batch_axis_of(info, symbol);
+        b->batch_taken = b->batch_taken && e->batch_axis >= 0 && info->dims[e->batch_axis] == 1;
         if (e->batch_axis >= 0 && info->dims[e->batch_axis] < 0) {
             b->batch_free = true;
         } else if (e->batch_axis >= 0) {
@@ -280,6 +282,7 @@ static void find_batch(ox_explain_state *s, ox_binding *b, bool force_fixed)
                     b->inputs[i].x->name, b->inputs[i].x->name, b->inputs[i].x->name);
         }
     }
+    b->batch_free = b->batch_free || b->batch_taken;
     if (force_fixed || !b->batch_free) {
         b->batch_free = false;
         b->one_at_a_time = true;
@@ -400,6 +403,27 @@ void ox_bind_declared(const ox_explain_state *s, ox_val output)
     }
     output->rank = info->rank;
     output->dims = dims;
+}
+
+static void declare_one(ox_explain_state *s, size_t count, ox_val *values)
+{
+    for (size_t i = 0; i < count; i++) {
+        ox_val v = values[i];
+        size_t rank = v->rank > 0 ? (size_t)v->rank : 0;
+        ox_dim *dims = ox_arena_copy(s->arena, v->dims, rank, sizeof *dims);
+        for (size_t d = 0; d < rank; d++) {
+            dims[d].batch = 0; /* size N^batch with N = 1 */
+        }
+        v->dims = dims;
+    }
+}
+
+void ox_bind_declare(ox_explain_state *s)
+{
+    if (s->bind->batch_taken) {
+        declare_one(s, s->g->input_count, s->g->inputs);
+        declare_one(s, s->g->output_count, s->g->outputs);
+    }
 }
 
 bool ox_bind_check(ox_explain_state *s)

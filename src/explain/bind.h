@@ -28,6 +28,7 @@ struct ox_binding {
     ox_explained *points; /* that get SHAP values: the inputs, or the tensors of options.at */
     size_t point_count;
     bool batch_free;    /* N is symbolic */
+    bool batch_taken;   /* as free, as far as nodes let it; the model declares 1 */
     int64_t batch;      /* N where it is fixed, 1 without a batch axis */
     bool one_at_a_time; /* references cannot be told from the sample's batch */
     bool counts_batch;  /* the output depends on N, as a number */
@@ -48,6 +49,9 @@ const char *ox_bind_list_tensors(ox_explain_state *s);
 
 /* Gives an output of unknown shape the one that the model declares. */
 void ox_bind_declared(const ox_explain_state *s, ox_val output);
+
+/* What goes in and out, with the batch of 1 that the model declares. */
+void ox_bind_declare(ox_explain_state *s);
 
 /* The axis of samples in a value like the output, -1: none. */
 int ox_bind_batch_axis(const ox_explain_state *s, ox_val y);

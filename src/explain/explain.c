@@ -399,6 +399,7 @@ static void explain(ox_explain_state *s, void *user)
     if (s->plan->cache == OX_CACHE_FILE) {
         ox_keep_run(s);
     }
+    ox_bind_declare(s);
     ox_graph_settle(s->g);
     if (user == NULL) {
         set_metadata(s);
