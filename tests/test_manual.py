@@ -85,7 +85,8 @@ class Shell:
         pid, self.terminal = pty.fork()
         if pid == 0:
             os.chdir(folder)
-            os.environ |= {"TERM": "dumb", "PATH": f"{BUILD}:{os.environ['PATH']}"}
+            os.environ |= {"TERM": "dumb", "PATH": f"{BUILD}:{os.environ['PATH']}", "HISTFILE": "",
+                           "HOME": str(folder)}  # nothing of it gets into anyone's history
             os.execvp(command[0], command)
         self.pid = pid
         for line in [*lines, "PS1=", "stty -echo", "echo rea''dy"]:
@@ -96,7 +97,7 @@ class Shell:
         """What is printed up to a text."""
         found = ""
         while until not in found:
-            assert select.select([self.terminal], [], [], 20)[0], found
+            assert select.select([self.terminal], [], [], 120)[0], found
             found += os.read(self.terminal, 65536).decode(errors="replace")
         return found
 
@@ -119,6 +120,7 @@ def test_completion(shell, tmp_path):
     (tmp_path / "a model.onnx").touch()
     (tmp_path / "zeros.npy").touch()
     (tmp_path / "folder").mkdir()
+    files = sorted(tmp_path.iterdir())
     s = Shell(shell, tmp_path)
     try:
         for typed, words in {
@@ -143,3 +145,4 @@ def test_completion(shell, tmp_path):
         assert {"explain", "show", "plot"} <= set(re.findall(r"\w+", shown))
     finally:
         s.close()
+    assert sorted(tmp_path.iterdir()) == files
