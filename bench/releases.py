@@ -1,11 +1,14 @@
-"""releases.py [REF] [--rounds=N]: this version beside another, by default that of the last tag before
-it (where there is none a commit has to be named): built in build/releases, then both explain and run
-the models of examples/ and ../shared/models in turn. Prints, of each, the least seconds over the
-rounds and their ratio: below 1 this version is the faster. Exit code 1 where `explain` or a run of
-one model takes more than a tenth longer, or the versions have no model in common."""
+"""releases.py [REF] [--rounds=N] [--processor]: this version beside another, by default that of the
+last tag before it (where there is none a commit has to be named): built in build/releases, then both
+explain and run the models of examples/ and ../shared/models in turn. Prints, of each, the least
+seconds over the rounds and their ratio: below 1 this version is the faster. On a machine that does
+other things --processor takes what both commands need of the processor, on one thread where there is
+a choice. Exit code 1 where `explain` or a run of one model takes more than a tenth longer, or the
+versions have no model in common."""
 
 import argparse
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -49,27 +52,44 @@ def models():
             yield folder.name, folder / "model.onnx", file, folder / "input.npy"
 
 
-def measure(program, model, references, samples, explained):
-    """Seconds of `explain`, and of the run; None where it cannot be explained this way."""
+def processor_time(*command):
+    """Seconds of processor time; None where the command fails."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return used.ru_utime + used.ru_stime if process.returncode == 0 else None
+
+
+def measure_processor(explain, run):
+    """Seconds of `explain`, and of `run` with loading; None where the model cannot be explained."""
+    first = processor_time(*explain)
+    second = None if first is None else processor_time(*run, "--threads=1")
+    return None if second is None else (first, second)
+
+
+def measure_clock(explain, run):
+    """Seconds of `explain`, and of the run; None where the model cannot be explained this way."""
     start = time.perf_counter()
-    done = subprocess.run([program, "explain", model, "-r", references, "-o", explained, "-q"],
-                          capture_output=True)
-    explain = time.perf_counter() - start
+    done = subprocess.run(explain, capture_output=True)
+    seconds = time.perf_counter() - start
     if done.returncode:
         return None
-    done = subprocess.run([program, "run", explained, "-i", samples, "--json"], capture_output=True)
+    done = subprocess.run([*run, "--json"], capture_output=True)
     if done.returncode:
         return None
-    return explain, json.loads(done.stdout)["seconds"]["run"]
+    return seconds, json.loads(done.stdout)["seconds"]["run"]
 
 
-def compare(programs, rounds, *files):
+def compare(programs, rounds, measure, model, references, samples):
     """[least seconds of explain, of the run] of each program, or None."""
     least = [[float("inf")] * 2 for _ in programs]
     with tempfile.TemporaryDirectory() as folder:
+        explained = pathlib.Path(folder, "explained.onnx")
         for _ in range(rounds):
             for i, program in enumerate(programs):
-                seconds = measure(program, *files, pathlib.Path(folder, "explained.onnx"))
+                seconds = measure(
+                    [program, "explain", model, "-r", references, "-o", explained, "-q"],
+                    [program, "run", explained, "-i", samples])
                 if seconds is None:
                     return None
                 least[i] = [min(a, b) for a, b in zip(least[i], seconds)]
@@ -80,14 +100,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("ref", nargs="?")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--processor", action="store_true")
     options = parser.parse_args()
+    measure = measure_processor if options.processor else measure_clock
     ref = options.ref or call("git", "describe", "--tags", "--abbrev=0", "HEAD^")
     commit, before = build(ref)
     slower, measured = [], 0
     print(f"| model | explain, {commit} | now | ratio | run, {commit} | now | ratio |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, *files in models():
-        least = compare([before, ROOT / "build/onnxexplainer"], options.rounds, *files)
+        least = compare([before, ROOT / "build/onnxexplainer"], options.rounds, measure, *files)
         if least is None:
             print(f"| {name} | not by both | | | | | |")
             continue
