@@ -100,7 +100,8 @@ MODELS = [
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("refusals")
-    for name, array in {"x": X, "r": X[:2], "wide": np.zeros((2, 5000), np.float32), "words": np.array([["a", "b", "c", "d"]]),
+    for name, array in {"x": X, "r": X[:2], "wide": np.zeros((2, 5000), np.float32),
+                        "words": np.array([["a", "b", "c", "d"]]),
                         "mask": np.ones((2, 2), np.float32), "rows": np.float32([1, 2]),
                         "labels": np.int64([0, 0, 1, 1])}.items():
         np.save(folder / f"{name}.npy", array)
