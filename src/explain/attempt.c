@@ -284,7 +284,8 @@ static bool attempt_all(ox_explain_state *s, const ox_model *source, const ox_op
         s->options = options;
         s->model = ox_model_new(err);
         good = s->model != NULL && ox_arena_try(s->model->arena, try_once, &t, err);
-        taken = !good && s->model != NULL && s->bind != NULL && s->bind->batch_taken;
+        taken = !good && err->code != OX_MEMORY && s->model != NULL && s->bind != NULL &&
+                s->bind->batch_taken;
         t.fixed = t.fixed || t.again || taken;
     } while (taken || (good && (t.again || s->again)));
     if (!good) {
