@@ -274,6 +274,8 @@ static bool attempt_all(ox_explain_state *s, const ox_model *source, const ox_op
 {
     attempt t = {.state = s, .source = source, .work = work, .user = user};
     bool good, taken;
+    ox_error own;
+    err = err == NULL ? &own : err;
     s->model = NULL;
     do {
         const ox_explain_state before = *s;
