@@ -20,6 +20,22 @@ NETS = {  # nodes, shape of x, whether references can enter together
                         (1, 4), False),
     "across the batch": ("""h = MatMul(x, w) s = ReduceSum<keepdims = 1>(h, zero) r = Relu(s)
         y = MatMul(r, v)""", (1, 4), False),
+    "samples beside each other": ("""t = Transpose<perm = [1, 0]>(x) f = Reshape(t, rows)
+        r = Tanh(f) h = MatMul(r, w) y = MatMul(h, v)""", (1, 4), False),
+    "a column": ("""t = Reshape(x, column) r = Tanh(t) q = Transpose<perm = [1, 0]>(r)
+        h = MatMul(q, w) y = MatMul(h, v)""", (1, 4), False),
+    "rows of two": ("""h = MatMul(x, w) c = Concat<axis = 0>(h, h) e = Exp(c) f = Reshape(e, twelve)
+        a, b = Split<axis = 1, num_outputs = 2>(f) m = Mul(a, h) y = MatMul(m, v)""", (1, 4), False),
+    "all axes of length 1": ("""h = MatMul(x, w) r = Tanh(h) q = Squeeze(r) u = Unsqueeze(q, zero)
+        y = MatMul(u, v)""", (1, 4), False),
+    "written into the one row": ("""h = MatMul(x, w) r = ScatterElements<axis = 1>(h, places, new)
+        t = Tanh(r) y = MatMul(t, v)""", (1, 4), False),
+    "a triangle from row 0 on": ("""h = MatMul(x, w) e = Trilu<upper = 1>(h, one) r = Tanh(e)
+        y = MatMul(r, v)""", (1, 4), False),
+    "lengths of one": ("""h = MatMul(x, w) g = ReverseSequence<batch_axis = 0, time_axis = 1>(h, three)
+        r = Tanh(g) y = MatMul(r, v)""", (1, 4), False),
+    "more than one sample": ("""h = MatMul(x, w) s = Shape<end = 1>(h) q = Greater(s, one_of)
+        t = Tanh(h) r = Where(q, h, t) y = MatMul(r, v)""", (1, 4), False),
     "along the batch": ("h = MatMul(x, w) s = Softmax<axis = 0>(h) y = MatMul(s, v)", (1, 4), False),
 }
 
@@ -31,7 +47,10 @@ def build(name):
         {{ {nodes} }}""")
     values = {key: np.random.default_rng(len(key)).normal(size=s).astype(np.float32) * 0.5
               for key, s in WEIGHTS.items()}
-    values |= {"minus": np.array([-1]), "fixed": np.array([1, 48]), "zero": np.array([0])}
+    values |= {"minus": np.array([-1]), "fixed": np.array([1, 48]), "zero": np.array([0]),
+               "rows": np.array([-1, 4]), "column": np.array([4, -1]), "twelve": np.array([-1, 12]),
+               "places": np.array([[2, 3]]), "new": np.array([[0.5, -1]], np.float32),
+               "one": np.array(1), "three": np.array([3]), "one_of": np.array([1])}
     model.graph.initializer.extend(numpy_helper.from_array(v, key) for key, v in values.items())
     return model
 

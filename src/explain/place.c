@@ -71,6 +71,19 @@ static void place_reshaped(ox_val x, ox_val y, ox_place *to)
     put(to, size, apart && before > 0 && ahead % before == 0 ? ahead / before : 0);
 }
 
+/* Whether N alone, as the reshaped axis is, is not what it was: as far apart in memory. */
+static bool moves_samples(ox_val x, ox_val y, const ox_place *to)
+{
+    const ox_place *from = place_of(x);
+    int64_t stride = 0;
+    if (!ox_side_of(x)->varies || axis_of(x) < 0) {
+        return false;
+    }
+    int64_t inner = product(x, from->axis + 1, x->rank), behind = product(y, to->axis + 1, y->rank);
+    bool known = from->known && inner > 0 && behind > 0 && ox_int_mul(from->after, inner, &stride);
+    return known && stride != behind;
+}
+
 static void place_transposed(const ox_node *n, ox_val x, ox_val y, ox_place *to)
 {
     const int *perm = ox_node_perm(n, y->rank);
@@ -170,19 +183,20 @@ static void place(ox_val y)
     if (x != NULL && ox_side_of(x)->varies && mixes(n, x, to->axis)) {
         return;
     }
-    if (y->dims[to->axis].size == 1) {
+    const ox_row *row = n == NULL ? NULL : ox_rule_find(n->domain, n->op);
+    bool reshaped = row != NULL && row->rule == flow_reshape;
+    if (y->dims[to->axis].size == 1 && !(reshaped && moves_samples(x, y, to))) {
         put(to, 1, 1);
         return;
     }
-    if (n == NULL || y->dims[to->axis].size < 1) {
+    if (n == NULL || y->dims[to->axis].size <= 1) {
         return;
     }
     if (n->parts != NULL) {
         *to = *place_of(n->parts[y->output]);
         return;
     }
-    const ox_row *row = ox_rule_find(n->domain, n->op);
-    if (row != NULL && row->rule == flow_reshape) {
+    if (reshaped) {
         place_reshaped(n->inputs[0], y, to);
     } else if (ox_node_is(n, "Transpose")) {
         place_transposed(n, n->inputs[0], y, to);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "explain/apart.h"
 #include "explain/bind.h"
 #include "explain/note.h"
 #include "explain/order.h"
@@ -291,8 +292,9 @@ ox_plan *ox_plan_batch(ox_explain_state *s)
     ox_plan *plan = ox_arena_alloc(s->arena, 1, sizeof *plan);
     ox_place_find(s);
     const char *missing = s->bind->one_at_a_time ? NULL : ox_place_missing(s);
-    if (s->bind->batch_taken && (missing != NULL || s->bind->one_at_a_time ||
-                                 s->bind->counts_batch || ox_place_cut(s) == OX_CUT_WHOLE)) {
+    if (s->bind->batch_taken &&
+        (missing != NULL || s->bind->one_at_a_time || s->bind->counts_batch ||
+         ox_place_cut(s) == OX_CUT_WHOLE || !ox_keeps_apart(s))) {
         ox_fail(s->arena, OX_UNSUPPORTED, "the batch does not stay free");
     }
     if (missing != NULL) {
