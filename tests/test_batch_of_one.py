@@ -85,3 +85,16 @@ def test_batch_of_one(name, options, explain, run):
             value.type.tensor_type.shape.dim[0].dim_param = "N"
         again = run(explain(free, r, *options), x)
         np.testing.assert_array_equal(again["x_shap"], out["x_shap"])
+
+
+@pytest.mark.parametrize("name", ["samples beside each other", "a column"])
+def test_references_apart_where_the_batch_is_free(name, explain, run):
+    """A reshape that keeps N alone in an axis may still take it to another place in memory."""
+    model = build(name)
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    x, r = RNG.normal(size=(1, 4)).astype(np.float32), RNG.normal(size=(3, 4)).astype(np.float32)
+    out = run(explain(model, r), x)
+    apart = [run(explain(model, one[None]), x) for one in r]
+    for key in ("x_shap", "base_value"):
+        np.testing.assert_allclose(out[key], np.mean([a[key] for a in apart], axis=0), rtol=0, atol=1e-6)
