@@ -6,49 +6,30 @@
 #include <string.h>
 
 #include "explain/bind.h"
+#include "rules/rules.h"
 #include "rules/side.h"
 #include "shape/shape.h"
 
-/* Operands meet by broadcasting, from the right: one row of a constant is for all references. */
+/* Operands meet by broadcasting, from the right: one row of a constant is for all references.
+ * Beside those whose rule says that they work element by element. */
 static const char *const ELEMENTWISE[] = {
-    "Abs",
-    "Acos",
-    "Acosh",
     "Add",
     "And",
-    "Asin",
-    "Asinh",
-    "Atan",
-    "Atanh",
     "BiasGelu",
     "Cast",
-    "Ceil",
-    "Celu",
     "Clip",
-    "Cos",
-    "Cosh",
     "Div",
     "Dropout",
-    "Elu",
     "Equal",
-    "Erf",
-    "Exp",
     "FastGelu",
-    "Floor",
-    "Gelu",
     "Greater",
     "GreaterOrEqual",
-    "HardSigmoid",
-    "HardSwish",
     "Identity",
-    "LeakyRelu",
     "Less",
     "LessOrEqual",
-    "Log",
     "Max",
     "Mean",
     "Min",
-    "Mish",
     "Mul",
     "Neg",
     "Not",
@@ -56,23 +37,8 @@ static const char *const ELEMENTWISE[] = {
     "PRelu",
     "Pow",
     "QuickGelu",
-    "Reciprocal",
-    "Relu",
-    "Round",
-    "Selu",
-    "Sigmoid",
-    "Sign",
-    "Sin",
-    "Sinh",
-    "Softplus",
-    "Softsign",
-    "Sqrt",
     "Sub",
     "Sum",
-    "Swish",
-    "Tan",
-    "Tanh",
-    "ThresholdedRelu",
     "Where",
     "Xor",
 };
@@ -229,7 +195,8 @@ static bool some_pass(const ox_node *n)
 
 static bool of_samples(const ox_node *n)
 {
-    bool elementwise = IS_ONE_OF(n, ELEMENTWISE);
+    const ox_row *row = ox_rule_find(n->domain, n->op);
+    bool elementwise = (row != NULL && row->rule == flow_unary) || IS_ONE_OF(n, ELEMENTWISE);
     for (size_t i = 0; i < n->input_count; i++) {
         ox_val v = n->inputs[i];
         if (v == NULL || ox_side_of(v)->varies) {
