@@ -93,6 +93,9 @@ MODELS = [
     ("its indices vary, but no multiplier passes: completeness would be lost",
      model("(float[N, 4] x) => (float[N, 1, 2] y) { u = Unsqueeze (x, a)"
            " p, i = MaxPool <kernel_shape = [3]> (u) y = Cast <to = 1> (i) }", a=np.int64([1]))),
+    ('inputs "x" and "z" have batches of 1 and 4; hold=z keeps one out, no-batch takes references that have one more '
+     "axis in front", model("(float[1, 4] x, float[4] z) => (float[1] y) { m = Mul (x, z)"
+                            " y = ReduceSum <keepdims = 0> (m, a) }", a=np.int64([1]))),
     ('input "x" has no shape in the model', model("(float[] x) => (float y) { y = Neg (x) }")),
 ]
 

@@ -252,6 +252,30 @@ static int batch_axis_of(const ox_value_info *info, const char *symbol)
     return info->rank > 0 && (symbol == NULL || own_symbol) ? 0 : -1;
 }
 
+/* The axis of the batch has to have one size in all inputs that have one. */
+static void check_batch(ox_explain_state *s, const ox_binding *b)
+{
+    const ox_value_info *first = NULL;
+    int64_t size = 0;
+    for (size_t i = 0; i < b->input_count; i++) {
+        const ox_explained *e = &b->inputs[i];
+        const ox_value_info *info = input_info(s->model, e->x->name);
+        if (e->batch_axis < 0 || info->dims[e->batch_axis] < 0) {
+            continue;
+        }
+        if (first != NULL && size != info->dims[e->batch_axis]) {
+            ox_fail(
+                s->arena, OX_UNSUPPORTED,
+                "inputs \"%s\" and \"%s\" have batches of %lld and %lld; hold=%s keeps one out, "
+                "no-batch takes references that have one more axis in front",
+                first->name, info->name, (long long)size, (long long)info->dims[e->batch_axis],
+                info->name);
+        }
+        first = info;
+        size = info->dims[e->batch_axis];
+    }
+}
+
 static void find_batch(ox_explain_state *s, ox_binding *b, bool force_fixed)
 {
     const char *symbol = shared_symbol(s);
@@ -274,6 +298,7 @@ static void find_batch(ox_explain_state *s, ox_binding *b, bool force_fixed)
             b->one_at_a_time = true;
         }
     }
+    check_batch(s, b);
     for (size_t i = 0; i < b->input_count && !s->options->no_batch; i++) {
         if (b->inputs[i].batch_axis < 0 && (b->batch_free || b->batch > 1)) {
             ox_fail(s->arena, OX_UNSUPPORTED,
