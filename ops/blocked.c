@@ -13,6 +13,9 @@ enum { M, X, X0 }; /* the inputs that all flows have */
 #define MOST_STEPS INT32_MAX
 #define MOST_TAPS (1 << 24)
 
+/* Floats of a tile, and the most of a block. */
+#define MOST_SIDE 8192
+
 typedef struct attributes {
     const ops_blocked *isa;
     ops_pool pool;
@@ -154,24 +157,76 @@ static void plane_task(call *c, size_t i, ops_plane *p)
     }
 }
 
-static void flow_part(void *user, size_t i)
+static void relu_part(void *user, size_t i)
 {
     call *c = user;
     ops_plane p;
     plane_task(c, i, &p);
     p.out = c->c->out + i * p.places * p.block;
-    if (strcmp(c->c->op->name, "BlockedReluFlow") == 0) {
-        c->k->isa->relu(&p);
-    } else {
+    c->k->isa->relu(&p);
+}
+
+static OrtStatus *run_relu(call *c)
+{
+    OrtStatus *status = find_roles(c, flow_roles);
+    status = status != NULL ? status : ops_output(c->c, AXES, c->dims);
+    return status != NULL ? status : run_planes(c, relu_part);
+}
+
+/* Places that stay in the processor's first cache beside what is made of them. */
+static size_t tile_places(const call *c)
+{
+    size_t most = MOST_SIDE / (size_t)c->k->block, places = plane_size(&c->in[X]);
+    return places < most ? places : most;
+}
+
+static size_t tiles(const call *c)
+{
+    size_t places = plane_size(&c->in[X]), tile = tile_places(c);
+    return tile == 0 ? 0 : (places + tile - 1) / tile;
+}
+
+static const float *advance(const float *data, size_t by)
+{
+    return data == NULL ? NULL : data + by;
+}
+
+/* One tile of a plane of one sample beside all references and targets: what is made of the sample
+ * is made once. */
+static void swish_part(void *user, size_t i)
+{
+    call *c = user;
+    size_t count = tiles(c), blocks = (size_t)(c->dims[1] / c->k->block), tile = tile_places(c);
+    size_t first = i % count * tile, channel = i / count % blocks, sample = i / count / blocks;
+    float side[MOST_SIDE];
+    for (size_t row = sample; row < (size_t)c->dims[0]; row += c->samples) {
+        size_t plane = row * blocks + channel;
+        ops_plane p;
+        plane_task(c, plane, &p);
+        size_t at = first * p.block, places = p.places;
+        p.out = c->c->out + plane * places * p.block + at;
+        p.places = places - first < tile ? places - first : tile;
+        p.x = advance(p.x, at);
+        p.x0 = advance(p.x0, at);
+        p.m = p.thin ? p.m : advance(p.m, at);
+        p.acc = advance(p.acc, at);
+        if (row == sample) {
+            c->k->isa->swish_side(p.x, p.places * p.block, side);
+        }
+        p.side = side;
         c->k->isa->swish(&p);
     }
 }
 
-static OrtStatus *run_flow(call *c)
+static OrtStatus *run_swish(call *c)
 {
     OrtStatus *status = find_roles(c, flow_roles);
     status = status != NULL ? status : ops_output(c->c, AXES, c->dims);
-    return status != NULL ? status : run_planes(c, flow_part);
+    if (status != NULL || c->dims[0] == 0) {
+        return status;
+    }
+    size_t blocks = (size_t)(c->dims[1] / c->k->block);
+    return ops_run(c->c, c->samples * blocks * tiles(c), swish_part, c);
 }
 
 static void sum_part(void *user, size_t i)
@@ -352,7 +407,7 @@ static const ops_blocked *choose(void)
 static OrtStatus *read_block(const ops_op *op, const OrtKernelInfo *info, attributes *k)
 {
     k->isa = choose();
-    OrtStatus *status = read_ints(op, info, "block", 1, OPS_SIZE, 1, &k->block);
+    OrtStatus *status = read_ints(op, info, "block", 1, MOST_SIDE, 1, &k->block);
     if (status == NULL && k->block % (int64_t)k->isa->width != 0) {
         return ops_fail(op, "attribute block is %" PRId64 ", no multiple of %zu as on this machine",
                         k->block, k->isa->width);
@@ -415,9 +470,14 @@ static OrtStatus *run(ops_call *c, OrtStatus *(*run_call)(call *c))
     return run_call(&own);
 }
 
-static OrtStatus *flow(ops_call *c)
+static OrtStatus *relu(ops_call *c)
 {
-    return run(c, run_flow);
+    return run(c, run_relu);
+}
+
+static OrtStatus *swish(ops_call *c)
+{
+    return run(c, run_swish);
 }
 
 static OrtStatus *sum(ops_call *c)
@@ -444,13 +504,13 @@ size_t ops_blocks(ops_op *to)
          .needed = 3,
          .inputs = 6,
          .in_place = true,
-         .run = flow,
+         .run = relu,
          BLOCKED(read_flow)},
         {.name = "BlockedSwishFlow",
          .needed = 3,
          .inputs = 6,
          .in_place = true,
-         .run = flow,
+         .run = swish,
          BLOCKED(read_flow)},
         {.name = "BlockedSumFlow", .needed = 3, .inputs = 3, .run = sum, BLOCKED(read_flow)},
         {.name = "BlockedMaxPoolFlow", .needed = 3, .inputs = 3, .run = pool, BLOCKED(read_pool)},

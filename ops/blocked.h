@@ -17,6 +17,7 @@ typedef struct ops_plane {
     float *out;
     const float *m; /* one number a channel where `thin` */
     const float *x, *x0;
+    const float *side;  /* what swish_side made of x */
     const float *scale; /* [b] or NULL */
     const float *add;   /* [b] or NULL */
     const float *acc;   /* [H, W, b] or NULL */
@@ -34,6 +35,7 @@ typedef struct ops_pool {
 typedef struct ops_blocked {
     size_t width; /* of a vector; divides the block */
     void (*relu)(const ops_plane *p);
+    void (*swish_side)(const float *x, size_t count, float *side); /* for swish */
     void (*swish)(const ops_plane *p);
     void (*sum)(const ops_plane *p); /* [b]: the sum over places of m (x + x0)/2 */
     void (*pool)(const ops_pool *g, float *out, const float *m, const float *x, const float *x0);

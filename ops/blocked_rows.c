@@ -4,7 +4,14 @@
 
 /* ---- flows ------------------------------------------------------------------------------ */
 
-typedef vec (*slope)(vec x, vec x0);
+/* `side` is what a function needs of x alone, x where it needs nothing. */
+typedef vec (*slope)(vec x, vec side, vec x0);
+
+static inline vec ramp_beside(vec x, vec side, vec x0)
+{
+    (void)side;
+    return ramp(x, x0);
+}
 
 static inline void flow(const ops_plane *p, slope f, bool thin, bool summed)
 {
@@ -14,7 +21,8 @@ static inline void flow(const ops_plane *p, slope f, bool thin, bool summed)
         vec m = thin ? vec_fma(vec_load(p->m + k), scale, add) : add;
         for (size_t i = 0; i < p->places; i++) {
             size_t at = i * p->block + k;
-            vec slope_here = f(vec_load(p->x + at), vec_load(p->x0 + at));
+            vec x = vec_load(p->x + at), side = p->side == NULL ? x : vec_load(p->side + at);
+            vec slope_here = f(x, side, vec_load(p->x0 + at));
             vec here = thin ? m : vec_fma(vec_load(p->m + at), scale, add);
             vec_store(p->out + at, summed ? vec_fma(here, slope_here, vec_load(p->acc + at))
                                           : vec_mul(here, slope_here));
@@ -33,12 +41,19 @@ static inline void flow_any(const ops_plane *p, slope f)
 
 static void relu(const ops_plane *p)
 {
-    flow_any(p, ramp);
+    flow_any(p, ramp_beside);
+}
+
+static void swish_side(const float *x, size_t count, float *side)
+{
+    for (size_t i = 0; i < count; i += VEC_WIDTH) {
+        vec_store(side + i, swish_down(vec_load(x + i)));
+    }
 }
 
 static void swish(const ops_plane *p)
 {
-    flow_any(p, swish_of);
+    flow_any(p, swish_beside);
 }
 
 static void sum(const ops_plane *p)
@@ -121,4 +136,4 @@ static void pool(const ops_pool *g, float *out, const float *m, const float *x, 
 #define JOIN(a, b) a##b
 #define NAME(isa) JOIN(ops_blocked_, isa)
 
-const ops_blocked NAME(OPS_ISA) = {VEC_WIDTH, relu, swish, sum, pool};
+const ops_blocked NAME(OPS_ISA) = {VEC_WIDTH, relu, swish_side, swish, sum, pool};

@@ -92,12 +92,18 @@ static inline num num_tanh(num x)
     return num_mul(x, vec_tanh_ratio(x));
 }
 
-/* Of x s, s = 1/(1 + e), e = e^-x: s s0 (1 + (e + e0)/2 + (x + x0)/2 (e0 - e)/d), d = x - x0, where
- * the quotient cancels (e + e0) tanh(d/2)/d in its place: two e^x in place of three. Beyond -40 s
- * is as good as 0; where both are beyond -100 nothing is left of it. */
-static inline num swish_of(num x, num x0)
+/* e^-x, as swish_beside takes it of either side: beyond -40 s is as good as 0. */
+static inline num swish_down(num x)
 {
-    num e = vec_exp_down(num_clip(x, -40, 104)), e0 = vec_exp_down(num_clip(x0, -40, 104));
+    return vec_exp_down(num_clip(x, -40, 104));
+}
+
+/* Of x s, s = 1/(1 + e), e = e^-x: s s0 (1 + (e + e0)/2 + (x + x0)/2 (e0 - e)/d), d = x - x0, where
+ * the quotient cancels (e + e0) tanh(d/2)/d in its place: two e^x in place of three. Where both are
+ * beyond -100 nothing is left of it. */
+static inline num swish_beside(num x, num e, num x0)
+{
+    num e0 = swish_down(x0);
     num both = num_mul(num_shift(e, 1), num_shift(e0, 1)), ends = num_add(e, e0);
     x = num_finite(x);
     x0 = num_finite(x0);
@@ -107,6 +113,11 @@ static inline num swish_of(num x, num x0)
     num steep = num_div(num_sub(e0, e), num_add(d, d));
     num far = vec_fma(sum, steep, vec_fma(ends, num_of(0.5), num_of(1)));
     return num_div(vec_select(vec_less(num_abs(d), num_of(0.6)), near, far), both);
+}
+
+static inline num swish_of(num x, num x0)
+{
+    return swish_beside(x, swish_down(x), x0);
 }
 
 /* The same and width s (1 - s), of which the slope is width (1 - s - s0) ds/d, with ds/d =

@@ -53,7 +53,7 @@ def numbers(rng, shape):
 
 # targets, references, samples, blocks, H, W
 SIZES = {"one": (1, 1, 1, 1, 1, 1), "odd": (1, 3, 1, 2, 5, 7), "samples": (1, 3, 2, 1, 3, 3),
-         "targets": (2, 3, 2, 1, 4, 3), "square": (2, 2, 2, 3, 2, 5), "none": (1, 2, 0, 1, 3, 3)}
+         "targets": (2, 3, 2, 1, 4, 3), "square": (2, 2, 2, 3, 2, 5), "tiles": (2, 2, 2, 1, 31, 35), "none": (1, 2, 0, 1, 3, 3)}
 # which rows m, scale, add and acc have: all, one a target and sample, one a sample, one, or none
 EXTRAS = {"m": ("all", None, None, None), "shared": ("targets", None, None, None),
           "scaled": ("all", "all", None, None), "constant": ("all", "one", None, "all"),
@@ -148,7 +148,7 @@ def test_phases(size, steps):
         np.testing.assert_array_equal(found.reshape(whole.shape), whole)
 
 
-@pytest.mark.parametrize("wrong", [dict(block=24), dict(targets=5), dict(block=0)])
+@pytest.mark.parametrize("wrong", [dict(block=24), dict(targets=5), dict(block=0), dict(block=1 << 40)])
 def test_what_does_not_fit_is_refused(wrong):
     x = np.ones((2, 32, 3, 3), np.float32)
     with pytest.raises(Exception, match="onnxexplainer|BlockedReluFlow"):

@@ -62,6 +62,11 @@ NETS = {
              (3, 6, 7), {"W": (32, 3, 3, 3), "D": (32, 1, 3, 3), "V": (16, 32, 1, 1),
                          "around": np.array([0, 0, 1, 2, 0, 0, 2, 0]), "high": 0.5,
                          "less": np.array([0, 0, 0, -1, 0, 0, 1, 0])}),
+    "cuts": ("""c = Conv(x, W)  r = Relu(c)  a = Slice(r, first, last, axes, steps)  d = Conv(a, V)
+        e = Slice(d, even, last, axes, two)  s = Relu(e)  y = Flatten(s)""",
+             (3, 8, 13), {"W": (32, 3, 1, 1), "V": (16, 32, 1, 1), "first": np.array([1, 0]),
+                          "last": np.array([99, 99]), "axes": np.array([2, -1]), "steps": np.array([2, 3]),
+                          "even": np.array([1, 0]), "two": np.array([2, 1])}),
     "gates and a skip": ("""c = Conv<pads=[1,1,1,1]>(x, W)  q = Sigmoid(c)  a = Mul(c, q)
         d = Conv<group=32, pads=[1,1,1,1]>(a, D)  e = Sigmoid(d)  b = Mul(d, e)
         g = GlobalAveragePool(b)  h = Conv(g, U)  i = Sigmoid(h)  j = Mul(h, i)  k = Conv(j, V)
@@ -90,9 +95,7 @@ NETS = {
     "no convolution": ("g = MatMul(x, W)  r = Relu(g)  y = MatMul(r, V)", (6,),
                        {"W": (6, 20), "V": (20, 4)}),
 }
-
-
-INTEGERS = "around", "less"
+INTEGERS = "around", "less", "first", "last", "axes", "steps", "even", "two"
 
 
 def build(name, batch):
@@ -169,9 +172,10 @@ def test_model_that_amplifies_its_rounding(cli, explain):
         model.graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
     r = rng.normal(size=(2, 3, 12, 12)).astype(np.float32)
     explained = explain(onnx.shape_inference.infer_shapes(model), r, "--splits=1")
-    plain, tuned = (run_all(path, r[:1] / 2 + 1) for path in (explained, tune(cli, explained)))
-    assert np.abs(plain["x_shap"] - tuned["x_shap"]).max() > 0.1 * np.abs(plain["x_shap"]).max()
-    assert np.isfinite(tuned["x_shap"]).all()
+    x = r[:1] / 2 + 1
+    plain, beside = (run_all(explained, value)["x_shap"] for value in (x, np.nextafter(x, np.float32(9))))
+    assert np.abs(plain - beside).max() > 0.1 * np.abs(plain).max()
+    assert np.isfinite(run_all(tune(cli, explained), x)["x_shap"]).all()  # it is taken
 
 
 @pytest.mark.parametrize("references", [1, 5])
@@ -210,6 +214,13 @@ def test_flows_stay_in_the_blocked_layout(cli, explain, name):
     assert ("", "Conv") not in found
     assert found.count(("com.microsoft.nchwc", "ReorderInput")) <= 1, found
     assert found.count(("com.microsoft.nchwc", "ReorderOutput")) <= 4, found
+
+
+def test_phases_of_the_sample(cli, explain):
+    """They are gathered, which is sooner than slices with steps."""
+    references = np.random.default_rng(3).normal(size=(3, *NETS["phases"][1])).astype(np.float32)
+    found = operators(tune(cli, explain(build("phases", "N"), references)))
+    assert found.count(("", "Gather")) >= 4 and ("", "Slice") not in found, found
 
 
 def test_nothing_to_gain_is_said(cli, explain, tmp_path):

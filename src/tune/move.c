@@ -199,6 +199,45 @@ static bool slice_channels(ox_tuner *t, ox_form *out, ox_form *x, ox_run run)
     return true;
 }
 
+/* Every step-th row and column, where the last step is whole: the axis is seen as [size/step,
+ * step], from which ONNX Runtime gathers what lies together three times as fast as by a Slice with
+ * steps, and rows that several phases share once. NULL where it does not apply. */
+static ox_val gather_phases(ox_tuner *t, ox_form *x, size_t count, const slice *slices)
+{
+    ox_dim dims[OX_TUNE_RANK + 3];
+    ox_val v = ox_form_view(t, x, OX_SPLIT);
+    if (v->rank + (int)count > OX_RANK_LIMIT) {
+        return NULL;
+    }
+    int64_t steps[3] = {1, 1, 1}, phases[3] = {0}; /* by the axis, counted from behind */
+    for (size_t i = 0; i < count; i++) {
+        ox_run run = slices[i].run;
+        int64_t size = ox_form_size(x, slices[i].axis);
+        if (run.step == 1 || run.first >= run.step || run.count * run.step != size) {
+            return NULL;
+        }
+        steps[slices[i].axis] = run.step;
+        phases[slices[i].axis] = run.first;
+    }
+    int rank = 0, axes[3] = {0};
+    for (int i = 0; i < v->rank; i++) {
+        int axis = v->rank - 1 - i; /* of the form: the block is one more behind */
+        bool cut = (axis == 1 || axis == 2) && steps[axis] > 1;
+        dims[rank++] = cut ? ox_dim_of(v->dims[i].size / steps[axis]) : v->dims[i];
+        if (cut) {
+            axes[axis] = rank;
+            dims[rank++] = ox_dim_of(steps[axis]);
+        }
+    }
+    v = ox_reshape(v, rank, dims);
+    for (int axis = 2; axis >= 1; axis--) {
+        if (steps[axis] > 1) {
+            v = ox_gather(v, ox_ints(t->g, 1, &phases[axis]), axes[axis]);
+        }
+    }
+    return v;
+}
+
 /* Rows and columns, a block of channels at a time. */
 static bool slice_places(ox_tuner *t, ox_form *out, ox_form *x, size_t count, const slice *slices)
 {
@@ -217,9 +256,13 @@ static bool slice_places(ox_tuner *t, ox_form *out, ox_form *x, size_t count, co
         dims[axes[i]] = ox_dim_of(run.count);
     }
     ox_graph *g = t->g;
-    ox_val in[] = {ox_form_view(t, x, OX_SPLIT), ox_ints(g, count, from), ox_ints(g, count, to),
-                   ox_ints(g, count, axes), ox_ints(g, count, steps)};
-    ox_form_set(t, out, ox_graph_emit(g, "Slice", 5, in, 0, NULL), OX_SPLIT, x->rank, dims);
+    ox_val v = gather_phases(t, x, count, slices);
+    if (v == NULL) {
+        ox_val in[] = {ox_form_view(t, x, OX_SPLIT), ox_ints(g, count, from), ox_ints(g, count, to),
+                       ox_ints(g, count, axes), ox_ints(g, count, steps)};
+        v = ox_graph_emit(g, "Slice", 5, in, 0, NULL);
+    }
+    ox_form_set(t, out, v, OX_SPLIT, x->rank, dims);
     return true;
 }
 
