@@ -92,6 +92,20 @@ NETS = {
         k = Concat<axis=1>(u, r)  f = Conv<pads=[1,1,1,1]>(k, U)  s = Relu(f)  y = Flatten(s)""",
               (3, 6, 8), {"W": (16, 3, 3, 3), "V": (32, 16, 3, 3), "U": (16, 48, 3, 3),
                           "scales": np.array([1, 1, 2, 2], np.float32)}),
+    "line": ("""c = Conv<pads=[2,2]>(x, W, B)  r = Relu(c)  d = Conv<pads=[1,1]>(r, V)
+        n = BatchNormalization(d, s0, o0, m0, v0)  a = Add(n, r)  s = Relu(a)
+        p = MaxPool<kernel_shape=[3], strides=[2], pads=[1,0]>(s)  e = Conv<pads=[1,1]>(p, U)
+        q = Sigmoid(e)  t = Mul(e, q)  k = Concat<axis=-2>(t, p)  f = Conv(k, T)  u = Relu(f)
+        g = GlobalAveragePool(u)  y = Flatten(g)""",
+             (3, 22), {"W": (32, 3, 5), "B": (32,), "V": (32, 32, 3), "U": (64, 32, 3), "T": (20, 96, 1),
+                       **{f"{k}0": (32,) for k in "somv"}}),
+    "gates on a line": ("""c = Conv<pads=[1,1]>(x, W)  q = Sigmoid(c)  a = Mul(c, q)
+        d = Conv<group=32, pads=[1,1], strides=[2]>(a, D)  e = Sigmoid(d)  b = Mul(d, e)
+        g = GlobalAveragePool(b)  h = Conv(g, U)  i = Sigmoid(h)  j = Mul(h, i)  k = Conv(j, V)
+        l = Sigmoid(k)  o = Mul(b, l)  m = AveragePool<kernel_shape=[2]>(o)  p = Conv(m, T)
+        y = Flatten(p)""",
+                        (3, 12), {"W": (32, 3, 3), "D": (32, 1, 3), "U": (8, 32, 1), "V": (32, 8, 1),
+                                  "T": (24, 32, 4)}),
     "no convolution": ("g = MatMul(x, W)  r = Relu(g)  y = MatMul(r, V)", (6,),
                        {"W": (6, 20), "V": (20, 4)}),
 }
@@ -205,7 +219,7 @@ def operators(path):
     return [(n.domain, n.op_type) for n in onnx.load(path).graph.node]
 
 
-@pytest.mark.parametrize("name", ["plain", "residual", "uneven channels", "phases", "pads"])
+@pytest.mark.parametrize("name", ["plain", "residual", "uneven channels", "phases", "pads", "line"])
 def test_flows_stay_in_the_blocked_layout(cli, explain, name):
     """Values change their layout where the graph ends only."""
     rng = np.random.default_rng(3)

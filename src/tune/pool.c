@@ -29,12 +29,19 @@ static ox_form *with_places(ox_tuner *t, ox_val v)
     return seen;
 }
 
-/* The pool whose indices, taken modulo the plane, are `at`; NULL where it is made in another way.
- */
+static ox_form *as_line(ox_tuner *t, ox_val v)
+{
+    ox_form *f = ox_form_of(v);
+    return f->rank < 3 || f->rank + 1 >= OX_TUNE_RANK ? NULL : ox_tune_with_row(t, f);
+}
+
+/* The pool whose indices, taken modulo the plane, are `at`, of a plane or a line; NULL where it is
+ * made in another way. */
 static const ox_node *pool_of(ox_val at)
 {
-    static const char *const steps[] = {"Reshape", "Mod", "MaxPool"};
-    const ox_node *n = NULL;
+    static const char *const steps[] = {"Mod", "MaxPool"};
+    const ox_node *n = at == NULL ? NULL : at->node;
+    at = n != NULL && strcmp(n->op, "Reshape") == 0 ? n->inputs[0] : at;
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         n = at == NULL ? NULL : at->node;
         if (n == NULL || strcmp(n->op, steps[i]) != 0) {
@@ -45,28 +52,36 @@ static const ox_node *pool_of(ox_val at)
     return n;
 }
 
-/* Attributes for BlockedMaxPoolFlow, which wants all of them; false for pools of other than two
- * axes. */
-static bool pool_attrs(const ox_node *pool, ox_attr *attrs, size_t *count)
+static bool is_line(const ox_node *pool)
 {
-    static const int64_t ones[] = {1, 1}, zeros[4] = {0};
+    const ox_attr *kernel = ox_node_attr(pool, "kernel_shape");
+    return kernel != NULL && kernel->count == 1;
+}
+
+/* Attributes for BlockedMaxPoolFlow, which wants all of them, of a line for planes of one row;
+ * false for pools of more than two axes. */
+static bool pool_attrs(ox_tuner *t, const ox_node *pool, ox_attr *attrs, size_t *count)
+{
     static const struct {
         const char *name;
-        size_t count;
-        const int64_t *otherwise;
-    } known[] = {{"kernel_shape", 2, NULL},
-                 {"strides", 2, ones},
-                 {"pads", 4, zeros},
-                 {"dilations", 2, ones}};
+        size_t sides;
+        int64_t otherwise;
+    } known[] = {{"kernel_shape", 1, 1}, {"strides", 1, 1}, {"pads", 2, 0}, {"dilations", 1, 1}};
+    size_t axes = is_line(pool) ? 1 : 2;
     *count = sizeof known / sizeof known[0];
     for (size_t i = 0; i < *count; i++) {
         const ox_attr *a = ox_node_attr(pool, known[i].name);
-        bool given = a != NULL && a->kind == OX_ATTR_INTS && a->count == known[i].count;
-        if (!given && (a != NULL || known[i].otherwise == NULL)) {
+        size_t sides = known[i].sides;
+        if (a != NULL && (a->kind != OX_ATTR_INTS || a->count != axes * sides)) {
             return false;
         }
-        attrs[i] =
-            ox_attr_ints(known[i].name, known[i].count, given ? a->ints : known[i].otherwise);
+        int64_t *ints = ox_arena_alloc(t->arena, 2 * sides, sizeof *ints);
+        for (size_t k = 0; k < 2 * sides; k++) {
+            size_t axis = k % 2, at = k / 2 * axes + (axes == 2 ? axis : 0);
+            bool given = a != NULL && (axes == 2 || axis == 1);
+            ints[k] = given ? a->ints[at] : known[i].otherwise;
+        }
+        attrs[i] = ox_attr_ints(known[i].name, 2 * sides, ints);
     }
     return strcmp(ox_node_string(pool, "auto_pad", "NOTSET"), "NOTSET") == 0;
 }
@@ -84,14 +99,15 @@ static void whole_dims(const ox_form *m, const ox_form *x, const ox_form *x0, ox
 /* WinnerFlow(m, x, x0, at, at0) over places in a row. */
 bool layout_winner_flow(ox_tuner *t, ox_node *n)
 {
-    ox_form *m = with_places(t, n->inputs[0]), *x = with_places(t, n->inputs[1]);
-    ox_form *x0 = with_places(t, n->inputs[2]);
     const ox_node *pool = pool_of(n->inputs[3]);
+    ox_form *(*seen)(ox_tuner * t, ox_val v) =
+        pool != NULL && is_line(pool) ? as_line : with_places;
+    ox_form *m = seen(t, n->inputs[0]), *x = seen(t, n->inputs[1]), *x0 = seen(t, n->inputs[2]);
     const ox_val y = n->outputs[0];
     ox_attr attrs[8];
     size_t count;
     if (!t->kernels || m == NULL || x == NULL || x0 == NULL || pool == NULL ||
-        !pool_attrs(pool, attrs, &count) || !ox_form_fits(t, m) || !ox_form_fits(t, x) ||
+        !pool_attrs(t, pool, attrs, &count) || !ox_form_fits(t, m) || !ox_form_fits(t, x) ||
         !ox_form_fits(t, x0) || !ox_form_ready(t, m) || !ox_form_ready(t, x) || x->rank != 4) {
         return false;
     }

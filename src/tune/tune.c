@@ -170,7 +170,7 @@ static void write_node(ox_tuner *t, ox_node *n)
     const ox_ours *own = strcmp(n->domain, "onnxexplainer") == 0 ? ox_ours_find(n->op) : NULL;
     bool unit = own != NULL && own->kind == OX_OURS_UNIT;
     bool stays = (n->output_count != 1 && !unit) || constant || (t->quantised && predicts(n));
-    if (stays || !ox_tune_find(n)(t, n)) {
+    if (stays || !(ox_tune_line(t, n) || ox_tune_find(n)(t, n))) {
         copy_node(t, n);
     }
     ox_graph_scope(t->g, former);

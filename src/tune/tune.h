@@ -21,6 +21,7 @@ typedef struct ox_tuner {
     int64_t block;  /* channels of a block */
     bool kernels;   /* ours are there */
     bool quantised; /* the model is computed in integers */
+    bool lines;     /* something of one spatial axis has become planes of one row */
     size_t blocked; /* nodes written in the blocked layout */
 } ox_tuner;
 
@@ -36,8 +37,9 @@ typedef struct ox_form {
     bool put_off;
     const ox_node *conv; /* that makes it, of the model that is read, with these plain operands */
     ox_val filters, bias;
-    struct ox_form *whole; /* the same value with H and W for one axis of places, or NULL */
-    bool constant;         /* depends on no input */
+    struct ox_form
+        *whole;    /* the same value with H and W for one axis of places or a line, or NULL */
+    bool constant; /* depends on no input */
     size_t uses;
 } ox_form;
 
@@ -53,6 +55,13 @@ bool ox_tune_dequantizes(const ox_node *n);
 
 /* `explained` in the blocked layout, `block` channels a block. */
 ox_model *ox_tune_layout(const ox_model *explained, int64_t block, bool kernels, ox_error *err);
+
+/* Writes n, of one spatial axis, by way of planes of one row (tune/line.c); false where that does
+ * not apply. */
+bool ox_tune_line(ox_tuner *t, ox_node *n);
+
+/* [.., C, L] seen as [.., C, 1, L]. */
+ox_form *ox_tune_with_row(ox_tuner *t, ox_form *f);
 
 /* ---- values (tune/layout.c) ------------------------------------------------------------- */
 
