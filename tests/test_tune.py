@@ -237,6 +237,27 @@ def test_phases_of_the_sample(cli, explain):
     assert found.count(("", "Gather")) >= 4 and ("", "Slice") not in found, found
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("join", ["k = Concat<axis=-1>(a, b)",
+                                  "g = GlobalAveragePool(a)  e = Expand(g, shape)  k = Mul(b, e)"])
+def test_lines_that_are_joined_or_repeated(cli, explain, batch, join):
+    """Along the line itself, and behind it, also where the batch is fixed."""
+    model = parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["": 18]>
+        net (float[{batch}, 3, 9] x) => (float[{batch}, K] y) {{
+            c = Conv(x, W)  r = Relu(c)  a = Slice(r, zero, five, last)  b = Slice(r, one, six, last)
+            {join}  d = Conv(k, V)  s = Relu(d)  y = Flatten(s) }}""")
+    rng = np.random.default_rng(5)
+    for name, shape in {"W": (32, 3, 1), "V": (16, 32, 3)}.items():
+        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    for name, value in {"zero": [0], "one": [1], "five": [5], "six": [6], "last": [-1],
+                        "shape": [batch, 32, 5]}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.int64(value), name))
+    explained = explain(onnx.shape_inference.infer_shapes(model), rng.normal(size=(3, 3, 9)).astype(np.float32))
+    x = rng.normal(size=(batch, 3, 9)).astype(np.float32)
+    assert_same(run_all(tune(cli, explained), x), run_all(explained, x, kernels=False))
+
+
 def test_nothing_to_gain_is_said(cli, explain, tmp_path):
     references = np.ones((2, 6), np.float32)
     out = tmp_path / "t.onnx"

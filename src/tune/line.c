@@ -2,7 +2,7 @@
  * written in its place, and the value is the twin's with the row left out. */
 #include <string.h>
 
-#include "base/ours.h"
+#include "shape/shape.h"
 #include "tune/tune.h"
 
 enum { MOST = 14 }; /* inputs */
@@ -107,9 +107,11 @@ static way way_of(const ox_node *n)
 static bool reshape_line(ox_tuner *t, ox_node *n)
 {
     ox_form *x = ox_form_in(n, 0);
+    if (strcmp(n->op, "Reshape") != 0 || n->domain[0] != '\0' || !is_line(t, x)) {
+        return false;
+    }
     const ox_val y = n->outputs[0];
-    if (strcmp(n->op, "Reshape") != 0 || !is_line(t, x) || y->rank < 3 ||
-        y->rank + 1 >= OX_TUNE_RANK ||
+    if (y->rank < 3 || y->rank + 1 >= OX_TUNE_RANK ||
         !ox_dims_equal(2, y->dims + y->rank - 2, x->dims + x->rank - 2)) {
         return false;
     }
@@ -133,6 +135,14 @@ static const ox_dim *numbers(const ox_node *n, size_t input, size_t *count)
     return vector && ox_dims_static((int)*count, v->elements) ? v->elements : NULL;
 }
 
+/* Of which rows of the table see the elements. */
+static ox_val known_ints(ox_tuner *t, size_t count, const int64_t *ints)
+{
+    ox_val v = ox_ints(t->g, count, ints);
+    ox_shape_elements(v);
+    return v;
+}
+
 /* Axes of [.., C, 1, L], counted from the front. */
 static ox_val axes_with_row(ox_tuner *t, const ox_node *n, size_t input, int rank)
 {
@@ -143,7 +153,7 @@ static ox_val axes_with_row(ox_tuner *t, const ox_node *n, size_t input, int ran
         out[i] = ox_axis_front(axes[i].size, rank);
         out[i] += out[i] == rank - 1;
     }
-    return axes == NULL ? NULL : ox_ints(t->g, count, out);
+    return axes == NULL ? NULL : known_ints(t, count, out);
 }
 
 /* Zeros before and behind the row. */
@@ -162,7 +172,7 @@ static ox_val pads_with_row(ox_tuner *t, const ox_node *n, int rank)
         to += last;
         out[to++] = pads[i].size;
     }
-    return ox_ints(t->g, count + 2, out);
+    return known_ints(t, count + 2, out);
 }
 
 /* A sum over L alone is one over the row, too. */
@@ -171,7 +181,7 @@ static ox_val sum_with_row(ox_tuner *t, const ox_node *n, int rank)
     size_t count;
     const ox_dim *axes = numbers(n, 1, &count);
     bool line = axes != NULL && count == 1 && ox_axis_front(axes[0].size, rank) == rank - 1;
-    return line ? ox_ints(t->g, 2, (int64_t[]){-2, -1}) : NULL;
+    return line ? known_ints(t, 2, (int64_t[]){-2, -1}) : NULL;
 }
 
 /* The inputs of the twin. False where they cannot be told. */
@@ -192,50 +202,60 @@ static bool find_inputs(ox_tuner *t, const ox_node *n, way how, ox_val *in)
 
 /* ---- nodes ---------------------------------------------------------------------------------- */
 
-bool ox_tune_line(ox_tuner *t, ox_node *n)
+/* How n is written by its twin; NONE where it is not. */
+static way find_way(const ox_tuner *t, const ox_node *n)
 {
-    way how = n->output_count == 1 && n->input_count <= MOST ? way_of(n) : NONE;
-    const ox_val y = n->output_count == 1 ? n->outputs[0] : NULL;
+    if (n->output_count != 1 || n->input_count < 1 || n->input_count > MOST ||
+        ox_form_in(n, 0) == NULL) {
+        return NONE;
+    }
+    way how = way_of(n);
     bool lines = false;
     for (size_t i = 0; i < n->input_count; i++) {
         const ox_form *f = ox_form_in(n, i);
         lines = lines || is_line(t, f);
         if (f != NULL && f->rank < 0) {
-            return false;
+            return NONE;
         }
     }
-    if (how == NONE) {
-        return y != NULL && lines && reshape_line(t, n);
-    }
+    const ox_val y = n->outputs[0];
     bool conv = how == WINDOWS && y->rank == 3 && ox_form_in(n, 0)->rank == 3;
     bool repeat = how == REPEAT && t->lines && ox_form_in(n, 0)->rank == y->rank;
-    if (y->rank < 3 || y->rank + 1 >= OX_TUNE_RANK || !(lines || conv || repeat)) {
-        return false;
+    bool fits = y->rank >= 3 && y->rank + 1 < OX_TUNE_RANK;
+    return fits && (lines || conv || repeat) ? how : NONE;
+}
+
+/* The twin stands in no graph: rows of the table read what it takes, and write other nodes. */
+bool ox_tune_line(ox_tuner *t, ox_node *n)
+{
+    way how = find_way(t, n);
+    if (how == NONE) {
+        return reshape_line(t, n);
     }
     ox_attr *attrs = ox_arena_alloc(t->arena, n->attr_count + 1, sizeof *attrs);
-    if (!add_row_to_windows(t, n, attrs)) {
-        return false;
-    }
     ox_val in[MOST];
-    if (!find_inputs(t, n, how, in)) {
+    if (!add_row_to_windows(t, n, attrs) || !find_inputs(t, n, how, in)) {
         return false;
     }
+    const ox_val y = n->outputs[0];
     for (size_t i = 0; i < n->attr_count; i++) {
         if (strcmp(attrs[i].name, "axis") == 0) { /* of Concat: C is as far from the front */
             attrs[i] = ox_attr_int("axis", ox_axis_front(n->attrs[i].i, y->rank));
         }
     }
-    ox_node *twin =
-        ox_graph_emit_node(t->g, n->domain, n->op, n->input_count, in, 1, n->attr_count, attrs);
-    ox_val of = twin->outputs[0];
-    ox_form *f = ox_form_of(y);
-    of->type = y->type;
-    of->rank = y->rank + 1;
-    of->dims = add_row(t, y->rank, y->dims);
-    ox_form *w = ox_arena_alloc(t->arena, 1, sizeof *w);
-    *w = (ox_form){.rank = of->rank, .dims = of->dims, .plain = of, .uses = f->uses};
-    of->form = w;
+    ox_form *f = ox_form_of(y), *w = ox_arena_alloc(t->arena, 1, sizeof *w);
+    ox_val out = ox_graph_emit_node(t->g, "onnxexplainer", "Row", 1, &y, 1, 0, NULL)->outputs[0];
+    out->type = y->type;
+    out->rank = y->rank + 1;
+    out->dims = add_row(t, y->rank, y->dims);
+    *w = (ox_form){.rank = out->rank, .dims = out->dims, .plain = out, .uses = f->uses};
+    out->form = w;
+    ox_node *twin = ox_arena_copy(t->arena, n, 1, sizeof *n);
+    twin->inputs = ox_arena_copy(t->arena, in, n->input_count, sizeof *in);
+    twin->outputs = ox_arena_copy(t->arena, &out, 1, sizeof out);
+    twin->attrs = attrs;
     if (!ox_tune_find(twin)(t, twin)) {
+        out->form = NULL;
         return false;
     }
     *f = (ox_form){.rank = y->rank, .dims = y->dims, .whole = w, .uses = f->uses};
