@@ -197,6 +197,9 @@ static void swish_part(void *user, size_t i)
 {
     call *c = user;
     size_t count = tiles(c), blocks = (size_t)(c->dims[1] / c->k->block), tile = tile_places(c);
+    if (count == 0 || blocks == 0) {
+        return;
+    }
     size_t first = i % count * tile, channel = i / count % blocks, sample = i / count / blocks;
     float side[MOST_SIDE];
     for (size_t row = sample; row < (size_t)c->dims[0]; row += c->samples) {

@@ -173,7 +173,7 @@ ox_val ox_form_blocked(ox_tuner *t, ox_form *f)
     view_dims(t, f, OX_FOLDED, dims);
     int64_t channels = ox_form_size(f, 3), more = dims[1].size - channels;
     dims[1] = ox_dim_of(channels);
-    ox_val v = ox_reshape(f->plain, 4, dims);
+    ox_val v = ox_reshape(ox_form_plain(t, f), 4, dims);
     if (more > 0) {
         int64_t none[3] = {0}, after[3] = {more, 0, 0};
         v = ox_pad(v, 3, none, after);

@@ -160,11 +160,11 @@ static bool find_numbers(const ox_node *n, size_t i, size_t count, int64_t *out)
 static size_t find_slices(const ox_node *n, const ox_form *x, slice out[3])
 {
     const ox_form *starts = ox_form_in(n, 1);
-    int64_t from[3], to[3], axes[3], steps[3] = {1, 1, 1};
-    size_t count = 1;
-    if (starts->rank == 1 && ox_dim_is_static(starts->dims[0]) && starts->dims[0].size <= 3) {
-        count = (size_t)starts->dims[0].size;
+    int64_t from[3] = {0}, to[3] = {0}, axes[3] = {0}, steps[3] = {1, 1, 1}, size = 1;
+    if (starts->rank == 1 && ox_dim_is_static(starts->dims[0])) {
+        size = starts->dims[0].size;
     }
+    size_t count = size >= 1 && size <= 3 ? (size_t)size : 1;
     if (!find_numbers(n, 1, count, from) || !find_numbers(n, 2, count, to) ||
         !find_numbers(n, 3, count, axes) ||
         (ox_form_in(n, 4) != NULL && !find_numbers(n, 4, count, steps))) {
@@ -209,7 +209,7 @@ static ox_val gather_phases(ox_tuner *t, ox_form *x, size_t count, const slice *
     if (v->rank + (int)count > OX_RANK_LIMIT) {
         return NULL;
     }
-    int64_t steps[3] = {1, 1, 1}, phases[3] = {0}; /* by the axis, counted from behind */
+    int64_t steps[4] = {1, 1, 1, 1}, phases[4] = {0}; /* by the axis, counted from behind */
     for (size_t i = 0; i < count; i++) {
         ox_run run = slices[i].run;
         int64_t size = ox_form_size(x, slices[i].axis);
@@ -283,7 +283,7 @@ bool layout_slice(ox_tuner *t, ox_node *n)
 bool layout_pad(ox_tuner *t, ox_node *n)
 {
     ox_form *x = ox_form_in(n, 0);
-    int64_t pads[2 * OX_TUNE_RANK], all[2 * (OX_TUNE_RANK + 1)] = {0};
+    int64_t pads[2 * OX_TUNE_RANK] = {0}, all[2 * (OX_TUNE_RANK + 1)] = {0};
     const ox_val y = n->outputs[0];
     bool constant = strcmp(ox_node_string(n, "mode", "constant"), "constant") == 0;
     if (!constant || !ox_form_ready(t, x) || ox_form_in(n, 3) != NULL || y->rank != x->rank ||
