@@ -106,13 +106,15 @@ NETS = {
         y = Flatten(p)""",
                         (3, 12), {"W": (32, 3, 3), "D": (32, 1, 3), "U": (8, 32, 1), "V": (32, 8, 1),
                                   "T": (24, 32, 4)}),
-    "line, then a plane": ("""c = Conv(x, W)  r = Relu(c)  q = Reshape(r, plane)  d = Conv(q, V)  s = Relu(d)
-        y = Flatten(s)""",
-                           (3, 9), {"W": (32, 3, 1), "V": (16, 1, 3, 3), "plane": np.array([-1, 1, 32, 9])}),
+    "line, then a plane": ("""c = Conv(x, W)  r = Relu(c)  q = Reshape(r, plane)  m = ReduceMean(q, last)
+        e = Expand(m, wide)  d = Conv(e, V)  s = Sigmoid(d)  g = GlobalAveragePool(s)
+        y = Flatten(g)""",
+                           (3, 9), {"W": (64, 3, 1), "V": (16, 8, 3, 3), "plane": np.array([-1, 8, 8, 9]),
+                                    "last": np.array([-1]), "wide": np.array([1, 1, 1, 9])}),
     "no convolution": ("g = MatMul(x, W)  r = Relu(g)  y = MatMul(r, V)", (6,),
                        {"W": (6, 20), "V": (20, 4)}),
 }
-INTEGERS = "around", "less", "first", "last", "axes", "steps", "even", "two", "plane"
+INTEGERS = "around", "less", "first", "last", "axes", "steps", "even", "two", "plane", "wide"
 
 
 def build(name, batch):
