@@ -206,3 +206,27 @@ ox_val ox_form_plain(ox_tuner *t, ox_form *f)
     f->plain = ox_reshape(v, f->rank, f->dims);
     return f->plain;
 }
+
+/* ---- lines --------------------------------------------------------------------------------- */
+
+const ox_dim *ox_tune_add_row(ox_tuner *t, int rank, const ox_dim *dims)
+{
+    ox_dim *out = ox_arena_alloc(t->arena, (size_t)rank + 1, sizeof *out);
+    memcpy(out, dims, (size_t)(rank - 1) * sizeof *out);
+    out[rank - 1] = ox_dim_of(1);
+    out[rank] = dims[rank - 1];
+    return out;
+}
+
+ox_form *ox_form_with_row(ox_tuner *t, ox_form *f)
+{
+    if (f->whole == NULL || f->whole->rank != f->rank + 1 ||
+        !ox_dim_is(f->whole->dims[f->rank - 1], 1)) {
+        const ox_dim *dims = ox_tune_add_row(t, f->rank, f->dims);
+        ox_form *w = ox_form_new(t, ox_reshape(ox_form_plain(t, f), f->rank + 1, dims));
+        w->constant = f->constant;
+        w->uses = f->uses;
+        f->whole = w;
+    }
+    return f->whole;
+}

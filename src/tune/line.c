@@ -7,35 +7,12 @@
 
 enum { MOST = 14 }; /* inputs */
 
-/* [.., C, 1, L] in place of [.., C, L]. */
-static const ox_dim *add_row(ox_tuner *t, int rank, const ox_dim *dims)
-{
-    ox_dim *out = ox_arena_alloc(t->arena, (size_t)rank + 1, sizeof *out);
-    memcpy(out, dims, (size_t)(rank - 1) * sizeof *out);
-    out[rank - 1] = ox_dim_of(1);
-    out[rank] = dims[rank - 1];
-    return out;
-}
-
 /* Whether f is seen so, and there in blocks. */
 static bool is_line(const ox_tuner *t, const ox_form *f)
 {
     const ox_form *w = f == NULL ? NULL : f->whole;
     return w != NULL && w->rank == f->rank + 1 && ox_dim_is(w->dims[w->rank - 2], 1) &&
            ox_form_ready(t, w);
-}
-
-ox_form *ox_tune_with_row(ox_tuner *t, ox_form *f)
-{
-    if (f->whole == NULL || f->whole->rank != f->rank + 1 ||
-        !ox_dim_is(f->whole->dims[f->rank - 1], 1)) {
-        const ox_dim *dims = add_row(t, f->rank, f->dims);
-        ox_form *w = ox_form_new(t, ox_reshape(ox_form_plain(t, f), f->rank + 1, dims));
-        w->constant = f->constant;
-        w->uses = f->uses;
-        f->whole = w;
-    }
-    return f->whole;
 }
 
 /* A value for the twin to read, that no node which stays reads. */
@@ -47,7 +24,7 @@ static ox_val stand_in(ox_tuner *t, ox_val v)
     }
     ox_val twin = ox_graph_emit_node(t->g, "onnxexplainer", "Row", 1, &v, 1, 0, NULL)->outputs[0];
     if (twin->form == NULL) {
-        twin->form = ox_tune_with_row(t, f);
+        twin->form = ox_form_with_row(t, f);
         twin->type = v->type;
         twin->rank = twin->form->rank;
         twin->dims = twin->form->dims;
@@ -118,7 +95,7 @@ static bool reshape_line(ox_tuner *t, ox_node *n)
     ox_form *f = ox_form_of(y), *w = ox_arena_alloc(t->arena, 1, sizeof *w);
     *w = (ox_form){.uses = f->uses};
     ox_form_set(t, w, ox_form_blocked(t, x->whole), OX_FOLDED, y->rank + 1,
-                add_row(t, y->rank, y->dims));
+                ox_tune_add_row(t, y->rank, y->dims));
     *f = (ox_form){.rank = y->rank, .dims = y->dims, .whole = w, .uses = f->uses};
     return true;
 }
@@ -247,7 +224,7 @@ bool ox_tune_line(ox_tuner *t, ox_node *n)
     ox_val out = ox_graph_emit_node(t->g, "onnxexplainer", "Row", 1, &y, 1, 0, NULL)->outputs[0];
     out->type = y->type;
     out->rank = y->rank + 1;
-    out->dims = add_row(t, y->rank, y->dims);
+    out->dims = ox_tune_add_row(t, y->rank, y->dims);
     *w = (ox_form){.rank = out->rank, .dims = out->dims, .plain = out, .uses = f->uses};
     out->form = w;
     ox_node *twin = ox_arena_copy(t->arena, n, 1, sizeof *n);

@@ -32,7 +32,7 @@ static ox_form *with_places(ox_tuner *t, ox_val v)
 static ox_form *as_line(ox_tuner *t, ox_val v)
 {
     ox_form *f = ox_form_of(v);
-    return f->rank < 3 || f->rank + 1 >= OX_TUNE_RANK ? NULL : ox_tune_with_row(t, f);
+    return f->rank < 3 || f->rank + 1 >= OX_TUNE_RANK ? NULL : ox_form_with_row(t, f);
 }
 
 /* The pool whose indices, taken modulo the plane, are `at`, of a plane or a line; NULL where it is

@@ -60,9 +60,6 @@ ox_model *ox_tune_layout(const ox_model *explained, int64_t block, bool kernels,
  * not apply. */
 bool ox_tune_line(ox_tuner *t, ox_node *n);
 
-/* [.., C, L] seen as [.., C, 1, L]. */
-ox_form *ox_tune_with_row(ox_tuner *t, ox_form *f);
-
 /* ---- values (tune/layout.c) ------------------------------------------------------------- */
 
 ox_form *ox_form_of(ox_val v);
@@ -90,6 +87,10 @@ void ox_form_put_off(ox_tuner *t, ox_form *f, ox_form *base, ox_form *scale, ox_
 
 /* A form of a value that has just been made. */
 ox_form *ox_form_new(ox_tuner *t, ox_val plain);
+
+/* [.., C, 1, L] in place of [.., C, L]: the shape, and the value. */
+const ox_dim *ox_tune_add_row(ox_tuner *t, int rank, const ox_dim *dims);
+ox_form *ox_form_with_row(ox_tuner *t, ox_form *f);
 
 /* How a blocked value is seen: as [B, C', H, W], [.., C', H, W], or [.., C'/b, H, W, b]. */
 typedef enum ox_view { OX_FOLDED, OX_AXES, OX_SPLIT } ox_view;
