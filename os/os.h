@@ -198,7 +198,7 @@ uint64_t ox_os_memory_free(void);
 
 /* What a program does first: standard streams that are closed stay unusable, a pipe that nobody
  * reads and a file that is too large are errors of writing, and a mapped file that is cut ends the
- * process with that message and exit code. */
+ * process with that message and exit code. Memory that is freed is given back in large blocks. */
 bool ox_os_begin(const char *cut, int code);
 
 /* Signals that end the process wait until they are let through, so that a file under way can be

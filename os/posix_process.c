@@ -17,6 +17,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 /* ---- memory ----------------------------------------------------------------------------- */
 
 void *ox_os_map(int fd, size_t size)
@@ -141,8 +145,20 @@ static bool fill_standard(void)
     return true;
 }
 
+/* glibc keeps blocks of up to the largest size that was freed, as long as there is anything behind
+ * them: with 2.41 a session that folds took 1.8 times what it takes where those are given back, for
+ * up to a quarter more of processor time where it runs once. */
+static void give_back_blocks(void)
+{
+#if defined(__GLIBC__)
+    enum { LARGE = 1 << 20 };
+    mallopt(M_MMAP_THRESHOLD, LARGE);
+#endif
+}
+
 bool ox_os_begin(const char *cut, int code)
 {
+    give_back_blocks();
     struct sigaction action = {.sa_sigaction = report_cut, .sa_flags = SA_SIGINFO};
     cut_message = cut;
     cut_code = code;
