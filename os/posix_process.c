@@ -152,6 +152,7 @@ static void give_back_blocks(void)
 {
 #if defined(__GLIBC__)
     enum { LARGE = 1 << 20 };
+    /* there are no other threads yet: NOLINTNEXTLINE(concurrency-mt-unsafe) */
     mallopt(M_MMAP_THRESHOLD, LARGE);
 #endif
 }
