@@ -173,7 +173,7 @@ static OrtStatus *run_relu(call *c)
     return status != NULL ? status : run_planes(c, relu_part);
 }
 
-/* Places that stay in the processor's first cache beside what is made of them. */
+/* Places of which x and what is made of it stay in the processor's caches near by. */
 static size_t tile_places(const call *c)
 {
     size_t most = MOST_SIDE / (size_t)c->k->block, places = plane_size(&c->in[X]);
