@@ -113,6 +113,21 @@ def test_what_was_chosen_is_said(cli, files):
         assert done.stderr.count(line) == 1
 
 
+@pytest.mark.parametrize("memory, chunk", [("512M", 5), ("384M", 2)])
+def test_steps_lose_no_references(cli, tmp_path, memory, chunk):
+    """4 at a time keep what they pass over in the processor's caches; of 10 they would compute 12.
+    6 or 4 at a time fit into the memory."""
+    w = np.ones((4, 1, 1, 1), np.float32)
+    onnx.save(model([("Conv", "x w", "h", {}), ("Tanh", "h", "t", {}),
+                     ("GlobalAveragePool", "t", "y", {})],
+                    [value("x", ["N", 1, 512, 512])], [value("y", ["N", 4, 1, 1])], {"w": w}),
+              tmp_path / "m.onnx")
+    np.save(tmp_path / "r.npy", np.random.default_rng(0).random((10, 1, 512, 512), np.float32))
+    done = subprocess.run([cli, "explain", "m.onnx", "-r", "r.npy", f"--memory={memory}",
+                           "--cache=load"], capture_output=True, text=True, cwd=tmp_path)
+    assert f"note: the references are taken in chunks of {chunk}, " in done.stderr
+
+
 # ---- what it takes --------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("options", [

@@ -65,8 +65,9 @@ static void choose_steps(ox_explain_state *s, ox_grid *grid)
     int64_t known = refs > 0 ? refs : 1; /* not known: all of them at once */
     int64_t block = grid->block > 0 ? grid->block : 1, blocks = grid->rows / block;
     most = most > block ? most / block : 1;
-    grid->row_chunk = block * (known <= most ? ox_plan_even_steps(blocks, most / known) : 1);
-    grid->ref_chunk = refs == 0 ? 0 : grid->whole ? refs : ox_plan_even_steps(refs, most);
+    int64_t whole = most / known; /* blocks with all references */
+    grid->row_chunk = block * (whole > 0 ? ox_plan_even_steps(blocks, whole, whole) : 1);
+    grid->ref_chunk = refs == 0 ? 0 : grid->whole ? refs : ox_plan_even_steps(refs, most, most);
     grid->ref_parts = refs == 0 ? 1 : (refs + grid->ref_chunk - 1) / grid->ref_chunk;
 }
 

@@ -131,19 +131,30 @@ static int64_t lost(int64_t count, int64_t each)
     return (each - count % each) % each;
 }
 
-int64_t ox_plan_even_steps(int64_t count, int64_t most)
+/* How far from `good` a step is: a ratio of at least 1. */
+static double distance(int64_t each, int64_t good)
 {
-    int64_t fit = most < 1 ? 1 : most < count ? most : count, best = fit;
-    for (int64_t each = fit; 2 * each > fit; each--) {
-        best = lost(count, each) < lost(count, best) ? each : best;
+    double ratio = (double)each / (double)good;
+    return ratio < 1 ? 1 / ratio : ratio;
+}
+
+int64_t ox_plan_even_steps(int64_t count, int64_t good, int64_t most)
+{
+    most = most < 1 ? 1 : most < count ? most : count;
+    good = good < 1 ? 1 : good < most ? good : most;
+    int64_t best = good;
+    for (int64_t each = (good + 1) / 2; each <= most && each <= 2 * good; each++) {
+        int64_t gains = lost(count, best) - lost(count, each);
+        bool nearer = distance(each, good) <= distance(best, good);
+        best = gains > 0 || (gains == 0 && nearer) ? each : best;
     }
     return best;
 }
 
-static int64_t even_steps(int64_t count, double most)
+static int64_t even_steps(int64_t count, double good, double most)
 {
-    int64_t fit = most < 1 ? 1 : most < (double)count ? (int64_t)most : count;
-    return ox_plan_even_steps(count, fit);
+    return ox_plan_even_steps(count, (int64_t)fmin(good, (double)count),
+                              (int64_t)fmin(most, (double)count));
 }
 
 /* In the body of a Scan, ONNX Runtime does not fold what is kept in float16 back to float32; and
@@ -153,7 +164,7 @@ static void choose_narrow_chunk(ox_explain_state *s, ox_plan *plan)
     uint64_t sum, of_held, largest;
     activation_bytes(s, &sum, &of_held, &largest);
     double most = sum == 0 ? HUGE_VAL : (double)ox_plan_memory(s) / 4 / (double)sum;
-    int64_t chunk = even_steps(s->bind->refs_count, most);
+    int64_t chunk = even_steps(s->bind->refs_count, most, most);
     plan->chunk = plan->chunk == 0 || chunk < plan->chunk ? chunk : plan->chunk;
 }
 
@@ -214,10 +225,10 @@ static void choose_steps(ox_explain_state *s, ox_plan *plan)
     bool one_target = refs * (n.reference + n.pair) <= n.room;
     if (can_target && (one_target || each > n.room)) {
         double most = (n.room / refs - n.reference) / n.pair;
-        plan->target_chunk = even_steps(targets, most);
+        plan->target_chunk = even_steps(targets, most, most);
     } else {
-        double most = fmin(n.room / each, cached_together(&n, targets));
-        plan->chunk = even_steps(s->bind->refs_count, most);
+        double most = n.room / each;
+        plan->chunk = even_steps(s->bind->refs_count, cached_together(&n, targets), most);
     }
 }
 

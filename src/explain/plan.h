@@ -24,8 +24,9 @@ ox_plan *ox_plan_batch(ox_explain_state *s);
 /* Decides on cache and chunk. */
 void ox_plan_steps(ox_explain_state *s, ox_plan *plan);
 
-/* How many a step, at most `most` of so many and not much less: as many as lose least. */
-int64_t ox_plan_even_steps(int64_t count, int64_t most);
+/* How many of so many a step, at most `most`: of half to twice as many as are good, those that lose
+ * least. */
+int64_t ox_plan_even_steps(int64_t count, int64_t good, int64_t most);
 
 /* Bytes that a pair of a point and a reference takes, about; `backwards`: with multipliers. */
 uint64_t ox_plan_pair_bytes(ox_explain_state *s, bool backwards);
