@@ -14,6 +14,7 @@ from contenders import ours
 from document import merged
 from heats import Heat
 from models import ROOT, Case, Files
+from process import Failed
 
 KINDS = {"portable": {}, "kernels": {"kernels": True}, "tuned": {"kernels": True, "tune": True}}
 NETWORKS = ("resnet50", "vgg19", "densenet201", "efficientnetb0")
@@ -48,7 +49,8 @@ def measure(files, kind, settings):
     for name, option in OPTIONS.items():
         heat.start(ours(name, option, **KINDS[kind]))
     for contender, message in heat.failed:
-        raise SystemExit(f"{contender.name}: {message}")
+        heat.close()
+        raise Failed(f"{contender.name}: {message}")
     heat.run()
     rows, _ = heat.rows()
     heat.close()
@@ -76,8 +78,11 @@ def main():
     for network in asked.models:
         files = Files(asked.folder, Case(network, asked.refs, size=asked.size), asked.threads)
         for kind in asked.kinds:
-            row = " | ".join([network, kind, *cells(files, kind, settings)])
-            lines.append(f"| {row} |")
+            try:
+                row = cells(files, kind, settings)
+            except Failed as failed:  # the others are measured all the same
+                row = [str(failed)] + [""] * 6
+            lines.append(f"| {' | '.join([network, kind, *row])} |")
             print(lines[-1], flush=True)
         files.close()
     if asked.update:

@@ -52,7 +52,7 @@ static const ox_node *pool_of(ox_val at)
     return n;
 }
 
-static bool is_line(const ox_node *pool)
+static bool has_one_axis(const ox_node *pool)
 {
     const ox_attr *kernel = ox_node_attr(pool, "kernel_shape");
     return kernel != NULL && kernel->count == 1;
@@ -67,7 +67,7 @@ static bool pool_attrs(ox_tuner *t, const ox_node *pool, ox_attr *attrs, size_t 
         size_t sides;
         int64_t otherwise;
     } known[] = {{"kernel_shape", 1, 1}, {"strides", 1, 1}, {"pads", 2, 0}, {"dilations", 1, 1}};
-    size_t axes = is_line(pool) ? 1 : 2;
+    size_t axes = has_one_axis(pool) ? 1 : 2;
     *count = sizeof known / sizeof known[0];
     for (size_t i = 0; i < *count; i++) {
         const ox_attr *a = ox_node_attr(pool, known[i].name);
@@ -101,7 +101,7 @@ bool layout_winner_flow(ox_tuner *t, ox_node *n)
 {
     const ox_node *pool = pool_of(n->inputs[3]);
     ox_form *(*seen)(ox_tuner * t, ox_val v) =
-        pool != NULL && is_line(pool) ? as_line : with_places;
+        pool != NULL && has_one_axis(pool) ? as_line : with_places;
     ox_form *m = seen(t, n->inputs[0]), *x = seen(t, n->inputs[1]), *x0 = seen(t, n->inputs[2]);
     const ox_val y = n->outputs[0];
     ox_attr attrs[8];
