@@ -19,7 +19,7 @@ CIRCLES = {
     ("explain/branch", "explain/copies"):
         "what goes into a copy for all pairs of reference and sample is repeated of either side, "
         "which is a copy itself",
-    ("lift/batched", "lift/control", "lift/sequence"):
+    ("lift/batch", "lift/batch_nodes", "lift/batched", "lift/control", "lift/sequence"):
         "SequenceMap writes out a body, in which sequences are written out; and control flow is "
         "written out for all steps at once, within the budget that it shares",
     ("tune/conv", "tune/elementwise", "tune/flow", "tune/layout"):

@@ -81,8 +81,8 @@ typedef enum ox_attr_kind {
 typedef struct ox_attr {
     const char *name;
     ox_attr_kind kind;
-    size_t count; /* of floats, ints, strings, graphs, or bytes of the string */
     float f;
+    size_t count; /* of floats, ints, strings, graphs, or bytes of the string */
     int64_t i;
     const char *s; /* ends with a zero byte beyond count */
     const float *floats;
