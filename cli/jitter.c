@@ -40,7 +40,8 @@ static bool copy_inputs(const ox_arrays *from, uint64_t draw, ox_arrays *to, ox_
         if (a->type == OX_FLOAT || a->type == OX_DOUBLE) {
             size_t bytes = ox_array_elements(a, 0) * ox_type_size(a->type);
             const void *data = a->data;
-            if (!(a->data = ox_cli_alloc(bytes, 1, err))) {
+            a->data = ox_cli_alloc(bytes, 1, err);
+            if (!a->data) {
                 return false;
             }
             memcpy(a->data, data, bytes);

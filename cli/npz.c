@@ -270,12 +270,12 @@ static bool write_archive(FILE *file, const char *path, const ox_arrays *arrays,
 static bool copy_file(FILE *from, const char *path, FILE *to, ox_error *err)
 {
     char block[1 << 16];
-    size_t got;
-    rewind(from);
+    bool good = fseek(from, 0, SEEK_SET) == 0;
+    size_t got = 0;
     do {
-        got = fread(block, 1, sizeof block, from);
+        got = good ? fread(block, 1, sizeof block, from) : 0;
     } while (got > 0 && fwrite(block, 1, got, to) == got);
-    return !ferror(from) || ox_cli_system_error(err, path, "read");
+    return (good && !ferror(from)) || ox_cli_system_error(err, path, "read");
 }
 
 /* libzip needs a file to seek in: for pipes and devices the archive is made in one that has no name

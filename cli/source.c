@@ -118,7 +118,9 @@ static bool rewind_table(table *t, ox_error *err)
     t->header.size = 0;
     t->fields = 0;
     err->code = OX_OK;
-    rewind(t->file);
+    if (fseek(t->file, 0, SEEK_SET) != 0) {
+        return ox_cli_system_error(err, t->path, "read");
+    }
     while (!t->fields && pass_record(t->file, &t->header, &t->fields, err)) {
         t->header.size = t->fields ? t->header.size : 0;
     }

@@ -170,16 +170,17 @@ static void choose_effort(const ox_trust *t, const ox_trust_runner *r, const ox_
                           int64_t *pairs, size_t *samples)
 {
     const ox_tensor *given = options->references;
+    const double runs = MOST_RUNS, least = LEAST_PAIRS, highest = MOST_PAIRS;
     double references = given && given->rank > 0 ? (double)given->dims[0] : 1;
-    double pair = 2 * references * (double)t->players, most = MOST_RUNS / (LEAST_PAIRS * pair);
+    double pair = 2 * references * (double)t->players, most = runs / (least * pair);
     *samples = t->samples;
     *pairs = r->samples;
     if (*pairs == 0) {
         if (!t->whole && most < (double)t->samples) {
             *samples = most < 1 ? 1 : (size_t)most;
         }
-        double fit = MOST_RUNS / (pair * (double)*samples);
-        *pairs = fit < LEAST_PAIRS ? LEAST_PAIRS : fit > MOST_PAIRS ? MOST_PAIRS : (int64_t)fit;
+        double fit = runs / (pair * (double)*samples);
+        *pairs = (int64_t)(fit < least ? least : fit > highest ? highest : fit);
     }
 }
 

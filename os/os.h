@@ -33,7 +33,8 @@ typedef wchar_t ox_os_char;
 typedef char ox_os_char;
 #endif
 
-enum { OX_OS_INPUT, OX_OS_OUTPUT, OX_OS_ERRORS, OX_OS_PATH = 4096 };
+enum { OX_OS_INPUT, OX_OS_OUTPUT, OX_OS_ERRORS };
+enum { OX_OS_PATH = 4096 };
 
 /* ---- what a path stands for ------------------------------------------------------------- */
 

@@ -125,7 +125,7 @@ def test_slope_of_swish(alpha, explain, run):
     sides = [node(op, inputs.replace("#", k), output.replace("#", k)) for k in ("", "0")
              for op, inputs, output in (("Mul", "x# alpha", "z#"), ("Sigmoid", "z#", "s#"),
                                         ("Mul", "x# s#", "y#"))]
-    call = helper.make_node("SwishFlow", ["m", "x", "x0", "y", "y0", "alpha"], ["slope"],
+    call = helper.make_node("SwishFlow", ["m", "x", "x0", "alpha"], ["slope"],
                             domain="onnxexplainer")
     shape = (len(x),)
     model = unary.make([*sides, call], [numpy_helper.from_array(np.float32(alpha), "alpha")],

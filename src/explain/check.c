@@ -18,7 +18,8 @@
  * we test with, of up to 860 nodes, stay below 4 of these units, so that 256 leave room for deeper
  * ones, and in float32 a sum that misses a part in 10^4 of the numbers involved is told. 16-bit
  * arithmetic cannot afford the room: networks of 24 layers stay below 1 of its units. */
-enum { ROUNDINGS = 256, ROUNDINGS_OF_16_BITS = 8 };
+#define ROUNDINGS 256.0
+#define ROUNDINGS_OF_16_BITS 8.0
 
 /* Values that are much larger than what they explain cancel, and rounding them is no excuse for
  * missing this part of |f(x)|, |base value| and the output's largest value. */

@@ -193,9 +193,11 @@ static bool ready(const ox_copying *t, ox_val v)
         *slot(t, v) = ox_graph_constant(t->graph, NULL, v->constant);
         return true;
     }
-    if (t->s->bind->fold_shapes && v->node != NULL && !ox_side_of(v)->varies &&
-        (*slot(t, v) = ox_graph_known(t->graph, v)) != NULL) {
-        return true;
+    if (t->s->bind->fold_shapes && v->node != NULL && !ox_side_of(v)->varies) {
+        *slot(t, v) = ox_graph_known(t->graph, v);
+        if (*slot(t, v) != NULL) {
+            return true;
+        }
     }
     if (v->node == NULL) {
         ox_fail(t->s->arena, OX_UNSUPPORTED,

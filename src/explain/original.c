@@ -148,7 +148,8 @@ static bool check_explained(const ox_model *m, ox_error *err)
 ox_model *ox_original(const ox_model *explained, ox_error *err)
 {
     job j = {.explained = explained};
-    if (!check_explained(explained, err) || (j.made = ox_model_new(err)) == NULL) {
+    j.made = check_explained(explained, err) ? ox_model_new(err) : NULL;
+    if (j.made == NULL) {
         return NULL;
     }
     if (!ox_arena_try(j.made->arena, take_original, &j, err)) {
@@ -282,8 +283,10 @@ bool ox_references(const ox_model *explained, ox_tensor *references, size_t room
                    ox_error *err)
 {
     job j = {.explained = explained, .tensors = references, .room = room};
-    if (!check_explained(explained, err) || !ox_check_given("references", references, err) ||
-        !ox_check_given("count", count, err) || (j.made = ox_model_new(err)) == NULL) {
+    bool sound = check_explained(explained, err) && ox_check_given("references", references, err) &&
+                 ox_check_given("count", count, err);
+    j.made = sound ? ox_model_new(err) : NULL;
+    if (j.made == NULL) {
         return false;
     }
     bool good = ox_arena_try(j.made->arena, take_references, &j, err);

@@ -25,6 +25,14 @@ int64_t ox_place_number(const ox_place_reader *r, const char **text)
     return n;
 }
 
+/* Whether another index follows, behind a colon. */
+static bool goes_on(const char **text)
+{
+    bool colon = **text == ':';
+    *text += colon;
+    return colon;
+}
+
 /* INDEX or i:j:k, `*` for all of an axis: adds `sign` to its places in row [D]. Returns the flat
  * index, -1 for a sum. */
 static int64_t parse_place(const ox_place_reader *r, const char **text, double sign, double *row)
@@ -45,7 +53,7 @@ static int64_t parse_place(const ox_place_reader *r, const char **text, double s
             at[count] = ox_place_number(r, text);
         }
         count++;
-    } while (**text == ':' && *(*text)++ != '\0');
+    } while (goes_on(text));
     if (count == 1 && !star && rank != 1) { /* a flat index */
         dims = &r->total;
         rank = 1;
@@ -148,7 +156,7 @@ size_t ox_place_slice(const ox_place_reader *r, const char **text, int64_t *flat
             ox_place_refuse(r, "an index is out of range");
         }
         count++;
-    } while (**text == ':' && *(*text)++ != '\0');
+    } while (goes_on(text));
     if (count != r->rank) {
         ox_place_refuse(r, ox_arena_format(r->arena,
                                            "%d indices for an output of %d axes after the "

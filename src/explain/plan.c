@@ -191,7 +191,7 @@ static need find_need(ox_explain_state *s, const ox_plan *plan)
     uint64_t sum, of_held, largest;
     double memory = (double)ox_plan_memory(s);
     activation_bytes(s, &sum, &of_held, &largest);
-    need n = {.room = memory / 2, .pair = ALIVE * (double)largest};
+    need n = {.room = memory / 2, .pair = (double)ALIVE * (double)largest};
     n.reference = plan->pairs ? (double)of_held : 0;
     if (plan->cache == OX_CACHE_NONE) {
         n.reference = (double)sum;
@@ -206,7 +206,7 @@ static need find_need(ox_explain_state *s, const ox_plan *plan)
 static double cached_together(const need *n, int64_t targets)
 {
     const double caches = 16 << 20, few = 4;
-    return fmax(few, caches / (n->pair / ALIVE * (double)targets));
+    return fmax(few, caches / (n->pair / (double)ALIVE * (double)targets));
 }
 
 /* Where a run is expected to exceed the memory: some targets at a time, with all references; or,

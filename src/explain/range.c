@@ -136,7 +136,7 @@ static range range_of_references(const ox_model *m, const char *name)
 
 /* Samples may well lie outside of a few references, in tables by far for some columns. Another
  * scale is one that typical values show: their mean is this many times the references' largest. */
-enum { FACTOR = 4 };
+static const double FACTOR = 4;
 
 static double size_of(range r)
 {

@@ -350,7 +350,10 @@ static bool write_model(job *j, ox_output *out, ox_error *err)
 {
     ox_error inner = {.code = OX_OK};
     bool has_place = out->folder != NULL, good = true; /* beside a pipe there is none */
-    if (has_place && (good = ox_arena_try(j->a, make_name, j, &inner))) {
+    if (has_place) {
+        good = ox_arena_try(j->a, make_name, j, &inner);
+    }
+    if (has_place && good) {
         ox_output_name_data(out, 0); /* of the length that the name will have */
         strcpy(j->name, out->data_name);
         out->data_name[0] = '\0';

@@ -66,7 +66,7 @@ static const char *find_renaming(const ox_table *t, const char *from)
     return NULL;
 }
 
-static const char *rename_to(ox_table *t, const char *from, const char *to)
+static const char *add_renaming(ox_table *t, const char *from, const char *to)
 {
     renaming *r = ox_arena_alloc(t->arena, 1, sizeof *r);
     *r = (renaming){from, to};
@@ -78,7 +78,7 @@ static const char *rename_to(ox_table *t, const char *from, const char *to)
 static const char *name_of(stack *s, part *p, const char *name)
 {
     const char *to = name[0] == '\0' ? "" : find_renaming(&p->names, name);
-    return to != NULL ? to : rename_to(&p->names, name, fresh(s, p, &s->taken, name));
+    return to != NULL ? to : add_renaming(&p->names, name, fresh(s, p, &s->taken, name));
 }
 
 static void note_body(void *user, const ox_graph *body)
@@ -104,7 +104,7 @@ static void note_names(part *p)
 static const char *symbol_of(stack *s, part *p, const char *name)
 {
     const char *to = find_renaming(&p->symbols, name);
-    return to != NULL ? to : rename_to(&p->symbols, name, fresh(s, p, &s->symbols, name));
+    return to != NULL ? to : add_renaming(&p->symbols, name, fresh(s, p, &s->symbols, name));
 }
 
 static const char *described(const part *p, ox_val v, int axis)
@@ -124,7 +124,7 @@ static void unify(stack *s, part *from, ox_val value, part *to, ox_val input)
         const char *other = d < value->rank ? described(from, value, d) : "";
         bool known = other[0] != '\0';
         if (known || is_in(&s->symbols, name)) {
-            rename_to(&to->symbols, name, known ? symbol_of(s, from, other) : name);
+            add_renaming(&to->symbols, name, known ? symbol_of(s, from, other) : name);
         }
     }
 }
@@ -309,7 +309,7 @@ static bool enter_tied(stack *s, part *p, ox_val input)
 
 static void enter_free(stack *s, part *p, ox_val input)
 {
-    rename_to(&p->names, input->name, input->name);
+    add_renaming(&p->names, input->name, input->name);
     copy_value(s, p, input);
     describe(s, p, input->name, input->name);
 }
@@ -363,7 +363,7 @@ static void name_outputs(stack *s, part *p)
         if (last || !is_fed_on(s, p, v)) {
             p->outputs[i] = v->is_input ? v->name : fresh(s, p, &s->taken, v->name);
             if (!v->is_input) {
-                rename_to(&p->names, v->name, p->outputs[i]);
+                add_renaming(&p->names, v->name, p->outputs[i]);
             }
         }
     }

@@ -14,12 +14,12 @@ enum {
     KEY = 1,
     PAST = 3,
     LENGTHS = 5,
-    TOTAL,
-    COSINE,
-    SINE,
-    IDS,
-    BIAS,
-    SINK,
+    TOTAL = 6,
+    COSINE = 7,
+    SINE = 8,
+    IDS = 9,
+    BIAS = 10,
+    SINK = 11,
     NORM = 14,
     VALID = 16
 };

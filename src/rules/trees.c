@@ -308,7 +308,7 @@ static bool folds(const trees *t)
     for (size_t i = 0; i < t->boxes.count; i++) {
         numbers += 4 * (double)t->boxes.items[i].count + (double)t->column_count;
     }
-    return numbers * count < FOLDED;
+    return numbers * count < (double)FOLDED;
 }
 
 /* The leaves from `first` that add to the same target, or to several. */

@@ -360,7 +360,7 @@ static void read_placed(ox_forest *f)
     f->splits = ox_arena_alloc(a, f->count, sizeof *f->splits);
     for (size_t i = 0; i < l.count; i++) {
         ox_split *s = &f->splits[i];
-        if (!(modes[i] >= 0 && modes[i] <= OX_TEST_MEMBER)) {
+        if (!(modes[i] >= 0 && modes[i] <= (double)OX_TEST_MEMBER)) {
             bad(n, ox_arena_format(a, "no node mode has the number %g", modes[i]));
         }
         s->test = (ox_test)modes[i];

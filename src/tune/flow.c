@@ -217,7 +217,7 @@ static ox_form *sum_of(ox_tuner *t, ox_form *m, ox_form *m2)
 
 static bool is_swish_of_one(const ox_node *n)
 {
-    const ox_form *alpha = ox_form_in(n, 5);
+    const ox_form *alpha = ox_form_in(n, 3);
     const double *value = alpha == NULL || alpha->plain == NULL || alpha->plain->constant == NULL
                               ? NULL
                               : ox_const_doubles(n->graph->arena, alpha->plain->constant);
