@@ -215,7 +215,8 @@ int ox_cmd_check(int argc, char **argv)
     ox_trust trust = {.method = NULL};
     ox_session_options session = ox_samples_session(&a.samples);
     session.no_tune = true;
-    ox_trust_runner runner = {&session, &a.samples.batch, &e.inputs, a.seed, a.pairs, a.steps};
+    ox_trust_runner runner = {&session, &a.samples.batch, &e.inputs,   a.seed,
+                              a.pairs,  a.steps,          &e.signature};
     bool good = read_explained(&a, &e, &err) && measure(&a, &e, &runner, &trust, &err);
     code = good ? tell(&a, &trust) : ox_cli_fail(&err);
     ox_trust_free(&trust);

@@ -44,6 +44,8 @@ bool ox_trust_run(const ox_trust_runner *r, const ox_model *model, ox_array *mor
     if (!ox_signature_read(signature, model, err)) {
         return false;
     }
+    signature->whole = signature->whole || r->explained->whole;
+    signature->alone = signature->alone || r->explained->alone;
     if (!own_inputs(r, signature, more, &own, err)) {
         return false;
     }

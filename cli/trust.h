@@ -60,9 +60,11 @@ typedef struct ox_trust_runner {
     const ox_batch *batch;
     const ox_arrays *inputs;
     int64_t seed, samples, steps;
+    const ox_signature *explained;
 } ox_trust_runner;
 
-/* Runs a model on the inputs that it has, with one more of ours or NULL. */
+/* Runs a model on the inputs that it has, with one more of ours or NULL, in batches as the explained
+ * model takes them. */
 bool ox_trust_run(const ox_trust_runner *r, const ox_model *model, ox_array *more,
                   ox_signature *signature, ox_arrays *outputs, bool **stacked, ox_error *err);
 

@@ -104,3 +104,14 @@ def test_a_model_without_batch(check, tmp_path):
     assert "verdict       doubtful: Shapley values were not compared with, or no curves were drawn" in done.stdout
     done = check(net(batch=1), ["-rr.npy"])
     assert done.returncode == 0 and "deletion      area " in done.stdout, done.stdout
+
+
+def test_the_original_is_cut_as_the_explained_model(check):
+    """A scale of the whole batch rounds each sample otherwise beside others; explained models of such
+    take one at a time."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 18]> graph (float[N, 4] x) => (float[N, 3] y) '
+        "{ q, s, z = DynamicQuantizeLinear (x) d = DequantizeLinear (q, s, z) y = MatMul (d, w) }")
+    model.graph.initializer.append(numpy_helper.from_array(W, "w"))
+    done = check(model, ["-rr.npy"], x=X * np.float32([[1], [10], [0.1], [3]]))
+    assert 'prediction    "y" differs by 0.0e+00 of its largest value' in done.stdout, done.stdout

@@ -16,7 +16,9 @@ enum {
     OX_OVERFLOWS = 64,     /* finite numbers may become infinite */
     OX_PARTIAL = 128,      /* not all numbers have a finite result */
     OX_RANDOM = 256,
-    OX_SIZES = 512, /* how much comes out is decided by what is in the inputs (OF_FIRST: the others) */
+    OX_IN_STEPS = 1024, /* along axis 0, or 1 where `layout` is 1, one step after the other */
+    OX_SIZES =
+        512, /* how much comes out is decided by what is in the inputs (OF_FIRST: the others) */
 };
 
 /* How many there are. */

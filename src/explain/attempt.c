@@ -174,7 +174,7 @@ static bool begin(ox_explain_state *s, bool force_fixed)
         s->method->check(s);
     }
     ox_cut_find(s->g);
-    ox_place_find(s); /* for decompositions, and in these again */
+    ox_place_find(s, false); /* for decompositions, and in these again */
     s->order = ox_walk_order(s);
     if (s->method->needs_rules) {
         ox_beyond_find(s);

@@ -148,7 +148,7 @@ static bool ready_pairs(const ox_copying *t, ox_val v)
     if (side->varies && side->of_held) {
         return false;
     }
-    if (side->depends && ox_place_repeats(v) && !of_shapes) {
+    if (side->depends && ox_place_repeats(v) && !of_shapes && !side->counts) {
         *slot(t, v) =
             ox_pairs_of(t->s, v, side->varies ? ox_reference(t->s, v) : ox_sample(t->s, v));
         return true;

@@ -11,6 +11,7 @@
 
 #include "explain/bind.h"
 #include "explain/order.h"
+#include "rules/own.h"
 #include "rules/rules.h"
 #include "rules/side.h"
 #include "shape/shape.h"
@@ -159,19 +160,66 @@ static int axis_along(const ox_node *n, ox_val x, int64_t otherwise)
  * is: a sample's result is not its own then. What makes that axis shorter shows in the shape. */
 static bool mixes(const ox_node *n, ox_val x, int axis)
 {
-    if (x->rank < 1) {
-        return false;
-    }
     if (ox_node_has(n, OX_ALONG_AXIS)) {
         return axis_along(n, x, -1) == axis;
     }
     if (ox_node_has(n, OX_IN_WINDOWS)) {
         return axis != 0;
     }
+    if (ox_node_has(n, OX_IN_STEPS)) {
+        return axis_of(x) == (ox_node_int(n, "layout", 0) == 1);
+    }
+    if (ox_node_is(n, "Trilu")) {
+        return axis >= x->rank - 2;
+    }
     return ox_node_is(n, "ReverseSequence") && ox_node_int(n, "time_axis", 0) == axis;
 }
 
-static void place(ox_val y)
+/* ---- what picks rows, or writes them ------------------------------------------------------- */
+
+/* The numbers by which n picks along the samples' axis of x, or writes along it; NULL where it does
+ * not, or where they are not found, which `found` tells apart. */
+static ox_val sample_numbers(const ox_node *n, ox_val x, bool *found)
+{
+    ox_val index = ox_node_input(n, 1);
+    bool one = ox_node_is(n, "Gather") || ox_node_is(n, "GatherElements") ||
+               ox_node_is(n, "Scatter") || ox_node_is(n, "ScatterElements");
+    bool tuples = ox_node_is(n, "GatherND") || ox_node_is(n, "ScatterND");
+    *found = true;
+    if (index == NULL || axis_of(x) < 0 || (!one && !tuples)) {
+        return NULL;
+    }
+    if (one) {
+        return axis_along(n, x, 0) == axis_of(x) ? index : NULL;
+    }
+    int64_t place = axis_of(x) - ox_node_int(n, "batch_dims", 0);
+    ox_dim last = index->rank < 1 ? ox_dim_of(0) : index->dims[index->rank - 1];
+    if (place < 0 || (ox_dim_is_static(last) && place >= last.size)) {
+        return NULL; /* a batch axis, or one behind those that are picked along */
+    }
+    ox_val part = index->rank < 1 ? NULL : ox_own_part(index, place);
+    *found = part != NULL;
+    return part;
+}
+
+/* Whether n may give a sample rows of another one, or write them there: unless by the sample's own
+ * number. With held values beside it that holds where it was decomposed so (rules/pick.c), as
+ * references are others than the samples that held values name. */
+static bool mixes_rows(const ox_node *n, ox_val x, bool decomposed)
+{
+    bool found;
+    ox_val numbers = sample_numbers(n, x, &found);
+    if (numbers == NULL) {
+        return !found;
+    }
+    ox_val index = n->inputs[1];
+    int64_t rows = place_of(x)->after;
+    bool apart = !decomposed || ox_side_of(n->outputs[0])->decomposed;
+    return (ox_side_of(index)->of_held && !apart) ||
+           !(numbers == index ? ox_own_numbers(index, rows) : rows == 1 && ox_own_number(numbers));
+}
+
+static void place(ox_val y, bool decomposed)
 {
     ox_place *to = &ox_side_of(y)->place;
     const ox_node *n = y->node;
@@ -180,7 +228,9 @@ static void place(ox_val y)
         return;
     }
     ox_val x = n == NULL ? NULL : ox_node_input(n, 0);
-    if (x != NULL && ox_side_of(x)->varies && mixes(n, x, to->axis)) {
+    bool along = x != NULL && x->rank > 0 && ox_side_of(x)->varies;
+    if ((along && mixes(n, x, to->axis)) ||
+        (x != NULL && ox_side_of(y)->varies && mixes_rows(n, x, decomposed))) {
         return;
     }
     const ox_row *row = n == NULL ? NULL : ox_rule_find(n->domain, n->op);
@@ -224,16 +274,16 @@ static bool is_scale(const ox_node *n)
     return lost || (origin != NULL && strncmp(origin->op, "DynamicQuantize", 15) == 0);
 }
 
-void ox_place_find(ox_explain_state *s)
+void ox_place_find(ox_explain_state *s, bool decomposed)
 {
     for (size_t i = 0; i < s->g->input_count; i++) {
-        place(s->g->inputs[i]);
+        place(s->g->inputs[i], decomposed);
     }
     for (size_t i = 0; i < s->g->node_count; i++) { /* in topological order */
         const ox_node *n = s->g->nodes[i];
         for (size_t k = 0; k < n->output_count; k++) {
             ox_place *found = &ox_side_of(n->outputs[k])->place;
-            place(n->outputs[k]);
+            place(n->outputs[k], decomposed);
             found->scale = !found->known && is_scale(n);
         }
     }

@@ -301,7 +301,7 @@ static bool can_pair(ox_explain_state *s)
 ox_plan *ox_plan_batch(ox_explain_state *s)
 {
     ox_plan *plan = ox_arena_alloc(s->arena, 1, sizeof *plan);
-    ox_place_find(s);
+    ox_place_find(s, true);
     const char *missing = s->bind->one_at_a_time ? NULL : ox_place_missing(s);
     if (s->bind->batch_taken &&
         (missing != NULL || s->bind->one_at_a_time || s->bind->counts_batch ||

@@ -7,6 +7,7 @@
 
 #include "rules/cut.h"
 #include "rules/decompose.h"
+#include "rules/own.h"
 #include "rules/pick.h"
 #include "rules/side.h"
 #include "shape/shape.h"
@@ -98,86 +99,10 @@ ox_val ox_pick_flat(const ox_node *n, ox_val x, int batch, int count)
 
 /* ---- picking for each sample from all of them ------------------------------------------------ */
 
-enum { MOST_NODES = 64 };
-
-/* What a whole number along the batch axis has of the sample's own number n: times * n + rest,
- * where the rest knows nothing of n. */
-typedef struct numbered {
-    bool known;
-    bool only; /* the rest is 0 */
-    int64_t times;
-} numbered;
-
-/* The number that all elements of input i are. */
-static bool same_number(const ox_node *n, size_t i, int64_t *number)
+bool ox_pick_is_held(const ox_node *n)
 {
-    ox_val v = ox_node_input(n, i);
-    size_t count = 0;
-    const ox_dim *e = v == NULL ? NULL : ox_shape_elements(v);
-    bool same = e != NULL && ox_shape_count(v->rank, v->dims, &count) && count > 0;
-    for (size_t k = 0; same && k < count; k++) {
-        same = ox_dim_is(e[k], e[0].size);
-    }
-    *number = same ? e[0].size : 0;
-    return same;
-}
-
-/* Range from 0 on, a number for each sample. */
-static numbered of_range(const ox_node *n)
-{
-    int64_t start = 0, step = 0;
-    ox_dim length = n->outputs[0]->rank == 1 ? n->outputs[0]->dims[0] : ox_dim_of(0);
-    bool each = length.batch == 1 && length.size == 1 && length.refs == 0;
-    bool known = same_number(n, 0, &start) && same_number(n, 2, &step) && each;
-    return (numbered){known, known && start == 0, step};
-}
-
-/* `left`: of so many nodes more, before it is not known. */
-static numbered numbered_of(ox_val v, int *left);
-
-/* Sums, differences, and products with a constant. */
-static numbered of_arithmetic(const ox_node *n, int *left)
-{
-    numbered a = numbered_of(n->inputs[0], left), b = numbered_of(n->inputs[1], left);
-    numbered all = {a.known && b.known, a.only && b.only, 0};
-    int64_t factor = 0;
-    if (strcmp(n->op, "Mul") == 0) {
-        bool first = same_number(n, 0, &factor);
-        bool second = !first && same_number(n, 1, &factor);
-        const numbered *of = first ? &b : &a;
-        all.only = of->only;
-        bool fits = ox_int_mul(of->times, factor, &all.times);
-        all.known = all.known && ((fits && (first || second)) || (a.times == 0 && b.times == 0));
-        return all;
-    }
-    bool minus = strcmp(n->op, "Sub") == 0;
-    bool fits = b.times != INT64_MIN && ox_int_add(a.times, minus ? -b.times : b.times, &all.times);
-    all.known = all.known && fits;
-    return all;
-}
-
-static numbered numbered_of(ox_val v, int *left)
-{
-    const ox_node *n = v->node;
-    const ox_place *place = &ox_side_of(v)->place;
-    if (n == NULL || !place->known) {
-        return (numbered){true, false, 0};
-    }
-    if (*left == 0 || v->dims[place->axis].size != 1) {
-        return (numbered){false, false, 0};
-    }
-    --*left;
-    if (ox_node_is(n, "Range")) {
-        return of_range(n);
-    }
-    if (ox_node_has(n, OX_KEEPS_ELEMENTS) || ox_node_is(n, "Expand") ||
-        ox_node_is(n, "Transpose")) {
-        return numbered_of(n->inputs[0], left);
-    }
-    if (ox_node_is(n, "Add") || ox_node_is(n, "Mul") || ox_node_is(n, "Sub")) {
-        return of_arithmetic(n, left);
-    }
-    return (numbered){true, false, 0};
+    const ox_side *side = ox_side_of(n->inputs[1]);
+    return side->of_held && !side->varies;
 }
 
 /* A sample picks from its own part: x [N*T, ..] by T*n + position, index [N, ..]. The same by
@@ -185,15 +110,13 @@ static numbered numbered_of(ox_val v, int *left)
  * these. NULL where it is not so. */
 static ox_val pick_of_own(const ox_node *n, ox_val x, ox_val index, bool tuples)
 {
-    int left = MOST_NODES;
     const ox_place *rows = &ox_side_of(n->inputs[0])->place, *samples = &ox_side_of(index)->place;
     ox_dim dims[OX_MAX_RANK];
     if (!rows->known || rows->axis != 0 || rows->before != 1 || !samples->known ||
         samples->axis != 0 || index->dims[0].size != 1 || x->rank >= OX_RANK_LIMIT) {
         return NULL;
     }
-    numbered own = numbered_of(index, &left);
-    if (!own.known || own.times != rows->after) {
+    if (!ox_own_numbers(index, rows->after)) {
         return NULL;
     }
     dims[0] = index->dims[0];
@@ -212,18 +135,10 @@ ox_val ox_pick_in_own(ox_val x, ox_val index)
 {
     const ox_node *join = index->node;
     const ox_place *samples = &ox_side_of(index)->place;
-    bool tuple = join != NULL && join->domain[0] == '\0' && strcmp(join->op, "Concat") == 0 &&
-                 index->rank >= 2 && samples->known && samples->axis == 0 &&
-                 index->dims[0].size == 1;
-    int64_t axis = tuple ? ox_node_int(join, "axis", 0) : 0;
-    ox_val first = tuple && join->input_count > 1 ? join->inputs[0] : NULL;
-    if (first == NULL || (axis != -1 && axis != index->rank - 1) || first->rank != index->rank ||
-        !ox_dim_is(first->dims[first->rank - 1], 1) || !ox_dim_equal(x->dims[0], index->dims[0])) {
-        return NULL;
-    }
-    int left = MOST_NODES;
-    numbered own = numbered_of(first, &left);
-    if (!own.known || !own.only || own.times != 1) {
+    bool tuple = index->rank >= 2 && samples->known && samples->axis == 0 &&
+                 index->dims[0].size == 1 && ox_node_is(join, "Concat") && join->input_count > 1;
+    ox_val first = tuple ? ox_own_part(index, 0) : NULL;
+    if (first == NULL || !ox_dim_equal(x->dims[0], index->dims[0]) || !ox_own_number(first)) {
         return NULL;
     }
     ox_attr along = ox_attr_int("axis", -1);
@@ -247,14 +162,15 @@ static ox_val pick_in_own(const ox_node *n, ox_val x, ox_val index)
  * axis was. */
 void decompose_gather(const ox_node *n, ox_val *outputs)
 {
-    if (!ox_input_varies(n, 1) || !ox_input_varies(n, 0)) {
-        outputs[0] = ox_input_varies(n, 1) ? NULL : ox_cut_part(n);
+    bool varies = ox_input_varies(n, 1);
+    if (!ox_input_varies(n, 0) || !(varies || ox_pick_is_held(n))) {
+        outputs[0] = varies ? NULL : ox_cut_part(n);
         return; /* else its rule */
     }
     ox_val x = ox_pick_reals(ox_made_ranked(n, 0)), index = ox_made_ranked(n, 1), y = n->outputs[0];
     int axis = ox_shape_axis(n, ox_node_int(n, "axis", 0), x->rank);
     outputs[0] = axis == 0 ? pick_of_own(n, x, index, false) : NULL;
-    if (outputs[0] != NULL) {
+    if (outputs[0] != NULL || !varies) {
         return;
     }
     ox_val moved = ox_pick_move_axis(x, axis, 0);
@@ -290,7 +206,8 @@ void decompose_gather_elements(const ox_node *n, ox_val *outputs)
 /* weights [batch, Q, P] times x [batch, P, S]. */
 void decompose_gather_nd(const ox_node *n, ox_val *outputs)
 {
-    if (!ox_input_varies(n, 1)) {
+    bool varies = ox_input_varies(n, 1);
+    if (!varies && !(ox_input_varies(n, 0) && ox_pick_is_held(n))) {
         return;
     }
     ox_val x = ox_pick_reals(ox_made_of_rank(n, 0, 1, OX_MAX_RANK - 4));
@@ -303,7 +220,7 @@ void decompose_gather_nd(const ox_node *n, ox_val *outputs)
     if (batch == 0) {
         outputs[0] = count == 1 ? pick_of_own(n, x, index, true) : pick_in_own(n, x, index);
     }
-    if (outputs[0] != NULL) {
+    if (outputs[0] != NULL || !varies) {
         return;
     }
     ox_val w = ox_pick_tuples(n, x, index, (int)batch, (int)count);

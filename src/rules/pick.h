@@ -23,6 +23,9 @@ ox_val ox_pick_tuples(const ox_node *n, ox_val x, ox_val index, int batch, int c
 /* x with `count` axes behind `batch` ones as one, and the rest as another. */
 ox_val ox_pick_flat(const ox_node *n, ox_val x, int batch, int count);
 
+/* Whether the index, input 1, is of held values alone: there is one for each sample. */
+bool ox_pick_is_held(const ox_node *n);
+
 /* The index without the first of a tuple, where that is the sample's own number; else NULL. */
 ox_val ox_pick_in_own(ox_val x, ox_val index);
 

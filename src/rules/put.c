@@ -104,12 +104,16 @@ void decompose_scatter_elements(const ox_node *n, ox_val *outputs)
 /* Of the whole data, or of each sample's own where the first of a tuple is its number. */
 void decompose_scatter_nd(const ox_node *n, ox_val *outputs)
 {
-    if (!ox_input_varies(n, 1) || !has_shape(n->inputs[1])) {
+    bool varies = ox_input_varies(n, 1);
+    if (!(varies || ox_pick_is_held(n)) || !has_shape(n->inputs[1])) {
         return;
     }
     ox_val x = ox_pick_reals(ox_made_of_rank(n, 0, 1, OX_MAX_RANK - 4));
     ox_val index = ox_made_of_rank(n, 1, 1, OX_MAX_RANK - 4);
     ox_val updates = ox_pick_reals(ox_made_ranked(n, 2)), others = ox_pick_in_own(x, index);
+    if (others == NULL && !varies) {
+        return; /* its rule */
+    }
     int batch = others == NULL ? 0 : 1;
     index = others == NULL ? index : others;
     int64_t count = ox_made_size(n, index, index->rank - 1);
