@@ -14,7 +14,7 @@ typedef struct ox_prediction {
     char output[128];            /* the one that differs most */
     double difference, relative; /* to the output's largest value */
     bool taken_out;              /* the original was taken out of the explained model */
-    double most; /* that rounding makes of it */
+    double most;                 /* that rounding makes of it */
 } ox_prediction;
 
 /* How far values are from Shapley values, relative L2 for each sample and target. */
@@ -63,8 +63,8 @@ typedef struct ox_trust_runner {
     const ox_signature *explained;
 } ox_trust_runner;
 
-/* Runs a model on the inputs that it has, with one more of ours or NULL, in batches as the explained
- * model takes them. */
+/* Runs a model on the inputs that it has, with one more of ours or NULL, in batches as the
+ * explained model takes them. */
 bool ox_trust_run(const ox_trust_runner *r, const ox_model *model, ox_array *more,
                   ox_signature *signature, ox_arrays *outputs, bool **stacked, ox_error *err);
 

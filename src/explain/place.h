@@ -11,8 +11,8 @@ typedef enum ox_cut {
     OX_CUT_WHOLE, /* they may depend on each other, or on how many there are: all at once */
 } ox_cut;
 
-/* Finds ox_side.place of all values that there are. `decomposed`: of nodes that may be decomposed it
- * is known whether they are. */
+/* Finds ox_side.place of all values that there are. `decomposed`: of nodes that may be decomposed
+ * it is known whether they are. */
 void ox_place_find(ox_explain_state *s, bool decomposed);
 
 /* The first node that multipliers reach of which a result's samples are not found, and why; NULL
