@@ -206,7 +206,7 @@ const int64_t *ox_known_ints(ox_ctx *c, size_t i, size_t *count)
     const ox_dim *e = v == NULL ? NULL : ox_shape_elements(v);
     size_t n = e == NULL || !ox_dims_static(v->rank, v->dims) ? 0 : (size_t)ox_val_size(v).size;
     if (e == NULL || !ox_dims_static((int)n, e)) {
-        ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: input %zu must be constant",
+        ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: input %zu must be constant" OX_RUNS_ANY,
                 ox_node_label(c->node), i);
     }
     int64_t *ints = ox_arena_alloc(c->g->arena, n + 1, sizeof *ints);
@@ -221,7 +221,7 @@ const double *ox_known_doubles(ox_ctx *c, size_t i, size_t *count)
 {
     const double *doubles = ox_numbers(ox_node_input(c->node, i), count);
     if (doubles == NULL) {
-        ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: input %zu must be constant",
+        ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: input %zu must be constant" OX_RUNS_ANY,
                 ox_node_label(c->node), i);
     }
     return doubles;
@@ -236,7 +236,7 @@ int64_t ox_static_dim(ox_ctx *c, int i, int axis)
         ox_fail(c->g->arena, OX_UNSUPPORTED, "%s: dimension %d of \"%s\" is not known%s",
                 ox_node_label(c->node), at, v->name,
                 batch ? ", samples lie along it; --no-batch explains a whole batch as one sample"
-                      : "");
+                      : OX_RUNS_ANY);
     }
     return v->dims[at].size;
 }
