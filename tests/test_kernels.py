@@ -94,7 +94,7 @@ FLOWS = {
     "SignFlow": ("y = Sign(x)", "m x x0 y y0", np.sign),
     "SoftplusFlow": ("y = Softplus(x)", "m x x0 y y0", lambda x: np.logaddexp(0, x)),
     "SoftsignFlow": ("y = Softsign(x)", "m x x0", None),
-    "SqrtFlow": ("y = Sqrt(x)", "m p p0 y y0", np.sqrt),
+    "SqrtFlow": ("y = Sqrt(x)", "m p p0", np.sqrt),
     "SquareFlow": ("y = Pow(x, two)", "m x x0", None),
     "StepFlow": ("c = Greater(x, one) y = Cast<to = 1>(c)", "m y y0 x x0",
                  lambda x: (x > 1) * 1.0),
@@ -241,6 +241,13 @@ def bodies(tmp_path_factory):
         return made[name]
 
     return body
+
+
+@pytest.mark.parametrize("name", [*FLOWS, *UNITS])
+def test_functions_read_what_they_take(name, bodies):
+    """What a function takes and does not read would be kept of the references for nothing."""
+    body = bodies(name)
+    assert set(body.input) <= {read for node in body.node for read in node.input}
 
 
 def test_functions_run_with_the_library_registered():
