@@ -109,6 +109,16 @@ def test_picked_for_all_pairs_at_once(explain):
         assert "onnxexplainer.batch" not in {p.key for p in explained.metadata_props}
 
 
+def test_counted_from_the_end_of_all(explain, run):
+    """x[T n + l - T N]: within a sample that is no position."""
+    nodes = [*FLAT, ("Mul", "n steps", "all", {}), ("Sub", "i all", "at", {}), ("Gather", "xf at", "g", {}),
+             *LAYER]
+    one = made(nodes, [T, F])
+    path = explain(one, references([T, F]), "--hold=l", "--target=0")
+    for count in (N, 1):
+        is_right(path, one, [T, F], run, count)
+
+
 # What mixes samples without a held value: along the axis that they lie in.
 MIXING = {
     "Trilu": [("Trilu", "x", "g", {}), *LAYER],

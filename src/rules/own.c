@@ -40,6 +40,21 @@ static numbered of_range(const ox_node *n)
     return (numbered){known, known && start == 0, step};
 }
 
+/* Whether it is made of how many samples there are: an index less that counts from their end. */
+static bool tells_count(ox_val v)
+{
+    size_t count = 0;
+    const ox_dim *e = ox_shape_elements(v);
+    bool counts = false;
+    if (e == NULL || !ox_shape_count(v->rank, v->dims, &count)) {
+        return false;
+    }
+    for (size_t k = 0; k < count; k++) {
+        counts = counts || !ox_dim_is_static(e[k]);
+    }
+    return counts;
+}
+
 /* `left`: of so many nodes more, before it is not known. */
 static numbered numbered_of(ox_val v, int *left);
 
@@ -69,7 +84,7 @@ static numbered numbered_of(ox_val v, int *left)
     const ox_node *n = v->node;
     const ox_place *place = &ox_side_of(v)->place;
     if (n == NULL || !place->known) {
-        return (numbered){true, false, 0};
+        return (numbered){!tells_count(v), false, 0};
     }
     if (*left == 0 || v->dims[place->axis].size != 1) {
         return (numbered){false, false, 0};
