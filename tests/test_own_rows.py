@@ -14,7 +14,7 @@ rng = np.random.default_rng(0)
 L = np.array([2, 0, 1])
 WEIGHTS = {"w": rng.normal(size=(F, 2)).astype(np.float32), "w1": rng.normal(size=(1, 2)).astype(np.float32),
            "zero": np.int64(0), "one": np.int64(1), "ones": np.int64([1]), "steps": np.int64(T),
-           "rows": np.int64([-1, F])}
+           "rows": np.int64([-1, F]), "none": np.int64([0])}
 NUMBERS = [("Shape", "x", "s", {"end": 1}), ("Squeeze", "s", "n", {}),
            ("Range", "zero n one", "r", {})]
 TUPLES = [*NUMBERS, ("Unsqueeze", "r ones", "ru", {}), ("Unsqueeze", "l ones", "lu", {}),
@@ -107,6 +107,23 @@ def test_picked_for_all_pairs_at_once(explain):
         explained = onnx.load(explain(made(nodes, own), references(own), "--hold=l"))
         assert not [n for n in explained.graph.node if n.op_type == "Scan"]
         assert "onnxexplainer.batch" not in {p.key for p in explained.metadata_props}
+
+
+@pytest.mark.parametrize("spelling", [
+    [("Less", "r zero", "c", {}), ("Add", "r n", "e", {}), ("Where", "c e r", "q", {})],
+    [("GreaterOrEqual", "r zero", "c", {}), ("Add", "r n", "e", {}), ("Where", "c r e", "q", {})],
+    [("Max", "r zero", "q", {})],
+    [("Unsqueeze", "n none", "e", {}), ("Slice", "r none e", "q", {})]],
+    ids=["negative, from the end", "not negative, as it is", "at least 0", "a slice from the start"])
+def test_numbers_in_other_words(spelling, explain, run):
+    nodes = [*NUMBERS, *spelling, ("Unsqueeze", "q ones", "qu", {}), ("Unsqueeze", "l ones", "lu", {}),
+             ("Concat", "qu lu", "at", {"axis": 1}), ("Tanh", "x", "t", {}),
+             ("GatherND", "t at", "g", {}), *LAYER]
+    one = made(nodes, [T, F])
+    path = explain(one, references([T, F]), "--hold=l", "--target=0")
+    assert "onnxexplainer.batch" not in {p.key for p in onnx.load(path).metadata_props}
+    for count in (N, 1):
+        is_right(path, one, [T, F], run, count)
 
 
 def test_counted_from_the_end_of_all(explain, run):

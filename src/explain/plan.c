@@ -153,8 +153,8 @@ int64_t ox_plan_even_steps(int64_t count, int64_t good, int64_t most)
 
 static int64_t even_steps(int64_t count, double good, double most)
 {
-    return ox_plan_even_steps(count, (int64_t)fmin(good, (double)count),
-                              (int64_t)fmin(most, (double)count));
+    return ox_plan_even_steps(count, (int64_t)fmax(1, fmin(good, (double)count)),
+                              (int64_t)fmax(1, fmin(most, (double)count)));
 }
 
 /* In the body of a Scan, ONNX Runtime does not fold what is kept in float16 back to float32; and

@@ -79,6 +79,33 @@ static numbered of_arithmetic(const ox_node *n, int *left)
     return all;
 }
 
+static bool is_zero(const ox_node *n, size_t i)
+{
+    int64_t number = 0;
+    return same_number(n, i, &number) && number == 0;
+}
+
+/* The operand that the results are as long as it is not negative: n of Max(n, 0), and of Where(n <
+ * 0, n + N, n), as negative indices are made positive; the data that Slice takes from their start.
+ * NULL where it is none of these. */
+static ox_val passed_on(const ox_node *n)
+{
+    if (ox_node_is(n, "Max") && n->input_count == 2) {
+        return is_zero(n, 0) ? n->inputs[1] : is_zero(n, 1) ? n->inputs[0] : NULL;
+    }
+    const ox_node *test = ox_node_is(n, "Where") ? n->inputs[0]->node : NULL;
+    if (ox_node_is(test, "Less") && test->inputs[0] == n->inputs[2] && is_zero(test, 1)) {
+        return n->inputs[2];
+    }
+    if (ox_node_is(test, "GreaterOrEqual") && test->inputs[0] == n->inputs[1] && is_zero(test, 1)) {
+        return n->inputs[1];
+    }
+    int64_t step = 1;
+    bool slice = ox_node_is(n, "Slice") && is_zero(n, 1);
+    bool forward = ox_node_input(n, 4) == NULL || (same_number(n, 4, &step) && step == 1);
+    return slice && forward ? n->inputs[0] : NULL;
+}
+
 static numbered numbered_of(ox_val v, int *left)
 {
     const ox_node *n = v->node;
@@ -100,7 +127,10 @@ static numbered numbered_of(ox_val v, int *left)
     if (ox_node_is(n, "Add") || ox_node_is(n, "Mul") || ox_node_is(n, "Sub")) {
         return of_arithmetic(n, left);
     }
-    return (numbered){true, false, 0};
+    ox_val passed = passed_on(n);
+    numbered all = passed == NULL ? (numbered){true, false, 0} : numbered_of(passed, left);
+    bool same = all.only && all.times >= 0; /* never negative */
+    return passed == NULL || same ? all : (numbered){false, false, 0};
 }
 
 bool ox_own_numbers(ox_val v, int64_t times)
@@ -122,7 +152,7 @@ ox_val ox_own_part(ox_val tuples, int64_t place)
     const ox_node *join = tuples->node;
     int last = tuples->rank - 1;
     if (last >= 0 && place == 0 && ox_dim_is(tuples->dims[last], 1)) {
-        return tuples;
+        return tuples; /* of one number */
     }
     if (!ox_node_is(join, "Concat") || last < 0 ||
         ox_axis_front(ox_node_int(join, "axis", 0), tuples->rank) != last) {
