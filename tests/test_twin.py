@@ -20,7 +20,7 @@ import twin_operators
 from conftest import BUILD, ROOT
 from twin_beyond import BEYOND
 
-GRAPHS = int(os.environ.get("OX_GRAPHS", 200))
+GRAPHS = int(os.environ.get("OX_GRAPHS", 2000))
 FIRST = int(os.environ.get("OX_GRAPHS_FROM", 0))
 PART = 50
 OPTIONS = [{}, {"cache": 1}, {"cache": 3}, {"no_functions": True}, {"chunk": 1, "cache": 3},
