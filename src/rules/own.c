@@ -130,7 +130,7 @@ static numbered numbered_of(ox_val v, int *left)
     ox_val passed = passed_on(n);
     numbered all = passed == NULL ? (numbered){true, false, 0} : numbered_of(passed, left);
     bool same = all.only && all.times >= 0; /* never negative */
-    return passed == NULL || same ? all : (numbered){false, false, 0};
+    return passed == NULL || same ? all : (numbered){all.known && all.times == 0, false, 0};
 }
 
 bool ox_own_numbers(ox_val v, int64_t times)
