@@ -140,7 +140,7 @@ static ox_val as_predicted(const ox_copying *t, ox_val v)
 }
 
 /* The same of v for all pairs: what one side alone decides is repeated. Numbers of samples, and
- * what is made of them, are computed once more. */
+ * what is made of them, are computed once more; so is what has as many elements as were found. */
 static bool ready_pairs(const ox_copying *t, ox_val v)
 {
     const ox_side *side = ox_side_of(v);
@@ -153,7 +153,8 @@ static bool ready_pairs(const ox_copying *t, ox_val v)
             ox_pairs_of(t->s, v, side->varies ? ox_reference(t->s, v) : ox_sample(t->s, v));
         return true;
     }
-    bool whole = !side->depends || v->node == NULL || (ox_place_absent(v) && !side->counts);
+    bool alike = ox_place_absent(v) && !side->counts && !ox_place_found(v);
+    bool whole = !side->depends || v->node == NULL || alike;
     if (whole) {
         *slot(t, v) = ox_sample(t->s, v);
     }

@@ -334,6 +334,11 @@ bool ox_place_absent(ox_val v)
     return axis_of(v) == -1;
 }
 
+bool ox_place_found(ox_val v)
+{
+    return v->rank < 0 || has_unknown(v);
+}
+
 bool ox_place_repeats(ox_val v)
 {
     return v->rank >= 0 && place_of(v)->known && !has_unknown(v);

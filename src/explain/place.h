@@ -22,6 +22,9 @@ const char *ox_place_missing(ox_explain_state *s);
 /* Whether v, of known rank, has no axis of samples. */
 bool ox_place_absent(ox_val v);
 
+/* Whether v is as long, in some axis, as what was found while the model ran. */
+bool ox_place_found(ox_val v);
+
 /* Whether v can be repeated for others in the place of its samples: the lengths of all other axes
  * are known. */
 bool ox_place_repeats(ox_val v);

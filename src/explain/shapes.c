@@ -133,6 +133,14 @@ static bool counts_places(const ox_node *n)
     return !same;
 }
 
+/* Whether v, of the shape of x, tells how much was found in what is held, such as the places of an
+ * id: in all samples, then. */
+static bool counts_found(ox_val x, ox_val v)
+{
+    const ox_side *side = ox_side_of(v);
+    return side->of_held && !side->varies && has_unknown((size_t)x->rank, x->dims);
+}
+
 /* Whether the contents of v, an output of n, depend on N. */
 static bool counts_batch(const ox_node *n, ox_val v)
 {
@@ -143,7 +151,8 @@ static bool counts_batch(const ox_node *n, ox_val v)
         return has_batch(count, v->elements);
     }
     if (ox_only_shape(n)) {
-        return x != NULL && x->rank > 0 && has_batch((size_t)x->rank, x->dims);
+        return x != NULL && x->rank > 0 &&
+               (has_batch((size_t)x->rank, x->dims) || counts_found(x, v));
     }
     for (size_t i = 0; i < content_inputs(n); i++) {
         x = n->inputs[i];
