@@ -56,8 +56,8 @@ static int parse(arguments *a, int argc, char **argv)
         {"tolerance", 0, OX_OPTION_TEXT, &a->tolerance_text, "E",
          "fail where values differ by more than E from Shapley values, relatively"},
         {"samples", 0, OX_OPTION_COUNT, &a->pairs, "S",
-         "pairs of permutations, with more than 16 values (default: 2 to 10, on as many of the "
-         "samples as 100,000 runs of the model allow)"},
+         "pairs of permutations (default: enumeration on as many of the samples as a million runs "
+         "of the model allow, where they allow one; else 2 to 10 pairs within 100,000)"},
         {"steps", 0, OX_OPTION_COUNT, &a->steps, "K", "points of the curves (default: 16)"},
         OX_ROW_SEED(&a->seed),
         OX_ROW_PIXELS(&a->samples.pixel_text),
@@ -181,12 +181,12 @@ static bool measure(const arguments *a, explained *e, const ox_trust_runner *r, 
     t->prediction.taken_out = !a->original;
     t->prediction.most = rounding_of(e->model);
     good = good && ox_cli_find_runtime(&made.options, err) && run_explained(e, r, t, err) &&
-           find_gaps(&e->values, t, err) && ox_trust_predict(t, r, &made, &e->outputs, err) &&
-           ox_trust_jitter(t, r, e->model, &e->values, err);
+           find_gaps(&e->values, t, err) && ox_trust_predict(t, r, &made, &e->outputs, err);
     if (good && !made.cannot) {
         good = ox_trust_agree(t, r, &made, &e->values, err) &&
                ox_trust_curve(t, r, &made, &e->values, err);
     }
+    good = good && ox_trust_jitter(t, r, e->model, &e->values, err);
     ox_remake_free(&made);
     return good;
 }

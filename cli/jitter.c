@@ -61,6 +61,16 @@ static void free_inputs(const ox_arrays *from, ox_arrays *to)
     free(to->items);
 }
 
+/* f(x) of a sample and target; where it is not among the outputs, what it is explained to be. */
+static double result_of(const ox_values *v, size_t i)
+{
+    double sum = v->base[i];
+    for (size_t k = i * v->players; isnan(v->value[i]) && k < (i + 1) * v->players; k++) {
+        sum += v->phi[k];
+    }
+    return isnan(v->value[i]) ? sum : v->value[i];
+}
+
 /* The largest change of f(x) in one draw. */
 static bool look(ox_trust *t, const ox_trust_runner *r, const ox_model *explained,
                  const ox_values *values, uint64_t draw, ox_error *err)
@@ -77,7 +87,7 @@ static bool look(ox_trust *t, const ox_trust_runner *r, const ox_model *explaine
         ox_values_read(&moved, &signature, ox_metadata(explained, "onnxexplainer.input_axes"),
                        &outputs, stacked, values->samples, err);
     for (size_t i = 0; good && i < values->samples * values->targets; i++) {
-        double d = fabs(moved.value[i] - values->value[i]);
+        double d = fabs(result_of(&moved, i) - result_of(values, i));
         t->moved = d > t->moved ? d : t->moved;
     }
     ox_values_free(&moved);
@@ -91,8 +101,8 @@ static bool look(ox_trust *t, const ox_trust_runner *r, const ox_model *explaine
 bool ox_trust_jitter(ox_trust *t, const ox_trust_runner *r, const ox_model *explained,
                      const ox_values *values, ox_error *err)
 {
-    bool good = true;
-    for (uint64_t draw = 0; good && t->found.incomplete && draw < DRAWS; draw++) {
+    bool good = true, wanted = t->found.incomplete || t->missed;
+    for (uint64_t draw = 0; good && wanted && draw < DRAWS; draw++) {
         good = look(t, r, explained, values, draw, err);
     }
     return good;

@@ -276,12 +276,42 @@ static size_t count_columns(const ox_loader *loader, const ox_csv *csv, const ch
         }
         total = widths[k] < SIZE_MAX - total ? total + widths[k] : SIZE_MAX;
     }
-    if (total > csv->columns) {
-        ox_cli_error(err, OX_ARGUMENT, "%s: %zu columns where the model takes %zu", path,
-                     csv->columns, total);
-        return 0;
-    }
     return total;
+}
+
+/* Refuses columns that are to be taken in order where there are too few or too many, or one bears
+ * the name of another value; names the first value whose name is missing where others have theirs.
+ */
+static bool check_order(const ox_loader *loader, const ox_csv *csv, const char *path,
+                        const size_t *widths, size_t total, ox_error *err)
+{
+    char missing[256] = "";
+    size_t n = 0;
+    bool named = false, moved = false;
+    for (size_t k = 0; k < loader->count; k++) {
+        const char *name = loader->inputs[k].name;
+        for (size_t i = 0; i < widths[k] && n <= csv->columns; i++, n++) {
+            size_t column = column_of(csv, &loader->inputs[k], i, widths[k]);
+            named = named || column != SIZE_MAX;
+            moved = moved || (column != SIZE_MAX && column != n);
+            if (column == SIZE_MAX && !missing[0] && widths[k] == 1) {
+                snprintf(missing, sizeof missing, "%s", name);
+            } else if (column == SIZE_MAX && !missing[0]) {
+                snprintf(missing, sizeof missing, "%s[%zu]", name, i);
+            }
+        }
+    }
+    if (total == csv->columns && !moved) {
+        return true;
+    }
+    if (named && missing[0]) {
+        return ox_cli_error(err, OX_ARGUMENT,
+                            "%s: no column \"%s\" (%zu columns, of which the model takes %zu)",
+                            path, missing, csv->columns, total);
+    }
+    return ox_cli_error(err, OX_ARGUMENT, "%s: %zu columns where the model takes %zu%s", path,
+                        csv->columns, total,
+                        total < csv->columns ? ", and their names do not say which" : "");
 }
 
 /* Which columns belong to which input: those named after features or inputs, else, where the
@@ -297,23 +327,18 @@ static bool assign_columns(const ox_loader *loader, const ox_csv *csv, const cha
         featured += loader->featured[k] ? widths[k] : 0;
     }
     bool features = featured && featured == loader->feature_count;
-    if ((features && match_columns(loader, csv, widths, true, columns)) ||
-        match_columns(loader, csv, widths, false, columns)) {
+    bool enough = total <= csv->columns;
+    if (enough && ((features && match_columns(loader, csv, widths, true, columns)) ||
+                   match_columns(loader, csv, widths, false, columns))) {
         return true;
     }
     if (features) {
         return refuse_columns(loader, csv, path, err);
     }
-    if (total != csv->columns) {
-        return ox_cli_error(err, OX_ARGUMENT,
-                            "%s: %zu columns where the model takes %zu, and their names do not "
-                            "say which",
-                            path, csv->columns, total);
-    }
-    for (size_t i = 0; i < total; i++) {
+    for (size_t i = 0; i < total && i < csv->columns; i++) {
         columns[i] = i;
     }
-    return true;
+    return check_order(loader, csv, path, widths, total, err);
 }
 
 bool ox_load_csv(const ox_loader *loader, const char *path, ox_bytes *bytes, size_t before,

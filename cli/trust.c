@@ -7,8 +7,9 @@
 #include <string.h>
 
 /* Players that are enumerated, targets that curves are drawn of, mixtures of a sample and a
- * reference that the original is run on unless more pairs of permutations are asked for. */
-enum { MOST_EXACT = 16, MOST_CURVES = 8, MOST_RUNS = 100000 };
+ * reference that the original is run on: by enumeration, and by permutations unless more pairs of
+ * them are asked for. */
+enum { MOST_EXACT = 16, MOST_CURVES = 8, MOST_EXACT_RUNS = 1000000, MOST_RUNS = 100000 };
 
 /* Pairs of permutations: one leaves no error to estimate. */
 enum { LEAST_PAIRS = 2, MOST_PAIRS = 10 };
@@ -167,23 +168,64 @@ static bool agree(ox_agreement *a, const ox_values *v, const ox_values *shapley,
     return a->each != NULL;
 }
 
-/* Pairs of permutations, and how many of the samples are explained by them. */
-static void choose_effort(const ox_trust *t, const ox_trust_runner *r, const ox_options *options,
-                          int64_t *pairs, size_t *samples)
+/* What the values of row i miss, by what Shapley values add up to: f(x) - base value of the
+ * original alone. Whether that is more than rounding. */
+static bool misses(ox_trust *t, const ox_values *v, const ox_values *shapley, size_t i)
+{
+    double given = v->base[i], right = shapley->base[i], size = fabs(given);
+    for (size_t k = i * v->players; k < (i + 1) * v->players; k++) {
+        given += v->phi[k];
+        right += shapley->phi[k];
+        size += fabs(v->phi[k]);
+    }
+    t->gaps[i] = right - given;
+    return fabs(t->gaps[i]) > t->prediction.most * (size + fabs(right));
+}
+
+/* Where f(x) is not among the outputs, as a difference of two is not. */
+static void sum_up(ox_trust *t, const ox_values *v, const ox_values *shapley)
+{
+    for (size_t n = 0; n < shapley->samples; n++) {
+        bool summed = false, missed = false;
+        for (size_t i = n * v->targets; i < (n + 1) * v->targets; i++) {
+            bool unknown = isnan(v->value[i]);
+            summed = summed || unknown;
+            missed = (unknown && misses(t, v, shapley, i)) || missed;
+        }
+        t->summed += summed;
+        t->missed += missed && t->adds_up;
+    }
+}
+
+/* At least one; all where they are not apart. */
+static size_t samples_within(const ox_trust *t, double most)
+{
+    return t->whole || most >= (double)t->samples ? t->samples : most < 1 ? 1 : (size_t)most;
+}
+
+/* The method, and how many of the samples are explained by it. */
+static size_t choose_effort(const ox_trust *t, const ox_trust_runner *r, ox_options *options)
 {
     const ox_tensor *given = options->references;
-    const double runs = MOST_RUNS, least = LEAST_PAIRS, highest = MOST_PAIRS;
     double references = given && given->rank > 0 ? (double)given->dims[0] : 1;
-    double pair = 2 * references * (double)t->players, most = runs / (least * pair);
-    *samples = t->samples;
-    *pairs = r->samples;
-    if (*pairs == 0) {
-        if (!t->whole && most < (double)t->samples) {
-            *samples = most < 1 ? 1 : (size_t)most;
-        }
-        double fit = runs / (pair * (double)*samples);
-        *pairs = (int64_t)(fit < least ? least : fit > highest ? highest : fit);
+    double whole = references * (t->whole ? (double)t->samples : 1);
+    double coalitions = t->players <= MOST_EXACT ? (double)(1 << t->players) : INFINITY;
+    options->samples = 0;
+    if (r->samples == 0 && coalitions * whole <= MOST_EXACT_RUNS) {
+        options->method = "exact";
+        return samples_within(t, MOST_EXACT_RUNS / (coalitions * references));
     }
+    options->method = "permutation";
+    options->samples = r->samples;
+    if (r->samples > 0) {
+        return t->samples;
+    }
+    const double least = LEAST_PAIRS, highest = MOST_PAIRS;
+    double pair = 2 * references * (double)t->players;
+    size_t samples = samples_within(t, MOST_RUNS / (least * pair));
+    double fit = MOST_RUNS / (pair * (double)samples);
+    options->samples = (int64_t)(fit < least ? least : fit > highest ? highest : fit);
+    return samples;
 }
 
 /* The first `samples` of `all`, in `own`: views of what has as many rows as there are samples. */
@@ -207,16 +249,11 @@ bool ox_trust_agree(ox_trust *t, const ox_trust_runner *given, const ox_remake *
     ox_options options = made->options;
     ox_trust_runner some = *given, *r = &some;
     ox_arrays first = {NULL, 0};
-    size_t samples = v->samples;
+    size_t samples = choose_effort(t, r, &options);
     ox_signature signature = {.inputs = NULL};
     ox_arrays outputs = {NULL, 0};
     ox_values shapley = {.samples = 0};
-    bool *stacked = NULL, few = v->players <= MOST_EXACT;
-    options.method = few ? "exact" : "permutation";
-    options.samples = 0;
-    if (!few) {
-        choose_effort(t, r, &options, &options.samples, &samples);
-    }
+    bool *stacked = NULL;
     options.seed = r->seed;
     some.inputs = &first;
     ox_model *model = take_first(given->inputs, v->samples, samples, &first, err)
@@ -233,6 +270,7 @@ bool ox_trust_agree(ox_trust *t, const ox_trust_runner *given, const ox_remake *
     }
     if (good) {
         t->agreement.method = options.method;
+        sum_up(t, v, &shapley);
         good = agree(&t->agreement, v, &shapley, err);
     }
     ox_values_free(&shapley);

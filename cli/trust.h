@@ -42,8 +42,10 @@ typedef struct ox_trust {
     char worst[640]; /* what ox_session_check says */
     bool adds_up;    /* values are meant to */
     double *gaps;    /* f(x) - base value - sum; NaN where f(x) is not known */
-    double moved;    /* the most that f(x) does where inputs change in their last bit; 0 where sums
-                      * miss nothing */
+    size_t summed, missed; /* samples of which f(x) is known by Shapley values alone, and those of
+                            * them that miss it */
+    double moved; /* the most that f(x) does where inputs change in their last bit; 0 where sums
+                   * miss nothing */
     ox_prediction prediction;
     ox_agreement agreement;
     const char *cannot; /* why there is no agreement, and there are no curves */

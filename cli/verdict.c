@@ -27,18 +27,19 @@ static void doubt(ox_trust *t, const char *reason)
     add_reason(t->doubts, &t->doubt_count, reason);
 }
 
+/* NaN where none is known. */
 static double largest_gap(const ox_trust *t)
 {
-    double largest = 0;
+    double largest = NAN;
     for (size_t i = 0; t->gaps && i < t->samples * t->targets; i++) {
-        largest = fabs(t->gaps[i]) > largest ? fabs(t->gaps[i]) : largest;
+        largest = fmax(largest, fabs(t->gaps[i]));
     }
     return largest;
 }
 
 static void judge_sums(ox_trust *t)
 {
-    if (!t->found.incomplete) {
+    if (!t->found.incomplete && !t->missed) {
         return;
     }
     if (largest_gap(t) <= OF_A_MOVE * t->moved) {
@@ -56,7 +57,7 @@ void ox_trust_judge(ox_trust *t, double tolerance)
         fail(t, "there are values that are not finite");
     }
     judge_sums(t);
-    if (t->found.unknown && t->adds_up) {
+    if (t->found.unknown && t->adds_up && !t->summed) {
         doubt(t, "sums are not checked: explain with --gap");
     }
     if (!(t->prediction.relative <= t->prediction.most)) {
@@ -65,7 +66,9 @@ void ox_trust_judge(ox_trust *t, double tolerance)
     if (a->method && tolerance >= 0 && !(a->worst <= tolerance + 3 * a->noise)) {
         fail(t, "values differ from Shapley values by more than the tolerance");
     } else if (a->method && tolerance < 0 && !(a->median <= MOST_DISTANCE + 3 * a->noise)) {
-        doubt(t, "values are far from Shapley values");
+        doubt(t, "values are far from Shapley values, to which --order=2, --splits or "
+                 "--method=permutation "
+                 "come nearer");
     }
     if (t->cannot) {
         doubt(t, "Shapley values were not compared with, or no curves were drawn");
@@ -84,15 +87,24 @@ static void print_sums(const ox_trust *t)
     if (!t->adds_up) {
         printf("values of %s are not meant to add up", t->method);
     } else {
-        size_t checked = f->samples - f->unknown;
-        printf("%zu of %zu samples add up to f(x) - base value", checked - f->incomplete, checked);
-        printf(", largest gap %.1e", largest_gap(t));
+        size_t checked = f->samples - f->unknown, otherwise = t->summed;
+        if (checked || !otherwise) {
+            printf("%zu of %zu samples add up to f(x) - base value", checked - f->incomplete,
+                   checked);
+        }
+        if (otherwise) {
+            printf("%s%zu of %zu samples add up to what Shapley values do", checked ? ", " : "",
+                   otherwise - t->missed, otherwise);
+        }
+        if (isfinite(largest_gap(t))) {
+            printf(", largest gap %.1e", largest_gap(t));
+        }
     }
     printf("%s\n", f->not_finite ? ", not all are finite" : "");
     if (t->worst[0]) {
         printf("              %s\n", t->worst);
     }
-    if (f->incomplete) {
+    if (f->incomplete || t->missed) {
         printf("              f(x) itself moves by %.1e where inputs change in their last bit\n",
                t->moved);
     }
@@ -178,6 +190,8 @@ static void put_sums(ox_json *json, const ox_trust *t)
     ox_json_integer(json, "not_finite", (long long)t->found.not_finite);
     ox_json_integer(json, "incomplete", (long long)t->found.incomplete);
     ox_json_integer(json, "not_checked", (long long)t->found.unknown);
+    ox_json_integer(json, "summed", (long long)t->summed);
+    ox_json_integer(json, "missed", (long long)t->missed);
     put_numbers(json, "gaps", t->gaps, t->samples * t->targets);
     ox_json_number(json, "rounding", t->moved);
     ox_json_end(json, '}');

@@ -1,6 +1,8 @@
 """What `check` says of models whose values it cannot compare, and where sums or samples are not all that
 there is to look at."""
 
+import json
+import re
 import subprocess
 
 import numpy as np
@@ -115,3 +117,53 @@ def test_the_original_is_cut_as_the_explained_model(check):
     model.graph.initializer.append(numpy_helper.from_array(W, "w"))
     done = check(model, ["-rr.npy"], x=X * np.float32([[1], [10], [0.1], [3]]))
     assert 'prediction    "y" differs by 0.0e+00 of its largest value' in done.stdout, done.stdout
+
+
+def damage(path):
+    """Makes all SHAP values three times as large."""
+    model = onnx.load(path)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["one" if name == "x_shap" else name for name in names]
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(3), "three"))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["one", "three"], ["x_shap"]))
+    onnx.save(model, path)
+
+
+def sigmoids():
+    model = onnx.parser.parse_model('<ir_version: 9, opset_import: ["" : 18]> graph (float[N, 4] x) => (float[N, 3] y) '
+                                    "{ t = Tanh (x) h = MatMul (t, w) y = Sigmoid (h) }")
+    model.graph.initializer.append(numpy_helper.from_array(W, "w"))
+    return model
+
+
+@pytest.mark.parametrize("options", [["--target=2-0"], ["--target=2-0", "--gap"], ["--target=logit:1"],
+                                     ["--target=logit:1", "--gap"], ["--target=top"], ["--target=all"]], ids=" ".join)
+def test_sums_that_miss_what_is_no_output(options, check, cli, tmp_path):
+    """As f(x) of a difference or a logit: Shapley values of the original know it."""
+    right = check(sigmoids(), ["-rr.npy", *options], ["--json"])
+    assert right.returncode == 0, right.stdout + right.stderr
+    told = json.loads(right.stdout)
+    gaps = np.float64(told["completeness"]["gaps"])
+    assert told["verdict"] == "good" and np.abs(gaps).max() < 1e-5
+    assert told["completeness"]["summed"] == (0 if options[0] in ("--target=top", "--target=all") else len(X))
+    damage(tmp_path / "e.onnx")
+    done = subprocess.run([cli, "check", "e.onnx", "-ix.npy"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "verdict       wrong: sums miss f(x) - base value" in done.stdout, done.stdout
+    largest = float(re.search("largest gap ([0-9.e+-]+)", done.stdout)[1])
+    assert largest > 0.1
+
+
+@pytest.mark.parametrize("width, references, asked, method, samples", [
+    (4, 2, [], "exact", 4), (4, 2, ["--samples=3"], "permutation", 4), (12, 100, [], "exact", 2),
+    (13, 200, [], "permutation", 4), (16, 12, [], "exact", 1)])
+def test_what_enumeration_costs(width, references, asked, method, samples, check, tmp_path):
+    """A million runs of the model at most, else permutations, if they allow a sample or not."""
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "many.npy", rng.normal(size=(references, width)).astype(np.float32))
+    done = check(net(width), ["-rmany.npy", "--target=0"], [*asked, "--json"],
+                 rng.normal(size=(4, width)).astype(np.float32))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)["agreement"]
+    assert (found["method"], len(found["each"])) == (method, samples)

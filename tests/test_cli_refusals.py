@@ -91,6 +91,8 @@ def data(tmp_path_factory, cli):
     (folder / "spaced.csv").write_text("\n".join([header, *(row.replace(",", " ,\t") for row in rows)]))
     (folder / "five.csv").write_text("p,q,r,s,t\n1,2,3,4,5\n")
     (folder / "junk.csv").write_text("p,q,junk\n1,2,3\n")
+    (folder / "less.csv").write_text("b[0],a[0]\n1,2\n")
+    (folder / "misspelt.csv").write_text("b[0],a[0],a[l]\n1,2,3\n")
     (folder / "names.txt").write_text("p\nq\n")
     (folder / "four.txt").write_text("a\nb\nc\nd\n")
     np.savez(folder / "pictures.npz", x_shap=np.ones((20, 1, 4, 4), np.float32),
@@ -130,6 +132,10 @@ REFUSED = [
      ["run", "free.onnx", "-ifive.csv", "-oOUT/o.npz"]),
     (1, "five.csv: 5 columns where the model takes 4, and their names do not say which",
      [*RUN, "-ifive.csv"]),
+    (1, 'less.csv: no column "a[1]" (2 columns, of which the model takes 3)',
+     ["run", "pair.onnx", "-iless.csv", "-oOUT/o.npz"]),
+    (1, 'misspelt.csv: no column "a[1]" (3 columns, of which the model takes 3)',
+     ["run", "pair.onnx", "-imisspelt.csv", "-oOUT/o.npz"]),
     (1, "junk.csv: no columns for the inputs without features",
      ["run", "named.onnx", "-ijunk.csv", "-oOUT/o.npz"]),
     (1, "header.npy: header of 1048576 bytes", [*RUN, "-iheader.npy"]),

@@ -1,6 +1,7 @@
 """Models rewritten for the machine: the same predictions and SHAP values as the portable graph, for
 every operator that has a blocked form, and for what stands around it."""
 
+import os
 import subprocess
 
 import numpy as np
@@ -296,6 +297,26 @@ def test_run_tunes_on_its_own(cli, explain, name, tmp_path):
         results[option] = dict(np.load(out))
     for option in ("--tune", "--quiet"):
         assert_same(results[option], results["--no-tune"])
+
+
+def test_inputs_that_are_looked_up_are_not_drawn(cli, explain, tmp_path):
+    """A category that nobody knows stops the model: no plan is measured, and nothing is wrong with that."""
+    model = parser.parse_model('''<ir_version: 9, opset_import: ["" : 18, "ai.onnx.ml" : 3]>
+        g (float[N, 4] x, int64[N, 1] c) => (float[N, 3] y) {
+        o = ai.onnx.ml.OneHotEncoder<cats_int64s=[1001, 1002, 1003, 1004], zeros=0>(c)  z = Reshape(o, s)
+        m = Mul(x, z)  t = Tanh(m)  y = MatMul(t, W) }''')
+    rng = np.random.default_rng(6)
+    model.graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in (
+        ("s", np.int64([-1, 4])), ("W", rng.normal(size=(4, 3)).astype(np.float32))))
+    explained = explain(model, {"x": rng.normal(size=(3, 4)).astype(np.float32)}, "--hold=c", "--target=0")
+    np.savez(tmp_path / "x.npz", x=rng.normal(size=(40, 4)).astype(np.float32),
+             c=rng.integers(1001, 1005, (40, 1)))
+    for option in ("--tune", "--no-tune"):
+        done = subprocess.run([cli, "run", explained, "-i", tmp_path / "x.npz", "-o", tmp_path / f"{option}.npz",
+                               option], capture_output=True, text=True,
+                              env=os.environ | {"ONNXEXPLAINER_CACHE": str(tmp_path / "cache")})
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert_same(dict(np.load(tmp_path / "--tune.npz")), dict(np.load(tmp_path / "--no-tune.npz")))
 
 
 def test_a_plan_runs_only_where_it_was_made(cli, explain, tmp_path):

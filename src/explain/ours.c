@@ -7,7 +7,9 @@ const char *ox_ours_name(ox_explain_state *s, const char *name)
     const char *full = ox_arena_format(s->arena, "%s%s", prefix, name);
     if (ox_graph_find(s->g, full) != NULL) {
         ox_fail(s->arena, OX_ARGUMENT,
-                "the model has a value called \"%s\" already; --prefix changes ours", full);
+                "the model has a value called \"%s\" already, as explained ones have; --prefix "
+                "changes ours",
+                full);
     }
     return full;
 }

@@ -151,6 +151,19 @@ static ox_session *open_plan(const ox_model *plan, const char *optimised_to,
     return session != NULL ? session : ox_session_of(plan, NULL, options, err);
 }
 
+/* As a model may that looks its inputs up in a list. */
+static void refuse_drawn(ox_error *err)
+{
+    if (err != NULL && err->code == OX_RUNTIME) {
+        char why[sizeof err->message];
+        memcpy(why, err->message, sizeof why);
+        ox_error_set(err, OX_UNSUPPORTED,
+                     "the model does not take inputs that are drawn, so that no plan is measured: "
+                     "%s",
+                     why);
+    }
+}
+
 bool ox_trial_open(ox_trial *t, const ox_model *explained, const char *path, ox_session *open,
                    const ox_model *plan, const char *optimised_to,
                    const ox_session_options *options, ox_error *err)
@@ -172,6 +185,9 @@ bool ox_trial_open(ox_trial *t, const ox_model *explained, const char *path, ox_
                                           : open_plan(plan, optimised_to, options, err);
         }
         good = t->sessions[side] != NULL && run(t, side, t->outputs + (size_t)side * count, err);
+        if (!good && side == 0 && t->sessions[0] != NULL) {
+            refuse_drawn(err);
+        }
     }
     if (good && !agree(t, explained)) {
         good = ox_error_set(err, OX_RUNTIME, "the tuned model gives other values");

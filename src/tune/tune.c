@@ -242,7 +242,9 @@ static void tune(void *user)
         ox_model_set_opset(j->model, "onnxexplainer", 1);
     }
     if (t->blocked == 0) {
-        ox_fail(t->arena, OX_UNSUPPORTED, "nothing in the model has a blocked form");
+        ox_fail(t->arena, OX_UNSUPPORTED,
+                "nothing in the model has a blocked form, so that a plan gains nothing: run it as "
+                "it is");
     }
     ox_model_set_property(j->model, "onnxexplainer.plan",
                           ox_arena_format(t->arena, "blocks of %lld", (long long)t->block));
