@@ -44,7 +44,10 @@ static int parse(arguments *a, int argc, char **argv)
         .name = "plot",
         .usage = "EXPLAINED.npz [--image X] -o OUT.png [OPTION]...",
         .summary = "Draws SHAP values of images, red where a pixel speaks for the target and blue "
-                   "where against,\nbeside the original. The strongest hundredth has full colour.",
+                   "where against,\nbeside the original. The strongest hundredth has full colour. "
+                   "Other kinds, and "
+                   "pictures of\nmodels and samples, are of the Python package: python -m "
+                   "onnxexplainer plot --help",
         .operand = "EXPLAINED.npz",
         .options = options,
         .option_count = sizeof options / sizeof *options,

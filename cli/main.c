@@ -55,6 +55,10 @@ static void print_json(void)
 
 static int refuse(const char *name)
 {
+    if (!strcmp(name, "report")) {
+        return ox_cli_usage(NULL, "\"report\" is of the Python package: python -m onnxexplainer "
+                                  "report --help");
+    }
     ox_guess guess = ox_guess_begin(name, strlen(name));
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         ox_guess_try(&guess, commands[i].name);
