@@ -29,7 +29,8 @@ enum {
     OVERFLOWS = 16, /* e^x of a large x */
     INPUT = 32,     /* an explained input: a missing value */
     ROW = 64,       /* softmax over a row that is masked as a whole */
-    ALL = 127 & ~FIXED
+    KNOWN = 128,    /* with FIXED: a mask that the model makes of a constant */
+    ALL = 255 & ~FIXED
 };
 
 /* ---- kinds of operators ---------------------------------------------------------------------- */
@@ -60,9 +61,9 @@ static unsigned absorbed(const ox_node *n)
     case OX_TESTS:
     case OX_SPLITS:
     case OX_CHOOSES: return ALL;
-    case OX_ROUNDS: return MASK | DOMAIN | INPUT | OVERFLOWS;
+    case OX_ROUNDS: return MASK | DOMAIN | INPUT | OVERFLOWS | KNOWN;
     case OX_BENDS:
-    case OX_PICKS:
+    case OX_PICKS: return MASK | DOMAIN | KNOWN;
     case OX_ROWS: return MASK | DOMAIN;
     default: return 0;
     }
@@ -82,7 +83,7 @@ static unsigned of_constant(const ox_const *c)
     }
     for (size_t i = 0; i < count; i++) {
         if (!(fabs(ox_const_double(c, i)) < most)) {
-            return FIXED;
+            return FIXED | KNOWN;
         }
     }
     return 0;
@@ -146,7 +147,7 @@ static unsigned elementwise(ox_explain_state *s, const ox_node *n, ox_beyond_kin
     unsigned beyond = of_inputs(s, n, 0, SIZE_MAX, true, depth) | of_operator(s, n);
     unsigned fixed = k == OX_STRAIGHT ? of_inputs(s, n, 0, SIZE_MAX, false, depth) : 0;
     bool product = ox_node_is(n, "Mul") || ox_node_is(n, "Div");
-    return beyond | (fixed == 0 ? 0 : product ? MASK : FIXED);
+    return beyond | (fixed == 0 ? 0 : product ? MASK : fixed & (FIXED | KNOWN));
 }
 
 static unsigned moved(ox_explain_state *s, const ox_node *n, int depth)
@@ -156,7 +157,7 @@ static unsigned moved(ox_explain_state *s, const ox_node *n, int depth)
     unsigned beyond = of_inputs(s, n, 0, SIZE_MAX, true, depth);
     unsigned fixed = of_inputs(s, n, 0, gathers ? 1 : SIZE_MAX, false, depth);
     bool by_data = (gathers || scatters) && ox_input_varies(n, 1);
-    return beyond | (fixed == 0 ? 0 : by_data ? MASK : FIXED);
+    return beyond | (fixed == 0 ? 0 : by_data ? MASK : fixed & (FIXED | KNOWN));
 }
 
 static unsigned of_varying(ox_explain_state *s, const ox_node *n, int depth)
@@ -176,7 +177,7 @@ static unsigned of_varying(ox_explain_state *s, const ox_node *n, int depth)
     case OX_ROUNDS: return 0;
     case OX_ROWS:
         beyond = of_inputs(s, n, 0, 1, true, depth);
-        return beyond == 0 ? 0 : ox_node_is(n, "Softmax") ? ROW : ROW | (beyond & (MASK | FIXED));
+        return beyond == 0 ? 0 : ox_node_is(n, "Softmax") ? ROW : ROW | (beyond & (MASK | FIXED | KNOWN));
     default: break;
     }
     beyond = of_inputs(s, n, 0, SIZE_MAX, true, depth);
@@ -186,11 +187,12 @@ static unsigned of_varying(ox_explain_state *s, const ox_node *n, int depth)
 static unsigned of_fixed(ox_explain_state *s, const ox_node *n, int depth)
 {
     const ox_attr *value = ox_node_attr(n, "value");
-    bool partial = ox_node_is(n, "Log") || ox_node_is(n, "Div") || ox_node_is(n, "Reciprocal");
+    bool log = ox_node_is(n, "Log"), partial = ox_node_is(n, "Div") || ox_node_is(n, "Reciprocal");
     if (value != NULL && value->kind == OX_ATTR_TENSOR && value->tensor != NULL) {
         return of_constant(value->tensor);
     }
-    return partial || of_inputs(s, n, 0, SIZE_MAX, false, depth) != 0 ? FIXED : 0;
+    unsigned fixed = of_inputs(s, n, 0, SIZE_MAX, false, depth);
+    return log ? FIXED | KNOWN : partial || fixed != 0 ? FIXED | (fixed & KNOWN) : 0;
 }
 
 static unsigned beyond_of(ox_explain_state *s, ox_val v, int depth)
@@ -227,7 +229,7 @@ static unsigned beyond_of(ox_explain_state *s, ox_val v, int depth)
 static unsigned carried(const ox_node *n, unsigned wanted)
 {
     switch (kind_of(n)) {
-    case OX_ROWS: return ox_node_is(n, "LogSoftmax") ? wanted & (MASK | FIXED) : 0;
+    case OX_ROWS: return ox_node_is(n, "LogSoftmax") ? wanted & (MASK | FIXED | KNOWN) : 0;
     case OX_SPREADS: return (wanted & FAR) != 0 ? DOMAIN | FAR : 0;
     default: return wanted;
     }
@@ -281,5 +283,5 @@ bool ox_beyond_at_all(ox_explain_state *s, ox_val v)
 
 bool ox_beyond_nan(ox_explain_state *s, ox_val v)
 {
-    return (beyond_of(s, v, 0) & ~(unsigned)(MASK | FIXED)) != 0;
+    return (beyond_of(s, v, 0) & ~(unsigned)(MASK | FIXED | KNOWN)) != 0;
 }

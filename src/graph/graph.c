@@ -498,7 +498,9 @@ static ox_node *emit(ox_graph *g, ox_node like)
             ox_fail(g->arena, OX_UNSUPPORTED, "%s has too many axes", ox_node_label(n));
         }
     }
-    ox_table_add(&g->shared, n->hash, n->outputs[0]);
+    if (n->output_count > 0) { /* else it computes nothing that could be shared */
+        ox_table_add(&g->shared, n->hash, n->outputs[0]);
+    }
     return n;
 }
 

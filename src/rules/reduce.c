@@ -321,8 +321,10 @@ static bool send_probabilities(ox_ctx *c, const axes *a)
         return false;
     }
     ox_type type = c->m->type;
-    const ox_rows rows = {to_rows(a, c->m), to_rows(a, ox_cast(ox_x(c, 0), type)),
-                          to_rows(a, ox_cast(ox_x0(c, 0), type)), to_rows(a, ox_cast(v, type))};
+    ox_val x = ox_finite(ox_cast(ox_x(c, 0), type)); /* logits may be masked */
+    ox_val x0 = ox_finite(ox_cast(ox_x0(c, 0), type));
+    const ox_rows rows = {to_rows(a, c->m), to_rows(a, x), to_rows(a, x0),
+                          to_rows(a, ox_cast(v, type))};
     ox_send(c, 0, from_rows(c, a, ox_probabilities(&rows, &q)));
     ox_send_second(c, 0, from_rows(c, a, q));
     return true;
