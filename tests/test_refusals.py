@@ -144,6 +144,8 @@ OPTION_MODELS = {
     "codes": model("(float[2, 4] x) => (float[2, 2] y) { s = DequantizeLinear (c, k) h = QuantizeLinear (x, k)"
                    " d = DequantizeLinear (h, k) y = MatMul (d, s) }", c=np.int8([[1, 2], [3, 4], [5, 6], [7, 8]]),
                    k=np.float32(0.1)),
+    "coded": model("(float[2, 4] x) => (float[2, 2] y) { h = QuantizeLinear (x, k) t = Gather <axis = 1> (h, i)"
+                   " y = DequantizeLinear (t, k) }", k=np.float32(0.1), i=np.int64([0, 2])),
     "taken": model("shap_target = Neg (x) y = Relu (shap_target)"),
 }
 OPTIONS = [
@@ -178,6 +180,7 @@ OPTIONS = [
     ('groups: "first": its features are of different inputs', "pair",
      "-ra=ab.npy -rb=one.npy --feature-names=names.txt --groups=groups.txt"),
     ("quantised models have no splits where their batch is fixed or values are held", "codes", "-rr.npy --splits=2"),
+    ("quantised models have no splits where their batch is fixed or values are held", "coded", "-rr.npy --splits=2"),
     ('no references for input "z"', "two", "-rx=r.npy"),
 ]
 

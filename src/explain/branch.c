@@ -368,16 +368,21 @@ ox_val ox_leg_pick(ox_explain_state *s, ox_val v, ox_val all, bool reference)
     return ox_reshape(ox_gather(all, s->branch->ends[reference], at), v->rank, v->dims);
 }
 
+void ox_leg_check(ox_explain_state *s, ox_val v)
+{
+    if (s->branch->copies && ox_side_of(v)->fusible) {
+        ox_fail(s->arena, OX_UNSUPPORTED,
+                "quantised models have no splits where their batch is fixed or values are held");
+    }
+}
+
 ox_val ox_leg(ox_explain_state *s, ox_val v, bool reference)
 {
     ox_side *side = ox_side_of(v);
     if (!side->varies || (reference && s->branch->copies)) {
         return ox_point(s, v);
     }
-    if (s->branch->copies && side->fusible) {
-        ox_fail(s->arena, OX_UNSUPPORTED,
-                "quantised models have no splits where their batch is fixed or values are held");
-    }
+    ox_leg_check(s, v);
     if (s->branch->copies) {
         return ox_copy(&(ox_copying){s, s->branch->flow, false, false, false, false}, v);
     }

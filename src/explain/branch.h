@@ -66,6 +66,9 @@ ox_val ox_point(ox_explain_state *s, ox_val v);
 ox_val ox_leg(ox_explain_state *s, ox_val v, bool reference);
 ox_val ox_leg_pick(ox_explain_state *s, ox_val v, ox_val all, bool reference);
 
+/* Gives up where v is fusible, and the model is in the body twice in place of points. */
+void ox_leg_check(ox_explain_state *s, ox_val v);
+
 /* `v` as it is for the sample, in the flow graph; where it is fusible, computed once more, so that
  * nothing of ours reads what ONNX Runtime may fuse. */
 ox_val ox_sample(ox_explain_state *s, ox_val v);

@@ -230,6 +230,7 @@ static void rest_of_output(ox_explain_state *s, ox_val seed)
     if (!ox_side_of(v)->fusible) {
         return;
     }
+    ox_leg_check(s, v);
     ox_type type = s->bind->type;
     ox_val all = ox_sub(ox_cast(ox_reference_output(s), type), ox_cast(ox_point(s, v), type));
     for (int i = 0; i < 2; i++) {
