@@ -17,6 +17,13 @@ typedef struct ox_entry {
     ox_val next; /* state after the step; NULL for scanned values */
 } ox_entry;
 
+/* A body that is being made in the model's graph: predicted.c. */
+typedef struct ox_inside {
+    ox_graph *body;
+    ox_entry *entries; /* what goes in, with an axis of 1 in front outside */
+    size_t count;
+} ox_inside;
+
 /* A reference value that is computed once and kept. */
 typedef struct ox_cached {
     ox_val value;    /* of the lifted graph */
@@ -42,6 +49,8 @@ struct ox_fork {
     ox_entry *states, *scanned; /* of the Scan */
     size_t state_count, scanned_count;
     ox_val weight; /* in `flow`: weights of the chunk's references, or NULL: all 1 */
+
+    ox_inside *inside; /* while one is made, else NULL */
 
     ox_table cached_index; /* by type and name of what is computed */
     ox_cached *cached;
