@@ -146,6 +146,8 @@ OPTION_MODELS = {
                    k=np.float32(0.1)),
     "coded": model("(float[2, 4] x) => (float[2, 2] y) { h = QuantizeLinear (x, k) t = Gather <axis = 1> (h, i)"
                    " y = DequantizeLinear (t, k) }", k=np.float32(0.1), i=np.int64([0, 2])),
+    "sized": model("(float[4] x, int64[1] g) => (float[G, 4] y) { s = Concat <axis = 0> (g, four) y = Expand (x, s) }",
+                   four=np.int64([4])),
     "taken": model("shap_target = Neg (x) y = Relu (shap_target)"),
 }
 OPTIONS = [
@@ -165,6 +167,10 @@ OPTIONS = [
     ('the shape of input "x" is not known: references that are given say it', "open", "-rfill:0 --method=exact"),
     ('the shape of input "x" is not known: references that are given say it', "open",
      "-rfill:0 --method=exact --groups=labels.npy"),
+    ('the shape of output "y" is not known: fix=NAME=FILE makes a constant of the input that decides it ("g"), or a '
+     "Reshape to fixed sizes says it", "sized", "-rr.npy --no-batch --hold=g"),
+    ('the shape of "y" is not known: fix=NAME=FILE makes a constant of the input that decides it ("g"), or a Reshape '
+     "to fixed sizes says it", "sized", "-rr.npy --no-batch --hold=g --target=loss"),
     ("labels need names: the model has several explained inputs", "two",
      "-rx=r.npy -rz=r.npy --groups=labels.npy"),
     ("its scale or bias depends on the input and cannot be integrated", "norm", "-rr.npy --integrate=4"),
@@ -190,6 +196,12 @@ def test_options(said, name, options, cli, data, tmp_path):
     done = explain(cli, data, f"{name}.onnx", tmp_path, *options.split())
     assert done.returncode == 1 and said in done.stderr, done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_shape_that_is_fixed(cli, data, tmp_path):
+    """The way out that the message names."""
+    done = explain(cli, data, "sized.onnx", tmp_path, "-rr.npy", "--no-batch", "--fix=g=2")
+    assert done.returncode == 0, done.stderr
 
 
 def test_weights_outside_of_a_pipe(cli, data, tmp_path):

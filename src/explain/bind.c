@@ -437,3 +437,30 @@ int ox_bind_batch_axis(const ox_explain_state *s, ox_val y)
     }
     return axis;
 }
+
+/* What could decide on shapes and is no number that a reference has: inputs that are held. */
+static const char *held_integers(const ox_explain_state *s)
+{
+    ox_val *there = ox_arena_alloc(s->arena, s->bind->held_count, sizeof *there);
+    size_t count = 0;
+    for (size_t i = 0; i < s->bind->held_count; i++) {
+        ox_val v = s->bind->held[i];
+        if (v->node == NULL && !ox_type_is_float(v->type)) {
+            there[count++] = v;
+        }
+    }
+    return count == 0 ? NULL : ox_names_list(s->arena, value_name, there, count);
+}
+
+void ox_bind_no_shape(const ox_explain_state *s, const char *what, const char *name)
+{
+    const char *held = held_integers(s);
+    const char *fix = held == NULL ? ""
+                                   : ox_arena_format(s->arena,
+                                                     "fix=NAME=FILE makes a constant of the input "
+                                                     "that decides it (%s), or ",
+                                                     held);
+    ox_fail(s->arena, OX_UNSUPPORTED,
+            "the shape of %s\"%s\" is not known: %sa Reshape to fixed sizes says it", what, name,
+            fix);
+}

@@ -57,6 +57,9 @@ void ox_bind_declare(ox_explain_state *s);
 /* The axis of samples in a value like the output, -1: none. */
 int ox_bind_batch_axis(const ox_explain_state *s, ox_val y);
 
+/* Gives up on a value, such as "output ", of which sizes are needed, with the ways out. */
+_Noreturn void ox_bind_no_shape(const ox_explain_state *s, const char *what, const char *name);
+
 /* After lifting: false when the model declares a free batch that its nodes do not keep. */
 bool ox_bind_check(ox_explain_state *s);
 
