@@ -104,6 +104,7 @@ MODELS = [
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("refusals")
     for name, array in {"x": X, "r": X[:2], "wide": np.zeros((2, 5000), np.float32),
+                        "pixels": np.zeros((2, 3, 2, 2), np.float32),
                         "words": np.array([["a", "b", "c", "d"]]),
                         "mask": np.ones((2, 2), np.float32), "rows": np.float32([1, 2]),
                         "labels": np.int64([0, 0, 1, 1])}.items():
@@ -148,6 +149,8 @@ OPTION_MODELS = {
                    " y = DequantizeLinear (t, k) }", k=np.float32(0.1), i=np.int64([0, 2])),
     "sized": model("(float[4] x, int64[1] g) => (float[G, 4] y) { s = Concat <axis = 0> (g, four) y = Expand (x, s) }",
                    four=np.int64([4])),
+    "images": model("(float[N, 3, 2, 2] x) => (float[N, 3, 4, 4] y) { y = Resize <mode = \"linear\"> (x, , , z) }",
+                    z=np.int64([2, 3, 4, 4])),
     "taken": model("shap_target = Neg (x) y = Relu (shap_target)"),
 }
 OPTIONS = [
@@ -171,6 +174,8 @@ OPTIONS = [
      "Reshape to fixed sizes says it", "sized", "-rr.npy --no-batch --hold=g"),
     ('the shape of "y" is not known: fix=NAME=FILE makes a constant of the input that decides it ("g"), or a Reshape '
      "to fixed sizes says it", "sized", "-rr.npy --no-batch --hold=g --target=loss"),
+    ("(Resize): its sizes are for a batch of 2: declare that of the inputs as 2, or let the sizes leave it free",
+     "images", "-rpixels.npy"),
     ("labels need names: the model has several explained inputs", "two",
      "-rx=r.npy -rz=r.npy --groups=labels.npy"),
     ("its scale or bias depends on the input and cannot be integrated", "norm", "-rr.npy --integrate=4"),
