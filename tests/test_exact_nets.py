@@ -180,6 +180,26 @@ def test_integral_is_complete(case, points, dtype, explain, run):
     rulecheck.check_pairs(rule, integrated, run)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int8])
+@pytest.mark.parametrize("options", [["--integrate=4"], ["--integrate=3", "--order=2"],
+                                     ["--integrate=2", "--splits=1"]])
+def test_maxima_of_integers(kind, options, explain, run):
+    """As those of the numbers that they stand for."""
+    def made(*nodes):
+        return rulecheck.Rule(nodes, {"x": (2, 8)}, {"k": np.float32(0.02), "z": kind(7)})
+    pool = {"kernel_shape": [3], "strides": [2]}
+    coded = made(rulecheck.node("QuantizeLinear", "x k z", "q"),
+                 rulecheck.node("MaxPool", "q", "p", **pool),
+                 rulecheck.node("DequantizeLinear", "p k z", "d"), rulecheck.node("Tanh", "d", "y"))
+    plain = made(rulecheck.node("QuantizeLinear", "x k z", "q"),
+                 rulecheck.node("DequantizeLinear", "q k z", "d"),
+                 rulecheck.node("MaxPool", "d", "p", **pool), rulecheck.node("Tanh", "p", "y"))
+    found = [run(explain(one.model, coded.r, "--target=0", "--gap", *options), coded.x)
+             for one in (coded, plain)]
+    assert np.abs(found[0]["completeness_gap"]).max() < 1e-5
+    np.testing.assert_allclose(found[0]["x_shap"], found[1]["x_shap"], rtol=0, atol=1e-5)
+
+
 def test_operators_not_named_keep_their_rule(explain, run):
     net = exact_nets.make("softmax4", 0)
     values = [run(explain(net.model(), net.r, "--target=0", *option), net.x)["x_shap"]

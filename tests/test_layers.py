@@ -16,9 +16,9 @@ ORDER = re.findall(r"^\| `src/(\w+)` \|", (ROOT / "docs" / "design.md").read_tex
 CIRCLES = {
     ("base/arena", "base/budget"):
         "an arena counts what it gives out, and what is too much leaves through the arena",
-    ("explain/branch", "explain/copies"):
+    ("explain/branch", "explain/copies", "explain/predicted"):
         "what goes into a copy for all pairs of reference and sample is repeated of either side, "
-        "which is a copy itself",
+        "and what goes into a body from outside is there, which is a copy itself",
     ("lift/batch", "lift/batch_nodes", "lift/batched", "lift/control", "lift/sequence"):
         "SequenceMap writes out a body, in which sequences are written out; and control flow is "
         "written out for all steps at once, within the budget that it shares",

@@ -104,6 +104,7 @@ MODELS = [
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("refusals")
     for name, array in {"x": X, "r": X[:2], "wide": np.zeros((2, 5000), np.float32),
+                        "pixels": np.zeros((2, 3, 2, 2), np.float32),
                         "words": np.array([["a", "b", "c", "d"]]),
                         "mask": np.ones((2, 2), np.float32), "rows": np.float32([1, 2]),
                         "labels": np.int64([0, 0, 1, 1])}.items():
@@ -144,6 +145,12 @@ OPTION_MODELS = {
     "codes": model("(float[2, 4] x) => (float[2, 2] y) { s = DequantizeLinear (c, k) h = QuantizeLinear (x, k)"
                    " d = DequantizeLinear (h, k) y = MatMul (d, s) }", c=np.int8([[1, 2], [3, 4], [5, 6], [7, 8]]),
                    k=np.float32(0.1)),
+    "coded": model("(float[2, 4] x) => (float[2, 2] y) { h = QuantizeLinear (x, k) t = Gather <axis = 1> (h, i)"
+                   " y = DequantizeLinear (t, k) }", k=np.float32(0.1), i=np.int64([0, 2])),
+    "sized": model("(float[4] x, int64[1] g) => (float[G, 4] y) { s = Concat <axis = 0> (g, four) y = Expand (x, s) }",
+                   four=np.int64([4])),
+    "images": model("(float[N, 3, 2, 2] x) => (float[N, 3, 4, 4] y) { y = Resize <mode = \"linear\"> (x, , , z) }",
+                    z=np.int64([2, 3, 4, 4])),
     "taken": model("shap_target = Neg (x) y = Relu (shap_target)"),
 }
 OPTIONS = [
@@ -163,6 +170,12 @@ OPTIONS = [
     ('the shape of input "x" is not known: references that are given say it', "open", "-rfill:0 --method=exact"),
     ('the shape of input "x" is not known: references that are given say it', "open",
      "-rfill:0 --method=exact --groups=labels.npy"),
+    ('the shape of output "y" is not known: fix=NAME=FILE makes a constant of the input that decides it ("g"), or a '
+     "Reshape to fixed sizes says it", "sized", "-rr.npy --no-batch --hold=g"),
+    ('the shape of "y" is not known: fix=NAME=FILE makes a constant of the input that decides it ("g"), or a Reshape '
+     "to fixed sizes says it", "sized", "-rr.npy --no-batch --hold=g --target=loss"),
+    ("(Resize): its sizes are for a batch of 2: declare that of the inputs as 2, or let the sizes leave it free",
+     "images", "-rpixels.npy"),
     ("labels need names: the model has several explained inputs", "two",
      "-rx=r.npy -rz=r.npy --groups=labels.npy"),
     ("its scale or bias depends on the input and cannot be integrated", "norm", "-rr.npy --integrate=4"),
@@ -178,6 +191,7 @@ OPTIONS = [
     ('groups: "first": its features are of different inputs', "pair",
      "-ra=ab.npy -rb=one.npy --feature-names=names.txt --groups=groups.txt"),
     ("quantised models have no splits where their batch is fixed or values are held", "codes", "-rr.npy --splits=2"),
+    ("quantised models have no splits where their batch is fixed or values are held", "coded", "-rr.npy --splits=2"),
     ('no references for input "z"', "two", "-rx=r.npy"),
 ]
 
@@ -187,6 +201,12 @@ def test_options(said, name, options, cli, data, tmp_path):
     done = explain(cli, data, f"{name}.onnx", tmp_path, *options.split())
     assert done.returncode == 1 and said in done.stderr, done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_shape_that_is_fixed(cli, data, tmp_path):
+    """The way out that the message names."""
+    done = explain(cli, data, "sized.onnx", tmp_path, "-rr.npy", "--no-batch", "--fix=g=2")
+    assert done.returncode == 0, done.stderr
 
 
 def test_weights_outside_of_a_pipe(cli, data, tmp_path):

@@ -130,6 +130,31 @@ def test_held_input(explain, run):
     assert "b_shap" not in out and np.abs(out["completeness_gap"]).max() < 1e-4
 
 
+@pytest.mark.parametrize("batch", ["N", 1])
+@pytest.mark.parametrize("names", [["red", "green", "blue"], ["1", "22", "-333"]])
+def test_text(names, batch, explain, run):
+    """Text has no differences, also where it looks like numbers: a change of it counts as 1."""
+    rng = np.random.default_rng(2)
+    w = rng.normal(size=(5, 2)).astype(np.float32)
+    nodes = [helper.make_node("OneHotEncoder", ["c"], ["o"], domain="ai.onnx.ml", cats_strings=names),
+             rulecheck.node("Reshape", "o flat", "f"), rulecheck.node("Concat", "f x", "h", axis=1),
+             rulecheck.node("MatMul", "h w", "y")]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("c", onnx.TensorProto.STRING, [batch, 1]),
+                     helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [batch, 2])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [batch, 2])],
+        [onnx.numpy_helper.from_array(v, k) for k, v in (("flat", np.int64([-1, 3])), ("w", w))])
+    model = helper.make_model(graph, ir_version=9, opset_imports=[
+        helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)])
+    at, of = rng.integers(0, 3, (1, 1)), np.array([[0], [2], [1], [1]])
+    x, r = (rng.normal(size=(n, 2)).astype(np.float32) for n in (1, 4))
+    made = explain(model, {"c": np.array(names)[of], "x": r}, "--splits=2", "--target=all")
+    out = run(made, {"c": np.array(names)[at], "x": x})
+    phi = w[at[:, 0]] - w[of[:, 0]].mean(0)
+    np.testing.assert_allclose(out["c_shap"][0], phi.T, rtol=0, atol=16 * EPS)
+    np.testing.assert_allclose(out["x_shap"][0], w[3:].T * (x - r.mean(0)), rtol=0, atol=16 * EPS)
+
+
 def test_tensors_inside(explain, run):
     net, model = mlp()
     out = run(explain(model, net.r, "--splits=2", "--at=a1", "--gap"), net.x)

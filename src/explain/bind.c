@@ -1,11 +1,11 @@
 /* Which inputs are explained, where their batch axes are, and whether the references fit. */
 #include "explain/bind.h"
 
-#include <assert.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/names.h"
+#include "explain/axis.h"
 #include "explain/hold.h"
 #include "explain/references.h"
 #include "graph/body.h"
@@ -15,14 +15,6 @@
 static bool is_tensor(ox_type type)
 {
     return type != OX_NONE;
-}
-
-/* What the model says of one of its inputs. */
-static const ox_value_info *input_info(const ox_model *m, const char *name)
-{
-    size_t i = ox_index_find(&m->input_index, name);
-    assert(i != SIZE_MAX);
-    return &m->inputs[i];
 }
 
 /* ---- which inputs ------------------------------------------------------------------------------
@@ -219,39 +211,6 @@ static int64_t check_references(ox_explain_state *s, const ox_explained *e,
 /* ---- batch -------------------------------------------------------------------------------------
  */
 
-/* The symbolic dimension that the explained output shares with an explained input; NULL: none. */
-static const char *shared_symbol(const ox_explain_state *s)
-{
-    for (size_t o = 0; o < s->model->graph->output_count; o++) {
-        const ox_value_info *out = &s->model->outputs[o];
-        if (strcmp(out->name, s->bind->output->name) != 0) {
-            continue;
-        }
-        for (int d = 0; d < out->rank; d++) {
-            for (size_t i = 0; out->symbols[d][0] != '\0' && i < s->bind->input_count; i++) {
-                const ox_value_info *in = input_info(s->model, s->bind->inputs[i].x->name);
-                for (int k = 0; k < in->rank; k++) {
-                    if (strcmp(in->symbols[k], out->symbols[d]) == 0) {
-                        return out->symbols[d];
-                    }
-                }
-            }
-        }
-    }
-    return NULL;
-}
-
-static int batch_axis_of(const ox_value_info *info, const char *symbol)
-{
-    for (int i = 0; symbol != NULL && i < info->rank; i++) {
-        if (strcmp(info->symbols[i], symbol) == 0) {
-            return i;
-        }
-    }
-    bool own_symbol = info->rank > 0 && info->dims[0] < 0;
-    return info->rank > 0 && (symbol == NULL || own_symbol) ? 0 : -1;
-}
-
 /* The axis of the batch has to have one size in all inputs that have one. */
 static void check_batch(ox_explain_state *s, const ox_binding *b)
 {
@@ -259,7 +218,7 @@ static void check_batch(ox_explain_state *s, const ox_binding *b)
     int64_t size = 0;
     for (size_t i = 0; i < b->input_count; i++) {
         const ox_explained *e = &b->inputs[i];
-        const ox_value_info *info = input_info(s->model, e->x->name);
+        const ox_value_info *info = ox_axis_input(s->model, e->x->name);
         if (e->batch_axis < 0 || info->dims[e->batch_axis] < 0) {
             continue;
         }
@@ -278,17 +237,17 @@ static void check_batch(ox_explain_state *s, const ox_binding *b)
 
 static void find_batch(ox_explain_state *s, ox_binding *b, bool force_fixed)
 {
-    const char *symbol = shared_symbol(s);
+    const char *symbol = b->batch_symbol = ox_axis_symbol(s);
     b->batch = 1;
     b->batch_free = false;
     b->batch_taken = !force_fixed && !s->options->no_batch;
     for (size_t i = 0; i < b->input_count; i++) {
         ox_explained *e = &b->inputs[i];
-        const ox_value_info *info = input_info(s->model, e->x->name);
+        const ox_value_info *info = ox_axis_input(s->model, e->x->name);
         if (info->rank < 0) {
             ox_fail(s->arena, OX_UNSUPPORTED, "input \"%s\" has no shape in the model", e->x->name);
         }
-        e->batch_axis = s->options->no_batch ? -1 : batch_axis_of(info, symbol);
+        e->batch_axis = s->options->no_batch ? -1 : ox_axis_batch(info, symbol);
         b->batch_taken = b->batch_taken && e->batch_axis >= 0 && info->dims[e->batch_axis] == 1;
         if (e->batch_axis >= 0 && info->dims[e->batch_axis] < 0) {
             b->batch_free = true;
@@ -336,7 +295,7 @@ static ox_dim bound_dim(ox_explain_state *s, const input_tables *t, const char *
         return otherwise;
     }
     const ox_val x = s->bind->inputs[i].x;
-    const ox_value_info *info = input_info(s->model, x->name);
+    const ox_value_info *info = ox_axis_input(s->model, x->name);
     int d = 0;
     while (strcmp(info->symbols[d], symbol) != 0) {
         d++;
@@ -350,7 +309,7 @@ static void set_dims(ox_explain_state *s)
     input_tables tables = {.names.arena = s->arena, .symbols.arena = s->arena};
     for (size_t i = 0; i < s->bind->input_count; i++) {
         ox_explained *e = &s->bind->inputs[i];
-        const ox_value_info *info = input_info(s->model, e->x->name);
+        const ox_value_info *info = ox_axis_input(s->model, e->x->name);
         ox_dim *dims = ox_arena_alloc(s->arena, (size_t)info->rank, sizeof *dims);
         for (int d = 0; d < info->rank; d++) {
             int lead = e->batch_axis < 0 ? 1 : 0;
@@ -366,7 +325,7 @@ static void set_dims(ox_explain_state *s)
             ox_index_add(&tables.symbols, info->symbols[d], i);
         }
     }
-    const char *symbol = shared_symbol(s);
+    const char *symbol = s->bind->batch_symbol;
     for (size_t i = 0; i < s->g->input_count; i++) {
         ox_val v = s->g->inputs[i];
         const ox_value_info *info = &s->model->inputs[i];
@@ -375,7 +334,7 @@ static void set_dims(ox_explain_state *s)
             continue;
         }
         ox_dim *dims = ox_arena_alloc(s->arena, (size_t)info->rank, sizeof *dims);
-        int axis = s->options->no_batch ? -1 : batch_axis_of(info, symbol);
+        int axis = s->options->no_batch ? -1 : ox_axis_batch(info, symbol);
         for (int d = 0; d < info->rank; d++) {
             bool bound = symbol != NULL && strcmp(info->symbols[d], symbol) != 0 &&
                          ox_index_find(&tables.symbols, info->symbols[d]) != SIZE_MAX;
@@ -398,7 +357,7 @@ void ox_bind(ox_explain_state *s, ox_binding *b, bool force_fixed)
     for (size_t i = 0; i < s->bind->input_count; i++) {
         const ox_explained *e = &b->inputs[i];
         if (e->given != NULL) {
-            b->refs_count = check_references(s, e, input_info(s->model, e->x->name));
+            b->refs_count = check_references(s, e, ox_axis_input(s->model, e->x->name));
         }
     }
     set_dims(s);
@@ -418,7 +377,7 @@ void ox_bind_declared(const ox_explain_state *s, ox_val output)
     if (known || info == NULL || info->rank < 0) {
         return;
     }
-    int axis = batch_axis_of(info, shared_symbol(s));
+    int axis = ox_axis_batch(info, s->bind->batch_symbol);
     ox_dim *dims = ox_arena_alloc(s->arena, (size_t)info->rank, sizeof *dims);
     for (int d = 0; d < info->rank; d++) {
         bool batch = d == axis && info->dims[d] < 0;
@@ -477,4 +436,31 @@ int ox_bind_batch_axis(const ox_explain_state *s, ox_val y)
         axis = y->dims[d].batch == 1 ? d : axis;
     }
     return axis;
+}
+
+/* What could decide on shapes and is no number that a reference has: inputs that are held. */
+static const char *held_integers(const ox_explain_state *s)
+{
+    ox_val *there = ox_arena_alloc(s->arena, s->bind->held_count, sizeof *there);
+    size_t count = 0;
+    for (size_t i = 0; i < s->bind->held_count; i++) {
+        ox_val v = s->bind->held[i];
+        if (v->node == NULL && !ox_type_is_float(v->type)) {
+            there[count++] = v;
+        }
+    }
+    return count == 0 ? NULL : ox_names_list(s->arena, value_name, there, count);
+}
+
+void ox_bind_no_shape(const ox_explain_state *s, const char *what, const char *name)
+{
+    const char *held = held_integers(s);
+    const char *fix = held == NULL ? ""
+                                   : ox_arena_format(s->arena,
+                                                     "fix=NAME=FILE makes a constant of the input "
+                                                     "that decides it (%s), or ",
+                                                     held);
+    ox_fail(s->arena, OX_UNSUPPORTED,
+            "the shape of %s\"%s\" is not known: %sa Reshape to fixed sizes says it", what, name,
+            fix);
 }

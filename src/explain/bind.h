@@ -27,14 +27,15 @@ struct ox_binding {
     bool draws;           /* the output needs random numbers */
     ox_explained *points; /* that get SHAP values: the inputs, or the tensors of options.at */
     size_t point_count;
-    bool batch_free;    /* N is symbolic */
-    bool batch_taken;   /* as free, as far as nodes let it; the model declares 1 */
-    int64_t batch;      /* N where it is fixed, 1 without a batch axis */
-    bool one_at_a_time; /* references cannot be told from the sample's batch */
-    bool counts_batch;  /* the output depends on N, as a number */
-    bool fold_shapes;   /* the output needs shapes of inputs that have no references */
-    bool sample_shapes; /* and not all are numbers: references take the sample's */
-    int64_t refs_count; /* R, 0 where it is known at run time only */
+    const char *batch_symbol; /* axis.c, or NULL */
+    bool batch_free;          /* N is symbolic */
+    bool batch_taken;         /* as free, as far as nodes let it; the model declares 1 */
+    int64_t batch;            /* N where it is fixed, 1 without a batch axis */
+    bool one_at_a_time;       /* references cannot be told from the sample's batch */
+    bool counts_batch;        /* the output depends on N, as a number */
+    bool fold_shapes;         /* the output needs shapes of inputs that have no references */
+    bool sample_shapes;       /* and not all are numbers: references take the sample's */
+    int64_t refs_count;       /* R, 0 where it is known at run time only */
 };
 
 /* Finds the explained inputs and the batch, checks the references against them, and sets the
@@ -55,6 +56,9 @@ void ox_bind_declare(ox_explain_state *s);
 
 /* The axis of samples in a value like the output, -1: none. */
 int ox_bind_batch_axis(const ox_explain_state *s, ox_val y);
+
+/* Gives up on a value, such as "output ", of which sizes are needed, with the ways out. */
+_Noreturn void ox_bind_no_shape(const ox_explain_state *s, const char *what, const char *name);
 
 /* After lifting: false when the model declares a free batch that its nodes do not keep. */
 bool ox_bind_check(ox_explain_state *s);

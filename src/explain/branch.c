@@ -24,6 +24,7 @@
 #include "explain/cache.h"
 #include "explain/copies.h"
 #include "explain/plan.h"
+#include "explain/predicted.h"
 #include "explain/steps.h"
 #include "explain/target.h"
 #include "rules/side.h"
@@ -37,7 +38,8 @@ static ox_fork *new_branch(ox_explain_state *s, int lead)
     for (size_t i = 0; s->branch != NULL && i < s->g->value_count; i++) {
         ox_side *side = s->g->values[i]->side;
         if (side != NULL) {
-            side->raw = side->raw_apart = side->pairs = side->view = side->sample = NULL;
+            side->raw = side->raw_apart = side->raw_inside = side->pairs = side->view =
+                side->sample = NULL;
             side->legs[0] = side->legs[1] = NULL;
         }
     }
@@ -273,7 +275,9 @@ static ox_val reference_of(ox_explain_state *s, ox_val v, bool apart)
         ox_graph_leave(graph, former);
         return view;
     }
-    ox_val raw = ox_copy(&(ox_copying){s, s->branch->refs, true, apart, false, false}, v);
+    bool inside = !apart && ox_side_of(v)->fusible && ox_predicted_inside(s);
+    ox_val raw = inside ? ox_predicted_references(s, v)
+                        : ox_copy(&(ox_copying){s, s->branch->refs, true, apart, false, false}, v);
     ox_val view = view_of(s, v, apart ? raw : ox_apart(raw));
     ox_type type = view->type;
     bool kept = s->branch->refs != s->branch->flow && s->branch->refs != s->g;
@@ -368,16 +372,21 @@ ox_val ox_leg_pick(ox_explain_state *s, ox_val v, ox_val all, bool reference)
     return ox_reshape(ox_gather(all, s->branch->ends[reference], at), v->rank, v->dims);
 }
 
+void ox_leg_check(ox_explain_state *s, ox_val v)
+{
+    if (s->branch->copies && ox_side_of(v)->fusible) {
+        ox_fail(s->arena, OX_UNSUPPORTED,
+                "quantised models have no splits where their batch is fixed or values are held");
+    }
+}
+
 ox_val ox_leg(ox_explain_state *s, ox_val v, bool reference)
 {
     ox_side *side = ox_side_of(v);
     if (!side->varies || (reference && s->branch->copies)) {
         return ox_point(s, v);
     }
-    if (s->branch->copies && side->fusible) {
-        ox_fail(s->arena, OX_UNSUPPORTED,
-                "quantised models have no splits where their batch is fixed or values are held");
-    }
+    ox_leg_check(s, v);
     if (s->branch->copies) {
         return ox_copy(&(ox_copying){s, s->branch->flow, false, false, false, false}, v);
     }

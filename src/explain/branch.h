@@ -17,6 +17,13 @@ typedef struct ox_entry {
     ox_val next; /* state after the step; NULL for scanned values */
 } ox_entry;
 
+/* A body that is being made in the model's graph: predicted.c. */
+typedef struct ox_inside {
+    ox_graph *body;
+    ox_entry *entries; /* what goes in, with an axis of 1 in front outside */
+    size_t count;
+} ox_inside;
+
 /* A reference value that is computed once and kept. */
 typedef struct ox_cached {
     ox_val value;    /* of the lifted graph */
@@ -43,6 +50,8 @@ struct ox_fork {
     size_t state_count, scanned_count;
     ox_val weight; /* in `flow`: weights of the chunk's references, or NULL: all 1 */
 
+    ox_inside *inside; /* while one is made, else NULL */
+
     ox_table cached_index; /* by type and name of what is computed */
     ox_cached *cached;
     size_t cached_count;
@@ -65,6 +74,9 @@ ox_val ox_point(ox_explain_state *s, ox_val v);
  * of the points that stand there. */
 ox_val ox_leg(ox_explain_state *s, ox_val v, bool reference);
 ox_val ox_leg_pick(ox_explain_state *s, ox_val v, ox_val all, bool reference);
+
+/* Gives up where v is fusible, and the model is in the body twice in place of points. */
+void ox_leg_check(ox_explain_state *s, ox_val v);
 
 /* `v` as it is for the sample, in the flow graph; where it is fusible, computed once more, so that
  * nothing of ours reads what ONNX Runtime may fuse. */

@@ -8,6 +8,7 @@
 #include "explain/branch.h"
 #include "explain/place.h"
 #include "explain/plan.h"
+#include "explain/predicted.h"
 #include "explain/steps.h"
 #include "graph/body.h"
 #include "model/model.h"
@@ -23,9 +24,18 @@ ox_val ox_made_as(ox_val v)
     return v;
 }
 
+static bool is_inside(const ox_copying *t)
+{
+    const ox_fork *b = t->s->branch;
+    return b != NULL && b->inside != NULL && b->inside->body == t->graph;
+}
+
 static ox_val *slot(const ox_copying *t, ox_val v)
 {
     ox_side *side = ox_side_of(ox_made_as(v));
+    if (is_inside(t)) {
+        return &side->raw_inside;
+    }
     if (t->twin || t->pairs) {
         return t->twin ? &side->twin : &side->pairs;
     }
@@ -105,7 +115,7 @@ static void copy_node(const ox_copying *t, const ox_node *n)
     for (size_t i = 0; i < n->input_count; i++) {
         inputs[i] = n->inputs[i] == NULL ? NULL : *slot(t, n->inputs[i]);
     }
-    if (ox_only_moves(n->op)) {
+    if (ox_only_moves(n->op) && ox_side_of(n->outputs[0])->depends) { /* weights: ox_side_packed */
         inputs[0] = ox_apart(inputs[0]);
     }
     if (t->apart && strcmp(n->op, "QuantizeLinear") == 0 && !ox_side_of(n->inputs[0])->fusible) {
@@ -173,6 +183,11 @@ static bool ready(const ox_copying *t, ox_val v)
         return ready_pairs(t, v);
     }
     const ox_side *side = ox_side_of(v);
+    if (is_inside(t) && side->depends && !side->fusible) {
+        const ox_copying outside = {t->s, t->s->branch->refs, true, false, false, false};
+        *slot(t, v) = ox_predicted_enter(t->s, ox_copy(&outside, v));
+        return true;
+    }
     if (t->apart && !side->fusible) {
         *slot(t, v) = as_predicted(t, v);
         return true;

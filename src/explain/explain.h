@@ -5,6 +5,7 @@
  *     explain/attempt.c    the way into a model, shared with ox_inspect
  *     explain/fix.c        inputs that are settings
  *     explain/hold.c       what keeps the sample's value
+ *     explain/axis.c       which free dimension is the batch
  *     explain/bind.c       which inputs are explained, batch axes, references
  *     explain/references.c       the references in the graph
  *     explain/plan.c       what is kept of the references, how many a step, in which graphs
@@ -22,6 +23,7 @@
  *     explain/fusible.c    values that ONNX Runtime fuses, which nothing of ours may read
  *     explain/branch.c  the reference branch, and its values as the walk sees them
  *     explain/copies.c      the copies of the model's nodes that it is made of
+ *     explain/predicted.c   references in a body of their own, fused as the model is
  *     explain/cache.c       its values that are computed once and kept
  *     explain/steps.c       the walk inside a Scan over the references
  *     explain/rest.c       what no rule could give to its inputs

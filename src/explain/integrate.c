@@ -142,6 +142,13 @@ static ox_val not_zero(ox_val v)
     return ox_add(v, ox_cast(ox_equal(v, ox_number(v, 0)), v->type));
 }
 
+/* m_y dy; integers, as in quantised models, are numbers like others. */
+static ox_val gained_of(ox_ctx *c)
+{
+    ox_val y = ox_cast(ox_y(c, 0), c->m->type), y0 = ox_cast(ox_y0(c, 0), c->m->type);
+    return ox_mul(c->m, ox_sub(y, y0));
+}
+
 /* m + c missing/sum(c dx), missing = m_y dy - sum(m dx), c = abs(m) dx. Softmax and normalisations
  * do not see a constant added to all inputs: there the mean of dx, weighted by abs(m), is taken
  * off, so that c sums to 0, and m + c does not see it either. Where nothing but rounding remains of
@@ -149,7 +156,7 @@ static ox_val not_zero(ox_val v)
 static ox_val completed(ox_ctx *c, const integrable *how, ox_val m, ox_val dx)
 {
     double epsilon = m->type == OX_DOUBLE ? DBL_EPSILON : (double)FLT_EPSILON;
-    ox_val gained = ox_mul(c->m, ox_sub(ox_y(c, 0), ox_y0(c, 0)));
+    ox_val gained = gained_of(c);
     ox_val missing = ox_sub(sum_over(c, how, gained), sum_over(c, how, ox_mul(m, dx)));
     ox_val size = ox_abs(m), part = ox_mul(size, dx);
     ox_val mean = ox_div(sum_over(c, how, part), not_zero(sum_over(c, how, size)));
@@ -189,7 +196,7 @@ static ox_val by_rule(ox_explain_state *s, ox_ctx *c)
 static ox_val unless_lost(ox_ctx *c, const integrable *how, ox_val m, ox_val dx, ox_val rule)
 {
     double epsilon = m->type == OX_DOUBLE ? DBL_EPSILON : (double)FLT_EPSILON;
-    ox_val gained = ox_mul(c->m, ox_sub(ox_y(c, 0), ox_y0(c, 0))), given = ox_mul(m, dx);
+    ox_val gained = gained_of(c), given = ox_mul(m, dx);
     ox_val left = ox_sub(sum_over(c, how, gained), sum_over(c, how, given));
     ox_val size = ox_add(sum_over(c, how, ox_abs(gained)), sum_over(c, how, ox_abs(given)));
     ox_val held = ox_binary("LessOrEqual", ox_abs(left), ox_scale(size, 128 * epsilon));

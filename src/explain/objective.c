@@ -186,7 +186,7 @@ static ox_val by_row(ox_explain_state *s, ox_val y, const char *name)
     for (int d = 0; d < y->rank; d++) {
         if (d != axis &&
             (!ox_dim_is_static(y->dims[d]) || !ox_int_mul(total, y->dims[d].size, &total))) {
-            ox_fail(s->arena, OX_UNSUPPORTED, "the shape of \"%s\" is not known", name);
+            ox_bind_no_shape(s, "", name);
         }
     }
     if (axis >= 0) {

@@ -28,7 +28,8 @@ static const char *unfoldable(const ox_explain_state *s)
         }
     }
     for (size_t i = 0; i < s->order->count; i++) {
-        if (strstr(s->order->nodes[i]->op, "QuantizeLinear") != NULL) {
+        const ox_node *n = s->order->nodes[i];
+        if (strstr(n->op, "QuantizeLinear") != NULL || ox_side_packed(n)) {
             return "quantisation";
         }
     }

@@ -64,13 +64,24 @@ ox_val ox_result_multiplier(ox_explain_state *s, const ox_explained *e, ox_val d
     return m;
 }
 
-/* What a multiplier of text meets, a change that counts as 1: [R, own shape with 1 for N]. It is 0
- * where the text is the same, as then all that is made of it is. */
-static ox_val change_of_text(ox_explain_state *s, const ox_explained *e, ox_type type)
+/* What a multiplier of text meets: a change that counts as 1. It is 0 where the text is the same,
+ * as then all that is made of it is. */
+static ox_val change_of_text(ox_explain_state *s, ox_val x0, ox_type type)
 {
-    ox_val x0 = ox_reference(s, e->x);
     ox_val one = ox_cast(ox_int_scalar(s->branch->flow, 1), type);
     return ox_expand(one, x0->rank, x0->dims);
+}
+
+ox_change ox_result_change(ox_explain_state *s, const ox_explained *e, ox_val x, ox_val x0)
+{
+    ox_val m = ox_side_of(e->x)->m;
+    ox_type type = m != NULL ? m->type : ox_side_type(e->x->type);
+    if (e->x->type == OX_STRING) {
+        return (ox_change){.dx = change_of_text(s, x0, type)};
+    }
+    x = ox_standin(s, e->x, ox_cast(x, type), false);
+    x0 = ox_standin(s, e->x, ox_cast(x0, type), false);
+    return (ox_change){.x = x, .x0 = x0, .dx = ox_sub(x, x0)};
 }
 
 /* phi of all points, in the flow graph: m * (x - x0), and what is left over. */
@@ -83,20 +94,15 @@ static void find_phi(ox_explain_state *s)
                    s->branch->weight == NULL && s->plan->chunk == 0;
     for (size_t i = 0; i < s->bind->point_count; i++) {
         const ox_explained *e = &s->bind->points[i];
-        ox_val m = ox_side_of(e->x)->m;
-        ox_type type = m != NULL ? m->type : ox_side_type(e->x->type);
-        if (e->x->type == OX_STRING) {
-            dx[i] = change_of_text(s, e, type);
-            terms[i] = ox_mul(ox_result_multiplier(s, e, dx[i]), dx[i]);
-            continue;
+        ox_val x = ox_sample(s, e->x), x0 = ox_reference(s, e->x);
+        ox_change c = ox_result_change(s, e, x, x0);
+        ox_val m = ox_result_multiplier(s, e, c.dx);
+        dx[i] = c.dx;
+        if (c.x0 != NULL) {
+            ox_extra_find(s, i, m, c.x0);
         }
-        ox_val x = ox_standin(s, e->x, ox_cast(ox_sample(s, e->x), type), false);
-        ox_val x0 = ox_standin(s, e->x, ox_cast(ox_reference(s, e->x), type), false);
-        dx[i] = ox_sub(x, x0);
-        m = ox_result_multiplier(s, e, dx[i]);
-        ox_extra_find(s, i, m, x0);
-        if (at_once && x0->rank == x->rank + 1) {
-            s->found->phi[i] = mean_of(s, m, x, x0);
+        if (at_once && c.x0 != NULL && c.x0->rank == c.x->rank + 1) {
+            s->found->phi[i] = mean_of(s, m, c.x, c.x0);
         } else {
             terms[i] = ox_mul(m, dx[i]);
         }

@@ -32,6 +32,14 @@ ox_val ox_result_base_by_target(ox_explain_state *s);
 /* The axis of samples in the values of point i without their targets, -1: none. */
 int ox_result_axis(const ox_explain_state *s, size_t i);
 
+/* How far the sides of a point are apart, in its multiplier's type: dx = x - x0. Of text, which is
+ * no number, dx is 1, and x and x0 are NULL. */
+typedef struct ox_change {
+    ox_val x, x0, dx;
+} ox_change;
+
+ox_change ox_result_change(ox_explain_state *s, const ox_explained *e, ox_val x, ox_val x0);
+
 /* The multiplier of a point, whose sides are dx apart. */
 ox_val ox_result_multiplier(ox_explain_state *s, const ox_explained *e, ox_val dx);
 

@@ -230,6 +230,7 @@ static void rest_of_output(ox_explain_state *s, ox_val seed)
     if (!ox_side_of(v)->fusible) {
         return;
     }
+    ox_leg_check(s, v);
     ox_type type = s->bind->type;
     ox_val all = ox_sub(ox_cast(ox_reference_output(s), type), ox_cast(ox_point(s, v), type));
     for (int i = 0; i < 2; i++) {
@@ -246,11 +247,8 @@ static ox_val *terms_of(ox_explain_state *s)
     ox_val *dx = ox_arena_alloc(s->arena, count, sizeof *dx);
     for (size_t i = 0; i < count; i++) {
         const ox_explained *e = &s->bind->points[i];
-        ox_val m = ox_side_of(e->x)->m;
-        ox_type type = m != NULL ? m->type : ox_side_type(e->x->type);
-        ox_val x = ox_standin(s, e->x, ox_cast(ox_leg(s, e->x, false), type), false);
-        ox_val x0 = ox_standin(s, e->x, ox_cast(ox_leg(s, e->x, true), type), false);
-        dx[i] = ox_sub(x, x0);
+        ox_val x = ox_leg(s, e->x, false), x0 = ox_leg(s, e->x, true);
+        dx[i] = ox_result_change(s, e, x, x0).dx;
         terms[i] = ox_mul(ox_result_multiplier(s, e, dx[i]), dx[i]);
     }
     ox_rest_spread(s, terms, dx);

@@ -86,8 +86,7 @@ static int own_dims(ox_explain_state *s, int64_t *dims, int64_t *total)
             continue;
         }
         if (!ox_dim_is_static(s->bind->output->dims[i]) || rank == OX_MAX_RANK) {
-            ox_fail(s->arena, OX_UNSUPPORTED, "the shape of output \"%s\" is not known",
-                    s->bind->output->name);
+            ox_bind_no_shape(s, "output ", s->bind->output->name);
         }
         dims[rank++] = s->bind->output->dims[i].size;
         if (!ox_int_mul(*total, s->bind->output->dims[i].size, total)) {

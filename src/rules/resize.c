@@ -300,12 +300,28 @@ static bool set_axis(ox_ctx *c, const extents *e, size_t i, resize *r)
     return true;
 }
 
+/* Sizes that are a model's batch and more, while its inputs leave the batch free: with one sample
+ * they would interpolate samples, for which ONNX Runtime has no kernel. */
+static void refuse_batch(ox_ctx *c)
+{
+    ox_dim from = c->node->inputs[0]->dims[0], to = c->node->outputs[0]->dims[0];
+    bool linear = !is(ox_node_string(c->node, "mode", "nearest"), "nearest");
+    if (linear && c->node->inputs[0]->rank > 3 && ox_dim_is(from, 1) && ox_dim_is_static(to) &&
+        to.size > 1) {
+        ox_rule_fail(c, ox_arena_format(c->g->arena,
+                                        "its sizes are for a batch of %lld: declare that of the "
+                                        "inputs as %lld, or let the sizes leave it free",
+                                        (long long)to.size, (long long)to.size));
+    }
+}
+
 void flow_resize(ox_ctx *c)
 {
     const ox_node *n = c->node;
     if (n->inputs[0]->rank < 0 || n->outputs[0]->rank != n->inputs[0]->rank) {
         ox_shape_fail(c->node);
     }
+    refuse_batch(c);
     const char *coordinates = ox_node_string(n, "coordinate_transformation_mode", "half_pixel");
     resize r = {
         .c = c,

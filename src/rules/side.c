@@ -9,6 +9,27 @@
 #include "rules/rules.h"
 #include "shape/shape.h"
 
+/* The DequantizeLinear of constants behind operand i, if only transposed: ONNX Runtime makes one
+ * operator, MatMulNBits, of that and a product, but only while nothing else reads the constants. */
+static bool is_packed(const ox_node *n, size_t i)
+{
+    ox_val w = ox_node_input(n, i);
+    if (w != NULL && w->node != NULL && strcmp(w->node->op, "Transpose") == 0) {
+        w = w->node->inputs[0];
+    }
+    const ox_node *made = w == NULL ? NULL : w->node;
+    ox_val q = made == NULL || strcmp(made->op, "DequantizeLinear") != 0 ? NULL : made->inputs[0];
+    return q != NULL && q->node == NULL && q->constant != NULL && q->rank == 2 &&
+           ox_type_size(q->type) <= 1;
+}
+
+bool ox_side_packed(const ox_node *n)
+{
+    bool gemm = strcmp(n->op, "Gemm") == 0 && ox_node_int(n, "transB", 0) == 0;
+    bool product = n->domain[0] == '\0' && (gemm || strcmp(n->op, "MatMul") == 0);
+    return product && is_packed(n, 1) && ox_side_of(n->inputs[0])->depends;
+}
+
 /* Of a value that depends on inputs only those count that do: with constants alone nothing is
  * computed in integers. */
 bool ox_side_fusible(ox_val v)
@@ -18,7 +39,7 @@ bool ox_side_fusible(ox_val v)
     if (n->parts != NULL) {
         return ox_side_of(n->parts[v->output])->fusible;
     }
-    if (strcmp(n->op, "DequantizeLinear") == 0) {
+    if (strcmp(n->op, "DequantizeLinear") == 0 || ox_side_packed(n)) {
         return true;
     }
     for (size_t i = 0; i < n->input_count && !ox_node_has_body(n); i++) {

@@ -36,6 +36,7 @@ typedef struct ox_side {
     bool decomposed;     /* of output 0: its node is, and its outputs have their aliases */
     const char *refused; /* of output 0: why its node cannot be decomposed */
     ox_val raw;          /* in the reference graph, with the references' batch */
+    ox_val raw_inside;   /* the same in the body of predicted.c */
     ox_val raw_apart;    /* the same where it is fusible, beside the nodes that are fused */
     ox_val pairs;        /* in the flow graph, with a batch of all pairs of reference and sample */
     ox_val apart;        /* the sample's, in the model's graph, beside them */
@@ -73,6 +74,9 @@ bool ox_only_shape(const ox_node *n);
 
 /* Whether v is fusible, as its operands say: see explain/fusible.c. */
 bool ox_side_fusible(ox_val v);
+
+/* Whether n is a product with weights that ONNX Runtime may take as they are stored. */
+bool ox_side_packed(const ox_node *n);
 
 /* The type of the multiplier of a floating-point value: its own, at least float32. That of other
  * values has the type in which it arrives, which may change up to when its node is visited. */
