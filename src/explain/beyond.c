@@ -177,7 +177,9 @@ static unsigned of_varying(ox_explain_state *s, const ox_node *n, int depth)
     case OX_ROUNDS: return 0;
     case OX_ROWS:
         beyond = of_inputs(s, n, 0, 1, true, depth);
-        return beyond == 0 ? 0 : ox_node_is(n, "Softmax") ? ROW : ROW | (beyond & (MASK | FIXED | KNOWN));
+        return beyond == 0                ? 0
+               : ox_node_is(n, "Softmax") ? ROW
+                                          : ROW | (beyond & (MASK | FIXED | KNOWN));
     default: break;
     }
     beyond = of_inputs(s, n, 0, SIZE_MAX, true, depth);
