@@ -57,7 +57,8 @@ def _values(source: str, options: argparse.Namespace) -> tuple[plots.Values, _in
     """SHAP values of a file of results or of a model's run."""
     common: dict[str, Any] = {"labels": options.labels, "input": options.of}
     if pathlib.Path(source).suffix == ".npz":
-        given = _inputs.files(options.input, explained(source, options.of), options)
+        given = _inputs.files(options.input, explained(source, options.of), options,
+                              lines(options.names))
         return plots.values(source, data=given.arrays, feature_names=options.names or given.names,
                             **common), given
     session, given, _ = _inputs.open_model(source, options)
