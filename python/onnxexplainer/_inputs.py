@@ -120,6 +120,9 @@ def read(specs: Sequence[str], infos: list[ValueInfo], options: argparse.Namespa
         raise ArgumentError(f"input \"{missing[0]}\" is not given: --input {missing[0]}=FILE")
     found.arrays = {name: convert(array, name, known[name].type)
                     for name, array in found.arrays.items() if name in known}
+    for name, array in found.arrays.items():
+        if array.shape[:1] == (0,):
+            raise ArgumentError(f"input \"{name}\": there are no samples")
     return found
 
 

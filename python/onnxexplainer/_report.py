@@ -153,8 +153,7 @@ def _figures(values: plots.Values, given: _inputs.Inputs, options: argparse.Name
     """Captions and HTML of the plots that fit."""
     tokens = lines(options.tokens)
     for kind in _guess.kinds(values, bool(tokens)):
-        alone = kind in ("waterfall", "force", "table", "logo") or \
-            (kind == "heatmap" and len([n for n in values.shape if n != 1]) == 2)
+        alone = _guess.is_alone(kind, values)
         more: dict[str, Any] = {}
         if kind == "text":
             more["tokens"] = tokens
