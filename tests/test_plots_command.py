@@ -181,3 +181,23 @@ def test_original_of_a_sample(plot, tmp_path):
                     tmp_path / f"{name}.png") == ("", "", 0)
     a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
     assert a == b == c
+
+
+def test_steps_last(plot, ox, tmp_path):
+    """Of samples (channels, steps) steps go from left to right."""
+    from onnxexplainer._report import main
+    path, x = model(tmp_path / "m.onnx", (2, 30), 1), tmp_path / "x.npz"
+    np.savez(x, x=np.random.default_rng(0).normal(size=(1, 2, 30)).astype(np.float32))
+    common = (path, "-i", x, "-r", "fill:0", "-q")
+    assert plot("heatmap", *common, "--steps-last", "-o", tmp_path / "a.svg") == ("", "", 0)
+    outputs = ox.Session(ox.explain(path, "fill:0", target="top")).run(np.load(x)["x"])
+    made = ox.plots.heatmap(outputs, steps_last=True)
+    assert (tmp_path / "a.svg").read_text() == made.svg()
+    assert [t.get_text() for t in made.figure.axes[0].get_yticklabels()] == ["feature 0", "feature 1"]
+    assert plot(*common, "--steps-last", "-o", tmp_path / "b.svg") == ("", "", 0)
+    assert (tmp_path / "a.svg").read_text() == (tmp_path / "b.svg").read_text()
+    assert main([*map(str, common), "--steps-last", "-o", str(tmp_path / "r.html")]) == 0
+    svg = made.svg()
+    assert svg[svg.index("<svg"):] in (tmp_path / "r.html").read_text()
+    _, said, code = plot("bar", *common, "--steps-last", "-o", tmp_path / "c.svg")
+    assert code == 1 and "--steps-last is nothing that" in said

@@ -47,6 +47,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--names", metavar="FILE", help="names of the features, one a line")
     parser.add_argument("--tokens", metavar="FILE",
                         help="the vocabulary, one a line: what token ids mean")
+    parser.add_argument("--steps-last", action="store_true", help="sequences (heatmap): samples "
+                        "are (features, steps), as PyTorch's Conv1d takes them")
     parser.add_argument("--method", metavar="METHOD", help="as that of explain")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
 

@@ -79,12 +79,14 @@ def _arguments(kind: str, options: argparse.Namespace, given: _inputs.Inputs,
         found["sign"] = signs if len(signs) > 1 else signs[0]
     if options.tokens:
         found["tokens"] = lines(options.tokens)
+    if options.steps_last:
+        found["steps_last"] = True
     known = inspect.signature(plots.KINDS[kind]).parameters
     if kind == "image": # which takes some, and is given them
         found.pop("sample", None)
     for name in found:
         if name not in known:
-            raise ArgumentError(f"--{name} is nothing that the plot \"{kind}\" takes")
+            raise ArgumentError(f"--{name.replace('_', '-')} is nothing that the plot \"{kind}\" takes")
     if kind == "image":
         found["original"] = _originals(options) or given.pictures
     if options.target is not None and not options.target.startswith(("top", "all")):

@@ -157,6 +157,8 @@ def _figures(values: plots.Values, given: _inputs.Inputs, options: argparse.Name
         more: dict[str, Any] = {}
         if kind == "text":
             more["tokens"] = tokens
+        if kind == "heatmap" and options.steps_last:
+            more["steps_last"] = True
         if kind == "image" and first and given.pictures is not None:
             more["original"] = given.pictures
         for sample in range(min(values.rows, SINGLE)) if alone else (None,):
