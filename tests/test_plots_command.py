@@ -131,7 +131,10 @@ def test_program(ox, tmp_path):
     """`python -m onnxexplainer` has plots, and all other commands as before."""
     folder = os.path.dirname(os.path.dirname(ox.__file__))
     environment = {**os.environ, "PYTHONPATH": folder}
-    for arguments, text in ((["plot", "--help"], "beeswarm"), (["--version"], "0.1")):
+    for arguments, text in ((["plot", "--help"], "beeswarm"), (["--version"], "0.1"),
+                            (["--help"], "\n  report     write one page"),
+                            (["-h"], "\n  explain    make a model"), (["-h"], "  --version"),
+                            (["-h"], "\n  plot       draw SHAP values: image, text, bar, waterfall")):
         done = subprocess.run([sys.executable, "-m", "onnxexplainer", *arguments],
                               capture_output=True, text=True, env=environment)
         assert done.returncode == 0 and text in done.stdout
