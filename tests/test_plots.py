@@ -102,6 +102,17 @@ def boxes(figure):
     return found
 
 
+def overlapping(made):
+    """Pairs of labels of which one lies over the other."""
+    found = boxes(made.figure if hasattr(made, "figure") else made.plot().figure)
+    assert len(found) > 3
+    for (a, one), (b, other) in itertools.combinations(found, 2):
+        width = min(one.x1, other.x1) - max(one.x0, other.x0)
+        height = min(one.y1, other.y1) - max(one.y0, other.y0)
+        if width > 1.5 and height > 1.5:
+            yield a, b, width, height
+
+
 @pytest.mark.parametrize("kind, options", [
     *((kind, {}) for kind in KINDS), ("bar", {"sample": 3}), ("decision", {"sample": 3}),
     ("image", {"sign": ["all", "positive", "negative", "absolute"], "outputs": 2}),
@@ -112,14 +123,50 @@ def test_labels_apart(ox, kind, options):
         source, more = samples_for(ox, kind)
         if kind in ("force", "waterfall"):
             source = table_values(ox, seed=seed)
-        made = ox.plots.KINDS[kind](source, **more, **options)
-        figure = made.figure if hasattr(made, "figure") else made.plot().figure
-        found = boxes(figure)
-        assert len(found) > 3
-        for (a, one), (b, other) in itertools.combinations(found, 2):
-            width = min(one.x1, other.x1) - max(one.x0, other.x0)
-            height = min(one.y1, other.y1) - max(one.y0, other.y0)
-            assert width <= 1.5 or height <= 1.5, (kind, a, b, width, height)
+        assert list(overlapping(ox.plots.KINDS[kind](source, **more, **options))) == []
+
+
+OF_TABLES = [("waterfall", {}), ("bar", {}), ("bar", {"sample": 0}), ("force", {}), ("decision", {}),
+             ("decision", {"sample": 0}), ("beeswarm", {}), ("scatter", {}), ("heatmap", {})]
+
+
+@pytest.mark.parametrize("kind, options", OF_TABLES)
+def test_labels_apart_of_any_size(ox, kind, options):
+    """Nor where values are tiny beside the base value or each other, huge, or of one sign."""
+    for seed in (1, 13, 20, 21, 30, 34, 35):
+        rng = np.random.default_rng(seed)
+        features, rows = rng.integers(1, 9), rng.integers(1, 12)
+        values = rng.normal(size=(rows, features)) * 10.0 ** rng.uniform(-4, 1, features) * \
+            10.0 ** rng.integers(-4, 5)
+        values = (np.abs(values), -np.abs(values), values)[seed % 3]
+        base = np.full((rows, 1), rng.normal() * 10.0 ** rng.integers(-2, 4))
+        data = rng.normal(size=(rows, features)) * 10.0 ** rng.integers(-3, 7, features)
+        names = [f"feature of a name {i}" if rng.random() < .5 else f"f{i}"
+                 for i in range(features)]
+        source = ox.Explanation(values[..., None], base, data, feature_names=names)
+        assert list(overlapping(ox.plots.KINDS[kind](source, **options))) == [], seed
+
+
+@pytest.mark.parametrize("kind", ["waterfall", "bar"])
+def test_number_of_a_small_bar(ox, kind):
+    """That of a short bar at the left edge stands beside the feature's name, not over it."""
+    names = ["age", "city", "visits", "income", "job"]
+    source = ox.Explanation(np.array([[.276, .201, .0133, -.00788, .00576]])[..., None],
+                            np.full((1, 1), .448), np.array([[65, 2, 1, 10801.7, 3]]),
+                            feature_names=names)
+    made = ox.plots.KINDS[kind](source)
+    assert list(overlapping(made)) == []
+    found = dict(boxes(made.figure))
+    assert found["income = 10802"].x1 < found["\u22120.00788"].x0
+
+
+@pytest.mark.parametrize("kind, options", OF_TABLES)
+@pytest.mark.parametrize("base, value", [(0, 0), (123, 0), (123, 1e-13)])
+@pytest.mark.filterwarnings("error")
+def test_nothing_changes(ox, kind, options, base, value):
+    source = ox.Explanation(np.full((2, 3, 1), float(value)), np.full((2, 1), float(base)),
+                            np.ones((2, 3)))
+    assert ox.plots.KINDS[kind](source, **options).svg()
 
 
 def test_spread(ox):

@@ -57,7 +57,7 @@ def test_photograph(plot, tmp_path):
     path, out = model(tmp_path / "m.onnx", (3, 32, 32), 3), tmp_path / "photo.png"
     _, said, code = plot(path, "-i", photo, "--preprocess", "imagenet", "--labels",
                          tmp_path / "classes.txt", "-o", out)
-    assert code == 0 and "grey" in said and "image of 1 samples" in said
+    assert code == 0 and "grey" in said and said.endswith("image of 1 sample\n")
     with Image.open(out) as picture:
         assert picture.width > 3 * picture.height / 2
     assert plot(path, "-i", photo, "--target", "newt", "-o", out, "--labels",
@@ -131,7 +131,76 @@ def test_program(ox, tmp_path):
     """`python -m onnxexplainer` has plots, and all other commands as before."""
     folder = os.path.dirname(os.path.dirname(ox.__file__))
     environment = {**os.environ, "PYTHONPATH": folder}
-    for arguments, text in ((["plot", "--help"], "beeswarm"), (["--version"], "0.1")):
+    for arguments, text in ((["plot", "--help"], "beeswarm"), (["--version"], "0.1"),
+                            (["--help"], "\n  report     write one page"),
+                            (["-h"], "\n  explain    make a model"), (["-h"], "  --version"),
+                            (["-h"], "\n  plot       draw SHAP values: image, text, bar, waterfall")):
         done = subprocess.run([sys.executable, "-m", "onnxexplainer", *arguments],
                               capture_output=True, text=True, env=environment)
         assert done.returncode == 0 and text in done.stdout
+
+
+SAMPLES = {"image": (1, 8, 8), "logo": (6, 4), "text": (5,)} # shapes; of other kinds (3,)
+
+
+@pytest.mark.parametrize("kind", [None, "image", "text", "waterfall", "force", "table", "bar",
+                                  "decision", "heatmap", "logo"])
+def test_samples_that_are_not_there(plot, tmp_path, kind):
+    """One line, for each kind; and where they are there, what is drawn is what is said."""
+    shape, words = SAMPLES.get(kind, (3,)), [kind] if kind else []
+    path, x = model(tmp_path / "m.onnx", shape, 2), tmp_path / "x.npy"
+    np.save(x, np.random.default_rng(0).integers(0, 2, (10, *shape)).astype(np.float32))
+    for sample in (10, 99, -1, -11):
+        out, said, code = plot(*words, path, "-i", x, "-r", "fill:0", "--sample", sample, "-o",
+                               tmp_path / "x.png")
+        assert (out, code) == ("", 1) and not (tmp_path / "x.png").exists()
+        assert said == f"onnxexplainer: sample {sample}: there are 10, from 0\n"
+    for options, count in ((("--sample", 9), "sample 9"), ((), {
+            None: "10 samples", "bar": "10 samples", "decision": "10 samples",
+            "heatmap": "10 samples", "image": "the first 8 of 10 samples",
+            "text": "the first 8 of 10 samples"}.get(kind, "the first of 10 samples"))):
+        _, said, code = plot(*words, path, "-i", x, "-r", "fill:0", *options, "-o",
+                             tmp_path / "x.png")
+        drawn = kind or ("waterfall" if options else "beeswarm")
+        assert code == 0 and said.endswith(f": {drawn} of {count}\n"), said
+
+
+def test_no_samples(plot, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((0, 3), np.float32))
+    for kind in ("waterfall", "beeswarm"):
+        _, said, code = plot(kind, model(tmp_path / "m.onnx", (3,), 2), "-i", tmp_path / "x.npy",
+                             "-r", "fill:0", "-o", tmp_path / "x.png")
+        assert code == 1 and said.count("\n") == 1 and "sample" in said, said
+
+
+def test_original_of_a_sample(plot, tmp_path):
+    """With pictures of all samples, that of the one that is drawn is shown."""
+    path, x = model(tmp_path / "m.onnx", (1, 8, 8), 2), tmp_path / "x.npy"
+    images = np.random.default_rng(0).uniform(size=(3, 1, 8, 8)).astype(np.float32)
+    np.save(x, images)
+    np.save(tmp_path / "other.npy", images[[1, 1, 2]])
+    for name, options in (("a", ()), ("b", ("--image", x)), ("c", ("--image", tmp_path / "other.npy"))):
+        assert plot("image", path, "-i", x, "-r", "fill:0", "--sample", 2, "-q", *options, "-o",
+                    tmp_path / f"{name}.png") == ("", "", 0)
+    a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert a == b == c
+
+
+def test_steps_last(plot, ox, tmp_path):
+    """Of samples (channels, steps) steps go from left to right."""
+    from onnxexplainer._report import main
+    path, x = model(tmp_path / "m.onnx", (2, 30), 1), tmp_path / "x.npz"
+    np.savez(x, x=np.random.default_rng(0).normal(size=(1, 2, 30)).astype(np.float32))
+    common = (path, "-i", x, "-r", "fill:0", "-q")
+    assert plot("heatmap", *common, "--steps-last", "-o", tmp_path / "a.svg") == ("", "", 0)
+    outputs = ox.Session(ox.explain(path, "fill:0", target="top")).run(np.load(x)["x"])
+    made = ox.plots.heatmap(outputs, steps_last=True)
+    assert (tmp_path / "a.svg").read_text() == made.svg()
+    assert [t.get_text() for t in made.figure.axes[0].get_yticklabels()] == ["feature 0", "feature 1"]
+    assert plot(*common, "--steps-last", "-o", tmp_path / "b.svg") == ("", "", 0)
+    assert (tmp_path / "a.svg").read_text() == (tmp_path / "b.svg").read_text()
+    assert main([*map(str, common), "--steps-last", "-o", str(tmp_path / "r.html")]) == 0
+    svg = made.svg()
+    assert svg[svg.index("<svg"):] in (tmp_path / "r.html").read_text()
+    _, said, code = plot("bar", *common, "--steps-last", "-o", tmp_path / "c.svg")
+    assert code == 1 and "--steps-last is nothing that" in said

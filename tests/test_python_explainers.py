@@ -193,6 +193,58 @@ def test_numbers_only(ox, samples):
         ox.DeepExplainer(made, Table(a=[1.0, 2.0], b=["x", "y"]))
 
 
+def test_columns_are_inputs(ox):
+    """Of an ONNX file with an input for each column, in any order of the table's columns."""
+    made = encoder().SerializeToString()
+    data = Table(town=["Bonn", "Ulm"], age=[1.0, 3.0], more=[0, 0])
+    X = Table(more=["x", "y"], age=[5.0, 7.0], town=["Jena", "Rome"])
+    expected = [[3, 20 - 25], [5, 0 - 25]]
+    arrays = {"age": np.float32([[1], [3]]), "town": np.array([["Bonn"], ["Ulm"]])}
+    explained = ox.explain(made, data, gap=True)
+    assert explained == ox.explain(made, arrays, gap=True)
+    found = ox.Session(explained).run(X)
+    assert np.allclose(np.concatenate([found["age_shap"], found["town_shap"]], 1), expected)
+    for kind in (ox.DeepExplainer, ox.ExactExplainer, ox.TreeExplainer):
+        explainer = kind(made, data)
+        assert np.allclose(explainer.shap_values(X).reshape(2, 2), expected)
+        explanation = explainer(X)
+        assert explanation.feature_names == ["age", "town"]
+        assert explanation.data.tolist() == [[5.0, "Jena"], [7.0, "Rome"]]
+    calls = (lambda table: ox.explain(made, table), lambda table: ox.DeepExplainer(made, table),
+             ox.DeepExplainer(made, data).shap_values, ox.Session(explained).run)
+    for call in calls:
+        for table, said in ((Table(age=[1.0]), 'no column "town"'),
+                            (Table(age=["x"], town=["Ulm"]), 'column "age" holds object, and'),
+                            (Table(age=[1.0], town=[3]), 'column "town" holds int64, and')):
+            with pytest.raises(ox.ArgumentError, match=said):
+                call(table)
+
+
+def test_columns_in_another_order(ox):
+    """Columns of samples go by the names that those of the data have."""
+    made, _ = linear(1, 2)
+    explainer = ox.DeepExplainer(made, Table(a=[1.0, 2.0], b=[3, 4]))
+    expected = explainer.shap_values(np.array([[5.0, 7.0]]))
+    X = Table(c=["x"], b=[7], a=[5.0])
+    assert np.array_equal(explainer.shap_values(X), expected)
+    found = explainer(X)
+    assert found.feature_names == ["a", "b"] and found.data.tolist() == [[5, 7]]
+    with pytest.raises(ox.ArgumentError, match='no column "b"'):
+        explainer.shap_values(Table(a=[5.0], c=[7.0]))
+    with pytest.raises(ox.ArgumentError, match='column "b" holds object'):
+        ox.explain(made, Table(a=[1.0], b=["x"]))
+
+
+def test_missing_values_in_columns(ox):
+    """None and what pandas has for it are NaN, or an empty text."""
+    from onnxexplainer import _tables
+    column = Column([1.0, 2.0])
+    column.values = np.array([1, None], object)
+    assert np.array_equal(_tables._as_numbers(column), [1, np.nan], equal_nan=True)
+    column.values = np.array(["Ulm", None, np.nan], object)
+    assert _tables._texts(column).tolist() == ["Ulm", "", ""]
+
+
 def test_boosted_classifiers(ox):
     """Margins of classifiers: no transform, and one target where two classes have one margin."""
     from onnxexplainer import _frameworks

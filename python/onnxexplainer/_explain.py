@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, Unpack, overload
 
 import numpy as np
 
-from . import _abi
+from . import _abi, _tables
 from ._arrays import Array, Tensors, as_array, convert, is_mapping, type_of
 from ._errors import ArgumentError
 from ._library import Remarks, call, library, runtime_bytes, told
@@ -167,7 +167,7 @@ def _by_name(references: Any, inputs: list[ValueInfo], held: Sequence[str]) -> l
             raise ArgumentError(f"{len(specs)} references where the model has {len(free)} inputs "
                                 "to explain: give them by name")
     else:
-        references = _named(references)
+        references = _tables.by_input(_named(references), free)
     if not is_mapping(references):
         references = {free[0].name if len(free) == 1 else None: references}
     found: list[Named] = []
@@ -331,7 +331,9 @@ def explain(model: Source | Sequence[Source], references: References, *, output:
     model:      path of an ONNX file, its bytes, or an onnx.ModelProto; or a list of these, of which
                 outputs of each feed inputs of those after it (`connect`)
     references: what SHAP values compare with: an array of R rows shaped like the input (R, ...);
-                a dict of such arrays by input name, or a list of them in the order of inputs;
+                a dict of such arrays by input name, or a list of them in the order of inputs; a
+                table of pandas, whose columns are the inputs of their names, or all of them the
+                only one;
                 the path of a .npy or .npz; "fill:0" for one reference of the sample's shape;
                 "input" for new inputs `<input>_references`, "paired" for such with one reference
                 for each sample

@@ -73,6 +73,11 @@ class Explainer:
         self._all = "all" if exported.target is None else exported.target
         with Model.read(self._model) as read:
             self._inputs = read.inputs()
+        self._table = self.feature_names if _tables.is_table(data) else None
+        if self._columns is None and self._table is not None and len(self._inputs) > 1:
+            self._columns = _tables.Columns({info.name: info.name for info in self._inputs})
+        if self._columns is not None:
+            self.feature_names = [str(name) for name in self._columns.inputs]
         self._data = self._by_name(data)
         self._explained = self._find_explained()
         self._bytes: dict[Any, bytes] = {}
@@ -102,8 +107,9 @@ class Explainer:
     def _by_name(self, X: Any) -> dict[str, Array]:
         """Arrays by input, in the types of the inputs, all of as many rows."""
         if self._columns is not None:
-            X = self._columns.arrays(X)
+            X = self._columns.arrays(X, self._inputs)
         elif not is_mapping(X):
+            X = self._ordered(X)
             values = list(X) if isinstance(X, (list, tuple)) and self.multi_input else [X]
             if len(values) != len(self._inputs):
                 raise ArgumentError(f"{len(values)} arrays where the model has "
@@ -118,6 +124,13 @@ class Explainer:
         if len(rows) != 1 or rows == {0}:
             raise ArgumentError("the inputs have no samples, or not as many each")
         return found
+
+    def _ordered(self, X: Any) -> Any:
+        """Columns of a table in the order of those of the data."""
+        if self._table is None or not _tables.is_table(X):
+            return X
+        _tables.check_columns(X, self._table)
+        return _tables.numbers(X, self._table)
 
     def _listed(self) -> str:
         return ", ".join(f"\"{info.name}\"" for info in self._inputs)
@@ -218,11 +231,12 @@ class Explainer:
         if self.multi_input:
             return _explanation.make(values=values, data=_frameworks.arrays(X),
                                      compute_time=seconds)
-        array = as_array(X) if self._columns is None else _tables.raw(X)
+        array = as_array(self._ordered(X)) if self._columns is None else self._columns.shown(X)
         base = np.tile(self.expected_value, (len(array), 1) if np.ndim(self.expected_value) else
                        len(array))
         return _explanation.make(values=values, data=array, base_values=base,
-                                 feature_names=names(X) or self.feature_names,
+                                 feature_names=self._table and self.feature_names or names(X) or
+                                 self.feature_names,
                                  compute_time=seconds, **more)
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import math
 import os
 import pathlib
-import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from . import _batch, _pictures
+from . import _batch, _csv, _pictures
 from ._arrays import Array, convert
-from ._errors import ArgumentError, FileError
+from ._errors import ArgumentError
 from ._explain import explain, load
 from ._model import Model, ValueInfo, is_float
 from ._session import Session
@@ -50,6 +47,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--names", metavar="FILE", help="names of the features, one a line")
     parser.add_argument("--tokens", metavar="FILE",
                         help="the vocabulary, one a line: what token ids mean")
+    parser.add_argument("--steps-last", action="store_true", help="sequences (heatmap): samples "
+                        "are (features, steps), as PyTorch's Conv1d takes them")
     parser.add_argument("--method", metavar="METHOD", help="as that of explain")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
 
@@ -70,49 +69,6 @@ def _files(path: str) -> list[str]:
     return found
 
 
-def _cells(path: str) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of a CSV file."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            head, *rows = [row for row in csv.reader(file) if row] or [[]]
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror}") from error
-    for i, row in enumerate(rows, 1):
-        if len(row) != len(head):
-            raise ArgumentError(f"{path}: row {i} has {len(row)} fields, the header {len(head)}")
-    return head, rows
-
-
-def _table(path: str, infos: list[ValueInfo]) -> tuple[dict[str, Array], list[str] | None]:
-    """Columns of a CSV file by input, and the names of those of the only one."""
-    head, rows = _cells(path)
-    if len(infos) == 1:
-        return {infos[0].name: _columns(path, head, rows, range(len(head)), infos[0])}, head
-    found = {}
-    for info in infos:
-        one = [i for i, name in enumerate(head) if name == info.name]
-        several = [i for i, name in enumerate(head) if re.sub(r"\[\d+\]$", "", name) == info.name]
-        if one or several:
-            found[info.name] = _columns(path, head, rows, one or several, info)
-    return found, None
-
-
-def _columns(path: str, head: list[str], rows: list[list[str]], picked: Iterable[int],
-             info: ValueInfo) -> Array:
-    """Some columns, numbers or texts as the input takes them; an empty field is a missing value."""
-    cells = np.array([[row[i] for i in picked] for row in rows], dtype=object)
-    if info.dtype == "string":
-        return cells
-    try:
-        numbers = np.array([[float(cell or "nan") for cell in row] for row in cells])
-    except ValueError as error:
-        raise ArgumentError(f"{path}: {error}") from error
-    sample = (info.shape or ())[1:]
-    sides = [side for side in sample if isinstance(side, int)]
-    fits = len(sides) == len(sample) and math.prod(sides) == numbers.shape[1]
-    return numbers.reshape(len(rows), *sides) if fits else numbers
-
-
 def _settings(options: argparse.Namespace) -> _pictures.Preprocess:
     return _pictures.preprocess(options.preprocess or "0-1")
 
@@ -123,9 +79,11 @@ def _split(spec: str) -> tuple[str, str]:
     return (name, path) if equals and not os.path.exists(spec) else ("", spec)
 
 
-def files(specs: Sequence[str], infos: list[ValueInfo], options: argparse.Namespace) -> Inputs:
+def files(specs: Sequence[str], infos: list[ValueInfo], options: argparse.Namespace,
+          features: Sequence[str] | None = None, featured: Sequence[str] | None = None) -> Inputs:
     """Samples of the files, by input, in the types that they have there; those without a name belong
-    to the first."""
+    to the first. Columns of tables are found by the features of some inputs, default all."""
+    featured = [info.name for info in infos] if featured is None else featured
     found = Inputs()
     known = {info.name: info for info in infos}
     pictures: dict[str, list[str]] = {}
@@ -139,7 +97,7 @@ def files(specs: Sequence[str], infos: list[ValueInfo], options: argparse.Namesp
             pictures.setdefault(name, []).extend(paths)
         elif path.endswith(".csv"):
             chosen = [known[name]] if _split(spec)[0] else infos
-            arrays, found.names = _table(path, chosen)
+            arrays, found.names = _csv.arrays(path, chosen, features, featured)
             found.arrays.update(arrays)
         else:
             array = load(path)
@@ -154,22 +112,28 @@ def files(specs: Sequence[str], infos: list[ValueInfo], options: argparse.Namesp
     return found
 
 
-def read(specs: Sequence[str], infos: list[ValueInfo], options: argparse.Namespace) -> Inputs:
+def read(specs: Sequence[str], infos: list[ValueInfo], options: argparse.Namespace,
+         features: Sequence[str] | None = None, featured: Sequence[str] | None = None) -> Inputs:
     """Samples of the files, for each input, in its type."""
-    found, known = files(specs, infos, options), {info.name: info for info in infos}
+    found = files(specs, infos, options, features, featured)
+    known = {info.name: info for info in infos}
     missing = [name for name in known if name not in found.arrays]
     if missing:
         raise ArgumentError(f"input \"{missing[0]}\" is not given: --input {missing[0]}=FILE")
     found.arrays = {name: convert(array, name, known[name].type)
                     for name, array in found.arrays.items() if name in known}
+    for name, array in found.arrays.items():
+        if array.shape[:1] == (0,):
+            raise ArgumentError(f"input \"{name}\": there are no samples")
     return found
 
 
-def _references(infos: list[ValueInfo], options: argparse.Namespace, pictures: bool) -> Any:
+def _references(infos: list[ValueInfo], options: argparse.Namespace, pictures: bool,
+                features: Sequence[str] | None) -> Any:
     if options.references:
         if options.references[0].startswith("fill:"):
             return options.references[0]
-        return read(options.references, infos, options).arrays
+        return read(options.references, infos, options, features).arrays
     if not pictures:
         raise ArgumentError("the model is not explained yet: give --references")
     note(options, "the reference is a picture that is grey all over; --references gives others")
@@ -181,7 +145,11 @@ def open_model(path: str, options: argparse.Namespace) -> tuple[Session, Inputs,
     path or bytes."""
     with Model.read(path) as model:
         infos, explained = model.inputs(), model.metadata("version") is not None
-    given = read(options.input, infos, options)
+        shap = {info.name for info in model.outputs()}
+        prefix = model.metadata("prefix") or ""
+        features = (model.metadata("feature_names") or "").splitlines() or None
+    featured = [info.name for info in infos if f"{prefix}{info.name}_shap" in shap]
+    given = read(options.input, infos, options, features, featured if explained else None)
     if explained:
         return Session(path, tune=False), given, path
     floats = [info for info in infos if is_float(info)] or infos
@@ -189,7 +157,8 @@ def open_model(path: str, options: argparse.Namespace) -> tuple[Session, Inputs,
     if options.method:
         chosen["method"] = options.method
     target = options.target or (PICTURE_TARGET if given.pictures else "top")
-    references = _references(infos, options, given.pictures is not None and floats is not None)
+    references = _references(infos, options, given.pictures is not None and floats is not None,
+                             given.names)
     data = explain(path, references, target=_number(target, options), **chosen)
     return Session(data, tune=False), given, data
 

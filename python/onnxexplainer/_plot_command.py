@@ -57,7 +57,8 @@ def _values(source: str, options: argparse.Namespace) -> tuple[plots.Values, _in
     """SHAP values of a file of results or of a model's run."""
     common: dict[str, Any] = {"labels": options.labels, "input": options.of}
     if pathlib.Path(source).suffix == ".npz":
-        given = _inputs.files(options.input, explained(source, options.of), options)
+        given = _inputs.files(options.input, explained(source, options.of), options,
+                              lines(options.names))
         return plots.values(source, data=given.arrays, feature_names=options.names or given.names,
                             **common), given
     session, given, _ = _inputs.open_model(source, options)
@@ -78,10 +79,14 @@ def _arguments(kind: str, options: argparse.Namespace, given: _inputs.Inputs,
         found["sign"] = signs if len(signs) > 1 else signs[0]
     if options.tokens:
         found["tokens"] = lines(options.tokens)
+    if options.steps_last:
+        found["steps_last"] = True
     known = inspect.signature(plots.KINDS[kind]).parameters
+    if kind == "image": # which takes some, and is given them
+        found.pop("sample", None)
     for name in found:
         if name not in known:
-            raise ArgumentError(f"--{name} is nothing that the plot \"{kind}\" takes")
+            raise ArgumentError(f"--{name.replace('_', '-')} is nothing that the plot \"{kind}\" takes")
     if kind == "image":
         found["original"] = _originals(options) or given.pictures
     if options.target is not None and not options.target.startswith(("top", "all")):
@@ -109,23 +114,40 @@ def draw(options: argparse.Namespace) -> None:
     if len(options.words) > 2 or (len(options.words) == 2 and kind not in plots.KINDS):
         raise ArgumentError(f"{kind!r} is none of {', '.join(plots.KINDS)}")
     values, given = _values(source, options)
+    if not values.rows:
+        raise ArgumentError("there are no samples")
+    rows, sample = values.rows, options.sample
+    if sample is not None and not 0 <= sample < rows:
+        raise ArgumentError(f"sample {sample}: there are {rows}, from 0")
+    row = slice(None) if sample is None else slice(sample, sample + 1)
     if len(options.words) == 1:
-        kind = _guess.kinds(values, bool(options.tokens))[0]
-    if kind == "image" and options.sample is not None:
-        row = slice(options.sample, options.sample + 1)
-        values, options.sample = values.of_rows(row), None
-        given.pictures = given.pictures and given.pictures[row]
-    if kind == "image" and options.target and values.outputs > 1 and \
-            not options.target.startswith(("top", "all")):
-        values = values.of_output(options.target)
-    made = plots.KINDS[kind](values, **_arguments(kind, options, given, values))
+        kind = _guess.kinds(values.of_rows(row), bool(options.tokens))[0]
+    arguments = _arguments(kind, options, given, values)
+    if kind == "image":
+        originals = arguments["original"]
+        arguments["original"] = originals[row] if originals and len(originals) == rows else originals
+        values = values.of_rows(row)
+        if options.target and values.outputs > 1 and \
+                not options.target.startswith(("top", "all")):
+            values = values.of_output(options.target)
+    made = plots.KINDS[kind](values, **arguments)
     if options.output:
         made.save(options.output)
-        _inputs.note(options, f"wrote {options.output}: {kind} of {values.rows} samples")
+        drawn = f"sample {sample}" if sample is not None else _drawn(kind, values)
+        _inputs.note(options, f"wrote {options.output}: {kind} of {drawn}")
     elif hasattr(made, "print"):
         made.print()
     else:
         raise ArgumentError("give the file to write: -o OUT.png")
+
+
+def _drawn(kind: str, values: plots.Values) -> str:
+    """How many samples a plot shows."""
+    most = inspect.signature(plots.KINDS[kind]).parameters.get("samples")
+    shown = 1 if _guess.is_alone(kind, values) else most.default if most else values.rows
+    if shown < values.rows:
+        return f"the first {f'{shown} ' if shown > 1 else ''}of {values.rows} samples"
+    return f"{values.rows} sample{'s' if values.rows > 1 else ''}"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -25,7 +25,7 @@ from ._model import Model, ValueInfo
 from ._session import Session
 from .plots import _draw, _guess
 from .plots._draw import number
-from .plots._values import SUFFIX, lines, probabilities
+from .plots._values import SUFFIX, is_table, lines, probabilities
 
 OURS = "onnxexplainer/"
 STYLE = """h1 { font-size: 1.6em } h2 { margin-top: 2em; border-bottom: 1px solid #ccc }
@@ -153,11 +153,12 @@ def _figures(values: plots.Values, given: _inputs.Inputs, options: argparse.Name
     """Captions and HTML of the plots that fit."""
     tokens = lines(options.tokens)
     for kind in _guess.kinds(values, bool(tokens)):
-        alone = kind in ("waterfall", "force", "table", "logo") or \
-            (kind == "heatmap" and len([n for n in values.shape if n != 1]) == 2)
+        alone = _guess.is_alone(kind, values)
         more: dict[str, Any] = {}
         if kind == "text":
             more["tokens"] = tokens
+        if kind == "heatmap" and options.steps_last:
+            more["steps_last"] = True
         if kind == "image" and first and given.pictures is not None:
             more["original"] = given.pictures
         for sample in range(min(values.rows, SINGLE)) if alone else (None,):
@@ -245,8 +246,10 @@ def build(options: argparse.Namespace) -> str:
     parts = [("Model", _rows(_card(options.model, session, source)))]
     whole, all_given = found, given
     found, given = _finite(found, given)
-    for i, name in enumerate(_explained(found, session)):
-        values = plots.values(found, data=given.arrays.get(name), labels=options.labels, input=name)
+    drawn_at: list[str | None] = [None] if is_table(found) else [*_explained(found, session)]
+    for i, name in enumerate(drawn_at):
+        data = given.arrays if name is None else given.arrays.get(name)
+        values = plots.values(found, data=data, labels=options.labels, input=name)
         names = lines(options.names) or given.names or kept
         if names is not None and len(names) == int(np.prod(values.shape)):
             values = plots.values(values, feature_names=names)
@@ -254,7 +257,7 @@ def build(options: argparse.Namespace) -> str:
             parts.append(("Predictions", _predictions(values)))
         figures = "".join(f"<figure>{drawn}<figcaption class=small>{caption}</figcaption></figure>"
                           for caption, drawn in _figures(values, given, options, i == 0))
-        parts.append((f"SHAP values of {name}", figures))
+        parts.append((f"SHAP values of {name}" if name else "SHAP values", figures))
     parts += [("Sums", _gaps(session, whole)), ("Time", _timings(source, all_given))]
     title = options.title or f"{os.path.basename(options.model)}, explained"
     links = "".join(f"<a href=\"#part{i}\">{markup.escape(head)}</a>"

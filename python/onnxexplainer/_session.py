@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _abi
+from . import _abi, _tables
 from ._arrays import Array, Tensors, convert, is_mapping, take, type_of
 from ._errors import ArgumentError, ExplainWarning, OnnxRuntimeError, UnsupportedError
 from ._library import FOLDER, Remarks, call, library, runtime_bytes, told
@@ -103,6 +103,7 @@ class Session:
             self._pointer = None
 
     def _tensors(self, inputs: Mapping[str, Any] | Any) -> Tensors:
+        inputs = _tables.by_input(inputs, self.inputs)
         if not is_mapping(inputs):
             if len(self.inputs) != 1:
                 listed = ", ".join(f"\"{info.name}\"" for info in self.inputs)
@@ -119,7 +120,8 @@ class Session:
             check: bool = True) -> dict[str, Array]:
         """Runs once.
 
-        inputs:  dict of arrays by name, or the array of the only input. Arrays of the type that the
+        inputs:  dict of arrays by name, a table of pandas with columns of these names, or the array
+                 or table of the only input. Arrays of the type that the
                  model takes, in C order, are used where they lie, others are converted
         outputs: names of those to compute; None: all
         check:   warn (ExplainWarning) where SHAP values of an explained model are not finite, or

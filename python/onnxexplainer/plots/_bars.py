@@ -12,7 +12,8 @@ from . import _draw
 from ._draw import FAINT, INK, LINE, NEGATIVE, POSITIVE, Plot, number, styled
 from ._values import Values, of
 
-ROW = 0.34 # inches
+ROW = 0.34    # inches
+BESIDE = 0.09 # between a bar and what stands behind its number
 
 
 def one(values: Values, sample: int | None, output: int | str | None) -> Values:
@@ -71,10 +72,15 @@ def _bars(lengths: Array, labels: list[str], title: str, signed: bool) -> Plot:
               color=[POSITIVE if v >= 0 else NEGATIVE for v in lengths] if signed else "#44546a")
     axes.set_yticks(places, labels)
     axes.tick_params(axis="y", length=0)
-    axes.margins(x=0.16 if signed else 0.0)
-    if not signed:
-        axes.set_xlim(0, max(float(lengths.max()), 1e-30) * 1.16)
+    low, high = min(float(lengths.min()), 0.0), max(float(lengths.max()), 0.0)
+    room = 0.16 * max(high - low, 1e-30)
+    wide = [_draw.measure(figure, number(v, signed), fontsize=8)[0] + BESIDE for v in lengths]
+    axes.set_xlim(*_draw.widened(low - room * signed, high + room,
+                                 axes.get_position().width * figure.get_figwidth(),
+                                 lambda scale: [(v, w if v >= 0 else -w)
+                                                for v, w in zip(lengths, wide)]))
     _beside(axes, lengths, places, signed)
+    _draw.ticks(figure, axes)
     _draw.zero_line(axes)
     axes.spines["left"].set_visible(False)
     axes.set_title(title, loc="left")
@@ -109,7 +115,9 @@ def waterfall(source: Any, *, sample: int | None = None, output: int | str | Non
     places = np.arange(len(steps))[::-1]
     low, high = min(begins.min(), ends.min()), max(begins.max(), ends.max())
     room = 0.14 * max(high - low, 1e-30)
-    axes.set_xlim(low - room, high + room)
+    axes.set_xlim(*_draw.widened(low - room, high + room,
+                                 axes.get_position().width * figure.get_figwidth(),
+                                 lambda scale: _outside(figure, steps, begins, scale)))
     axes.set_ylim(-0.7, len(steps) - 0.3)
     for value, begin, place in zip(steps, begins, places):
         _arrow(axes, begin, begin + value, place)
@@ -117,6 +125,7 @@ def waterfall(source: Any, *, sample: int | None = None, output: int | str | Non
             axes.plot([begin, begin], [place - 1.3, place + 0.3], color=LINE, linewidth=0.8,
                       zorder=0)
     _inside(figure, axes, steps, begins, places)
+    _draw.ticks(figure, axes)
     axes.set_yticks(places, labels)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -149,14 +158,30 @@ def _arrow(axes: Any, begin: float, end: float, place: float, height: float = 0.
                                    linewidth=0))
 
 
+def _width(figure: Any, value: float) -> float:
+    """Inches that the number of a bar takes."""
+    return _draw.measure(figure, number(value, True), fontsize=8)[0]
+
+
+def _fits(figure: Any, value: float, scale: float) -> bool:
+    """Whether a bar of so many inches per unit has room for its number."""
+    return abs(value) * scale > _width(figure, value) + 0.18
+
+
+def _outside(figure: Any, steps: Array, begins: Array,
+             scale: float) -> list[tuple[float, float]]:
+    """Where numbers that bars have no room for begin, and their widths, with a sign."""
+    return [(float(begin + value), (_width(figure, value) + BESIDE) * (1 if value >= 0 else -1))
+            for value, begin in zip(steps, begins) if not _fits(figure, value, scale)]
+
+
 def _inside(figure: Any, axes: Any, steps: Array, begins: Array, places: Array) -> None:
     """Numbers in white on bars that are long enough, else in ink behind their points."""
     low, high = axes.get_xlim()
     scale = axes.get_position().width * figure.get_figwidth() / (high - low)
     for value, begin, place in zip(steps, begins, places):
         text = number(value, True)
-        fits = abs(value) * scale > _draw.measure(figure, text, fontsize=8)[0] + 0.18
-        if fits:
+        if _fits(figure, value, scale):
             axes.text(begin + value / 2, place, text, ha="center", va="center", color="white",
                       fontsize=8)
             continue
@@ -184,7 +209,7 @@ def force(source: Any, *, sample: int | None = None, output: int | str | None = 
     segments = _segments(columns[0], end)
     ends = [x for segment in segments for x in segment[1:]] + [start, end]
     room = 0.04 * max(max(ends) - min(ends), 1e-30)
-    axes.set_xlim(min(ends) - room, max(ends) + room)
+    axes.set_xlim(*_draw.widened(min(ends) - room, max(ends) + room, 1.0, lambda scale: []))
     axes.set_ylim(0, 1)
     for _, begin, stop in segments:
         _arrow(axes, begin, stop, 0.5, 0.9)
@@ -194,6 +219,7 @@ def force(source: Any, *, sample: int | None = None, output: int | str | None = 
     axes.spines["left"].set_visible(False)
     axes.spines["bottom"].set_visible(False)
     axes.xaxis.set_ticks_position("top")
+    _draw.ticks(figure, axes)
     axes.spines["top"].set_visible(True)
     title = _draw.of_output("forces on the prediction", values.label(0, 0))
     _name_ends(figure, axes, start, end)

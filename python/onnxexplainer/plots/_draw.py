@@ -32,6 +32,7 @@ STYLE = {"font.family": "DejaVu Sans", "font.size": 9.0, "axes.edgecolor": FAINT
          "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9.5,
          "axes.linewidth": 0.8, "svg.hashsalt": "onnxexplainer", "figure.facecolor": "white",
          "axes.unicode_minus": True, "text.parse_math": False}
+END = 0.13 # inches that a number may reach beyond its axis
 SUFFIXES = (".png", ".svg", ".html")
 DPI = 144
 
@@ -158,6 +159,65 @@ def by_strength(phi: Array, count: int) -> tuple[Array, Array]:
 def zero_line(axes: Any, at: float = 0.0) -> None:
     """A line where values change their sign."""
     axes.axvline(at, color=LINE, linewidth=1, zorder=0)
+
+
+def widened(low: float, high: float, inches: float,
+            beside: Callable[[float], Sequence[tuple[float, float]]]) -> tuple[float, float]:
+    """Limits of an axis of so many inches that also has room for texts.
+
+    beside: for inches per unit, where texts begin and how long they are in inches, those to the left
+            less than 0
+    """
+    least = 1e-12 * max(abs(low), abs(high), 1e-30)
+    if high - low < least: # nothing changes
+        low, high = low - 1e6 * least, high + 1e6 * least
+    for _ in range(50):
+        scale = inches / (high - low)
+        ends = [at + long / scale for at, long in beside(scale)]
+        wide = min([low, *ends]), max([high, *ends])
+        if wide == (low, high):
+            break
+        low, high = wide
+    return low, high
+
+
+def ticks(figure: Any, axes: Any, inches: float | None = None) -> None:
+    """Numbers along an x axis: as many as have room beside each other, each in full, as a power of
+    ten at the end would have to be looked for."""
+    low, high = axes.get_xlim()
+    inches = inches or axes.get_position().width * figure.get_figwidth()
+    size = axes.xaxis.get_ticklabels()[0].get_fontsize()
+    locators = module("matplotlib.ticker").MaxNLocator
+    for count in range(min(max(axes.xaxis.get_tick_space(), 1), 9), 0, -1):
+        places = locators(count, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        texts = _of_ticks(places, places[1] - places[0])
+        at = (places - low) / (high - low) * inches
+        half = np.array([measure(figure, text, fontsize=size)[0] / 2 for text in texts])
+        slack = 1e-9 * inches
+        inside = (at >= -slack) & (at <= inches + slack) & (at - half > -END) & \
+            (at + half < inches + END)
+        places, at, half = places[inside], at[inside], half[inside]
+        texts = [text for text, is_there in zip(texts, inside) if is_there]
+        if (half[:-1] + half[1:] + 0.06 <= np.diff(at)).all():
+            break
+    axes.set_xticks(places, texts)
+    axes.set_xlim(low, high)
+
+
+def _of_ticks(places: Array, step: float) -> list[str]:
+    """Texts of numbers that are multiples of a step, with as many digits as tell them apart."""
+    places = np.where(np.abs(places) < step / 2, 0.0, places)
+    largest = float(np.abs(places).max(initial=0.0))
+    digits = -int(np.floor(np.log10(step) + 1e-9)) # behind the point, of the step's first
+    digits += abs(step * 10.0 ** digits - round(step * 10.0 ** digits)) > 1e-6
+    if 1e-4 <= largest < 1e6 and digits <= 8:
+        texts = [f"{place:.{max(digits, 0)}f}" for place in places]
+    else:
+        texts = ["0" if not place else
+                 f"{place:.{max(int(np.floor(np.log10(abs(place)) + 1e-9)) + digits, 0)}e}"
+                 for place in places]
+    return [text.replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
+            .replace("-", "\u2212") for text in texts]
 
 
 def of_output(text: str, label: str) -> str:

@@ -33,3 +33,9 @@ def kinds(values: Values, has_tokens: bool) -> list[str]:
     if values.rows == 1:
         return ["waterfall", "force", "table"]
     return ["beeswarm", "bar", "waterfall", "scatter", "heatmap", "decision", "table"]
+
+
+def is_alone(kind: str, values: Values) -> bool:
+    """Whether a plot shows one sample, by default the first."""
+    return kind in ("waterfall", "force", "table", "logo") or \
+        (kind == "heatmap" and len([size for size in values.shape if size != 1]) == 2)

@@ -107,6 +107,7 @@ def beeswarm(source: Any, *, output: int | str | None = None, count: int = 12,
     axes.grid(axis="y", color="#eeeeee", zorder=-1)
     axes.set_axisbelow(True)
     _draw.zero_line(axes)
+    _draw.ticks(figure, axes)
     axes.set_xlabel("SHAP value")
     title = _draw.of_output(f"SHAP values of {values.rows} samples", values.common_label())
     figure.text(0.02, 1 - 0.08 / height, title, va="top", fontsize=9.5)
@@ -150,6 +151,8 @@ def scatter(source: Any, feature: int | str | None = None, *, color: int | str |
     axes.scatter(x, phi[:, at], s=20, c=colours, linewidths=0.3, edgecolors="white", zorder=2)
     if categories:
         axes.set_xticks(range(len(categories)), [_draw.wrap(c, 12) for c in categories])
+    elif np.isfinite(x).any():
+        _draw.ticks(figure, axes)
     axes.set_xlabel(_draw.shorten(names[at], 50))
     axes.set_ylabel(f"SHAP value of {_draw.shorten(names[at], 30)}")
     title = _draw.of_output(names[at], values.common_label())
@@ -264,6 +267,7 @@ def _lines(lines: Array, labels: list[str], values: Values) -> Plot:
     axes.grid(axis="y", which="minor", color="#eeeeee")
     axes.set_ylim(0, len(labels))
     axes.spines["left"].set_visible(False)
+    _draw.ticks(figure, axes)
     axes.set_xlabel(f"from the base value {number(lines[0, 0])} to the prediction")
     strip = axes.inset_axes((0, 1.0, 1, 0.14 / (height * axes.get_position().height)))
     left, right = axes.get_xlim()
@@ -276,6 +280,8 @@ def _lines(lines: Array, labels: list[str], values: Values) -> Plot:
     if len(lines) == 1:
         strip.set_xticks([float(ends[0])], [f"prediction {number(ends[0])}"])
     strip.tick_params(colors=INK, labelsize=8)
+    if len(lines) > 1:
+        _draw.ticks(figure, strip, axes.get_position().width * figure.get_figwidth())
     title = _draw.of_output("decisions", values.common_label())
     figure.text(0.02, 1 - 0.08 / height, title, va="top", fontsize=9.5)
     return Plot(figure, title)

@@ -236,12 +236,19 @@ def _of_arrays(values: Any, data: Any, base: Any, names: Any, input: str | int |
 
 
 def explained(path: str | os.PathLike[str], first: str | None = None) -> list[ValueInfo]:
-    """The inputs that a file of outputs has SHAP values of, as float32; one of them first."""
+    """The inputs that a file of outputs has SHAP values of, of a type that is not known; one of them
+    first."""
     found = _file(path)
     axes = 1 + (np.ndim(found.get("shap_target", 0)) == 2)
-    infos = [ValueInfo(name.removesuffix(SUFFIX), "float32", (None, *array.shape[axes:]), 1)
+    infos = [ValueInfo(name.removesuffix(SUFFIX), "", (None, *array.shape[axes:]), 0)
              for name, array in found.items() if name.endswith(SUFFIX)]
     return sorted(infos, key=lambda info: info.name != first)
+
+
+def is_table(found: dict[str, Any]) -> bool:
+    """Whether outputs are those of a table that goes in column by column."""
+    sizes = [array.size for name, array in found.items() if name.endswith(SUFFIX)]
+    return len(sizes) > 1 and all(size == found["shap_target"].size for size in sizes)
 
 
 def _of_outputs(found: dict[str, Any], data: Any, input: str | int | None) -> Values:
@@ -251,9 +258,8 @@ def _of_outputs(found: dict[str, Any], data: Any, input: str | int | None) -> Va
         raise ArgumentError("no SHAP values: neither \"shap_target\" nor outputs that end in "
                             "\"_shap\"")
     targets = found["shap_target"]
-    of_columns = input is None and len(names) > 1 and \
-        all(found[name + SUFFIX].size == targets.size for name in names)
-    if of_columns: # a table that goes in column by column
+    of_columns = input is None and is_table(found)
+    if of_columns:
         phi = np.stack([found[name + SUFFIX].reshape(targets.shape) for name in names], axis=-1)
         data = _join(data, names, len(targets)) if is_mapping(data) else data
     else:
