@@ -229,6 +229,23 @@ double ox_array_at(const ox_array *array, size_t i)
     }
 }
 
+size_t ox_array_outer(const ox_array *array, long axis, size_t samples)
+{
+    bool there = axis > 0 && axis < array->rank && array->dims[axis] == (int64_t)samples;
+    size_t outer = 1;
+    for (long d = 0; there && d < axis && array->dims[d] > 0; d++) {
+        outer *= (size_t)array->dims[d];
+    }
+    return outer;
+}
+
+double ox_array_of_sample(const ox_array *array, long axis, size_t samples, size_t n, size_t i)
+{
+    size_t outer = ox_array_outer(array, axis, samples);
+    size_t inner = ox_array_elements(array, 0) / samples / outer;
+    return ox_array_at(array, (i / inner * samples + n) * inner + i % inner);
+}
+
 static void put_float(ox_array *array, size_t i, double value)
 {
     switch (array->type) {

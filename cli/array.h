@@ -56,6 +56,13 @@ ox_tensor ox_array_tensor(const ox_array *array);
 /* Element i as a double. */
 double ox_array_at(const ox_array *array, size_t i);
 
+/* How often its samples are gone through: the axes before theirs; 1 where `axis` is none with as
+ * many. */
+size_t ox_array_outer(const ox_array *array, long axis, size_t samples);
+
+/* Element i of sample n, over all axes but that of the samples. */
+double ox_array_of_sample(const ox_array *array, long axis, size_t samples, size_t n, size_t i);
+
 /* Whether elements of `from` may stand for elements of `to`: numbers become floating point, whole
  * numbers other whole numbers. Ranges are checked by the conversion. */
 bool ox_array_convertible(ox_type from, ox_type to);

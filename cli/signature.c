@@ -1,6 +1,7 @@
 /* A copy of a model's inputs, outputs and metadata. */
 #include "signature.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,14 @@ static bool copy_infos(ox_value_info **to, size_t *count, const ox_value_info *f
     return good;
 }
 
+long ox_axis_next(const char **axes)
+{
+    char *end;
+    long axis = strtol(*axes, &end, 10);
+    *axes = *end == ',' ? end + 1 : end;
+    return axis;
+}
+
 char **ox_lines(char *text, size_t *count, ox_error *err)
 {
     size_t n = 1;
@@ -98,6 +107,11 @@ static bool copy_metadata(ox_signature *s, const ox_model *model, ox_error *err)
     const char *prefix = ox_metadata(model, "onnxexplainer.prefix");
     const char *output = ox_metadata(model, "onnxexplainer.output");
     const char *features = ox_metadata(model, "onnxexplainer.feature_names");
+    const char *axes = ox_metadata(model, "onnxexplainer.input_axes");
+    const char *axis = ox_metadata(model, "onnxexplainer.output_axis");
+    long at = axis ? strtol(axis, NULL, 10) : 0;
+    s->output_axis = at > 0 && at < INT_MAX ? (int)at : 0;
+    s->axes = ox_cli_copy(axes ? axes : "", err);
     s->prefix = ox_cli_copy(prefix ? prefix : "", err);
     s->output = ox_cli_copy(output ? output : "", err);
     const char *groups = ox_metadata(model, "onnxexplainer.group_names");
@@ -107,7 +121,8 @@ static bool copy_metadata(ox_signature *s, const ox_model *model, ox_error *err)
     s->feature_text = ox_cli_copy(features ? features : "", err);
     s->group_text = ox_cli_copy(groups ? groups : "", err);
     s->attributed = ox_cli_alloc(s->input_count, sizeof *s->attributed, err);
-    if (!s->prefix || !s->output || !s->feature_text || !s->group_text || !s->attributed) {
+    if (!s->axes || !s->prefix || !s->output || !s->feature_text || !s->group_text ||
+        !s->attributed) {
         return false;
     }
     for (size_t i = 0; s->explained && i < s->input_count; i++) {
@@ -136,6 +151,7 @@ void ox_signature_free(ox_signature *signature)
 {
     free_infos(signature->inputs, signature->input_count);
     free_infos(signature->outputs, signature->output_count);
+    free(signature->axes);
     free(signature->prefix);
     free(signature->output);
     free(signature->attributed);

@@ -14,6 +14,8 @@ typedef struct ox_signature {
     bool alone;       /* they are rounded by a scale of their batch: one at a time */
     char *prefix;     /* before the names of our outputs, "" where there is none */
     char *output;     /* name of the explained output */
+    int output_axis;  /* of the samples in it */
+    char *axes;       /* the same in the inputs that have values, as the metadata list them */
     bool *attributed; /* which inputs have SHAP values among the outputs */
     char **features;  /* names of the features, over those inputs */
     size_t feature_count;
@@ -26,6 +28,9 @@ typedef struct ox_signature {
 
 bool ox_signature_read(ox_signature *signature, const ox_model *model, ox_error *err);
 void ox_signature_free(ox_signature *signature);
+
+/* The next number of ox_signature.axes; 0 behind the last. */
+long ox_axis_next(const char **axes);
 
 /* Cuts lines in place; the result, to be released by free, points into `text`. */
 char **ox_lines(char *text, size_t *count, ox_error *err);

@@ -50,6 +50,9 @@ static bool recognise(explained *e)
     for (size_t i = 0; i < e->signature->input_count && !k; i++) {
         ox_shap_of(e->outputs, e->signature, i, &k);
     }
+    if (e->signature->output_axis > 0) { /* behind other axes */
+        k = e->target->rank == 2 ? (size_t)e->target->dims[1] : 1;
+    }
     e->targets = k ? k : 1;
     e->samples = count / e->targets;
     return e->samples && e->samples * e->targets == count &&
@@ -63,25 +66,38 @@ static ox_type type_of_value(const explained *e)
     return e->value ? e->value->type : e->base->type;
 }
 
+/* Adds up SHAP values [outer, samples, targets, width]. */
+static void add_shap(const explained *e, const ox_array *shap, long axis, size_t at, row *r)
+{
+    double references = e->signature->references ? (double)e->signature->references : 1;
+    size_t outer = ox_array_outer(shap, axis, e->samples), rows = e->samples * e->targets;
+    size_t width = ox_array_elements(shap, 0) / (outer * rows);
+    for (size_t o = 0; o < outer; o++) {
+        for (size_t j = (o * rows + at) * width; j < (o * rows + at + 1) * width; j++) {
+            double phi = ox_array_at(shap, j) / references;
+            r->sum += phi;
+            r->size += fabs(phi);
+        }
+    }
+}
+
 static row row_at(const explained *e, size_t n, size_t k)
 {
     size_t at = n * e->targets + k, ignored;
+    const char *axes = e->signature->axes;
     row r = {.sample = n, .known = true};
     r.target = (long long)((const int64_t *)e->target->data)[at];
     r.base = ox_array_at(e->base, at);
-    double references = e->signature->references ? (double)e->signature->references : 1;
     for (size_t i = 0; i < e->signature->input_count; i++) {
         const ox_array *shap = ox_shap_of(e->outputs, e->signature, i, &ignored);
-        size_t width = shap ? ox_array_elements(shap, 0) / (e->samples * e->targets) : 0;
-        for (size_t j = at * width; j < (at + 1) * width; j++) {
-            double phi = ox_array_at(shap, j) / references;
-            r.sum += phi;
-            r.size += fabs(phi);
+        if (shap) {
+            add_shap(e, shap, ox_axis_next(&axes), at, &r);
         }
     }
     size_t width = e->value ? ox_array_elements(e->value, 0) / e->samples : 0;
     if (r.target >= 0 && (uint64_t)r.target < width) {
-        r.value = ox_array_at(e->value, n * width + (size_t)r.target);
+        r.value = ox_array_of_sample(e->value, e->signature->output_axis, e->samples, n,
+                                     (size_t)r.target);
     } else if (e->gap) {
         r.value = r.base + r.sum + ox_array_at(e->gap, at);
     } else {

@@ -39,9 +39,9 @@ typedef struct ox_trust {
     size_t players, samples, targets;
     bool whole; /* samples depend on each other */
     ox_findings found;
-    char worst[640]; /* what ox_session_check says */
-    bool adds_up;    /* values are meant to */
-    double *gaps;    /* f(x) - base value - sum; NaN where f(x) is not known */
+    char worst[640];       /* what ox_session_check says */
+    bool adds_up;          /* values are meant to */
+    double *gaps;          /* f(x) - base value - sum; NaN where f(x) is not known */
     size_t summed, missed; /* samples of which f(x) is known by Shapley values alone, and those of
                             * them that miss it */
     double moved; /* the most that f(x) does where inputs change in their last bit; 0 where sums

@@ -49,9 +49,7 @@ static bool read_inputs(ox_values *v, const ox_signature *s, const char *axes,
         if (!shap) {
             continue;
         }
-        char *end;
-        long axis = strtol(axes, &end, 10);
-        axes = *end == ',' ? end + 1 : end;
+        long axis = ox_axis_next(&axes);
         size_t all = ox_array_elements(shap, 0), outer = 1;
         if (!each || all % each || axis >= shap->rank) {
             return refuse(shap, err);
@@ -91,8 +89,9 @@ static void read_outputs(ox_values *v, const ox_signature *s, const ox_arrays *o
         double at = ox_array_at(target, i);
         bool there = at >= 0 && at < (double)width;
         v->base[i] = ox_array_at(base, i);
-        v->value[i] =
-            there ? ox_array_at(output, i / v->targets * width + (size_t)at) : (double)NAN;
+        v->value[i] = there ? ox_array_of_sample(output, s->output_axis, v->samples, i / v->targets,
+                                                 (size_t)at)
+                            : (double)NAN;
     }
 }
 

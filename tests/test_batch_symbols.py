@@ -1,6 +1,7 @@
 """Inputs whose batch axes are called differently, as tf2onnx does it (unk__1, unk__2), or not at
 all, have one batch."""
 
+import json
 import subprocess
 
 import numpy as np
@@ -123,3 +124,23 @@ def test_the_first_axis_stays_the_batch(cli, tmp_path, made):
     done = subprocess.run([cli, "explain", tmp_path / "m.onnx", "-r", tmp_path / "r.npy", "-o",
                            tmp_path / "e.onnx"], capture_output=True, text=True)
     assert "the batch is" not in done.stderr and ", 2 references" in done.stderr, done.stderr
+
+
+def test_the_table_of_samples_behind_other_axes(cli, tmp_path):
+    """What `run` prints of samples in the second axis of inputs and outputs."""
+    made = two_symbols("T", "N", state=True)
+    onnx.save(made, tmp_path / "m.onnx")
+    r, x = ({"x": rng.normal(size=(6, n, 4)).astype("f"), "s": rng.normal(size=(n, 4)).astype("f")} for n in (2, 3))
+    np.savez(tmp_path / "r.npz", **r)
+    np.savez(tmp_path / "x.npz", **x)
+    f = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
+    base, y = (f.run(None, v)[0].transpose(1, 0, 2).reshape(-1, 18) for v in (r, x))
+    for target, places in (("5:1", [16]), ("0:2,5:1", [2, 16])):
+        subprocess.run([cli, "explain", "m.onnx", "-rr.npz", "-oe.onnx", "-q", f"--target={target}"], cwd=tmp_path,
+                       check=True)
+        told = json.loads(subprocess.run([cli, "run", "e.onnx", "-ix.npz", "--json"], cwd=tmp_path, check=True,
+                                         capture_output=True, text=True).stdout)["samples"]
+        assert [(row["sample"], row["target"]) for row in told] == [(n, k) for n in range(3) for k in places]
+        want = [(y[row["sample"], row["target"]], base[:, row["target"]].mean()) for row in told]
+        np.testing.assert_allclose([(row["value"], row["base_value"]) for row in told], want, atol=1e-5)
+        np.testing.assert_allclose([row["sum"] for row in told], [a - b for a, b in want], atol=2e-5)
