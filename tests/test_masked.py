@@ -85,3 +85,20 @@ def test_probabilities_of_actions_that_are_masked(held, options, explain, run):
     base = np.array([np.mean([of(v, m) for v in r]) for m in masks])
     f = np.array([of(v, m) for v, m in zip(x, masks)])
     np.testing.assert_allclose(got["x_shap"].sum(axis=1), f - base, rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
+def test_margins_of_a_pool(options, explain, run):
+    """As exporters spell a pool with margins: windows reach into them, none lies there as a whole, and no number has
+    to stand in for the margins."""
+    nodes = [("Pad", "x pads low", "k", {}), ("MaxPool", "k", "g", {"kernel_shape": [3], "strides": [2]}),
+             ("Tanh", "g", "h", {}), *BEHIND]
+    constants = {k: CONSTANTS[k] for k in ("low", "axes", "w")} | {"pads": np.int64([0, 0, 1, 0, 0, 1])}
+    one = model(nodes, [value("x", ["N", C, T])], [value("y", ["N", 2])], constants, opset=18)
+    path = explain(one, {"x": REFERENCES}, "--target=0", *options)
+    session = onnxruntime.InferenceSession(one.SerializeToString(), providers=["CPUExecutionProvider"])
+    f, base = (session.run(None, {"x": side})[0][:, 0] for side in (X, REFERENCES))
+    got = run(path, {"x": X})
+    np.testing.assert_allclose(got["x_shap"].reshape(N, -1).sum(axis=1), f - base.mean(), rtol=1e-4, atol=5e-6)
+    if not options:
+        assert not [n for n in onnx.load(path).graph.node if n.op_type == "IsNaN"]

@@ -157,6 +157,9 @@ static unsigned moved(ox_explain_state *s, const ox_node *n, int depth)
     unsigned beyond = of_inputs(s, n, 0, SIZE_MAX, true, depth);
     unsigned fixed = of_inputs(s, n, 0, gathers ? 1 : SIZE_MAX, false, depth);
     bool by_data = (gathers || scatters) && ox_input_varies(n, 1);
+    if (ox_node_is(n, "Pad")) { /* around what varies, which windows reach into */
+        fixed &= ~(unsigned)KNOWN;
+    }
     return beyond | (fixed == 0 ? 0 : by_data ? MASK : fixed & (FIXED | KNOWN));
 }
 

@@ -327,7 +327,7 @@ static flows through_axis(const tree *t, sides v, int done)
 static sides operand(const ox_pool *p, bool second)
 {
     return (sides){ox_finite(ox_cast(p->x, p->c->type)), ox_finite(ox_cast(p->x0, p->c->type)),
-                   p->v, second ? p->mean : NULL};
+                   p->v, second && p->mean != NULL ? ox_finite(p->mean) : NULL};
 }
 
 ox_val ox_pool_tree(const ox_pool *p, ox_val q, ox_val *second)
