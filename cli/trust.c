@@ -36,6 +36,21 @@ static bool own_inputs(const ox_trust_runner *r, const ox_signature *s, ox_array
     return own->items != NULL;
 }
 
+/* Whether samples stand behind another axis somewhere, which the original may not tell from theirs.
+ */
+static bool is_behind(const ox_signature *explained)
+{
+    bool behind = explained->output_axis > 0;
+    for (const char *axes = explained->axes; *axes;) {
+        const char *at = axes;
+        behind = ox_axis_next(&axes) > 0 || behind;
+        if (axes == at) {
+            break;
+        }
+    }
+    return behind;
+}
+
 bool ox_trust_run(const ox_trust_runner *r, const ox_model *model, ox_array *more,
                   ox_signature *signature, ox_arrays *outputs, bool **stacked, ox_error *err)
 {
@@ -45,7 +60,7 @@ bool ox_trust_run(const ox_trust_runner *r, const ox_model *model, ox_array *mor
     if (!ox_signature_read(signature, model, err)) {
         return false;
     }
-    signature->whole = signature->whole || r->explained->whole;
+    signature->whole = signature->whole || r->explained->whole || is_behind(r->explained);
     signature->alone = signature->alone || r->explained->alone;
     if (!own_inputs(r, signature, more, &own, err)) {
         return false;

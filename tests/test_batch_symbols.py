@@ -127,7 +127,7 @@ def test_the_first_axis_stays_the_batch(cli, tmp_path, made):
 
 
 def test_the_table_of_samples_behind_other_axes(cli, tmp_path):
-    """What `run` prints of samples in the second axis of inputs and outputs."""
+    """What `run` prints and `check` compares, of samples in the second axis of inputs and outputs."""
     made = two_symbols("T", "N", state=True)
     onnx.save(made, tmp_path / "m.onnx")
     r, x = ({"x": rng.normal(size=(6, n, 4)).astype("f"), "s": rng.normal(size=(n, 4)).astype("f")} for n in (2, 3))
@@ -144,3 +144,7 @@ def test_the_table_of_samples_behind_other_axes(cli, tmp_path):
         want = [(y[row["sample"], row["target"]], base[:, row["target"]].mean()) for row in told]
         np.testing.assert_allclose([(row["value"], row["base_value"]) for row in told], want, atol=1e-5)
         np.testing.assert_allclose([row["sum"] for row in told], [a - b for a, b in want], atol=2e-5)
+        done = subprocess.run([cli, "check", "e.onnx", "-ix.npz", "--json"], cwd=tmp_path, capture_output=True,
+                              text=True)
+        gaps = json.loads(done.stdout)["completeness"]["gaps"]
+        assert done.returncode == 0 and np.abs(np.float64(gaps)).max() < 1e-4, done.stdout
